@@ -1,0 +1,86 @@
+"""The `gridbot` command: reads arguments, hands over to one subcommand, reports errors.
+
+Subcommands are imported only when they are asked for: Docker runs `gridbot health` twice a
+minute on a small machine, and it must not pay for importing the rest.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from gridbot import __version__
+from gridbot.errors import ExitCode, UserError
+
+EXIT_CODES = """exit status:
+  0  everything is as it should be
+  1  the answer is no: books differ, bot unhealthy
+  2  usage or configuration is wrong
+  3  exchange unreachable, or it refused
+  4  state: disk, database or its lock
+"""
+
+# Name, module with `add_arguments(parser)` and `run(args) -> int`, one line of help.
+COMMANDS = (
+    ("run", "gridbot.commands.run", "trade until stopped"),
+    ("check", "gridbot.commands.check", "validate a configuration and print the plan"),
+    ("audit", "gridbot.commands.audit", "compare the bot's books with the exchange's"),
+    ("close", "gridbot.commands.close", "cancel the bot's open orders and end this grid"),
+    ("status", "gridbot.commands.status", "print what a running bot reports"),
+    ("health", "gridbot.commands.health", "exit 0 when a running bot is healthy, else 1"),
+    ("exchange", "gridbot.exchange.cli", "serve the embedded exchange"),
+    ("candles", "gridbot.candles.cli", "convert candle files or describe one"),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand.
+
+    Args:
+        argv: arguments after the program's name; None reads them from the process.
+
+    Returns:
+        The exit status (see `EXIT_CODES`).
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    args = _parser(arguments).parse_args(arguments)
+    if args.command == "version":
+        print(f"gridbot {__version__}")
+        return ExitCode.OK
+    try:
+        return int(importlib.import_module(args.module).run(args))
+    except UserError as error:
+        print(f"gridbot {args.command}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader (`head`) has gone; nothing is left to say to it.
+        sys.stderr.close()
+        return ExitCode.OK
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser, filled in only for the subcommand that `arguments` name."""
+    parser = argparse.ArgumentParser(
+        prog="gridbot",
+        description="A grid-trading bot for small machines.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"gridbot {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    chosen = next((text for text in arguments if not text.startswith("-")), None)
+    for name, module, summary in COMMANDS:
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            epilog=EXIT_CODES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if name == chosen:
+            command.set_defaults(module=module)
+            importlib.import_module(module).add_arguments(command)
+    commands.add_parser("version", help="print the version")
+    return parser

@@ -1,0 +1,26 @@
+"""What goes wrong in a way a user can act on, and the exit status that reports it."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit status of every `gridbot` command (documented in docs/bot.md and in --help)."""
+
+    OK = 0
+    DIFFERS = 1
+    USAGE = 2
+    EXCHANGE = 3
+    STATE = 4
+
+
+class UserError(Exception):
+    """One clear line for the user; the command prints it without a traceback.
+
+    Args:
+        message: what is wrong, naming the setting, its value and what would do.
+        exit_code: the status the process ends with.
+    """
+
+    def __init__(self, message: str, exit_code: ExitCode = ExitCode.USAGE) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
