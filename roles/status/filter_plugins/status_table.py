@@ -1,0 +1,113 @@
+"""The status objects of all hosts as a table for people, or as JSON for scripts.
+
+An Ansible filter (`status_table`), and a command: `status_table.py [--json] FILE`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Status = dict[str, Any]
+
+COLUMNS = (
+    "HOST", "BOT", "MODE", "SYMBOL", "PRICE", "GRID PROFIT", "BUYS", "SELLS", "OPEN",
+    "MEMORY", "TEMP", "UPTIME", "RESTARTS", "NOTES",
+)  # fmt: skip
+RIGHT = {"PRICE", "GRID PROFIT", "BUYS", "SELLS", "OPEN", "MEMORY", "TEMP", "UPTIME", "RESTARTS"}
+
+
+def _duration(seconds: float | None) -> str:
+    """The largest two units: 95 -> `1m35s`."""
+    if seconds is None:
+        return "-"
+    left = int(seconds)
+    parts = []
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or (unit == "s" and not parts):
+            parts.append(f"{count}{unit}")
+    return "".join(parts[:2])
+
+
+def _memory(bot: Status) -> str:
+    used, limit = bot.get("memory_used_bytes"), bot.get("memory_limit_bytes")
+    if used is None:
+        return "-"
+    return f"{used / 2**20:.0f}/{limit / 2**20:.0f} MiB" if limit else f"{used / 2**20:.0f} MiB"
+
+
+def _notes(host: Status) -> str:
+    notes = []
+    if host.get("error"):
+        notes.append(str(host["error"]))
+    if host.get("reboot_required"):
+        notes.append("reboot required")
+    if host.get("throttled"):
+        notes.append(f"throttled {host['throttled']}")
+    if host.get("ipv6"):
+        notes.append("IPv6 is on")
+    if host.get("bot") and not host["bot"].get("memory_limit_bytes"):
+        notes.append("no memory limit")
+    return ", ".join(notes)
+
+
+def _row(host: Status) -> list[str]:
+    bot = host.get("bot") or {}
+
+    def text(key: str) -> str:
+        return "-" if bot.get(key) is None else str(bot[key])
+
+    temperature = host.get("temperature_c")
+    return [
+        str(host.get("host", "?")), text("state"), text("mode"), text("symbol"), text("price"),
+        text("grid_profit"), text("buys"), text("sells"), text("open_orders"), _memory(bot),
+        "-" if temperature is None else f"{temperature:.0f} °C",
+        _duration(bot.get("uptime_seconds")), text("restarts"), _notes(host),
+    ]  # fmt: skip
+
+
+def status_table(hosts: list[Status]) -> str:
+    """One line for each host below a heading; what needs attention stands in the last column.
+
+    Args:
+        hosts: status objects, as the role `status` collects them.
+
+    Returns:
+        Lines of aligned text, without a newline at the end.
+    """
+    rows = [list(COLUMNS), *(_row(host) for host in hosts)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.rjust(width) if name in RIGHT else cell.ljust(width)
+            for name, cell, width in zip(COLUMNS, row, widths, strict=True)
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+class FilterModule:
+    """What Ansible looks for in a filter plugin."""
+
+    def filters(self) -> dict[str, Callable[..., str]]:
+        """The filters by name."""
+        return {"status_table": status_table}
+
+
+def main() -> None:
+    """Print the file's hosts as a table, or as JSON with `--json`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path, help="status objects, as playbooks/status.yml writes")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    arguments = parser.parse_args()
+    hosts = json.loads(arguments.file.read_text(encoding="utf-8"))
+    print(json.dumps(hosts, indent=2) if arguments.json else status_table(hosts))
+
+
+if __name__ == "__main__":
+    main()
