@@ -1,0 +1,321 @@
+"""Decides which order comes next. Pure: no I/O, no clock; the same events give the same orders.
+
+The engine is told what happened (accepted, traded, closed) and answers with `Changes`: what to
+write down in one transaction before anything is sent.
+"""
+
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from gridbot.books import Books
+from gridbot.grid import Plan, sell_quantity, smallest_order
+from gridbot.market import EXACT, Market
+from gridbot.orders import (
+    LIVE_STATES,
+    Fill,
+    Leg,
+    Order,
+    OrderState,
+    Role,
+    Side,
+    client_order_id,
+    client_prefix,
+    order_place,
+)
+
+
+@dataclass
+class Changes:
+    """What one step of the engine changed, to be committed as a whole.
+
+    Attributes:
+        now_ms: when the step is taken (Unix milliseconds).
+        plan: a new plan, where the grid was planned again before anything traded.
+        fills: new fills.
+        legs: new legs.
+        complete: legs that became complete, with the number of sells that share their cost.
+        orders: new intents, to be sent once they are committed.
+        updated: orders with a new state or exchange ID.
+        trade_cursor: exchange trade ID from which to read on; None where it did not move.
+    """
+
+    now_ms: int
+    plan: Plan | None = None
+    fills: list[Fill] = field(default_factory=list)
+    legs: list[Leg] = field(default_factory=list)
+    complete: list[tuple[str, int]] = field(default_factory=list)
+    orders: list[Order] = field(default_factory=list)
+    updated: list[Order] = field(default_factory=list)
+    trade_cursor: int | None = None
+
+    def __bool__(self) -> bool:
+        return any(
+            (
+                self.plan is not None,
+                self.fills,
+                self.legs,
+                self.complete,
+                self.orders,
+                self.updated,
+                self.trade_cursor is not None,
+            )
+        )
+
+
+class GridEngine:
+    """One grid on one symbol.
+
+    Args:
+        bot_name: goes into client order IDs.
+        tag: the generation's tag, goes into client order IDs.
+        market: the exchange's rules.
+        plan: lines, empty line and quantity.
+        investment: what the grid may spend (quote).
+
+    Attributes:
+        live: orders that the exchange has or may have, by client order ID.
+        grid_started: the initial purchase, if any, is behind it.
+        closing: no further step is taken; fills and closed orders are only booked.
+    """
+
+    def __init__(
+        self, *, bot_name: str, tag: str, market: Market, plan: Plan, investment: Decimal
+    ) -> None:
+        self.market = market
+        self.plan = plan
+        self.books = Books(market.base, market.quote, investment)
+        self.live: dict[str, Order] = {}
+        self.grid_started = False
+        self.closing = False
+        self._prefix = client_prefix(bot_name, market.exchange_symbol)
+        self._tag = tag
+        self._executed: dict[str, Decimal] = {}
+        self._by_exchange_id: dict[int, str] = {}
+        self._cycles: dict[str, int] = {}
+
+    # What was stored, in the order in which it was stored.
+
+    def restore_leg(self, leg: Leg) -> None:
+        """Take back a stored leg."""
+        self.books.open_leg(leg)
+        self.grid_started = self.grid_started or leg.role is Role.GRID
+
+    def restore_order(self, order: Order, executed: Decimal) -> None:
+        """Take back a stored order of which `executed` has traded (base)."""
+        place = order_place(order.role, order.line, order.side)
+        self._cycles[place] = max(order.cycle, self._cycles.get(place, 0))
+        if order.state in LIVE_STATES:
+            self._track(order, executed)
+
+    def restore_fill(self, leg_id: str, fill: Fill) -> None:
+        """Take back a stored fill of a leg."""
+        self.books.apply(leg_id, fill)
+
+    def restore_complete(self, leg_id: str, shares: int) -> None:
+        """Take back that a stored leg is complete."""
+        self.books.complete(leg_id, shares)
+
+    # What is known.
+
+    @property
+    def waiting_for_price(self) -> bool:
+        """Whether the initial purchase needs an order, and so a price."""
+        return not self.grid_started and not self.live
+
+    def executed(self, client_id: str) -> Decimal:
+        """How much of a live order has traded (base)."""
+        return self._executed[client_id]
+
+    def client_id_of(self, exchange_id: int) -> str | None:
+        """Live order with this exchange ID; None where it is not one of this grid's."""
+        return self._by_exchange_id.get(exchange_id)
+
+    def initial_leg(self) -> Leg | None:
+        """The initial purchase under way; None where there is none."""
+        for book in self.books.legs.values():
+            if book.leg.role is Role.INITIAL and not book.complete:
+                return book.leg
+        return None
+
+    # What happens.
+
+    def begin(self, changes: Changes) -> None:
+        """Take the first step: buy the base for the sells, or place a grid that needs none.
+
+        The initial purchase is a limit order at the plan's start price, so that it can not cost
+        more than was planned.
+        """
+        if not self.plan.sell_lines:
+            self._place_grid(changes, None)
+            return
+        self._open_leg(
+            changes,
+            Role.INITIAL,
+            Side.BUY,
+            line=self.plan.empty_line,
+            quantity=self.plan.initial_quantity,
+        )
+
+    def reprice(self, changes: Changes, plan: Plan) -> None:
+        """Try the initial purchase again at a new price, given as a new plan.
+
+        Where nothing has traded yet the grid is planned again; else the plan stands and only the
+        rest is bought at the new price.
+        """
+        leg = self.initial_leg()
+        if leg is not None and self.books.legs[leg.id].executed > 0:
+            rest = EXACT.subtract(leg.quantity, self.books.legs[leg.id].executed)
+            rest = max(rest, smallest_order(self.market, plan.start_price))
+            self._new_order(changes, leg, plan.start_price, rest)
+            return
+        if leg is not None:
+            self._complete(changes, leg.id, 0)
+        self.plan = changes.plan = plan
+        self.begin(changes)
+
+    def accept(self, changes: Changes, client_id: str, exchange_id: int) -> None:
+        """The exchange has an order under this number."""
+        order = replace(self.live[client_id], state=OrderState.OPEN, exchange_id=exchange_id)
+        changes.updated.append(order)
+        self._track(order, self._executed[client_id])
+
+    def record_fill(self, changes: Changes, fill: Fill) -> None:
+        """A live order has traded; once all of it has, the next step is taken."""
+        order = self.live[fill.client_id]
+        changes.fills.append(fill)
+        self.books.apply(order.leg, fill)
+        executed = EXACT.add(self._executed[order.client_id], fill.quantity)
+        self._executed[order.client_id] = executed
+        if executed > order.quantity:
+            raise ValueError(f"order {order.client_id} traded {executed} of {order.quantity}")
+        if executed == order.quantity:
+            self._close(changes, order, OrderState.FILLED)
+
+    def record_canceled(self, changes: Changes, client_id: str) -> None:
+        """A live order was closed before all of it traded, and all its fills are recorded."""
+        self._close(changes, self.live[client_id], OrderState.CANCELED)
+
+    def _close(self, changes: Changes, order: Order, state: OrderState) -> None:
+        changes.updated.append(replace(order, state=state))
+        del self.live[order.client_id]
+        del self._executed[order.client_id]
+        if order.exchange_id is not None:
+            del self._by_exchange_id[order.exchange_id]
+        self._next_step(changes, order)
+
+    def _next_step(self, changes: Changes, order: Order) -> None:
+        """Work on a leg whose order has closed: try the rest again, or answer it."""
+        if self.closing:
+            return
+        book = self.books.legs[order.leg]
+        leg = book.leg
+        rest = EXACT.subtract(leg.quantity, book.executed)
+        if leg.role is Role.INITIAL:
+            if rest <= 0:
+                self._place_grid(changes, leg)
+            # Else `waiting_for_price`: the rest is bought at a price that is still to be asked.
+            return
+        if rest > 0:
+            quantity = self._retry_quantity(leg, rest, order.price)
+            if quantity > 0:
+                self._new_order(changes, leg, order.price, quantity)
+                return
+        self._answer(changes, leg)
+
+    def _retry_quantity(self, leg: Leg, rest: Decimal, price: Decimal) -> Decimal:
+        """How much to order again for a leg; 0 where what has traded must do.
+
+        A rest below the exchange's minimum can not be ordered. A sell ends there: what is left
+        of its base stays in the books. A buy ends there too if it brought enough to sell, else
+        it buys the minimum.
+        """
+        least = smallest_order(self.market, price)
+        if rest >= least:
+            return rest
+        if leg.side is Side.SELL:
+            return Decimal(0)
+        above = self.plan.lines[leg.line + 1]
+        sellable = sell_quantity(self.books.legs[leg.id].base, self.market.lot_size)
+        return Decimal(0) if sellable >= smallest_order(self.market, above) else least
+
+    def _answer(self, changes: Changes, leg: Leg) -> None:
+        """A leg of the grid is complete: put the counter order on the neighbouring line."""
+        brought = self.books.legs[leg.id].base
+        self._complete(changes, leg.id, 0)
+        if leg.side is Side.BUY:
+            line, side = leg.line + 1, Side.SELL
+            quantity = sell_quantity(brought, self.market.lot_size)
+        else:
+            line, side = leg.line - 1, Side.BUY
+            quantity = self.plan.quantity
+        self._open_leg(changes, Role.GRID, side, line=line, quantity=quantity, parent=leg.id)
+
+    def _place_grid(self, changes: Changes, initial: Leg | None) -> None:
+        """All orders of the start: buys below the empty line, sells above it."""
+        self.grid_started = True
+        quantity = self.plan.quantity
+        for line in reversed(self.plan.buy_lines):
+            self._open_leg(changes, Role.GRID, Side.BUY, line=line, quantity=quantity)
+        if initial is None:
+            return
+        sells = self.plan.sell_lines
+        share = EXACT.divide(self.books.legs[initial.id].base, Decimal(len(sells)))
+        quantity = sell_quantity(share, self.market.lot_size)
+        self._complete(changes, initial.id, len(sells))
+        for line in sells:
+            self._open_leg(
+                changes, Role.GRID, Side.SELL, line=line, quantity=quantity, parent=initial.id
+            )
+
+    def _complete(self, changes: Changes, leg_id: str, shares: int) -> None:
+        self.books.complete(leg_id, shares)
+        changes.complete.append((leg_id, shares))
+
+    def _open_leg(
+        self,
+        changes: Changes,
+        role: Role,
+        side: Side,
+        *,
+        line: int,
+        quantity: Decimal,
+        parent: str | None = None,
+    ) -> None:
+        """Begin a leg, and its first order, which gives it its name."""
+        initial = role is Role.INITIAL
+        price = self.plan.start_price if initial else self.plan.lines[line]
+        client_id, _ = self._next_id(role, line, side)
+        leg = Leg(client_id, role, side, line, quantity, parent)
+        changes.legs.append(leg)
+        self.books.open_leg(leg)
+        self._new_order(changes, leg, price, quantity)
+
+    def _next_id(self, role: Role, line: int, side: Side) -> tuple[str, int]:
+        place = order_place(role, line, side)
+        cycle = self._cycles.get(place, 0) + 1
+        return client_order_id(self._prefix, self._tag, place, cycle), cycle
+
+    def _new_order(self, changes: Changes, leg: Leg, price: Decimal, quantity: Decimal) -> None:
+        client_id, cycle = self._next_id(leg.role, leg.line, leg.side)
+        self._cycles[order_place(leg.role, leg.line, leg.side)] = cycle
+        order = Order(
+            client_id=client_id,
+            leg=leg.id,
+            role=leg.role,
+            side=leg.side,
+            line=leg.line,
+            cycle=cycle,
+            price=price,
+            quantity=quantity,
+            state=OrderState.INTENDED,
+            exchange_id=None,
+            created_ms=changes.now_ms,
+        )
+        changes.orders.append(order)
+        self._track(order, Decimal(0))
+
+    def _track(self, order: Order, executed: Decimal) -> None:
+        self.live[order.client_id] = order
+        self._executed[order.client_id] = executed
+        if order.exchange_id is not None:
+            self._by_exchange_id[order.exchange_id] = order.client_id

@@ -1,0 +1,172 @@
+"""Orders, fills and the names orders carry on the exchange. Pure data."""
+
+import hashlib
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+# What Binance allows in newClientOrderId.
+CLIENT_ID_LENGTH = 36
+# Bot name and symbol share 18 characters, which leaves 18 for generation, line, side and cycle.
+_NAME_LENGTH = 18
+
+
+class Side(StrEnum):
+    """Which way an order trades the base coin."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+
+class Role(StrEnum):
+    """What a leg is for: the initial purchase, or one step of the grid."""
+
+    INITIAL = "initial"
+    GRID = "grid"
+
+
+class OrderState(StrEnum):
+    """Life of an order as the bot knows it.
+
+    INTENDED: written down; the exchange may or may not have it. OPEN: the exchange has accepted
+    it. FILLED: all of it traded. CANCELED: closed by anyone before all of it traded (Binance's
+    CANCELED, EXPIRED and REJECTED).
+    """
+
+    INTENDED = "intended"
+    OPEN = "open"
+    FILLED = "filled"
+    CANCELED = "canceled"
+
+
+LIVE_STATES = frozenset({OrderState.INTENDED, OrderState.OPEN})
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One step of the grid: what has to trade on one line before the next step is taken.
+
+    A leg is worked by one order, and by further ones where an order was closed before all of it
+    traded.
+
+    Attributes:
+        id: client order ID of the leg's first order.
+        role: initial purchase or grid step.
+        side: which way it trades.
+        line: index of its line; for the initial purchase, of the line that stays empty.
+        quantity: what it set out to trade (base).
+        parent: leg whose completion this one answers; None for a leg that answers none.
+    """
+
+    id: str
+    role: Role
+    side: Side
+    line: int
+    quantity: Decimal
+    parent: str | None = None
+
+
+@dataclass(frozen=True)
+class Order:
+    """One order as the bot intends or knows it.
+
+    Attributes:
+        client_id: its name on the exchange; a retry repeats it.
+        leg: id of the leg it works for.
+        role: the leg's.
+        side: which way it trades.
+        line: the leg's.
+        cycle: running number of orders on this line and side, or of initial purchases, from 1.
+        price: limit price (quote).
+        quantity: what it trades (base).
+        state: see `OrderState`.
+        exchange_id: the exchange's own number; None until it answered.
+        created_ms: when the intent was written down (Unix milliseconds).
+    """
+
+    client_id: str
+    leg: str
+    role: Role
+    side: Side
+    line: int
+    cycle: int
+    price: Decimal
+    quantity: Decimal
+    state: OrderState
+    exchange_id: int | None
+    created_ms: int
+
+
+@dataclass(frozen=True)
+class Fill:
+    """One trade of one order, as the exchange reports it.
+
+    Attributes:
+        trade_id: the exchange's number, rising with time on one symbol.
+        client_id: order that traded.
+        side: which way.
+        price: quote per base.
+        quantity: base traded.
+        quote: what the exchange says price times quantity is (quote).
+        commission: fee, in `commission_coin`.
+        commission_coin: coin that the fee was taken in.
+        time_ms: Unix milliseconds.
+        maker: whether the order rested in the book.
+    """
+
+    trade_id: int
+    client_id: str
+    side: Side
+    price: Decimal
+    quantity: Decimal
+    quote: Decimal
+    commission: Decimal
+    commission_coin: str
+    time_ms: int
+    maker: bool
+
+
+def client_prefix(bot_name: str, exchange_symbol: str) -> str:
+    """What every client order ID of one bot on one symbol starts with."""
+    symbol = exchange_symbol
+    if len(bot_name) + len(symbol) > _NAME_LENGTH:
+        symbol = hashlib.sha256(symbol.encode()).hexdigest()[:6]
+    return f"{bot_name}-{symbol}-"
+
+
+def order_place(role: Role, line: int, side: Side) -> str:
+    """Short name of the place an order works at: ``7s`` for a sell on line 7."""
+    return "i" if role is Role.INITIAL else f"{line}{side[0]}"
+
+
+def client_order_id(prefix: str, generation: str, place: str, cycle: int) -> str:
+    """Name of an order: derived from bot, symbol, generation, line, side and cycle.
+
+    Args:
+        prefix: bot and symbol, see `client_prefix`.
+        generation: tag of the grid's generation.
+        place: line and side, see `order_place`.
+        cycle: running number of orders at this place, from 1.
+
+    Raises:
+        ValueError: it would be longer than the exchange allows.
+    """
+    text = f"{prefix}{generation}-{place}{cycle}"
+    if len(text) > CLIENT_ID_LENGTH:
+        raise ValueError(f"client order ID {text} is longer than {CLIENT_ID_LENGTH}")
+    return text
+
+
+def generation_tag(now_ms: int, previous: str | None) -> str:
+    """Tag of a new generation: seconds since 2020 in base 36, after `previous`.
+
+    Taken from the clock so that a bot whose state was lost does not use a name again.
+    """
+    seconds = max(0, now_ms // 1000 - 1_577_836_800)
+    if previous is not None:
+        seconds = max(seconds, int(previous, 36) + 1)
+    digits = ""
+    while seconds:
+        seconds, digit = divmod(seconds, 36)
+        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[digit] + digits
+    return digits.rjust(6, "0")
