@@ -2,8 +2,9 @@
 # Takes out of a Debian root file system what a container that only runs Python never calls, and
 # adds the user that the bot runs as. Runs once, inside the image's build.
 #
-# What stays: libc, Python, OpenSSL's library, SQLite, CA certificates, dash and coreutils (for the
-# person who has to look inside), dpkg's list of what is installed (for scanners), copyrights.
+# What stays: libc, Python, OpenSSL's library, SQLite, dash and coreutils (for the person who has to
+# look inside), dpkg's list of what is installed (for scanners), copyrights. The certificates of
+# authorities come with the Python package certifi.
 set -eu
 
 printf '%s\n' 'gridbot:x:10001:10001:grid bot:/nonexistent:/usr/sbin/nologin' >>/etc/passwd
@@ -15,7 +16,7 @@ unused='apt|libapt-pkg[0-9.]*|libseccomp2|sqv|gpgv|debian-archive-keyring
 |libhogweed6.*|libnettle8.*|libgmp10|libgnutls30.*
 |perl-base|debconf|init-system-helpers|sysvinit-utils|adduser|passwd|login|login.defs|libpam-.*
 |libsemanage.*|libsepol2|libdb5.*|bash|util-linux|mount|bsdutils|diffutils|hostname|ncurses-.*
-|openssl|openssl-provider-legacy|tzdata|e2fsprogs|libext2fs.*|logsave'
+|openssl|openssl-provider-legacy|ca-certificates|tzdata|e2fsprogs|libext2fs.*|logsave'
 unused=$(printf '%s' "$unused" | tr -d '\n')
 drop=$(dpkg-query -W -f='${Package}\n' | grep -Ex "$unused")
 # Without the maintainer scripts: they would act on a running system, which this is not.

@@ -43,6 +43,7 @@ def main() -> None:
     loaded = [name for name in sys.modules if name.startswith(("ccxt.", "requests", "gridbot"))]
     absent = ("aiohttp", "uvloop", "pip", "setuptools", "ccxt.async_support", "pyarrow", "pytest")
     before = "numpy" in sys.modules
+    import certifi
     import numpy as np
     import waitress
 
@@ -56,7 +57,9 @@ def main() -> None:
                 "numpy_with_the_bot": before,
                 "dot": int(np.arange(4).dot(np.arange(4))),
                 "waitress": waitress.__name__,
-                "authorities": len(ssl.create_default_context().get_ca_certs()),
+                "authorities": len(
+                    ssl.create_default_context(cafile=certifi.where()).get_ca_certs()
+                ),
                 "setuid": setuid_files(),
                 "uid": os.getuid(),
                 "machine": sysconfig.get_platform(),
