@@ -1,0 +1,1 @@
+"""The embedded exchange: Binance's spot REST API over a simulated market."""

@@ -1,0 +1,51 @@
+"""Exact decimal arithmetic of the exchange's books, and how amounts are printed."""
+
+from decimal import ROUND_UP, Decimal
+
+from gridbot.market import EXACT
+
+ZERO = Decimal(0)
+COMMISSION_UNIT = Decimal("0.00000001")
+PRINTED_DECIMALS = 8
+
+
+def add(left: Decimal, right: Decimal) -> Decimal:
+    """Exact sum."""
+    return EXACT.add(left, right)
+
+
+def subtract(left: Decimal, right: Decimal) -> Decimal:
+    """Exact difference."""
+    return EXACT.subtract(left, right)
+
+
+def multiply(left: Decimal, right: Decimal) -> Decimal:
+    """Exact product."""
+    return EXACT.multiply(left, right)
+
+
+def commission_on(amount: Decimal, rate: Decimal) -> Decimal:
+    """Commission at eight decimals, rounded up.
+
+    Rounded up, what is left of a bought quantity is exactly the floor of ``q * (1 - rate)`` at
+    eight decimals, which is what the grid's own arithmetic (floored to the lot) expects.
+
+    Args:
+        amount: what the rate applies to, in the coin the commission is paid in.
+        rate: share of it, such as 0.001.
+    """
+    return EXACT.multiply(amount, rate).quantize(COMMISSION_UNIT, ROUND_UP, EXACT)
+
+
+def printed(amount: Decimal) -> str:
+    """An amount as the API prints it: at least eight decimals, never rounded."""
+    text = format(amount, "f")
+    whole, _, fraction = text.partition(".")
+    if len(fraction) > PRINTED_DECIMALS:
+        fraction = fraction[:PRINTED_DECIMALS] + fraction[PRINTED_DECIMALS:].rstrip("0")
+    return f"{whole}.{fraction.ljust(PRINTED_DECIMALS, '0')}"
+
+
+def is_multiple(value: Decimal, step: Decimal) -> bool:
+    """Whether `value` is a whole number of `step`s."""
+    return EXACT.remainder(value, step) == 0

@@ -1,0 +1,56 @@
+"""`gridbot exchange`: serve the embedded exchange."""
+
+import argparse
+from pathlib import Path
+
+from gridbot.exchange.config import load_config
+
+FLAGS = (
+    ("host", "ADDRESS", "address to listen on (127.0.0.1)"),
+    ("port", "PORT", "port to listen on (8000); 0: any"),
+    ("state_directory", "DIR", "where the books are kept"),
+    ("api_key_file", "FILE", "file with the API key, mode 0600"),
+    ("api_secret_file", "FILE", "file with the API secret, mode 0600"),
+    ("candles", "FILE", "recorded market: CSV, CSV.GZ, zip or Parquet (none: synthetic)"),
+    ("at_end", "repeat|hold", "after the last recorded candle (repeat)"),
+    ("speed", "N", "market seconds in a real second (60)"),
+    ("seed", "N", "of the synthetic market (7)"),
+    ("start_price", "AMOUNT", "what the synthetic market moves around (50000)"),
+    ("symbol", "BASE/QUOTE", "what is traded (BTC/USDT)"),
+    ("tick_size", "AMOUNT", "step of prices (0.01)"),
+    ("lot_size", "AMOUNT", "step of quantities (0.00001)"),
+    ("min_notional", "AMOUNT", "smallest price times quantity (5)"),
+    ("fee_rate", "SHARE", "commission (0.001)"),
+    ("fee_in", "received|quote", "coin that the commission is taken from (received)"),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the subcommand's arguments."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file with settings")
+    for name, metavar, text in FLAGS:
+        parser.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, help=text)
+    parser.add_argument(
+        "--balance",
+        action="append",
+        metavar="COIN=AMOUNT",
+        help="start balance of a new account, may be repeated (USDT=10000)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until stopped; returns the exit status."""
+    flags: dict[str, object] = {name: getattr(args, name) for name, _, _ in FLAGS}
+    if args.balance:
+        flags["balances"] = dict(_coin(text) for text in args.balance)
+    config = load_config(args.config, flags)
+    # Not before the settings are known to be good: the server's imports cost a second on a Pi.
+    from gridbot.clock import SystemClock
+    from gridbot.exchange.server import serve
+
+    return serve(config, SystemClock())
+
+
+def _coin(text: str) -> tuple[str, str]:
+    coin, _, amount = text.partition("=")
+    return coin, amount

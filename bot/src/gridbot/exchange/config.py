@@ -1,0 +1,272 @@
+"""Settings of the embedded exchange: a TOML file, flags over it, each value checked strictly."""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+
+from gridbot.errors import UserError
+from gridbot.exchange.engine import QUOTE, RECEIVED
+from gridbot.exchange.feed import HOLD, REPEAT
+from gridbot.market import plain
+
+AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,8})?", re.ASCII)
+COIN = re.compile(r"[A-Z0-9]{1,10}", re.ASCII)
+HIGHEST_SPEED = 100_000
+SHOWN = 60
+
+
+@dataclass(frozen=True)
+class ExchangeConfig:
+    """Everything that `gridbot exchange` can be told.
+
+    Attributes:
+        host: address to listen on.
+        port: TCP port to listen on; 0 lets the system choose.
+        state_directory: where the books are kept.
+        api_key_file: file with the API key that clients must send.
+        api_secret_file: file with the secret that clients must sign with.
+        candles: recorded market; None makes a synthetic one.
+        at_end: what happens after the last recorded candle: repeat or hold.
+        speed: market seconds in a real second.
+        seed: of the synthetic market.
+        start_price: what the synthetic market moves around, in quote.
+        symbol: such as BTC/USDT.
+        tick_size: prices are whole multiples of it, in quote.
+        lot_size: quantities are whole multiples of it, in base.
+        min_quantity: smallest order, in base; the lot size where not set.
+        max_quantity: largest order, in base.
+        min_notional: smallest price times quantity, in quote.
+        max_orders: most open orders.
+        fee_rate: commission as a share, such as 0.001.
+        fee_in: received or quote: which coin the commission is taken from.
+        balances: what a new account starts with, by coin.
+        weight_per_minute: request weight that one address may use in a minute.
+        orders_per_10s: new orders that are accepted in ten seconds.
+    """
+
+    host: str
+    port: int
+    state_directory: Path
+    api_key_file: Path
+    api_secret_file: Path
+    candles: Path | None
+    at_end: str
+    speed: Fraction
+    seed: int
+    start_price: Decimal
+    symbol: str
+    tick_size: Decimal
+    lot_size: Decimal
+    min_quantity: Decimal
+    max_quantity: Decimal
+    min_notional: Decimal
+    max_orders: int
+    fee_rate: Decimal
+    fee_in: str
+    balances: dict[str, Decimal]
+    weight_per_minute: int
+    orders_per_10s: int
+
+
+class _WrongValue(ValueError):  # noqa: N818  never leaves this module
+    """What would do instead."""
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise _WrongValue("needs text")
+    return value
+
+
+def _path(value: object) -> Path:
+    return Path(_text(value))
+
+
+def _candles(value: object) -> Path | None:
+    return None if value == "" else _path(value)
+
+
+def _integer(low: int, high: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        if isinstance(value, str) and value.isdigit() and value.isascii():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise _WrongValue(f"needs a whole number from {low} to {high}")
+        return value
+
+    return read
+
+
+def _amount(*, zero: bool = False) -> Callable[[object], Decimal]:
+    bound = "of 0 or more" if zero else "above 0"
+
+    def read(value: object) -> Decimal:
+        if isinstance(value, float):
+            raise _WrongValue('needs quotes, as TOML numbers with a point are not exact: "0.1"')
+        text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        if not isinstance(text, str) or not AMOUNT.fullmatch(text):
+            raise _WrongValue(f"needs an amount {bound} with at most 8 decimals")
+        amount = Decimal(text)
+        if amount == 0 and not zero:
+            raise _WrongValue(f"needs an amount {bound}")
+        return amount
+
+    return read
+
+
+def _rate(value: object) -> Decimal:
+    rate = _amount(zero=True)(value)
+    if rate >= 1:
+        raise _WrongValue('needs a share from "0" to below "1", such as "0.001" for 0.1 %')
+    return rate
+
+
+def _speed(value: object) -> Fraction:
+    number = None
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        try:
+            number = Fraction(str(value))
+        except (ValueError, ZeroDivisionError):
+            number = None
+    if number is None or not Fraction(1, 1000) <= number <= HIGHEST_SPEED:
+        raise _WrongValue(f"needs a number from 0.001 to {HIGHEST_SPEED}")
+    return number
+
+
+def _choice(*choices: str) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        if not isinstance(value, str) or value not in choices:
+            raise _WrongValue(f"needs {' or '.join(choices)}")
+        return value
+
+    return read
+
+
+def _symbol(value: object) -> str:
+    base, _, quote = _text(value).partition("/")
+    if not COIN.fullmatch(base) or not COIN.fullmatch(quote) or base == quote:
+        raise _WrongValue("needs two different coins in capitals, such as BTC/USDT")
+    return f"{base}/{quote}"
+
+
+def _balances(value: object) -> dict[str, Decimal]:
+    if not isinstance(value, Mapping):
+        raise _WrongValue('needs a table of coins and amounts, such as USDT = "10000"')
+    for coin, amount in value.items():
+        if not COIN.fullmatch(coin):
+            raise _WrongValue(f"needs coins in capitals, not {coin}")
+        try:
+            _amount(zero=True)(amount)
+        except _WrongValue as error:
+            raise _WrongValue(f"{coin} = {_shown(amount)}: {error}") from error
+    return {coin: _amount(zero=True)(amount) for coin, amount in value.items()}
+
+
+REQUIRED = object()
+# Each setting: how it is read, and its default.
+SETTINGS: dict[str, tuple[Callable[[object], object], object]] = {
+    "host": (_text, "127.0.0.1"),
+    "port": (_integer(0, 65535), 8000),
+    "state_directory": (_path, REQUIRED),
+    "api_key_file": (_path, REQUIRED),
+    "api_secret_file": (_path, REQUIRED),
+    "candles": (_candles, ""),
+    "at_end": (_choice(REPEAT, HOLD), REPEAT),
+    "speed": (_speed, 60),
+    "seed": (_integer(0, 2**63 - 1), 7),
+    "start_price": (_amount(), "50000"),
+    "symbol": (_symbol, "BTC/USDT"),
+    "tick_size": (_amount(), "0.01"),
+    "lot_size": (_amount(), "0.00001"),
+    "min_quantity": (_amount(), None),
+    "max_quantity": (_amount(), "9000"),
+    "min_notional": (_amount(zero=True), "5"),
+    "max_orders": (_integer(1, 10_000), 200),
+    "fee_rate": (_rate, "0.001"),
+    "fee_in": (_choice(RECEIVED, QUOTE), RECEIVED),
+    "balances": (_balances, None),
+    "weight_per_minute": (_integer(1, 10**9), 6000),
+    "orders_per_10s": (_integer(1, 10**9), 100),
+}
+DEFAULT_QUOTE = "10000"
+
+
+def load_config(path: Path | None, flags: Mapping[str, object]) -> ExchangeConfig:
+    """Read the settings.
+
+    Args:
+        path: a TOML file, or None.
+        flags: settings given on the command line, which win.
+
+    Raises:
+        UserError: one line that names the setting, its value and what would do.
+    """
+    where = "" if path is None else f"{path}: "
+    given = {} if path is None else _read_toml(path)
+    for name in given:
+        if name not in SETTINGS:
+            raise UserError(f"{where}unknown setting {name}{_suggestion(name)}")
+    values: dict[str, object] = {}
+    for name, (read, default) in SETTINGS.items():
+        from_flag = flags.get(name) is not None
+        value = flags[name] if from_flag else given.get(name, default)
+        if value is REQUIRED:
+            raise UserError(
+                f"{where}{name} is missing: set it in the file or give --{name.replace('_', '-')}"
+            )
+        if value is None:
+            values[name] = None
+            continue
+        try:
+            values[name] = read(value)
+        except _WrongValue as error:
+            origin = "" if from_flag else where
+            raise UserError(f"{origin}{name} = {_shown(value)}: {error}") from error
+    return _complete(values, where)
+
+
+def _complete(values: dict[str, object], where: str) -> ExchangeConfig:
+    """Fill in what follows from other settings, and check what must fit together."""
+    quote = str(values["symbol"]).partition("/")[2]
+    if values["balances"] is None:
+        values["balances"] = {quote: Decimal(DEFAULT_QUOTE)}
+    if values["min_quantity"] is None:
+        values["min_quantity"] = values["lot_size"]
+    config = ExchangeConfig(**values)  # type: ignore[arg-type]  # each was read by its reader
+    if config.min_quantity > config.max_quantity:
+        raise UserError(
+            f"{where}min_quantity = {plain(config.min_quantity)}: needs at most max_quantity ="
+            f" {plain(config.max_quantity)}"
+        )
+    if config.start_price < config.tick_size:
+        raise UserError(
+            f"{where}start_price = {plain(config.start_price)}: needs at least tick_size ="
+            f" {plain(config.tick_size)}"
+        )
+    return config
+
+
+def _read_toml(path: Path) -> dict[str, object]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: is not TOML: {error}") from error
+
+
+def _suggestion(name: str) -> str:
+    close = difflib.get_close_matches(name, SETTINGS, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(SETTINGS)}"
+
+
+def _shown(value: object) -> str:
+    text = repr(value) if isinstance(value, str) else str(value)
+    text = " ".join(text.split())
+    return text if len(text) <= SHOWN else text[:SHOWN] + "..."

@@ -1,0 +1,159 @@
+"""Request weights and order counts, with Binance's answers to those who use too much."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from gridbot.exchange.errors import ApiError
+
+MINUTE_MS = 60_000
+TEN_SECONDS_MS = 10_000
+DAY_MS = 86_400_000
+WARNINGS_BEFORE_BAN = 10
+SHORTEST_BAN_MS = 120_000
+LONGEST_BAN_MS = 3 * DAY_MS
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much one client may use.
+
+    Attributes:
+        weight_per_minute: request weight of one address in a minute.
+        orders_per_10s: new orders of the account in ten seconds.
+        orders_per_day: new orders of the account in a day.
+    """
+
+    weight_per_minute: int = 6000
+    orders_per_10s: int = 100
+    orders_per_day: int = 200_000
+
+
+@dataclass
+class _Client:
+    window: int = 0
+    used: int = 0
+    warnings: int = 0
+    bans: int = 0
+    banned_until_ms: int = 0
+
+
+class WeightLimiter:
+    """Counts request weight per address and minute; warns (429), then bans (418)."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limit = limits.weight_per_minute
+        self._clients: dict[str, _Client] = {}
+
+    def charge(self, address: str, weight: int, now_ms: int) -> int:
+        """Count a request.
+
+        Args:
+            address: who asks.
+            weight: what the request weighs.
+            now_ms: when.
+
+        Returns:
+            The weight used in this minute, this request included.
+
+        Raises:
+            ApiError: -1003 with 429 over the limit, with 418 for going on regardless.
+        """
+        client = self._clients.setdefault(address, _Client())
+        if now_ms < client.banned_until_ms:
+            raise self._banned(client, now_ms)
+        window = now_ms // MINUTE_MS
+        if window != client.window:
+            client.window, client.used, client.warnings = window, 0, 0
+            self._forget(window)
+        client.used += weight
+        if client.used <= self._limit:
+            return client.used
+        client.warnings += 1
+        if client.warnings > WARNINGS_BEFORE_BAN:
+            length = min(SHORTEST_BAN_MS * 2**client.bans, LONGEST_BAN_MS)
+            client.bans += 1
+            client.banned_until_ms = now_ms + length
+            raise self._banned(client, now_ms)
+        raise ApiError(
+            -1003,
+            f"Too much request weight used; current limit is {self._limit} request weight per"
+            " 1 MINUTE. Please use WebSocket Streams for live updates to avoid polling the API.",
+            HTTPStatus.TOO_MANY_REQUESTS,
+            (_retry_after((window + 1) * MINUTE_MS - now_ms), *weight_headers(client.used)),
+        )
+
+    @staticmethod
+    def _banned(client: _Client, now_ms: int) -> ApiError:
+        return ApiError(
+            -1003,
+            f"Way too much request weight used; IP banned until {client.banned_until_ms}. Please"
+            " use WebSocket Streams for live updates to avoid bans.",
+            HTTPStatus.IM_A_TEAPOT,
+            (_retry_after(client.banned_until_ms - now_ms),),
+        )
+
+    def _forget(self, window: int) -> None:
+        """Drop addresses that were not seen for a minute and never banned: bounded memory."""
+        self._clients = {
+            address: client
+            for address, client in self._clients.items()
+            if client.bans or client.window >= window
+        }
+
+
+class OrderLimiter:
+    """Counts the account's new orders in ten seconds and in a day."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._windows = [
+            _OrderWindow(TEN_SECONDS_MS, limits.orders_per_10s, "10S", "10 SECOND"),
+            _OrderWindow(DAY_MS, limits.orders_per_day, "1D", "1 DAY"),
+        ]
+
+    def check(self, now_ms: int) -> None:
+        """Refuse an order that would be one too many.
+
+        Raises:
+            ApiError: -1015 with 429.
+        """
+        for window in self._windows:
+            if window.used(now_ms) >= window.limit:
+                raise ApiError(
+                    -1015,
+                    f"Too many new orders; current limit is {window.limit} orders per"
+                    f" {window.words}.",
+                    HTTPStatus.TOO_MANY_REQUESTS,
+                )
+
+    def count(self, now_ms: int) -> tuple[tuple[str, str], ...]:
+        """Count an accepted order; returns the headers that tell how many there were."""
+        headers = []
+        for window in self._windows:
+            window.count = window.used(now_ms) + 1
+            headers.append((f"X-MBX-ORDER-COUNT-{window.letters}", str(window.count)))
+        return tuple(headers)
+
+
+class _OrderWindow:
+    def __init__(self, length_ms: int, limit: int, letters: str, words: str) -> None:
+        self.length_ms = length_ms
+        self.limit = limit
+        self.letters = letters
+        self.words = words
+        self.count = 0
+        self._number = 0
+
+    def used(self, now_ms: int) -> int:
+        number = now_ms // self.length_ms
+        if number != self._number:
+            self._number, self.count = number, 0
+        return self.count
+
+
+def weight_headers(used: int) -> tuple[tuple[str, str], ...]:
+    """The headers that tell how much weight an address has used in this minute."""
+    return (("X-MBX-USED-WEIGHT", str(used)), ("X-MBX-USED-WEIGHT-1M", str(used)))
+
+
+def _retry_after(milliseconds: int) -> tuple[str, str]:
+    return ("Retry-After", str(max(1, -(-milliseconds // 1000))))

@@ -1,0 +1,155 @@
+"""Klines and the 24-hour ticker, computed from the walk so far. Pure."""
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+
+from gridbot.candles.series import Candle
+from gridbot.candles.units import UNITS_PER_QUOTE
+from gridbot.exchange.errors import ApiError
+from gridbot.exchange.feed import LEGS, Feed
+
+MINUTE_MS = 60_000
+DAY_MS = 86_400_000
+WEEK_MS = 7 * DAY_MS
+FIRST_MONDAY_MS = 4 * DAY_MS  # 1970-01-05
+INTERVALS = {
+    "1m": MINUTE_MS,
+    "3m": 3 * MINUTE_MS,
+    "5m": 5 * MINUTE_MS,
+    "15m": 15 * MINUTE_MS,
+    "30m": 30 * MINUTE_MS,
+    "1h": 60 * MINUTE_MS,
+    "2h": 120 * MINUTE_MS,
+    "4h": 240 * MINUTE_MS,
+    "6h": 360 * MINUTE_MS,
+    "8h": 480 * MINUTE_MS,
+    "12h": 720 * MINUTE_MS,
+    "1d": DAY_MS,
+    "3d": 3 * DAY_MS,
+    "1w": WEEK_MS,
+    "1M": 28 * DAY_MS,  # at least
+}
+# One answer looks at no more of the recording than this: the lock is held meanwhile.
+MOST_CANDLES = 100_000
+NOT_KNOWN = "0.00000000"
+
+
+def klines(
+    feed: Feed,
+    position: int,
+    interval: str,
+    *,
+    start_ms: int | None,
+    end_ms: int | None,
+    limit: int,
+) -> list[list[object]]:
+    """Klines as Binance lists them, oldest first.
+
+    Args:
+        feed: the market.
+        position: how far it has come.
+        interval: Binance's name of the length, such as `1m` or `1M`.
+        start_ms: earliest opening time, or None for the latest klines.
+        end_ms: latest opening time, or None.
+        limit: most klines to return.
+
+    Raises:
+        ApiError: -1120, there is no such interval, or it is no multiple of the market's own.
+    """
+    length = INTERVALS.get(interval)
+    if length is None or length % feed.series.interval_ms:
+        raise ApiError(-1120, "Invalid interval.")
+    current = position // LEGS
+    last = current if end_ms is None else min(current, _number_at(feed, current, end_ms + 1) - 1)
+    wanted = min(limit * (length // feed.series.interval_ms + 1), MOST_CANDLES)
+    if interval == "1M":
+        wanted = MOST_CANDLES
+    if start_ms is None:
+        first = max(feed.first_number, last - wanted + 1)
+    else:
+        opening = bucket_start(start_ms - 1, interval)
+        first = _number_at(feed, current, opening)
+        last = min(last, first + wanted)
+    candles = (feed.known(number, position) for number in range(first, last + 1))
+    merged = _merge(candles, interval)
+    if start_ms is not None:
+        return [_row(*item) for item in merged if item[0] >= start_ms][:limit]
+    # The oldest bucket may have lost its beginning to the cut-off.
+    whole = merged if first == feed.first_number else merged[1:]
+    return [_row(*item) for item in whole[-limit:]]
+
+
+def bucket_start(time_ms: int, interval: str) -> int:
+    """When the kline that holds `time_ms` opens."""
+    if interval == "1M":
+        moment = datetime.fromtimestamp(time_ms / 1000, UTC)
+        first = moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        return round(first.timestamp() * 1000)
+    origin = FIRST_MONDAY_MS if interval == "1w" else 0
+    length = INTERVALS[interval]
+    return origin + (time_ms - origin) // length * length
+
+
+def day_window(feed: Feed, position: int) -> list[Candle]:
+    """The candles of the last 24 market hours, the forming one last."""
+    current = position // LEGS
+    latest = feed.known(current, position)
+    since = latest.time + feed.series.interval_ms - DAY_MS
+    lowest = max(feed.first_number, current - DAY_MS // feed.series.interval_ms + 1)
+    candles = [feed.known(number, position) for number in range(lowest, current + 1)]
+    return [candle for candle in candles if candle.time >= since]
+
+
+def print_price(units: int) -> str:
+    """A price as the API prints it, with eight decimals."""
+    whole, fraction = divmod(units, UNITS_PER_QUOTE)
+    return f"{whole}.{fraction:08d}"
+
+
+def quote_volume(candle: Candle) -> float:
+    """Quote traded in a candle, taken as volume times the mean of its four prices."""
+    mean: float = (candle.open + candle.high + candle.low + candle.close) / 4 / UNITS_PER_QUOTE
+    return candle.volume * mean
+
+
+def _merge(candles: Iterable[Candle], interval: str) -> list[tuple[int, int, list[Candle]]]:
+    """Candles by the kline they belong to: its opening, its end, its candles."""
+    buckets = groupby(candles, key=lambda candle: bucket_start(candle.time, interval))
+    return [(start, _bucket_end(start, interval), list(members)) for start, members in buckets]
+
+
+def _bucket_end(start_ms: int, interval: str) -> int:
+    if interval != "1M":
+        return start_ms + INTERVALS[interval]
+    later = datetime.fromtimestamp(start_ms / 1000, UTC) + timedelta(days=32)
+    return bucket_start(round(later.timestamp() * 1000), interval)
+
+
+def _row(start_ms: int, end_ms: int, candles: list[Candle]) -> list[object]:
+    volume = sum(candle.volume for candle in candles)
+    traded = sum(quote_volume(candle) for candle in candles)
+    return [
+        start_ms,
+        print_price(candles[0].open),
+        print_price(max(candle.high for candle in candles)),
+        print_price(min(candle.low for candle in candles)),
+        print_price(candles[-1].close),
+        f"{volume:.8f}",
+        end_ms - 1,
+        f"{traded:.8f}",
+        # A recording knows neither the number of trades nor who took.
+        0,
+        NOT_KNOWN,
+        NOT_KNOWN,
+        "0",
+    ]
+
+
+def _number_at(feed: Feed, current: int, time_ms: int) -> int:
+    """Number of the first candle that opens at or after `time_ms`; one past `current` if none."""
+    numbers = range(feed.first_number, current + 1)
+    return feed.first_number + bisect_left(
+        numbers, time_ms, key=lambda number: feed.candle(number).time
+    )

@@ -1,0 +1,131 @@
+"""Orders, trades and balances: the records that matching, storage and the API share."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from gridbot.exchange.amounts import ZERO, subtract
+
+BUY = "BUY"
+SELL = "SELL"
+
+LIMIT = "LIMIT"
+LIMIT_MAKER = "LIMIT_MAKER"
+MARKET = "MARKET"
+
+GTC = "GTC"
+IOC = "IOC"
+FOK = "FOK"
+
+NEW = "NEW"
+PARTIALLY_FILLED = "PARTIALLY_FILLED"
+FILLED = "FILLED"
+CANCELED = "CANCELED"
+EXPIRED = "EXPIRED"
+OPEN_STATUSES = (NEW, PARTIALLY_FILLED)
+
+
+@dataclass(frozen=True)
+class OrderRequest:
+    """What a client asks for.
+
+    Attributes:
+        side: BUY or SELL.
+        type: LIMIT, LIMIT_MAKER or MARKET.
+        time_in_force: GTC, IOC or FOK.
+        client_order_id: the client's name for the order.
+        price: limit in quote per base; None for MARKET.
+        quantity: base; None when `quote_quantity` is given.
+        quote_quantity: quote to spend or receive with a MARKET order, or None.
+    """
+
+    side: str
+    type: str
+    time_in_force: str
+    client_order_id: str
+    price: Decimal | None = None
+    quantity: Decimal | None = None
+    quote_quantity: Decimal | None = None
+
+
+@dataclass
+class Order:
+    """An order as the exchange knows it.
+
+    Attributes:
+        order_id: the exchange's number, rising.
+        client_order_id: the client's name for it.
+        side: BUY or SELL.
+        type: LIMIT, LIMIT_MAKER or MARKET.
+        time_in_force: GTC, IOC or FOK.
+        price: limit; 0 for MARKET.
+        quantity: base ordered.
+        quote_quantity: quote asked for by a MARKET order; else 0.
+        executed: base executed so far.
+        executed_quote: quote executed so far, before commission.
+        locked: what it holds back of the account: quote for a buy, base for a sell.
+        status: one of Binance's order statuses.
+        created_ms: when it was accepted.
+        updated_ms: when it changed last.
+    """
+
+    order_id: int
+    client_order_id: str
+    side: str
+    type: str
+    time_in_force: str
+    price: Decimal
+    quantity: Decimal
+    quote_quantity: Decimal
+    executed: Decimal
+    executed_quote: Decimal
+    locked: Decimal
+    status: str
+    created_ms: int
+    updated_ms: int
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can still be executed or cancelled."""
+        return self.status in OPEN_STATUSES
+
+    @property
+    def remaining(self) -> Decimal:
+        """Base not executed yet."""
+        return subtract(self.quantity, self.executed)
+
+
+@dataclass(frozen=True)
+class Trade:
+    """One execution of an order.
+
+    Attributes:
+        trade_id: the exchange's number, rising.
+        order_id: the order executed.
+        price: quote per base.
+        quantity: base.
+        quote_quantity: price times quantity, before commission.
+        commission: what the exchange kept.
+        commission_asset: the coin it kept it in.
+        time_ms: when.
+        is_buyer: whether the order bought.
+        is_maker: whether the order was resting.
+    """
+
+    trade_id: int
+    order_id: int
+    price: Decimal
+    quantity: Decimal
+    quote_quantity: Decimal
+    commission: Decimal
+    commission_asset: str
+    time_ms: int
+    is_buyer: bool
+    is_maker: bool
+
+
+@dataclass
+class Balance:
+    """What an account has of one coin: `free` to use, `locked` in open orders."""
+
+    free: Decimal = ZERO
+    locked: Decimal = ZERO

@@ -1,0 +1,319 @@
+"""The exchange's books on disk: SQLite, every acknowledged change durable before its answer.
+
+Orders, trades, balances and the replay position commit in one transaction, so that after a power
+cut the market goes on from the position that the books belong to.
+"""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+from gridbot.errors import ExitCode, UserError
+from gridbot.exchange.engine import Changes
+from gridbot.exchange.orders import OPEN_STATUSES, Balance, Order, Trade
+from gridbot.market import plain
+
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE balances (
+    asset TEXT PRIMARY KEY, free TEXT NOT NULL, locked TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE orders (
+    order_id INTEGER PRIMARY KEY,
+    client_order_id TEXT NOT NULL,
+    side TEXT NOT NULL,
+    type TEXT NOT NULL,
+    time_in_force TEXT NOT NULL,
+    price TEXT NOT NULL,
+    quantity TEXT NOT NULL,
+    quote_quantity TEXT NOT NULL,
+    executed TEXT NOT NULL,
+    executed_quote TEXT NOT NULL,
+    locked TEXT NOT NULL,
+    status TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    updated_ms INTEGER NOT NULL
+) STRICT;
+CREATE INDEX orders_by_client_id ON orders (client_order_id);
+CREATE INDEX orders_open ON orders (status) WHERE status IN ('NEW', 'PARTIALLY_FILLED');
+CREATE TABLE trades (
+    trade_id INTEGER PRIMARY KEY,
+    order_id INTEGER NOT NULL REFERENCES orders (order_id),
+    price TEXT NOT NULL,
+    quantity TEXT NOT NULL,
+    quote_quantity TEXT NOT NULL,
+    commission TEXT NOT NULL,
+    commission_asset TEXT NOT NULL,
+    time_ms INTEGER NOT NULL,
+    is_buyer INTEGER NOT NULL,
+    is_maker INTEGER NOT NULL
+) STRICT;
+CREATE INDEX trades_by_order ON trades (order_id);
+"""
+
+POSITION = "position"
+FINGERPRINT = "market_fingerprint"
+SYMBOL = "symbol"
+
+
+class Store:
+    """The database in a state directory, open for one process.
+
+    Args:
+        directory: where `exchange.sqlite3` lives; created if missing.
+
+    Raises:
+        UserError: the directory cannot be used, another process has it, the database is damaged
+            or of another version.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "exchange.sqlite3"
+        self._lock = _lock(directory)
+        try:
+            # One lock in the service keeps threads apart; SQLite need not check them.
+            self._database = sqlite3.connect(
+                self.path, isolation_level=None, check_same_thread=False
+            )
+            self._prepare()
+        except sqlite3.Error as error:
+            os.close(self._lock)
+            raise UserError(f"{self.path}: cannot be used: {error}", ExitCode.STATE) from error
+
+    def _prepare(self) -> None:
+        run = self._database.execute
+        run("PRAGMA journal_mode = WAL")
+        run("PRAGMA synchronous = FULL")
+        run("PRAGMA foreign_keys = ON")
+        result = run("PRAGMA quick_check(1)").fetchone()[0]
+        if result != "ok":
+            raise UserError(f"{self.path}: is damaged: {result}", ExitCode.STATE)
+        version = run("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            self._database.executescript(
+                f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            )
+        elif version != SCHEMA_VERSION:
+            raise UserError(
+                f"{self.path}: has schema {version}, this program knows {SCHEMA_VERSION}",
+                ExitCode.STATE,
+            )
+
+    def close(self) -> None:
+        """Close the database and let another process have it."""
+        self._database.close()
+        os.close(self._lock)
+
+    def fact(self, name: str) -> str | None:
+        """A single value, such as the replay position."""
+        row = self._database.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def commit(self, changes: Changes, balances: dict[str, Balance], facts: dict[str, str]) -> None:
+        """Write everything that changed in one durable transaction.
+
+        Args:
+            changes: orders, trades and the coins whose balance changed.
+            balances: all balances.
+            facts: single values to set.
+
+        Raises:
+            sqlite3.Error: it could not be written; nothing of it was.
+        """
+        run, many = self._database.execute, self._database.executemany
+        run("BEGIN IMMEDIATE")
+        try:
+            many(
+                "INSERT OR REPLACE INTO orders VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                [_order_row(order) for order in changes.orders.values()],
+            )
+            many(
+                "INSERT INTO trades VALUES (?,?,?,?,?,?,?,?,?,?)",
+                [_trade_row(trade) for trade in changes.trades],
+            )
+            many(
+                "INSERT OR REPLACE INTO balances VALUES (?,?,?)",
+                [
+                    (asset, plain(balances[asset].free), plain(balances[asset].locked))
+                    for asset in sorted(changes.assets)
+                ],
+            )
+            many("INSERT OR REPLACE INTO facts VALUES (?,?)", list(facts.items()))
+            run("COMMIT")
+        except BaseException:
+            # After a full disk SQLite may have rolled back by itself already.
+            if self._database.in_transaction:
+                run("ROLLBACK")
+            raise
+
+    def balances(self) -> dict[str, Balance]:
+        """All balances by coin."""
+        rows = self._database.execute("SELECT asset, free, locked FROM balances")
+        return {asset: Balance(Decimal(free), Decimal(locked)) for asset, free, locked in rows}
+
+    def open_orders(self) -> list[Order]:
+        """Orders that can still be executed, oldest first."""
+        marks = ",".join("?" * len(OPEN_STATUSES))
+        return list(self._orders(f"status IN ({marks}) ORDER BY order_id", OPEN_STATUSES))
+
+    def order(self, order_id: int) -> Order | None:
+        """The order with this number."""
+        return next(self._orders("order_id = ?", (order_id,)), None)
+
+    def order_by_client_id(self, client_order_id: str) -> Order | None:
+        """The latest order with this client order ID."""
+        return next(
+            self._orders("client_order_id = ? ORDER BY order_id DESC LIMIT 1", (client_order_id,)),
+            None,
+        )
+
+    def orders(
+        self, from_id: int | None, start_ms: int, end_ms: int | None, limit: int
+    ) -> list[Order]:
+        """Orders from number `from_id` on (or the latest), created between two times."""
+        where, values = "created_ms >= ?", [start_ms]
+        if end_ms is not None:
+            where, values = f"{where} AND created_ms <= ?", [*values, end_ms]
+        if from_id is not None:
+            return list(
+                self._orders(
+                    f"{where} AND order_id >= ? ORDER BY order_id LIMIT ?",
+                    (*values, from_id, limit),
+                )
+            )
+        order = "order_id ASC" if start_ms else "order_id DESC"
+        found = list(self._orders(f"{where} ORDER BY {order} LIMIT ?", (*values, limit)))
+        return found if start_ms else found[::-1]
+
+    def trades(
+        self,
+        *,
+        order_id: int | None,
+        from_id: int | None,
+        start_ms: int,
+        end_ms: int | None,
+        limit: int,
+    ) -> list[Trade]:
+        """Trades, oldest first: from a number or a time on, else the latest; maybe of one order."""
+        where, values = "time_ms >= ?", [start_ms]
+        if end_ms is not None:
+            where, values = f"{where} AND time_ms <= ?", [*values, end_ms]
+        if order_id is not None:
+            where, values = f"{where} AND order_id = ?", [*values, order_id]
+        if from_id is not None:
+            where, values = f"{where} AND trade_id >= ?", [*values, from_id]
+        latest = from_id is None and not start_ms
+        direction = "DESC" if latest else "ASC"
+        rows = self._database.execute(
+            f"SELECT * FROM trades WHERE {where} ORDER BY trade_id {direction} LIMIT ?",  # noqa: S608  no user text in it
+            (*values, limit),
+        )
+        found = [_trade(row) for row in rows]
+        return found[::-1] if latest else found
+
+    def next_ids(self) -> tuple[int, int]:
+        """Numbers of the next order and the next trade."""
+        row = self._database.execute(
+            "SELECT (SELECT max(order_id) FROM orders), (SELECT max(trade_id) FROM trades)"
+        ).fetchone()
+        return (row[0] or 0) + 1, (row[1] or 0) + 1
+
+    def _orders(self, where: str, values: tuple[object, ...]) -> Iterator[Order]:
+        rows = self._database.execute(f"SELECT * FROM orders WHERE {where}", values)  # noqa: S608  no user text in it
+        return map(_order, rows)
+
+
+def _lock(directory: Path) -> int:
+    """Hold the directory for this process; returns the open lock file."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        handle = os.open(directory / "exchange.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise UserError(
+            f"state directory {directory}: cannot be used: {error.strerror}", ExitCode.STATE
+        ) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        raise UserError(
+            f"state directory {directory}: another exchange is using it", ExitCode.STATE
+        ) from error
+    return handle
+
+
+def _order_row(order: Order) -> tuple[object, ...]:
+    return (
+        order.order_id,
+        order.client_order_id,
+        order.side,
+        order.type,
+        order.time_in_force,
+        plain(order.price),
+        plain(order.quantity),
+        plain(order.quote_quantity),
+        plain(order.executed),
+        plain(order.executed_quote),
+        plain(order.locked),
+        order.status,
+        order.created_ms,
+        order.updated_ms,
+    )
+
+
+def _order(row: tuple[object, ...]) -> Order:
+    number, client_id, side, kind, tif, *amounts, status, created, updated = row
+    price, quantity, quote_quantity, executed, executed_quote, locked = map(
+        Decimal, map(str, amounts)
+    )
+    return Order(
+        order_id=int(str(number)),
+        client_order_id=str(client_id),
+        side=str(side),
+        type=str(kind),
+        time_in_force=str(tif),
+        price=price,
+        quantity=quantity,
+        quote_quantity=quote_quantity,
+        executed=executed,
+        executed_quote=executed_quote,
+        locked=locked,
+        status=str(status),
+        created_ms=int(str(created)),
+        updated_ms=int(str(updated)),
+    )
+
+
+def _trade_row(trade: Trade) -> tuple[object, ...]:
+    return (
+        trade.trade_id,
+        trade.order_id,
+        plain(trade.price),
+        plain(trade.quantity),
+        plain(trade.quote_quantity),
+        plain(trade.commission),
+        trade.commission_asset,
+        trade.time_ms,
+        int(trade.is_buyer),
+        int(trade.is_maker),
+    )
+
+
+def _trade(row: tuple[object, ...]) -> Trade:
+    number, order_id, price, quantity, quote, commission, asset, time_ms, buyer, maker = row
+    return Trade(
+        trade_id=int(str(number)),
+        order_id=int(str(order_id)),
+        price=Decimal(str(price)),
+        quantity=Decimal(str(quantity)),
+        quote_quantity=Decimal(str(quote)),
+        commission=Decimal(str(commission)),
+        commission_asset=str(asset),
+        time_ms=int(str(time_ms)),
+        is_buyer=bool(buyer),
+        is_maker=bool(maker),
+    )

@@ -1,0 +1,122 @@
+"""A made-up market: seeded, endless, the same on every machine, at any index without history.
+
+The price is ``start * exp(x)``. At the boundary of every day `x` is a sum of two noises of a few
+per cent around zero, one per day and one that turns within days (so the price always comes back
+to its start); within a day it is a random walk tied to both boundaries (a Brownian bridge) whose
+volatility of about 3 % a day changes from day to day. Everything is made of additions and
+multiplications, which give the same bits on every processor, unlike a library's `exp`.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from random import Random
+
+from gridbot.candles.series import Candle
+from gridbot.candles.units import UNITS_PER_QUOTE
+
+INTERVAL_MS = 60_000
+CANDLES_PER_DAY = 1440
+STEPS_PER_CANDLE = 4
+EPOCH_MS = 1_704_067_200_000  # 2024-01-01 UTC: where the made-up calendar begins
+DAYS_PER_SWING = 4
+
+DAY_NOISE = 0.018  # standard deviation of the daily noise of x
+SWING_NOISE = 0.035  # the same of the slow noise
+STEP_NOISE = 0.028 / (CANDLES_PER_DAY * STEPS_PER_CANDLE) ** 0.5
+NOISE_BITS = 256
+NOISE_DEVIATION = 8.0  # of the number of ones among that many random bits
+MEAN_VOLUME = 12.0
+TAYLOR_TERMS = 12
+DAYS_KEPT = 3
+
+
+@dataclass(frozen=True)
+class SyntheticSettings:
+    """What makes a synthetic market.
+
+    Attributes:
+        seed: equal seeds give equal markets.
+        start_price: the price it moves around (quote).
+        tick_size: prices are whole multiples of it (quote).
+    """
+
+    seed: int
+    start_price: Decimal
+    tick_size: Decimal
+
+
+class SyntheticSeries:
+    """An endless series of one-minute candles (see the module's text)."""
+
+    def __init__(self, settings: SyntheticSettings) -> None:
+        self.name = f"synthetic seed={settings.seed}"
+        self.fingerprint = (
+            f"synthetic-1 {settings.seed} {settings.start_price} {settings.tick_size}"
+        )
+        self.interval_ms = INTERVAL_MS
+        self.length: int | None = None
+        self.span_ms = 0
+        self._seed = settings.seed
+        self._start = float(settings.start_price / settings.tick_size)
+        self._tick = int(settings.tick_size * UNITS_PER_QUOTE)
+        self._days: dict[int, list[Candle]] = {}
+
+    def candle(self, index: int) -> Candle:
+        """The candle at `index`, counted from 0."""
+        day, minute = divmod(index, CANDLES_PER_DAY)
+        candles = self._days.get(day)
+        if candles is None:
+            candles = self._make_day(day)
+            while len(self._days) >= DAYS_KEPT:
+                del self._days[next(iter(self._days))]
+            self._days[day] = candles
+        return candles[minute]
+
+    def _make_day(self, day: int) -> list[Candle]:
+        random = Random(f"{self._seed} day {day}")  # noqa: S311  a market, not a secret
+        volatility = STEP_NOISE * (0.5 + random.random())
+        first, last = self._boundary(day), self._boundary(day + 1)
+        path = [0.0]
+        for _ in range(CANDLES_PER_DAY * STEPS_PER_CANDLE):
+            path.append(path[-1] + volatility * _noise(random))
+        tilt = (last - first - path[-1]) / (CANDLES_PER_DAY * STEPS_PER_CANDLE)
+        prices = [self._price(first + x + tilt * step) for step, x in enumerate(path)]
+        candles = []
+        time = EPOCH_MS + day * CANDLES_PER_DAY * INTERVAL_MS
+        for minute in range(CANDLES_PER_DAY):
+            seen = prices[minute * STEPS_PER_CANDLE : (minute + 1) * STEPS_PER_CANDLE + 1]
+            volume = round(MEAN_VOLUME * (random.random() + random.random()), 5)
+            candles.append(
+                Candle(time + minute * INTERVAL_MS, seen[0], max(seen), min(seen), seen[-1], volume)
+            )
+        return candles
+
+    def _boundary(self, day: int) -> float:
+        """`x` where `day` begins."""
+        if day == 0:
+            return 0.0
+        swing, within = divmod(day, DAYS_PER_SWING)
+        share = within / DAYS_PER_SWING
+        slow = (1 - share) * self._seeded("swing", swing) + share * self._seeded("swing", swing + 1)
+        return DAY_NOISE * self._seeded("boundary", day) + SWING_NOISE * slow
+
+    def _seeded(self, kind: str, number: int) -> float:
+        return _noise(Random(f"{self._seed} {kind} {number}"))  # noqa: S311  a market, no secret
+
+    def _price(self, x: float) -> int:
+        """Price in units: start * exp(x), on the tick and at least one tick."""
+        return max(1, round(self._start * _exp(x))) * self._tick
+
+
+def _noise(random: Random) -> float:
+    """A number of mean 0 and deviation 1, nearly normal: how many of many random bits are ones."""
+    return (random.getrandbits(NOISE_BITS).bit_count() - NOISE_BITS / 2) / NOISE_DEVIATION
+
+
+def _exp(x: float) -> float:
+    """exp(x) for small x, by its series."""
+    total = term = 1.0
+    for order in range(1, TAYLOR_TERMS + 1):
+        term *= x / order
+        total += term
+    return total
