@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from gridbot.books import Books
+from gridbot.errors import MismatchError
 from gridbot.grid import Plan, sell_quantity, smallest_order
-from gridbot.market import EXACT, Market
+from gridbot.market import EXACT, Market, plain
 from gridbot.orders import (
     LIVE_STATES,
     Fill,
@@ -187,7 +188,9 @@ class GridEngine:
         executed = EXACT.add(self._executed[order.client_id], fill.quantity)
         self._executed[order.client_id] = executed
         if executed > order.quantity:
-            raise ValueError(f"order {order.client_id} traded {executed} of {order.quantity}")
+            raise MismatchError(
+                f"order {order.client_id} of {plain(order.quantity)} traded {plain(executed)}"
+            )
         if executed == order.quantity:
             self._close(changes, order, OrderState.FILLED)
 

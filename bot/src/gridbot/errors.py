@@ -24,3 +24,14 @@ class UserError(Exception):
     def __init__(self, message: str, exit_code: ExitCode = ExitCode.USAGE) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+class MismatchError(UserError):
+    """The bot's books and the exchange disagree: nothing is traded until they agree.
+
+    Args:
+        message: one clear line that says what differs.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"books and exchange disagree: {message}", ExitCode.DIFFERS)

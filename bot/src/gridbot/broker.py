@@ -1,0 +1,133 @@
+"""What the bot asks of an exchange, and how an exchange can fail. No I/O here.
+
+`gridbot.ccxt_broker` is the real one.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Protocol
+
+from gridbot.errors import ExitCode, UserError
+from gridbot.market import Market
+from gridbot.orders import Order
+
+
+class Failure(StrEnum):
+    """Kinds of failure; what to do depends on nothing else.
+
+    REJECTED: the exchange refused, nothing happened. NOT_FOUND: it does not know the order.
+    AMBIGUOUS: it may or may not have acted; ask before anything else. UNREACHABLE: the request
+    never arrived. AUTH: it does not accept the key. RATE_LIMITED: wait. CLOCK: the request's time
+    was off, nothing happened.
+    """
+
+    REJECTED = "rejected"
+    NOT_FOUND = "not found"
+    AMBIGUOUS = "ambiguous"
+    UNREACHABLE = "unreachable"
+    AUTH = "auth"
+    RATE_LIMITED = "rate limited"
+    CLOCK = "clock"
+
+
+class BrokerError(UserError):
+    """A request to the exchange failed.
+
+    Args:
+        failure: the kind.
+        message: one clear line.
+        retry_after: seconds that the exchange asks to wait; None where it does not say.
+    """
+
+    def __init__(self, failure: Failure, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message, ExitCode.EXCHANGE)
+        self.failure = failure
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True)
+class RemoteOrder:
+    """An order as the exchange reports it.
+
+    Attributes:
+        exchange_id: the exchange's number.
+        client_id: the name it was given.
+        side: ``buy`` or ``sell``.
+        price: limit price (quote).
+        quantity: base ordered.
+        executed: base traded.
+        closed: nothing more will trade.
+    """
+
+    exchange_id: int
+    client_id: str
+    side: str
+    price: Decimal
+    quantity: Decimal
+    executed: Decimal
+    closed: bool
+
+
+@dataclass(frozen=True)
+class RemoteTrade:
+    """A trade as the exchange reports it; see `gridbot.orders.Fill`."""
+
+    trade_id: int
+    exchange_id: int
+    side: str
+    price: Decimal
+    quantity: Decimal
+    quote: Decimal
+    commission: Decimal
+    commission_coin: str
+    time_ms: int
+    maker: bool
+
+
+class Broker(Protocol):
+    """One account's view of one symbol. Every method may raise `BrokerError`."""
+
+    @property
+    def market_label(self) -> str:
+        """What the exchange says about its market: recorded, synthetic, or empty for a real one."""
+
+    @property
+    def receive_window_ms(self) -> int:
+        """A request that is older than this when it arrives is refused by the exchange."""
+
+    def connect(self) -> Market:
+        """Synchronise time and read the symbol's rules."""
+
+    def balances(self) -> dict[str, Decimal]:
+        """Free plus locked of every coin that the account holds."""
+
+    def free_balance(self, coin: str) -> Decimal:
+        """What orders may still spend of a coin, as of the latest `balances`."""
+
+    def ask_price(self) -> Decimal:
+        """What a buy pays now (quote)."""
+
+    def last_price(self) -> Decimal:
+        """Price of the latest trade on the market (quote)."""
+
+    def place(self, order: Order) -> RemoteOrder:
+        """Send a limit order under its client order ID."""
+
+    def cancel(self, client_id: str) -> None:
+        """Cancel an order. `NOT_FOUND` where it is not open any more."""
+
+    def find(self, client_id: str) -> RemoteOrder:
+        """The order with this client order ID. `NOT_FOUND` where there is none."""
+
+    def open_orders(self) -> list[RemoteOrder]:
+        """All open orders of the account on the symbol."""
+
+    def orders_from(self, exchange_id: int) -> list[RemoteOrder]:
+        """All orders of the account on the symbol from this number on."""
+
+    def trades_from(self, trade_id: int) -> list[RemoteTrade]:
+        """All trades of the account on the symbol from this ID on, oldest first."""
+
+    def latest_trade_id(self) -> int:
+        """ID of the account's latest trade on the symbol; 0 where there is none."""

@@ -1,0 +1,67 @@
+"""`gridbot run`: trade until stopped."""
+
+import argparse
+import logging
+import signal
+import threading
+
+import waitress
+import waitress.server
+
+from gridbot import __version__
+from gridbot.clock import SystemClock
+from gridbot.commands.arguments import add_config
+from gridbot.commands.parts import open_broker, start_logging
+from gridbot.config import Config, load_config
+from gridbot.errors import ExitCode, UserError
+from gridbot.runner import Runner
+from gridbot.store import Store
+from gridbot.web import Page
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this subcommand's arguments."""
+    add_config(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the bot; returns after SIGTERM or SIGINT."""
+    config = load_config(args.config)
+    start_logging(config.log_level)
+    clock = SystemClock()
+    broker = open_broker(config, clock)
+    runner = Runner(config, broker, lambda: Store(config.state_directory), clock)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: clock.stop())
+    log.info(
+        "gridbot %s: %s on %s, %s mode, page on port %d",
+        __version__,
+        config.symbol,
+        broker.address,
+        config.mode,
+        config.page.port,
+    )
+    server = _serve(config, runner)
+    try:
+        runner.run()
+    finally:
+        server.close()
+        broker.close()
+    return ExitCode.OK
+
+
+def _serve(config: Config, runner: Runner) -> waitress.server.BaseWSGIServer:
+    """Serve the page from a thread of its own."""
+    page = config.page
+    try:
+        server = waitress.create_server(
+            Page(runner), host=page.host, port=page.port, threads=2, ident="gridbot"
+        )
+    except OSError as error:
+        raise UserError(
+            f"page.host = {page.host}, page.port = {page.port}: {error.strerror}"
+        ) from error
+    threading.Thread(target=server.run, name="page", daemon=True).start()
+    return server  # type: ignore[return-value] # the stubs name a union of two servers

@@ -1,0 +1,118 @@
+"""What a bot reports about itself: the document behind `/api/status`. Pure."""
+
+from decimal import Decimal
+from typing import Any
+
+from gridbot import __version__
+from gridbot.config import Config
+from gridbot.engine import GridEngine
+from gridbot.market import plain
+from gridbot.orders import Order, OrderState, Side
+from gridbot.trader import Trader
+
+RECENT_FILLS = 20
+
+
+def base_document(config: Config) -> dict[str, Any]:
+    """What is known before there is a grid. Amounts are text, times Unix milliseconds."""
+    return {
+        "version": __version__,
+        "bot_name": config.bot_name,
+        "mode": config.mode,
+        "exchange": config.exchange.name,
+        "symbol": config.symbol,
+        "base": config.base,
+        "quote": config.quote,
+        "investment": plain(config.grid.investment),
+        "spacing": str(config.grid.spacing),
+        "market": "",
+        "price": None,
+        "open_orders": 0,
+        "buys": 0,
+        "sells": 0,
+        "grid_profit": "0",
+        "unrealised_profit": None,
+        "equity": None,
+        "fees": "0",
+        "fees_by_coin": {},
+        "foreign_orders": 0,
+        "started_ms": None,
+        "lines": [],
+        "orders": [],
+        "recent_fills": [],
+    }
+
+
+def status_document(config: Config, trader: Trader) -> dict[str, Any]:
+    """Everything about a bot and its grid."""
+    document = base_document(config)
+    price = trader.price
+    document["market"] = trader.broker.market_label
+    document["price"] = _text(price)
+    document["foreign_orders"] = trader.foreign_orders
+    engine = trader.engine
+    if engine is None or trader.generation is None:
+        return document
+    books = engine.books
+    document |= {
+        "started_ms": trader.generation.started_ms,
+        "start_price": plain(engine.plan.start_price),
+        "quantity": plain(engine.plan.quantity),
+        "open_orders": sum(order.state is OrderState.OPEN for order in engine.live.values()),
+        "buys": books.buys,
+        "sells": books.sells,
+        "grid_profit": plain(books.grid_profit),
+        "unrealised_profit": None if price is None else plain(books.unrealised_profit(price)),
+        "equity": None if price is None else plain(books.equity(price)),
+        "fees": plain(books.fees_in_quote),
+        "fees_by_coin": {coin: plain(amount) for coin, amount in books.fees.items()},
+        "base_held": plain(books.base_held),
+        "quote_left": plain(books.investment + books.quote_flow),
+        "initial_base": plain(books.initial_base),
+        "initial_cost": plain(books.initial_cost),
+        "lines": _lines(engine),
+        "orders": [_order(engine, trader, order) for order in engine.live.values()],
+        "recent_fills": [
+            {
+                "time": fill.time_ms,
+                "side": str(fill.side),
+                "price": plain(fill.price),
+                "quantity": plain(fill.quantity),
+                "fee": plain(fill.commission),
+                "fee_currency": fill.commission_coin,
+                "order": fill.client_id,
+            }
+            for fill in list(books.recent)[: -RECENT_FILLS - 1 : -1]
+        ],
+    }
+    return document
+
+
+def _lines(engine: GridEngine) -> list[dict[str, Any]]:
+    """Every line with the side of the order that works on it; null where it is empty."""
+    sides: dict[int, Side] = {}
+    if engine.grid_started:
+        sides = {order.line: order.side for order in engine.live.values()}
+    return [
+        {"line": index, "price": plain(price), "side": sides.get(index)}
+        for index, price in enumerate(engine.plan.lines)
+    ]
+
+
+def _order(engine: GridEngine, trader: Trader, order: Order) -> dict[str, Any]:
+    refusal = trader.refused.get(order.client_id)
+    return {
+        "client_id": order.client_id,
+        "exchange_id": order.exchange_id,
+        "side": str(order.side),
+        "line": order.line,
+        "price": plain(order.price),
+        "quantity": plain(order.quantity),
+        "executed": plain(engine.executed(order.client_id)),
+        "state": str(order.state),
+        "refused": None if refusal is None else refusal.reason,
+    }
+
+
+def _text(amount: Decimal | None) -> str | None:
+    return None if amount is None else plain(amount)
