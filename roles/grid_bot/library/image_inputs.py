@@ -1,0 +1,157 @@
+#!/usr/bin/python
+"""Ansible module, run on the controller: what goes into the bot's image, as one hash."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import re
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: image_inputs
+short_description: Hashes what a container image is built from
+description:
+  - Reads the build context as C(.dockerignore) lets it through, and returns one hash of it and of
+    everything else that decides what the image becomes.
+options:
+  context: {type: path, required: true, description: Directory with the Dockerfile.}
+  more: {type: dict, default: {}, description: What else decides, such as the architecture.}
+  limit: {type: int, default: 1000000, description: Bytes that the context may have.}
+author: [Gridberry]
+"""
+
+EXAMPLES = r"""
+- name: Hash the image's inputs
+  image_inputs:
+    context: bot
+    more: {arch: arm64}
+  delegate_to: localhost
+"""
+
+RETURN = r"""
+hash: {description: The first 16 hexadecimal digits of the hash., type: str, returned: success}
+lock_hash: {description: The same of the lock files alone., type: str, returned: success}
+files: {description: The context's files., type: list, elements: str, returned: success}
+bytes: {description: The context's size., type: int, returned: success}
+"""
+
+ALWAYS = ("Dockerfile", ".dockerignore")
+DIGITS = 16
+
+
+class ContextError(Exception):
+    """What is wrong with the context, in one line for the user."""
+
+
+def parse_ignore(text: str) -> list[tuple[bool, str]]:
+    """Return the rules of a .dockerignore: whether each lets in, and its pattern."""
+    rules = []
+    for raw in text.splitlines():
+        line = raw.strip()
+        if line and not line.startswith("#"):
+            rules.append((line.startswith("!"), line.lstrip("!").strip("/")))
+    return rules
+
+
+def matches(path: str, pattern: str) -> bool:
+    """Tell whether a pattern names a file or one of the directories that it is in."""
+    parts = path.split("/")
+    ends = range(1, len(parts) + 1)
+    if pattern.startswith("**/"):
+        wanted = pattern.removeprefix("**/")
+        return any(fnmatch.fnmatchcase("/".join(parts[start:end]), wanted)
+                   for end in ends for start in range(end))
+    # Docker's asterisk stops at a slash, fnmatch's does not: compare part by part.
+    wanted_parts = pattern.split("/")
+    return len(wanted_parts) <= len(parts) and all(
+        fnmatch.fnmatchcase(part, wanted) for part, wanted in zip(parts, wanted_parts, strict=False)
+    )
+
+
+def let_in(path: str, rules: list[tuple[bool, str]]) -> bool:
+    """Tell whether a file is part of the context; the last rule that matches decides."""
+    decision = True
+    for lets_in, pattern in rules:
+        if matches(path, pattern):
+            decision = lets_in
+    return decision
+
+
+def context_files(context: Path) -> list[Path]:
+    """Return the files of a build context, sorted.
+
+    Raises:
+        ContextError: There is no Dockerfile.
+    """
+    if not (context / "Dockerfile").is_file():
+        raise ContextError(f"{context} has no Dockerfile; it should be the project's bot directory")
+    ignore = context / ".dockerignore"
+    rules = parse_ignore(ignore.read_text(encoding="utf-8")) if ignore.is_file() else []
+    found = []
+    for path in sorted(context.rglob("*")):
+        name = path.relative_to(context).as_posix()
+        if path.is_file() and (name in ALWAYS or let_in(name, rules)):
+            found.append(path)
+    return found
+
+
+def digest(context: Path, files: list[Path], more: dict) -> str:
+    """Return the hash of files, with names and modes that matter, and of other inputs."""
+    total = hashlib.sha256(json.dumps(more, sort_keys=True).encode())
+    for path in files:
+        name = path.relative_to(context).as_posix()
+        executable = bool(path.stat().st_mode & 0o100)
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        total.update(f"{name}\0{executable}\0{content}\n".encode())
+    return total.hexdigest()[:DIGITS]
+
+
+def run(parameters: dict) -> dict:
+    """Return what the module reports.
+
+    Raises:
+        ContextError: The context is not one, or too large.
+    """
+    context = Path(parameters["context"]).resolve()
+    files = context_files(context)
+    size = sum(path.stat().st_size for path in files)
+    if size > parameters["limit"]:
+        raise ContextError(
+            f"{context} has {size} bytes of build context, more than {parameters['limit']};"
+            " .dockerignore lets too much in"
+        )
+    locks = [path for path in context.iterdir() if re.fullmatch(r"\w+\.lock", path.name)]
+    more = {**parameters["more"], "locks": digest(context, sorted(locks), {})}
+    return {
+        "changed": False,
+        "hash": digest(context, files, more),
+        "lock_hash": more["locks"],
+        "files": [path.relative_to(context).as_posix() for path in files],
+        "bytes": size,
+    }
+
+
+def main() -> None:
+    """Run as Ansible's module."""
+    module = AnsibleModule(
+        argument_spec={
+            "context": {"type": "path", "required": True},
+            "more": {"type": "dict", "default": {}},
+            "limit": {"type": "int", "default": 1_000_000},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        module.exit_json(**run(module.params))
+    except ContextError as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"{error.filename}: {error.strerror}")
+
+
+if __name__ == "__main__":
+    main()

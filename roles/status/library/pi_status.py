@@ -1,0 +1,203 @@
+#!/usr/bin/python
+"""Ansible module: what a Raspberry Pi and its bot are doing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+import urllib.request
+from datetime import datetime, timezone
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: pi_status
+short_description: Tells what a Raspberry Pi and its bot are doing
+description:
+  - Reads the kernel's files, asks Docker about one container and the bot about its trades. Changes
+    nothing.
+options:
+  container: {type: str, default: gridberry-bot, description: Name of the bot's container.}
+author: [Gridberry]
+"""
+
+EXAMPLES = r"""
+- name: Ask the host
+  pi_status:
+  register: result
+"""
+
+RETURN = r"""
+status: {description: The object that docs/ansible.md describes., type: dict, returned: always}
+"""
+
+CGROUPS = ("/sys/fs/cgroup/system.slice/docker-{}.scope", "/sys/fs/cgroup/docker/{}")
+# What the bot itself says, and is therefore unknown while it does not answer.
+FROM_BOT = ("mode", "symbol", "open_orders", "buys", "sells", "grid_profit", "price")
+TIMEOUT = 10
+
+
+def read_text(path: str) -> str | None:
+    """Return a file's text without white space around it, or None where it cannot be read."""
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+
+
+def read_number(path: str) -> int | None:
+    """Return the whole number in a file; None where there is none, as with a limit of C(max)."""
+    text = read_text(path)
+    return int(text) if text and text.lstrip("-").isdecimal() else None
+
+
+def temperature(text: str | None) -> float | None:
+    """Return degrees Celsius from a thermal zone's thousandths of a degree."""
+    return round(int(text) / 1000, 1) if text and text.lstrip("-").isdecimal() else None
+
+
+def memory_available(meminfo: str) -> int | None:
+    """Return the bytes that /proc/meminfo says are available."""
+    for line in meminfo.splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def reboot_required(cmdline: str | None, running: str, flag: bool) -> bool:  # noqa: FBT001
+    """Tell whether a reboot is due.
+
+    Args:
+        cmdline: The content of cmdline.txt, if the host has one.
+        running: The command line that the running kernel was started with.
+        flag: Whether a package asks for a reboot.
+    """
+    return flag or not set((cmdline or "").split()) <= set(running.split())
+
+
+def output(command: list[str]) -> str | None:
+    """Return what a command prints, or None where it is missing or fails."""
+    try:
+        result = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=TIMEOUT
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.strip() if result.returncode == 0 else None
+
+
+def throttled() -> str | None:
+    """Return the firmware's throttling bits such as C(0x50000), or None without vcgencmd."""
+    said = output(["vcgencmd", "get_throttled"])
+    return said.partition("=")[2] if said and "=" in said else None
+
+
+def seconds_since(moment: str, now: datetime) -> int | None:
+    """Return the whole seconds since a time as Docker writes it, or None for none."""
+    try:
+        started = datetime.fromisoformat(moment[:19] + "+00:00")
+    except ValueError:
+        return None
+    return max(0, int((now - started).total_seconds())) if started.year > 1 else None
+
+
+def inspect(container: str) -> dict | None:
+    """Return what Docker knows of a container, or None where there is none."""
+    said = output(["docker", "container", "inspect", container])
+    return json.loads(said)[0] if said else None
+
+
+def image_bytes(identity: str) -> int | None:
+    """Return an image's uncompressed size."""
+    said = output(["docker", "image", "inspect", "--format", "{{.Size}}", identity])
+    return int(said) if said else None
+
+
+def cgroup_memory(identity: str) -> tuple[int | None, int | None]:
+    """Return the limit and the use, in bytes, of a container's memory as the kernel has them."""
+    for pattern in CGROUPS:
+        directory = pattern.format(identity)
+        if Path(directory).is_dir():
+            return read_number(f"{directory}/memory.max"), read_number(f"{directory}/memory.current")
+    return None, None
+
+
+def ask_bot(details: dict) -> dict:
+    """Return the bot's own status, or C(error) with the reason why it does not answer."""
+    networks = details["NetworkSettings"]["Networks"].values()
+    addresses = [network["IPAddress"] for network in networks if network["IPAddress"]]
+    if not addresses:
+        return {"error": "it has no address"}
+    url = f"http://{addresses[0]}:8080/api/status"
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
+            return json.load(answer)
+    except (OSError, ValueError) as error:
+        return {"error": str(error)}
+
+
+def bot_status(details: dict | None, now: datetime) -> dict:
+    """Return the object about the bot.
+
+    Args:
+        details: What Docker knows of its container, or None where there is none.
+        now: The host's time.
+    """
+    empty = dict.fromkeys(FROM_BOT)
+    if details is None:
+        return {"state": "absent", **empty, "memory_limit_bytes": None, "memory_used_bytes": None,
+                "uptime_seconds": None, "restarts": None}
+    running = details["State"]["Status"] == "running"
+    limit, used = cgroup_memory(details["Id"])
+    said = ask_bot(details) if running else {}
+    state = said.get("state", "silent") if running else details["State"]["Status"]
+    uptime = seconds_since(details["State"]["StartedAt"], now) if running else None
+    return {
+        "state": state,
+        **{key: said.get(key) for key in FROM_BOT},
+        "memory_limit_bytes": limit,
+        "memory_used_bytes": used,
+        "uptime_seconds": said.get("uptime_seconds", uptime),
+        "restarts": details["RestartCount"],
+    }
+
+
+def host_status() -> dict:
+    """Return the object about the host."""
+    system = os.uname()
+    cmdline = read_text("/boot/firmware/cmdline.txt")
+    return {
+        "arch": system.machine,
+        "kernel": system.release,
+        "ipv6": Path("/proc/sys/net/ipv6").exists(),
+        "reboot_required": reboot_required(
+            cmdline, read_text("/proc/cmdline") or "", Path("/run/reboot-required").exists()
+        ),
+        "temperature_c": temperature(read_text("/sys/class/thermal/thermal_zone0/temp")),
+        "throttled": throttled(),
+        "memory_available_bytes": memory_available(read_text("/proc/meminfo") or ""),
+    }
+
+
+def main() -> None:
+    """Run as Ansible's module."""
+    module = AnsibleModule(
+        argument_spec={"container": {"type": "str", "default": "gridberry-bot"}},
+        supports_check_mode=True,
+    )
+    details = inspect(module.params["container"])
+    identity = details["Image"] if details else None
+    status = {
+        **host_status(),
+        "image_id": identity,
+        "image_bytes": image_bytes(identity) if identity else None,
+        "bot": bot_status(details, datetime.fromtimestamp(time.time(), tz=timezone.utc)),
+    }
+    module.exit_json(changed=False, status=status)
+
+
+if __name__ == "__main__":
+    main()
