@@ -1,8 +1,10 @@
 """Runs a bot until it is stopped: waits out what passes, stops at what does not, and says why."""
 
 import logging
+import math
 import random
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +22,7 @@ log = logging.getLogger(__name__)
 # Without a completed step for this long the bot is not healthy, whatever it believes.
 STALE_SECONDS = 60.0
 SHORT_PAUSE_SECONDS = 0.25
+HISTORY = 300  # prices kept for the page
 _RANDOM = random.SystemRandom()
 
 
@@ -35,7 +38,7 @@ class Patience:
 
         Spread by a fifth, so that a fleet which lost its exchange does not return as one.
         """
-        doubled = min(self.first * 2 ** min(failures - 1, 20), self.longest)
+        doubled = min(math.ldexp(self.first, min(failures - 1, 20)), self.longest)
         return max(doubled * _RANDOM.uniform(0.8, 1.2), asked or 0.0)
 
 
@@ -74,6 +77,7 @@ class Runner:
         self._reason = "starting"
         self._failures = 0
         self._document = base_document(config)
+        self._prices: deque[tuple[int, str]] = deque(maxlen=HISTORY)
         self._lock = threading.Lock()  # the page's threads read what the loop publishes
 
     def run(self) -> None:
@@ -138,6 +142,8 @@ class Runner:
             document = status_document(self._config, self._trader)
         with self._lock:
             self._state, self._reason, self._document = state, reason, document
+            if state == "trading":
+                self._prices.append((self._clock.now_ms(), document["price"]))
 
     # For the page, from other threads.
 
@@ -167,3 +173,8 @@ class Runner:
             "uptime_seconds": int(self._clock.monotonic() - self._started),
             "health": {"ok": health["ok"], "reasons": health["reasons"]},
         }
+
+    def history(self) -> dict[str, Any]:
+        """The document behind `/api/history`: times (Unix milliseconds) and prices."""
+        with self._lock:
+            return {"prices": list(self._prices)}

@@ -1,4 +1,4 @@
-"""The bot's page, `/api/status` and `/health`: a small read-only WSGI application."""
+"""The bot's page, `/api/status`, `/api/history` and `/health`: a small read-only WSGI application."""
 
 import base64
 import hashlib
@@ -19,6 +19,9 @@ class Reporter(Protocol):
 
     def health(self) -> dict[str, Any]:
         """Whether it is well, and if not, why."""
+
+    def history(self) -> dict[str, Any]:
+        """Latest prices, for a page that has just been opened."""
 
 
 class Page:
@@ -58,6 +61,8 @@ class Page:
             return "200 OK", "text/html", self._html
         if path == "/api/status":
             return "200 OK", "application/json", _json(self._reporter.status())
+        if path == "/api/history":
+            return "200 OK", "application/json", _json(self._reporter.history())
         if path == "/health":
             health = self._reporter.health()
             status = "200 OK" if health["ok"] else "503 Service Unavailable"

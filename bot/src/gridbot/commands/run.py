@@ -5,7 +5,6 @@ import logging
 import signal
 import threading
 
-import waitress
 import waitress.server
 
 from gridbot import __version__
@@ -52,11 +51,13 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
-def _serve(config: Config, runner: Runner) -> waitress.server.BaseWSGIServer:
+def _serve(
+    config: Config, runner: Runner
+) -> "waitress.server.BaseWSGIServer | waitress.server.MultiSocketServer":
     """Serve the page from a thread of its own."""
     page = config.page
     try:
-        server = waitress.create_server(
+        server = waitress.server.create_server(
             Page(runner), host=page.host, port=page.port, threads=2, ident="gridbot"
         )
     except OSError as error:
@@ -64,4 +65,4 @@ def _serve(config: Config, runner: Runner) -> waitress.server.BaseWSGIServer:
             f"page.host = {page.host}, page.port = {page.port}: {error.strerror}"
         ) from error
     threading.Thread(target=server.run, name="page", daemon=True).start()
-    return server  # type: ignore[return-value] # the stubs name a union of two servers
+    return server
