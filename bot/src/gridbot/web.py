@@ -1,4 +1,4 @@
-"""The bot's page, `/api/status`, `/api/history` and `/health`: a small read-only WSGI application."""
+"""The page, `/api/status`, `/api/history` and `/health`: a small read-only WSGI application."""
 
 import base64
 import hashlib
