@@ -88,8 +88,8 @@ notes:
   returned: always
 """
 
-ORIGINAL_SUFFIX = ".gridberry-original"   # beside a file: what it was before the first change
-CREATED_SUFFIX = ".gridberry-created"     # beside a file: it was not there before
+ORIGINAL_SUFFIX = ".gridberry-original"  # beside a file: what it was before the first change
+CREATED_SUFFIX = ".gridberry-created"  # beside a file: it was not there before
 ALPHABET = string.ascii_letters + string.digits
 
 
@@ -115,10 +115,10 @@ class Step:
     """One path and what has to happen to it."""
 
     path: Path
-    kind: str                                 # a key of ACTIONS
+    kind: str  # a key of ACTIONS
     wanted: Ownership | None = None
     content: bytes | None = None
-    keep_original: bool = False               # note beside it what it was before the first change
+    keep_original: bool = False  # note beside it what it was before the first change
     validate: str | None = None
     diff: dict[str, str] = field(default_factory=dict)
 

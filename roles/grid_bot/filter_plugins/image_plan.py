@@ -1,4 +1,4 @@
-"""Ansible filters: which host has, lacks or makes the bot's image."""
+"""Ansible filters: which host makes the bot's image, and what several hosts have in common."""
 
 from __future__ import annotations
 
@@ -18,6 +18,14 @@ def image_ids(look: str) -> dict[str, str]:
     """Return a host's images of the bot, name to ID, from what the host said."""
     words = [line.split() for line in look.splitlines() if line.startswith("image ")]
     return {name: identity for _, name, identity in words}
+
+
+def same_texts(texts: dict[str, str]) -> list[dict[str, str]]:
+    """Return each text once, as C(text), with the names that have it, as C(names)."""
+    names: dict[str, list[str]] = {}
+    for name, text in texts.items():
+        names.setdefault(text, []).append(name)
+    return [{"text": text, "names": ", ".join(same)} for text, same in names.items()]
 
 
 def image_plan(looks: dict[str, str], inputs_hash: str, builder: str = "auto") -> dict[str, dict]:
@@ -64,4 +72,5 @@ class FilterModule:
             "grid_bot_host_arch": host_arch,
             "grid_bot_image_ids": image_ids,
             "grid_bot_image_plan": image_plan,
+            "grid_bot_same_texts": same_texts,
         }

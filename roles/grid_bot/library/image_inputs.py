@@ -63,8 +63,11 @@ def matches(path: str, pattern: str) -> bool:
     ends = range(1, len(parts) + 1)
     if pattern.startswith("**/"):
         wanted = pattern.removeprefix("**/")
-        return any(fnmatch.fnmatchcase("/".join(parts[start:end]), wanted)
-                   for end in ends for start in range(end))
+        return any(
+            fnmatch.fnmatchcase("/".join(parts[start:end]), wanted)
+            for end in ends
+            for start in range(end)
+        )
     # Docker's asterisk stops at a slash, fnmatch's does not: compare part by part.
     wanted_parts = pattern.split("/")
     return len(wanted_parts) <= len(parts) and all(

@@ -4,19 +4,50 @@ from __future__ import annotations
 
 import difflib
 
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-def unknown_settings(names: list[str], known: list[str]) -> list[str]:
-    """Return a line for each setting that no role has.
+KINDS = {
+    "bool": "true or false",
+    "dict": "a mapping",
+    "int": "a whole number",
+    "list": "a list",
+    "path": "a path",
+    "str": "text",
+}
+
+
+def what_would_do(option: dict) -> str:
+    """Return in words what values an option takes, from its argument specification."""
+    if "choices" in option:
+        return " or ".join(option["choices"])
+    kind = KINDS[option["type"]]
+    if "elements" in option:
+        kind += f" whose elements are each {KINDS[option['elements']]}"
+    return kind
+
+
+def fits(value: object, option: dict) -> bool:
+    """Tell whether a value is what an argument specification asks for."""
+    known = {key: option[key] for key in ("type", "elements", "choices") if key in option}
+    return not ArgumentSpecValidator({"value": known}).validate({"value": value}).error_messages
+
+
+def setting_problems(values: dict[str, object], known: dict[str, dict]) -> list[str]:
+    """Return a line for each setting that no role has or whose value will not do.
 
     Args:
-        names: The variables that the inventory sets.
-        known: The variables that the roles have.
+        values: The variables that the inventory sets, with their values.
+        known: The argument specification of each variable that a role has.
     """
     lines = []
-    for name in sorted(set(names) - set(known)):
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        lines.append(f"{name} is not a setting of any role{hint}")
+    for name, value in sorted(values.items()):
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            lines.append(f"{name} is not a setting of any role{hint}")
+        elif not fits(value, known[name]):
+            shown = "not shown" if known[name].get("no_log") else repr(value)
+            lines.append(f"{name} is {shown}; {what_would_do(known[name])} would do")
     return lines
 
 
@@ -68,6 +99,6 @@ class FilterModule:
     def filters(self) -> dict[str, object]:
         """Return the filters by name."""
         return {
-            "preflight_unknown_settings": unknown_settings,
+            "preflight_setting_problems": setting_problems,
             "preflight_host_problems": host_problems,
         }

@@ -6,9 +6,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
 import urllib.request
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -67,7 +66,7 @@ def memory_available(meminfo: str) -> int | None:
     return None
 
 
-def reboot_required(cmdline: str | None, running: str, flag: bool) -> bool:  # noqa: FBT001
+def reboot_required(cmdline: str | None, running: str, *, flag: bool) -> bool:
     """Tell whether a reboot is due.
 
     Args:
@@ -121,7 +120,8 @@ def cgroup_memory(identity: str) -> tuple[int | None, int | None]:
     for pattern in CGROUPS:
         directory = pattern.format(identity)
         if Path(directory).is_dir():
-            return read_number(f"{directory}/memory.max"), read_number(f"{directory}/memory.current")
+            limit, used = (read_number(f"{directory}/memory.{name}") for name in ("max", "current"))
+            return limit, used
     return None, None
 
 
@@ -148,8 +148,14 @@ def bot_status(details: dict | None, now: datetime) -> dict:
     """
     empty = dict.fromkeys(FROM_BOT)
     if details is None:
-        return {"state": "absent", **empty, "memory_limit_bytes": None, "memory_used_bytes": None,
-                "uptime_seconds": None, "restarts": None}
+        return {
+            "state": "absent",
+            **empty,
+            "memory_limit_bytes": None,
+            "memory_used_bytes": None,
+            "uptime_seconds": None,
+            "restarts": None,
+        }
     running = details["State"]["Status"] == "running"
     limit, used = cgroup_memory(details["Id"])
     said = ask_bot(details) if running else {}
@@ -174,7 +180,7 @@ def host_status() -> dict:
         "kernel": system.release,
         "ipv6": Path("/proc/sys/net/ipv6").exists(),
         "reboot_required": reboot_required(
-            cmdline, read_text("/proc/cmdline") or "", Path("/run/reboot-required").exists()
+            cmdline, read_text("/proc/cmdline") or "", flag=Path("/run/reboot-required").exists()
         ),
         "temperature_c": temperature(read_text("/sys/class/thermal/thermal_zone0/temp")),
         "throttled": throttled(),
@@ -194,7 +200,7 @@ def main() -> None:
         **host_status(),
         "image_id": identity,
         "image_bytes": image_bytes(identity) if identity else None,
-        "bot": bot_status(details, datetime.fromtimestamp(time.time(), tz=timezone.utc)),
+        "bot": bot_status(details, datetime.now(UTC)),
     }
     module.exit_json(changed=False, status=status)
 

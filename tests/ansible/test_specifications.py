@@ -1,0 +1,73 @@
+"""Each role's argument specification and defaults say the same."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+WITH_SETTINGS = sorted(path.parent.parent for path in ROLES.glob("*/meta/argument_specs.yml"))
+
+
+def load(path: Path):
+    """A YAML file's content."""
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def options(role: Path) -> dict:
+    """The options of a role's main entry point."""
+    return load(role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+
+
+@pytest.mark.parametrize("role", WITH_SETTINGS, ids=lambda role: role.name)
+class TestRole:
+    def test_every_default_is_specified_and_equal(self, role):
+        defaults = load(role / "defaults/main.yml")
+        assert {name: option["default"] for name, option in options(role).items()} == defaults
+
+    def test_defaults_have_their_type(self, role):
+        for name, option in options(role).items():
+            if "{{" in str(option["default"]):
+                continue
+            known = {key: option[key] for key in ("type", "elements", "choices") if key in option}
+            result = ArgumentSpecValidator({name: known}).validate({name: option["default"]})
+            assert result.error_messages == []
+
+    def test_every_default_has_a_comment_above_it(self, role):
+        lines = (role / "defaults/main.yml").read_text(encoding="utf-8").splitlines()
+        block_has_comment = False
+        for line in lines:
+            if not line.strip():
+                block_has_comment = False
+            elif line.startswith("#"):
+                block_has_comment = True
+            elif re.match(r"\w+:", line):
+                assert block_has_comment, line
+
+    def test_names_carry_the_role(self, role):
+        assert all(name.startswith(f"{role.name}_") for name in options(role))
+
+    def test_readme_names_every_setting(self, role):
+        text = (role / "README.md").read_text(encoding="utf-8")
+        assert [name for name in options(role) if f"`{name}`" not in text] == []
+
+
+def test_every_role_has_what_a_role_has():
+    for role in (path for path in ROLES.iterdir() if path.is_dir()):
+        assert (role / "README.md").is_file(), role
+        assert (role / "meta/main.yml").is_file(), role
+        if (role / "tasks").is_dir():
+            assert role in WITH_SETTINGS
+            assert (role / "tasks/main.yml").is_file()
+
+
+def test_collections_are_those_of_the_installed_package():
+    import ansible_collections
+
+    root = Path(next(iter(ansible_collections.__path__)))
+    for wanted in load(ROLES.parent / "requirements.yml")["collections"]:
+        manifest = root / wanted["name"].replace(".", "/") / "MANIFEST.json"
+        found = load(manifest)["collection_info"]["version"]
+        assert found == wanted["version"], wanted["name"]
