@@ -14,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, TextIO
 
+from gridbot.books import RECENT_FILLS
 from gridbot.engine import Changes, GridEngine
 from gridbot.errors import ExitCode, UserError
 from gridbot.grid import Plan
@@ -301,6 +302,14 @@ class Store:
                 self._restore_orders(connection, engine, leg.id)
                 if row[6]:
                     engine.restore_complete(leg.id, row[7])
+            # Legs do not trade in the order in which they begin.
+            latest = connection.execute(
+                f"{_SELECT_FILLS} WHERE f.generation = ? AND o.role = ?"
+                " ORDER BY f.trade_id DESC LIMIT ?",
+                (generation_id, Role.GRID, RECENT_FILLS),
+            ).fetchall()
+            engine.books.recent.clear()
+            engine.books.recent.extend(_fill(row[1:], Side(row[0])) for row in reversed(latest))
 
     @staticmethod
     def _restore_orders(connection: sqlite3.Connection, engine: GridEngine, leg: str) -> None:
@@ -342,11 +351,9 @@ class Store:
 
     def fills(self, generation_id: int, up_to_trade: int) -> list[Fill]:
         """All fills of a grid up to a trade ID, oldest first."""
-        columns = ", ".join(f"f.{name}" for name in _FILL_COLUMNS.split(", "))
         with self._reported():
             rows = self._connection.execute(
-                f"SELECT o.side, {columns} FROM fills f JOIN orders o USING (client_id)"  # noqa: S608
-                " WHERE f.generation = ? AND f.trade_id <= ? ORDER BY f.trade_id",
+                f"{_SELECT_FILLS} WHERE f.generation = ? AND f.trade_id <= ? ORDER BY f.trade_id",
                 (generation_id, up_to_trade),
             ).fetchall()
         return [_fill(row[1:], Side(row[0])) for row in rows]
@@ -377,6 +384,12 @@ _ORDER_COLUMNS = (
 )
 _FILL_COLUMNS = (
     "trade_id, client_id, price, quantity, quote, commission, commission_coin, time_ms, maker"
+)
+
+_SELECT_FILLS = (
+    "SELECT o.side, "  # noqa: S608 - constant columns
+    + ", ".join(f"f.{name}" for name in _FILL_COLUMNS.split(", "))
+    + " FROM fills f JOIN orders o USING (client_id)"
 )
 
 
