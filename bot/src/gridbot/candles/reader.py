@@ -2,7 +2,6 @@
 
 import csv
 import gzip
-import hashlib
 import io
 import zipfile
 import zlib
@@ -168,11 +167,9 @@ def load_series(path: Path) -> CandleSeries:
     """
     reader = open_candles(path)
     series = CandleSeries(path.name)
-    digest = hashlib.sha256()
     for candle in reader:
         series.append(candle)
-        digest.update(repr(candle[:5]).encode())
-    series.fingerprint = digest.hexdigest()
+    series.take_fingerprint()
     series.interval_ms = reader.steps.interval_ms()
     series.findings = reader.findings
     return series

@@ -1,5 +1,6 @@
 """A recorded market in memory: six arrays, 48 bytes a candle, no library needed."""
 
+import hashlib
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
@@ -81,7 +82,7 @@ class CandleSeries:
 
     Attributes:
         name: the file's name, for people.
-        fingerprint: SHA-256 of the candles, the same for every format of the same file.
+        fingerprint: SHA-256 of times and prices, the same for every format of the same candles.
         interval_ms: length of a candle in milliseconds.
         findings: oddities found while reading.
         start: when the first candle opens, in milliseconds.
@@ -107,6 +108,13 @@ class CandleSeries:
         self._lows.append(candle.low)
         self._closes.append(candle.close)
         self._volumes.append(candle.volume)
+
+    def take_fingerprint(self) -> None:
+        """Work out `fingerprint` once all candles are there."""
+        digest = hashlib.sha256()
+        for column in (self._times, self._opens, self._highs, self._lows, self._closes):
+            digest.update(memoryview(column).cast("B"))
+        self.fingerprint = digest.hexdigest()
 
     @property
     def length(self) -> int:

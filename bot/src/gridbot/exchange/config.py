@@ -93,8 +93,6 @@ def _candles(value: object) -> Path | None:
 
 def _integer(low: int, high: int) -> Callable[[object], int]:
     def read(value: object) -> int:
-        if isinstance(value, str) and value.isdigit() and value.isascii():
-            value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise _WrongValue(f"needs a whole number from {low} to {high}")
         return value
@@ -215,6 +213,8 @@ def load_config(path: Path | None, flags: Mapping[str, object]) -> ExchangeConfi
     for name, (read, default) in SETTINGS.items():
         from_flag = flags.get(name) is not None
         value = flags[name] if from_flag else given.get(name, default)
+        if from_flag and isinstance(default, int) and str(value).isdecimal():
+            value = int(str(value))  # a flag is always text, a number in TOML is a number
         if value is REQUIRED:
             raise UserError(
                 f"{where}{name} is missing: set it in the file or give --{name.replace('_', '-')}"

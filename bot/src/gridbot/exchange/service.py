@@ -60,6 +60,7 @@ class Exchange:
         self.restarted = False
         self._pace = pace
         self._last_ms = 0
+        self._stale = False
         try:
             self._open_books(balances)
             self._load()
@@ -117,6 +118,8 @@ class Exchange:
             ApiError: -1001, the books could not be written; the market stands still.
         """
         with self.lock:
+            if self._stale:
+                self._reload()
             monotonic = self._monotonic_ms()
             elapsed = monotonic - self._anchor_ms
             due = self.feed.limit(self._anchor_position + self._pace.legs(elapsed))
@@ -209,7 +212,7 @@ class Exchange:
                 # Refused before anything changed, or already put back by `_commit`.
                 raise
             except BaseException:
-                self._load()
+                self._reload()
                 raise
 
     def _commit(self) -> None:
@@ -218,17 +221,31 @@ class Exchange:
             self.store.commit(changes, self.engine.balances, {POSITION: str(self.position)})
         except sqlite3.Error as error:
             self.trouble = f"books cannot be written: {error}"
-            self._load()
+            self._reload()
             raise internal_error() from error
         self._saved_ms = self._monotonic_ms()
         self.trouble = ""
 
+    def _reload(self) -> None:
+        """Drop what memory says for what is stored.
+
+        Raises:
+            ApiError: -1001, the store cannot be read either; the next request tries again.
+        """
+        self._stale = True
+        try:
+            self._load()
+        except sqlite3.Error as error:
+            self.trouble = f"books cannot be read: {error}"
+            raise internal_error() from error
+        self._stale = False
+
     def _save_position(self, monotonic: int) -> None:
-        """Save the position; a failure loses nothing, so it is only reported (see `trouble`)."""
+        """Save the position; a failure loses nothing, so it only shows in `trouble`."""
         try:
             self.store.commit(Changes(), {}, {POSITION: str(self.position)})
         except sqlite3.Error as error:
-            self.trouble = f"position cannot be saved: {error}"
+            self.trouble = f"books cannot be written: {error}"
         else:
             self.trouble = ""
         self._saved_ms = monotonic

@@ -5,11 +5,11 @@ cut the market goes on from the position that the books belong to.
 """
 
 import fcntl
-import os
 import sqlite3
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import IO
 
 from gridbot.errors import ExitCode, UserError
 from gridbot.exchange.engine import Changes
@@ -81,7 +81,7 @@ class Store:
             )
             self._prepare()
         except sqlite3.Error as error:
-            os.close(self._lock)
+            self._lock.close()
             raise UserError(f"{self.path}: cannot be used: {error}", ExitCode.STATE) from error
 
     def _prepare(self) -> None:
@@ -106,7 +106,7 @@ class Store:
     def close(self) -> None:
         """Close the database and let another process have it."""
         self._database.close()
-        os.close(self._lock)
+        self._lock.close()
 
     def fact(self, name: str) -> str | None:
         """A single value, such as the replay position."""
@@ -227,23 +227,23 @@ class Store:
         return map(_order, rows)
 
 
-def _lock(directory: Path) -> int:
-    """Hold the directory for this process; returns the open lock file."""
+def _lock(directory: Path) -> IO[str]:
+    """Hold the directory for as long as the returned file is open."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        handle = os.open(directory / "exchange.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = (directory / "exchange.lock").open("a")
     except OSError as error:
         raise UserError(
             f"state directory {directory}: cannot be used: {error.strerror}", ExitCode.STATE
         ) from error
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        os.close(handle)
+        file.close()
         raise UserError(
             f"state directory {directory}: another exchange is using it", ExitCode.STATE
         ) from error
-    return handle
+    return file
 
 
 def _order_row(order: Order) -> tuple[object, ...]:

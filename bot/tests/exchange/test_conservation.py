@@ -1,0 +1,85 @@
+"""Whatever is asked of the engine: coins are neither made nor lost."""
+
+from decimal import Decimal
+
+from gridbot.exchange.engine import Engine
+from gridbot.exchange.errors import ApiError
+from gridbot.exchange.orders import Balance, OrderRequest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from .conftest import make_rules
+
+D = Decimal
+START = {"USDT": D(10_000), "BTC": D("0.5")}
+
+prices = st.integers(4_000_00, 6_000_00).map(lambda cents: D(cents).scaleb(-2))
+walk_prices = st.integers(4_000_000, 6_000_000).map(lambda units: D(units).scaleb(-3))
+quantities = st.integers(1, 60_000).map(lambda lots: D(lots).scaleb(-5))
+placing = st.tuples(
+    st.just("place"),
+    st.sampled_from(["BUY", "SELL"]),
+    st.sampled_from(["LIMIT", "LIMIT_MAKER", "MARKET", "MARKET-QUOTE"]),
+    st.sampled_from(["GTC", "IOC", "FOK"]),
+    prices,
+    quantities,
+)
+moving = st.tuples(st.just("move"), walk_prices)
+cancelling = st.tuples(st.just("cancel"), st.integers(0, 30))
+
+
+def request(number: int, values: list) -> OrderRequest:
+    side, kind, tif, price, quantity = values
+    name = f"order-{number}"
+    if kind == "MARKET":
+        return OrderRequest(side, "MARKET", "GTC", name, quantity=quantity)
+    if kind == "MARKET-QUOTE":
+        return OrderRequest(side, "MARKET", "GTC", name, quote_quantity=price)
+    tif = "GTC" if kind == "LIMIT_MAKER" else tif
+    return OrderRequest(side, kind, tif, name, price, quantity)
+
+
+@given(
+    steps=st.lists(st.one_of(placing, moving, cancelling), max_size=40),
+    fee_in=st.sampled_from(["received", "quote"]),
+    fee_rate=st.sampled_from(["0", "0.001", "0.00075", "0.5"]),
+)
+def test_coins_are_conserved(steps, fee_in, fee_rate):
+    engine = Engine(
+        make_rules(fee_rate=fee_rate, fee_in=fee_in),
+        balances={coin: Balance(amount) for coin, amount in START.items()},
+        open_orders=[],
+        next_order_id=1,
+        next_trade_id=1,
+        price=D(5000),
+    )
+    for number, (action, *values) in enumerate(steps):
+        try:
+            if action == "place":
+                engine.place(request(number, values), number)
+            elif action == "move":
+                engine.move(values[0], number)
+            else:
+                engine.cancel(values[0], number)
+        except ApiError:
+            pass
+        check(engine)
+
+
+def check(engine: Engine) -> None:
+    expected = dict(START)
+    for trade in engine.changes.trades:
+        sign = 1 if trade.is_buyer else -1
+        assert trade.quote_quantity == trade.price * trade.quantity
+        expected["BTC"] += sign * trade.quantity
+        expected["USDT"] -= sign * trade.quote_quantity
+        expected[trade.commission_asset] -= trade.commission
+    locked = {"BTC": D(0), "USDT": D(0)}
+    for order in engine.orders.values():
+        locked["USDT" if order.side == "BUY" else "BTC"] += order.locked
+        # Whatever rests, the market has not reached.
+        assert order.price < engine.price if order.side == "BUY" else order.price > engine.price
+    for coin, balance in engine.balances.items():
+        assert balance.free + balance.locked == expected[coin]
+        assert balance.locked == locked[coin]
+        assert balance.free >= 0

@@ -1,0 +1,134 @@
+"""`gridbot exchange` as a process: settings, health, stop."""
+
+import stat
+
+import pytest
+import requests
+from gridbot.cli import main
+from gridbot.exchange.config import load_config
+
+from .conftest import KEY, SECRET
+
+
+@pytest.fixture
+def flags(tmp_path):
+    for name, content in (("key", KEY), ("secret", SECRET)):
+        path = tmp_path / name
+        path.touch(mode=0o600)
+        path.write_text(content)
+    return {
+        "--state-directory": str(tmp_path / "state"),
+        "--api-key-file": str(tmp_path / "key"),
+        "--api-secret-file": str(tmp_path / "secret"),
+        "--port": "0",
+    }
+
+
+def refused(capsys, flags, config="", directory=None) -> str:
+    """The one line that the command prints before it ends with status 2 (or 4)."""
+    words = [word for pair in flags.items() for word in pair]
+    if directory is not None:
+        path = directory / "exchange.toml"
+        path.write_text(config)
+        words += ["--config", str(path)]
+    status = main(["exchange", *words])
+    assert status in (2, 4)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    return line
+
+
+@pytest.mark.parametrize(
+    ("config", "line"),
+    [
+        ("sped = 60", "unknown setting sped; did you mean speed?"),
+        ("port = 'http'", "port = 'http': needs a whole number from 0 to 65535"),
+        ("port = '8000'", "port = '8000': needs a whole number from 0 to 65535"),
+        ("port = true", "port = True: needs a whole number from 0 to 65535"),
+        ("speed = 0", "speed = 0: needs a number from 0.001 to 100000"),
+        ("speed = nan", "speed = nan: needs a number from 0.001 to 100000"),
+        ("fee_rate = 0.001", "fee_rate = 0.001: needs quotes, as TOML numbers"),
+        ("fee_rate = '1.5'", "fee_rate = '1.5': needs a share from"),
+        ("fee_in = 'BNB'", "fee_in = 'BNB': needs received or quote"),
+        ("tick_size = '0'", "tick_size = '0': needs an amount above 0"),
+        ("lot_size = '1e-5'", "lot_size = '1e-5': needs an amount above 0 with at most 8 dec"),
+        ("symbol = 'BTCUSDT'", "symbol = 'BTCUSDT': needs two different coins"),
+        ("at_end = 'stop'", "at_end = 'stop': needs repeat or hold"),
+        ("seed = -1", "seed = -1: needs a whole number from 0"),
+        ("balances = 5", "balances = 5: needs a table of coins and amounts"),
+        ("[balances]\nUSDT = 0.5", "USDT = 0.5: needs quotes"),
+        ("[balances]\nusdt = '5'", "needs coins in capitals, not usdt"),
+        ("min_quantity = '2'\nmax_quantity = '1'", "min_quantity = 2: needs at most max_quantity"),
+        ("start_price = '0.001'", "start_price = 0.001: needs at least tick_size = 0.01"),
+        ("host = 5", "host = 5: needs text"),
+        ("port = ", "is not TOML"),
+    ],
+)
+def test_bad_settings_get_one_line(tmp_path, capsys, flags, config, line):
+    if config.startswith("port"):
+        del flags["--port"]
+    found = refused(capsys, flags, config, tmp_path)
+    assert line in found
+    assert str(tmp_path / "exchange.toml") in found
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "line"),
+    [
+        ("--port", "99999", "port = 99999: needs a whole number"),
+        ("--speed", "fast", "speed = 'fast': needs a number"),
+        ("--balance", "USDT", "balances = {'USDT': ''}: USDT = '': needs an amount"),
+        ("--config", "/nowhere/x.toml", "/nowhere/x.toml: cannot be read: No such file"),
+        ("--candles", "/nowhere/c.csv", "/nowhere/c.csv: cannot be read: No such file"),
+        ("--api-key-file", "/nowhere/key", "api_key_file = /nowhere/key: No such file"),
+        ("--state-directory", "/proc/nowhere", "state directory /proc/nowhere: cannot be used"),
+        ("--host", "203.0.113.1", "host = 203.0.113.1, port = 0: cannot listen"),
+    ],
+)
+def test_bad_flags_get_one_line(capsys, flags, flag, value, line):
+    assert line in refused(capsys, flags | {flag: value})
+
+
+def test_missing_setting(capsys, flags):
+    del flags["--api-key-file"]
+    assert "api_key_file is missing: set it in the file or give" in refused(capsys, flags)
+
+
+def test_secret_that_others_can_read(tmp_path, capsys, flags):
+    (tmp_path / "secret").chmod(0o640)
+    found = refused(capsys, flags)
+    assert "api_secret_file" in found
+    assert "0640" in found
+    assert SECRET not in found
+
+
+def test_flags_win_over_the_file(tmp_path, flags):
+    path = tmp_path / "exchange.toml"
+    path.write_text('speed = 5\nseed = 3\nfee_rate = "0.002"\n[balances]\nUSDT = "7"\n')
+    names = {name.removeprefix("--").replace("-", "_"): value for name, value in flags.items()}
+    config = load_config(path, names | {"speed": "600"})
+    assert (config.speed, config.seed, str(config.fee_rate)) == (600, 3, "0.002")
+    assert config.balances == {"USDT": 7}
+    assert config.min_quantity == config.lot_size
+
+
+def test_stops_in_an_orderly_way_and_goes_on_where_it_was(make_server, tmp_path):
+    server = make_server("--speed", "600")
+    health = requests.get(f"{server.url}/gridberry/health", timeout=30)
+    assert health.headers["X-Gridberry-Market"] == "synthetic seed=7 speed=600"
+    status, order = server.request(
+        "POST", "order", symbol="BTCUSDT", side="BUY", type="MARKET", quantity="0.01"
+    )
+    assert status == 200
+    assert server.stop() == 0
+    assert "stopped" in server.text
+    server.start()
+    _, trades = server.request("GET", "myTrades", symbol="BTCUSDT")
+    assert [trade["price"] for trade in trades] == [order["fills"][0]["price"]]
+    for secret in (KEY, SECRET):
+        assert secret not in server.text
+    # The books are the account's: nobody else on the machine need read or write them.
+    mode = stat.S_IMODE((tmp_path / "state" / "exchange.sqlite3").stat().st_mode)
+    assert not mode & 0o022
