@@ -51,7 +51,7 @@ def screenshot(url: str, target: Path) -> None:
                 "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
                 "--no-first-run", "--disable-background-networking", "--disable-component-update",
                 "--disable-sync", f"--user-data-dir={profile}", "--window-size=1100,900",
-                "--timeout=15000", f"--screenshot={target}", url,
+                "--virtual-time-budget=8000", f"--screenshot={target}", url,
             ],
             check=True,
         )  # fmt: skip

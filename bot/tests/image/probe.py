@@ -22,14 +22,22 @@ def setuid_files() -> list[str]:
 
 
 def without_byte_code(modules: list[str]) -> list[str]:
-    return [name for name in modules if not Path(sys.modules[name].__cached__ or "").is_file()]
+    """Of these modules the ones made from source (`.py`) whose byte code is not there."""
+    found = []
+    for name in modules:
+        source = getattr(sys.modules[name], "__file__", None) or ""
+        if source.endswith(".py"):
+            code = importlib.util.cache_from_source(source)
+            if not Path(code).is_file():
+                found.append(name)
+    return found
 
 
 def signed_request() -> dict[str, object]:
-    from gridbot.broker import exchange_class
+    from gridbot.ccxt_class import exchange_class
 
     exchange = exchange_class("binance")({"apiKey": "key", "secret": "secret"})
-    signed = exchange.sign("order", "private", "POST", {"symbol": "BTCUSDT", "timestamp": 1})
+    signed = exchange.sign("order", ["private"], "POST", {"symbol": "BTCUSDT", "timestamp": 1})
     return {"url": signed["url"], "body": signed["body"], "rss_kb": resource_rss()}
 
 
@@ -40,7 +48,11 @@ def resource_rss() -> int:
 def main() -> None:
     signed = signed_request()
     ccxt_modules = sorted(name for name in sys.modules if name.startswith("ccxt."))
-    loaded = [name for name in sys.modules if name.startswith(("ccxt.", "requests", "gridbot"))]
+    loaded = [
+        name
+        for name in sys.modules
+        if name.startswith(("ccxt", "requests", "urllib3", "cryptography", "gridbot"))
+    ]
     absent = ("aiohttp", "uvloop", "pip", "setuptools", "ccxt.async_support", "pyarrow", "pytest")
     before = "numpy" in sys.modules
     import certifi
