@@ -47,9 +47,7 @@ def host_variables(machine: dict) -> dict:
 def inventory(machines: list[dict]) -> dict:
     """Return the inventory as Ansible reads it from a script."""
     return {
-        "_meta": {
-            "hostvars": {machine["name"]: host_variables(machine) for machine in machines}
-        },
+        "_meta": {"hostvars": {machine["name"]: host_variables(machine) for machine in machines}},
         "trading": {"hosts": [machine["name"] for machine in machines]},
     }
 

@@ -1,0 +1,121 @@
+"""The virtual Pi as the tests see it: testinfra over one SSH connection that stays open."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import testinfra
+
+ROOT = Path(__file__).resolve().parents[3]
+NAME = "molecule-pi"
+# Emulated, an answer takes up to a minute after a start.
+PATIENCE = 300
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How to reach the machine and what may be done to it from outside."""
+
+    ssh_config: Path
+    page: str
+
+    def ssh(self, command: str, **more) -> subprocess.CompletedProcess:
+        """Run a command in it, with everything that subprocess.run takes."""
+        words = ["ssh", "-F", str(self.ssh_config), NAME, command]
+        return subprocess.run(words, check=True, **more)
+
+    def virtual_pi(self, *words: str) -> None:
+        """Run a verb of virtual_pi on it."""
+        command = [sys.executable, "-m", "virtual_pi", *words]
+        subprocess.run(command, check=True, cwd=ROOT)
+
+    def forget_connection(self) -> None:
+        """Close the connection that is kept open; the machine at its other end has gone."""
+        command = ["ssh", "-F", str(self.ssh_config), "-O", "exit", NAME]
+        subprocess.run(command, check=False, capture_output=True)
+
+    def playbook(self, *words: str) -> subprocess.CompletedProcess:
+        """Run site.yml against it."""
+        command = ["ansible-playbook", "-i", "inventory/virtual", "playbooks/site.yml"]
+        return subprocess.run(
+            [*command, *words], check=False, cwd=ROOT, capture_output=True, text=True
+        )
+
+
+def find_machine() -> dict:
+    """What virtual_pi knows of it."""
+    command = [sys.executable, "-m", "virtual_pi", "list", "--json"]
+    answer = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)
+    return next(one for one in json.loads(answer.stdout) if one["name"] == NAME)
+
+
+@pytest.fixture(scope="session")
+def machine(tmp_path_factory):
+    """The machine, with an SSH configuration that keeps one connection open."""
+    found = find_machine()
+    ssh = found["ssh"]
+    directory = tmp_path_factory.mktemp("ssh")
+    # A socket's path must be short; pytest's directories are not.
+    control = Path(os.environ.get("XDG_RUNTIME_DIR", "/tmp"), f"gridberry-test-{os.getpid()}")
+    config = directory / "config"
+    config.write_text(
+        f"Host {NAME}\n"
+        f"  HostName {ssh['host']}\n"
+        f"  Port {ssh['port']}\n"
+        f"  User {ssh['user']}\n"
+        f'  IdentityFile "{ssh["key"]}"\n'
+        f'  UserKnownHostsFile "{ssh["known_hosts"]}"\n'
+        "  StrictHostKeyChecking yes\n"
+        "  IdentitiesOnly yes\n"
+        "  ControlMaster auto\n"
+        f"  ControlPath {control}\n"
+        "  ControlPersist 600\n"
+    )
+    forwards = {int(port): host for port, host in found["forwards"].items()}
+    one = Machine(config, f"http://127.0.0.1:{forwards[8080]}")
+    yield one
+    one.forget_connection()
+
+
+@pytest.fixture(scope="session")
+def pi(machine):
+    """Testinfra's host, as root."""
+    return testinfra.get_host(f"ssh://{NAME}?sudo=True&ssh_config={machine.ssh_config}")
+
+
+def wait_for(condition, what: str):
+    """Wait until a condition gives something true, and return that.
+
+    Raises:
+        AssertionError: It does not within PATIENCE seconds.
+    """
+    end = time.monotonic() + PATIENCE
+    while True:
+        answer = condition()
+        if answer:
+            return answer
+        assert time.monotonic() < end, f"waited {PATIENCE} s for {what}"
+        time.sleep(2)
+
+
+@pytest.fixture
+def waiting():
+    """The function that waits."""
+    return wait_for
+
+
+@pytest.fixture
+def bot(pi):
+    """The bot's own status, asked for at each call."""
+
+    def ask() -> dict:
+        script = "import sys, urllib.request as u; sys.stdout.write(u.urlopen('http://127.0.0.1:8080/api/status').read().decode())"
+        return json.loads(pi.check_output(f"python3 -c {shlex.quote(script)}"))
+
+    return ask

@@ -1,0 +1,62 @@
+"""The bot trades: fills come, its books are the exchange's, no order is lost or doubled."""
+
+import json
+import urllib.error
+import urllib.request
+
+AUDIT = "docker exec gridberry-bot gridbot audit --config /etc/gridbot/bot.toml"
+
+
+def fills(status):
+    """How many orders of the grid were filled."""
+    return status["buys"] + status["sells"]
+
+
+def assert_audit_equal(pi):
+    """The bot's books equal the exchange's."""
+    result = pi.run(AUDIT)
+    assert result.rc == 0, result.stdout + result.stderr
+
+
+def test_fills_come_and_the_books_are_equal(pi, bot, waiting):
+    assert bot()["mode"] == "paper"
+    before = fills(bot())
+    waiting(lambda: fills(bot()) >= before + 4, "four more fills")
+    assert_audit_equal(pi)
+
+
+def test_exchange_that_does_not_answer_is_said_and_survived(pi, machine, waiting):
+    pi.check_output("docker stop gridberry-exchange")
+    try:
+        reasons = waiting(lambda: unhealthy_reasons(machine), "the bot to notice")
+        assert any("exchange" in reason for reason in reasons)
+    finally:
+        pi.check_output("docker start gridberry-exchange")
+    waiting(lambda: not unhealthy_reasons(machine), "the bot to trade again")
+    assert_audit_equal(pi)
+
+
+def unhealthy_reasons(machine):
+    """Why the bot says that it is not healthy; empty while it is."""
+    try:
+        with urllib.request.urlopen(f"{machine.page}/health", timeout=60):  # noqa: S310 - http, loopback
+            return []
+    except urllib.error.HTTPError as error:
+        return json.loads(error.read())["reasons"]
+
+
+def test_power_cut_while_it_trades(pi, bot, machine, waiting):
+    before = bot()
+    machine.virtual_pi("cut", "molecule-pi")
+    machine.forget_connection()
+    machine.virtual_pi("start", "molecule-pi", "--wait")
+    state = "docker inspect --format '{{.State.Health.Status}}' gridberry-bot"
+    waiting(lambda: pi.run(state).stdout.strip() == "healthy", "the bot to be back by itself")
+    assert_audit_equal(pi)
+    after = bot()
+    assert fills(after) >= fills(before)
+    assert after["open_orders"] == before["open_orders"]
+    open_ids = [order["client_order_id"] for order in after["orders"]]
+    assert len(open_ids) == len(set(open_ids))
+    waiting(lambda: fills(bot()) > fills(after), "a fill after the power cut")
+    assert_audit_equal(pi)
