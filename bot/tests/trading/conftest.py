@@ -1,0 +1,284 @@
+"""Bot and exchange in one process under virtual time: both real, ccxt and HTTP's forms included.
+
+Only the wire is not: `Wire` hands each request of ccxt's session to the exchange's WSGI
+application, and can lose, break or delay it on the way.
+"""
+
+import io
+import json
+import os
+import random
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+import urllib3
+
+from gridbot.audit import Report, audit
+from gridbot.binance_broker import BinanceBroker
+from gridbot.config import Config, parse_config
+from gridbot.exchange.config import load_config as load_exchange_config
+from gridbot.exchange.server import build_api
+from gridbot.runner import Runner
+from gridbot.store import Store
+from gridbot.trader import Trader
+
+KEY = "test-key"
+SECRET = "test-secret"
+START_MS = 1_790_000_000_000
+
+
+class Crash(BaseException):  # noqa: N818 - like KeyboardInterrupt, nothing may swallow it
+    """The power is cut."""
+
+
+class VirtualClock:
+    """Time that passes only where somebody waits."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.stop_at = float("inf")
+
+    @property
+    def stopping(self) -> bool:
+        return self.seconds >= self.stop_at
+
+    def now_ms(self) -> int:
+        return START_MS + round(self.seconds * 1000)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += max(0.0, seconds)
+
+
+@dataclass
+class Wire(requests.adapters.BaseAdapter):
+    """Carries requests to a WSGI application.
+
+    `before` and `after` see each request (method, path) on its way out and its answer on its way
+    back; what they raise is what the bot sees.
+    """
+
+    application: Callable
+    clock: VirtualClock
+    before: Callable[[str, str], requests.Response | None] = lambda _method, _path: None
+    after: Callable[[str, str], requests.Response | None] = lambda _method, _path: None
+    requests: list[tuple[str, str]] = field(default_factory=list)
+    seconds_per_request: float = 0.01
+
+    def send(self, request, **_options):
+        parts = urlsplit(request.url)
+        path = parts.path.removeprefix("/api/v3/")
+        self.requests.append((request.method, path))
+        self.clock.sleep(self.seconds_per_request)
+        answer = self.before(request.method, path)
+        if answer is None:
+            answer = self._carry(request, parts)
+            answer = self.after(request.method, path) or answer
+        answer.request, answer.url = request, request.url
+        return answer
+
+    def _carry(self, request, parts):
+        body = request.body or b""
+        environ = {
+            "REQUEST_METHOD": request.method,
+            "PATH_INFO": parts.path,
+            "QUERY_STRING": parts.query,
+            "CONTENT_TYPE": request.headers.get("Content-Type", ""),
+            "CONTENT_LENGTH": str(len(body)),
+            "REMOTE_ADDR": "127.0.0.1",
+            "HTTP_X_MBX_APIKEY": request.headers.get("X-MBX-APIKEY", ""),
+            "wsgi.input": io.BytesIO(body),
+        }
+        sent = {}
+
+        def start_response(status, headers):
+            sent["status"], sent["headers"] = status, headers
+
+        content = b"".join(self.application(environ, start_response))
+        return answer_of(sent["status"], content, dict(sent["headers"]))
+
+    def close(self) -> None:
+        pass
+
+
+def answer_of(status: str, content: bytes, headers: dict[str, str] | None = None):
+    answer = requests.Response()
+    answer.status_code, answer.reason = int(status.split()[0]), status.partition(" ")[2]
+    answer.headers.update({"Content-Type": "application/json"} | (headers or {}))
+    answer.raw = io.BytesIO(content)
+    answer._content = content
+    return answer
+
+
+def refusal(status: int, code: int, message: str, **headers: str):
+    content = json.dumps({"code": code, "msg": message}).encode()
+    return answer_of(f"{status} Refused", content, headers)
+
+
+def lost(*_request):
+    """The answer never comes."""
+    raise requests.exceptions.ReadTimeout("Read timed out.")
+
+
+def unreachable(*_request):
+    """Nobody listens."""
+    reason = urllib3.exceptions.NewConnectionError(None, "refused")
+    reason.__cause__ = ConnectionRefusedError(111, "Connection refused")
+    raise requests.exceptions.ConnectionError(
+        urllib3.exceptions.MaxRetryError(None, "/", reason)
+    ) from reason
+
+
+def zigzag(count: int = 400, seed: int = 5, centre: int = 50000) -> list[str]:
+    """Rows of candles which swing through the grid again and again."""
+    dice = random.Random(seed)
+    rows, close = ["timestamp,open,high,low,close,volume"], centre
+    for minute in range(count):
+        pull = (centre - close) // 20
+        target = close + pull + dice.randint(-700, 700)
+        high = max(close, target) + dice.randint(0, 150)
+        low = min(close, target) - dice.randint(0, 150)
+        rows.append(f"{1_640_995_200_000 + minute * 60_000},{close},{high},{low},{target},1")
+        close = target
+    return rows
+
+
+class World:
+    """One exchange, one bot, one clock."""
+
+    def __init__(self, directory: Path, candles: list[str], **exchange_flags: object) -> None:
+        self.directory = directory
+        self.clock = VirtualClock()
+        for name, text in (("key", KEY), ("secret", SECRET)):
+            (directory / name).touch(mode=0o600)
+            (directory / name).write_text(text)
+        (directory / "candles.csv").write_text("\n".join(candles) + "\n")
+        for name in ("exchange", "bot"):
+            (directory / name).mkdir(exist_ok=True)
+        flags = {
+            "state_directory": str(directory / "exchange"),
+            "api_key_file": str(directory / "key"),
+            "api_secret_file": str(directory / "secret"),
+            "candles": str(directory / "candles.csv"),
+        } | exchange_flags
+        self.api = build_api(load_exchange_config(None, flags), self.clock)
+        self.wire = Wire(self.api, self.clock)
+        self.document = {
+            "bot_name": "pi1",
+            "exchange": {
+                "name": "binance",
+                "url": "http://exchange.test",
+                "api_key_file": str(directory / "key"),
+                "api_secret_file": str(directory / "secret"),
+            },
+            "market": {"symbol": "BTC/USDT"},
+            "grid": {"lower": "47000", "upper": "53000", "grids": 20, "investment": "9000"},
+            "state": {"directory": str(directory / "bot")},
+        }
+        self.store: Store | None = None
+
+    @property
+    def config(self) -> Config:
+        return parse_config(self.document, Path("bot.toml"))
+
+    def broker(self, secret: str = SECRET) -> BinanceBroker:
+        session = requests.Session()
+        session.mount("http://", self.wire)
+        return BinanceBroker(self.config, KEY, secret, clock=self.clock, session=session)
+
+    def open_store(self) -> Store:
+        self.store = Store(self.config.state_directory)
+        return self.store
+
+    def trader(self) -> Trader:
+        """A bot that has just been started, on whatever state there is."""
+        self.power_off()
+        return Trader(self.config, self.broker(), self.open_store(), self.clock)
+
+    def runner(self, secret: str = SECRET) -> Runner:
+        self.power_off()
+        return Runner(self.config, self.broker(secret), self.open_store, self.clock)
+
+    def power_off(self) -> None:
+        """What was not committed is lost."""
+        if self.store is not None:
+            self.store.close()
+            self.store = None
+
+    def run(self, runner: Runner, seconds: float) -> Runner:
+        self.clock.stop_at = self.clock.seconds + seconds
+        try:
+            runner.run()
+        finally:
+            self.store = None
+            self.clock.stop_at = float("inf")
+        return runner
+
+    def audit(self, patience: float = 5.0) -> Report:
+        self.wire.before = self.wire.after = lambda _method, _path: None
+        reader = Store(self.config.state_directory, read_only=True)
+        broker = self.broker()
+        broker.connect()
+        try:
+            return audit(broker, reader, self.clock, patience_seconds=patience)
+        finally:
+            reader.close()
+
+    def settle(self, trader: Trader) -> None:
+        """Let the bot catch up with a market that stands still."""
+        for _ in range(20):
+            trader.step()
+            self.clock.sleep(8.0)
+            if not trader.step():
+                break
+
+    def exchange_orders(self) -> list[str]:
+        broker = self.broker()
+        broker.connect()
+        return [order.client_id for order in broker.orders_from(0)]
+
+    def close(self) -> None:
+        self.power_off()
+        self.api.exchange.close()
+
+
+def check_books(world: World, trader: Trader) -> None:
+    """The equation of the grid, and no order doubled."""
+    books, price = trader.engine.books, Decimal("51234.56")
+    earned = books.grid_profit + books.unrealised_profit(price)
+    assert books.equity(price) - books.investment == earned
+    names = world.exchange_orders()
+    assert len(names) == len(set(names))
+    places = [(order.line, order.side) for order in trader.engine.live.values()]
+    assert len(places) == len(set(places)) == world.config.grid.grids
+
+
+@pytest.fixture
+def tmp_path():
+    """In memory where that is possible: SQLite waits for the disk at every commit."""
+    memory = Path("/dev/shm")
+    usable = memory.is_dir() and os.access(memory, os.W_OK)
+    with tempfile.TemporaryDirectory(dir=memory if usable else None) as directory:
+        yield Path(directory)
+
+
+@pytest.fixture
+def make_world(tmp_path):
+    worlds = []
+
+    def make(candles: list[str] | None = None, **flags: object) -> World:
+        world = World(tmp_path, zigzag() if candles is None else candles, **flags)
+        worlds.append(world)
+        return world
+
+    yield make
+    for world in worlds:
+        world.close()
