@@ -1,5 +1,7 @@
 """The real ccxt classes over loopback HTTP, signing for real."""
 
+import time
+
 import ccxt
 import pytest
 
@@ -70,11 +72,21 @@ def test_a_trader_finds_what_binance_offers(server, name):
 
 def test_candles_move_the_price_and_fill_orders(server):
     exchange = client(server)
-    bought = exchange.create_order(SYMBOL, "market", "buy", 0.02)
-    order = exchange.create_order(SYMBOL, "limit", "sell", 0.01, bought["average"] + 0.01)
-    deadline = exchange.milliseconds() + 30_000
-    while exchange.fetch_order(order["id"], SYMBOL)["status"] != "closed":
-        assert exchange.milliseconds() < deadline
+    exchange.create_order(SYMBOL, "market", "buy", 0.02)
+    orders = [
+        exchange.create_order(SYMBOL, "limit", "sell", 0.01, 51_000),
+        exchange.create_order(SYMBOL, "limit", "buy", 0.01, 49_000),
+    ]
+    deadline = time.monotonic() + 30
+    prices = set()
+    while len(prices) < 3 or exchange.fetch_open_orders(SYMBOL):
+        prices.add(exchange.fetch_ticker(SYMBOL)["last"])
+        assert time.monotonic() < deadline
+        time.sleep(0.03)
+    assert prices == {49_000, 50_000, 51_000}
+    for order in orders:
+        closed = exchange.fetch_order(order["id"], SYMBOL)
+        assert (closed["status"], closed["average"]) == ("closed", order["price"])
 
 
 def test_errors_arrive_as_ccxt_classes(server):
