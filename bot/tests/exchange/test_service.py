@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 from gridbot.errors import UserError
-from gridbot.exchange.service import SAVE_POSITION_MS
+from gridbot.exchange.service import RETRY_MS, SAVE_POSITION_MS
 from gridbot.exchange.store import Store
 
 from .conftest import make_rules, make_series
@@ -181,9 +181,14 @@ def test_full_disk_refuses_the_order_and_recovers(make_world):
     assert len(world.signed("GET", "openOrders").json) == accepted
     locked = accepted * 8
     assert world.account()["USDT"] == (D(10_000 - locked), D(locked))
+    world.clock.pass_ms(5_000)
+    health = world.call("GET", "/gridberry/health")
+    assert health.status == 503
+    assert health.json["reasons"] == ["books cannot be written: database or disk is full"]
     free_disk(world)
-    assert world.order(price="80", quantity="0.1").json["orderId"] == accepted + 1
+    world.clock.pass_ms(RETRY_MS)
     assert world.call("GET", "/gridberry/health").status == 200
+    assert world.order(price="80", quantity="0.1").json["orderId"] == accepted + 1
 
 
 def test_full_disk_stops_the_market_before_a_fill_it_cannot_write(make_world):

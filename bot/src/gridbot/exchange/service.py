@@ -24,6 +24,7 @@ from gridbot.exchange.store import FINGERPRINT, POSITION, SYMBOL, Store
 # A stretch of market without a fill can be walked again after a power cut with the same result,
 # so its position is saved seldom: an idle exchange spares the card.
 SAVE_POSITION_MS = 30_000
+RETRY_MS = 1_000
 
 
 class Exchange:
@@ -127,7 +128,7 @@ class Exchange:
                 self._walk(due, self.clock.now_ms() - elapsed)
             if self.engine.changes:
                 self._commit()
-            elif self.trouble or monotonic - self._saved_ms >= SAVE_POSITION_MS:
+            elif monotonic - self._saved_ms >= (RETRY_MS if self.trouble else SAVE_POSITION_MS):
                 self._save_position(monotonic)
 
     def _walk(self, due: int, anchor_wall_ms: int) -> None:
@@ -243,6 +244,8 @@ class Exchange:
     def _save_position(self, monotonic: int) -> None:
         """Save the position; a failure loses nothing, so it only shows in `trouble`."""
         try:
+            if self.trouble:
+                self.store.probe()
             self.store.commit(Changes(), {}, {POSITION: str(self.position)})
         except sqlite3.Error as error:
             self.trouble = f"books cannot be written: {error}"

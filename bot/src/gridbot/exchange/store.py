@@ -17,6 +17,8 @@ from gridbot.exchange.orders import OPEN_STATUSES, Balance, Order, Trade
 from gridbot.market import plain
 
 SCHEMA_VERSION = 1
+PAGE_BYTES = 1024
+PROBE_BYTES = 65_536
 SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE balances (
@@ -58,6 +60,7 @@ CREATE INDEX trades_by_order ON trades (order_id);
 POSITION = "position"
 FINGERPRINT = "market_fingerprint"
 SYMBOL = "symbol"
+PROBE = "probe"
 
 
 class Store:
@@ -86,6 +89,9 @@ class Store:
 
     def _prepare(self) -> None:
         run = self._database.execute
+        # A commit writes every page that it touches, mostly for a few bytes: small pages wear
+        # the card less.
+        run(f"PRAGMA page_size = {PAGE_BYTES}")
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = FULL")
         run("PRAGMA foreign_keys = ON")
@@ -149,6 +155,15 @@ class Store:
             if self._database.in_transaction:
                 run("ROLLBACK")
             raise
+
+    def probe(self) -> None:
+        """Find out whether there is room again for more than the next few bytes.
+
+        Raises:
+            sqlite3.Error: there is none.
+        """
+        for content in ("-" * PROBE_BYTES, ""):
+            self.commit(Changes(), {}, {PROBE: content})
 
     def balances(self) -> dict[str, Balance]:
         """All balances by coin."""
