@@ -126,7 +126,7 @@ def _amount(*, zero: bool = False, below: Decimal | None = None) -> Callable[[An
             raise _InvalidError(f'needs quotes to be exact: "{value}"')
         if isinstance(value, bool) or not isinstance(value, (str, int)):
             raise _InvalidError(f'needs an amount in quotes {bounds}, such as "1.5"')
-        if isinstance(value, str) and re.fullmatch(r"\d{1,20}(\.\d{1,20})?", value) is None:
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,20}(\.[0-9]{1,20})?", value) is None:
             raise _InvalidError(f'needs plain digits {bounds}, such as "1234.56"')
         amount = Decimal(value)
         too_high = below is not None and amount >= below
@@ -312,7 +312,7 @@ def _read_settings(flat: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unknown(key: str, known: list[str], what: str) -> str:
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.8)
     if not close:
         # A setting in the wrong section: `lower` for `grid.lower`.
         close = [name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]]

@@ -182,10 +182,12 @@ class Store:
                 f"{SCHEMA_VERSION}); use that one",
                 lasting=True,
             )
+        if read_only:
+            return  # the writer has checked the file when it started
         result = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if result != "ok":
             raise self._corrupt(result)
-        if read_only or version == SCHEMA_VERSION:
+        if version == SCHEMA_VERSION:
             return
         connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(
@@ -195,7 +197,7 @@ class Store:
 
     def _corrupt(self, detail: str) -> StoreError:
         return StoreError(
-            f"{self.path} is damaged ({detail}); restore it from a backup, or move it away and "
+            f"{self.path} is damaged ({' '.join(detail.split())}); restore it from a backup, or move it away and "
             "cancel the bot's orders on the exchange before starting a new grid",
             lasting=True,
         )

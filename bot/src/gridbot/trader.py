@@ -420,7 +420,8 @@ class Trader:
             if client_id is not None:
                 engine.record_fill(changes, _fill(trade, client_id))
         for order in closed:
-            log.warning("order %s was closed before all of it traded", order.client_id)
+            level = logging.INFO if engine.closing else logging.WARNING
+            log.log(level, "order %s was closed before all of it traded", order.client_id)
             engine.record_canceled(changes, order.client_id)
         if trades:
             changes.trade_cursor = trades[-1].trade_id + 1

@@ -4,7 +4,6 @@ import itertools
 from decimal import Decimal
 
 import pytest
-
 from gridbot.engine import Changes, GridEngine
 from gridbot.grid import Fees, FeesIn, GridSpec, Spacing, make_plan
 from gridbot.market import Market

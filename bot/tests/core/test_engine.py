@@ -2,7 +2,6 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-
 from gridbot.books import share_of
 from gridbot.engine import Changes
 from gridbot.errors import MismatchError

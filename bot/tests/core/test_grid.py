@@ -1,8 +1,8 @@
+import itertools
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-
 from gridbot.errors import UserError
 from gridbot.grid import break_even_ratio, grid_lines, make_plan, nearest_line, pair_profit
 
@@ -28,7 +28,7 @@ def test_geometric_lines(make_spec):
 def test_geometric_lines_keep_both_ends(make_spec):
     lines = grid_lines(make_spec(grids=7, spacing="geometric"), TICK)
     assert (lines[0], lines[-1]) == (45000, 65000)
-    ratios = [float(above / below) for below, above in zip(lines, lines[1:], strict=False)]
+    ratios = [float(above / below) for below, above in itertools.pairwise(lines)]
     assert max(ratios) - min(ratios) < 1e-6
 
 
@@ -121,9 +121,9 @@ def test_too_small_an_investment_names_the_smallest_that_would_do(
     assert "grid.investment = 10 is too small for 5 grids" in str(refused.value)
     smallest = Decimal(str(refused.value).split("would do is ")[1])
     make_plan(make_spec(investment=str(smallest)), market, charge, Decimal(55000))
+    less = make_spec(investment=str(smallest - Decimal("0.00000001")))
     with pytest.raises(UserError):
-        less = smallest - Decimal("0.00000001")
-        make_plan(make_spec(investment=str(less)), market, charge, Decimal(55000))
+        make_plan(less, market, charge, Decimal(55000))
 
 
 def test_more_orders_than_the_exchange_allows_are_refused(make_spec, make_fees, btc):

@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 import urllib3
-
 from gridbot.audit import Report, audit
 from gridbot.binance_broker import BinanceBroker
 from gridbot.config import Config, parse_config
@@ -33,7 +32,7 @@ SECRET = "test-secret"
 START_MS = 1_790_000_000_000
 
 
-class Crash(BaseException):  # noqa: N818 - like KeyboardInterrupt, nothing may swallow it
+class Crash(BaseException):
     """The power is cut."""
 
 
@@ -111,7 +110,7 @@ class Wire(requests.adapters.BaseAdapter):
 
 def answer_of(status: str, content: bytes, headers: dict[str, str] | None = None):
     answer = requests.Response()
-    answer.status_code, answer.reason = int(status.split()[0]), status.partition(" ")[2]
+    answer.status_code, answer.reason = int(status.split(maxsplit=1)[0]), status.partition(" ")[2]
     answer.headers.update({"Content-Type": "application/json"} | (headers or {}))
     answer.raw = io.BytesIO(content)
     answer._content = content
@@ -139,7 +138,7 @@ def unreachable(*_request):
 
 def zigzag(count: int = 400, seed: int = 5, centre: int = 50000) -> list[str]:
     """Rows of candles which swing through the grid again and again."""
-    dice = random.Random(seed)
+    dice = random.Random(seed)  # noqa: S311 - a market, no secret
     rows, close = ["timestamp,open,high,low,close,volume"], centre
     for minute in range(count):
         pull = (centre - close) // 20

@@ -5,7 +5,6 @@ import json
 
 import pytest
 import requests
-
 from gridbot.broker import BrokerError, Failure
 from gridbot.store import Store, StoreError
 
@@ -119,7 +118,9 @@ def test_an_initial_purchase_that_rests_is_tried_again_at_the_price_of_now(make_
     rising = ["timestamp,open,high,low,close,volume"]
     for minute in range(20):
         price = 50000 + 100 * minute
-        rising.append(f"{1640995200000 + minute * 60000},{price},{price + 90},{price},{price + 90},1")
+        rising.append(
+            f"{1640995200000 + minute * 60000},{price},{price + 90},{price},{price + 90},1"
+        )
     world = make_world(rising, at_end="hold")
     slow = {"left": 1}
 
@@ -199,7 +200,9 @@ def test_a_ban_is_waited_out_for_as_long_as_the_exchange_asks(make_world):
 
 def test_a_page_that_is_no_exchange_is_told(make_world):
     world = make_world(SHORT, at_end="hold")
-    world.wire.before = lambda *_: answer_of("404 Not Found", b"nothing", {"Content-Type": "text/plain"})
+    world.wire.before = lambda *_: answer_of(
+        "404 Not Found", b"nothing", {"Content-Type": "text/plain"}
+    )
     with pytest.raises(BrokerError, match="HTTP 404 Not Found") as told:
         world.broker().connect()
     assert told.value.failure is Failure.UNREACHABLE
@@ -331,7 +334,7 @@ def test_a_damaged_file_is_told_and_ends_the_bot(make_world):
     content = bytearray(path.read_bytes())
     content[4096:8192] = b"\xff" * 4096
     path.write_bytes(bytes(content))
-    with pytest.raises(StoreError, match="is damaged .*restore it from a backup") as told:
+    with pytest.raises(StoreError, match=r"is damaged .*restore it from a backup") as told:
         world.run(world.runner(), 10)
     assert told.value.exit_code == 4
     assert told.value.lasting

@@ -4,7 +4,6 @@ from collections import Counter
 from decimal import Decimal
 
 import pytest
-
 from gridbot.broker import BrokerError, Failure
 from gridbot.errors import MismatchError, UserError
 
@@ -45,7 +44,9 @@ def test_a_grid_is_bought_placed_and_traded(traded):
 
 
 def test_the_initial_purchase_is_no_buy_and_costs_no_more_than_planned(make_world):
-    world = make_world(["timestamp,open,high,low,close,volume", "1640995200000" + ",50000" * 4 + ",1"])
+    world = make_world(
+        ["timestamp,open,high,low,close,volume", "1640995200000" + ",50000" * 4 + ",1"]
+    )
     trader = world.trader()
     trader.step()
     books = trader.engine.books
@@ -116,7 +117,13 @@ def test_orders_of_others_are_left_alone_and_counted(traded):
     order = next(iter(trader.engine.live.values()))
     other = world.broker()
     foreign = type(order)(
-        **{**vars(order), "client_id": "web_1", "price": Decimal(30000), "quantity": Decimal("0.001"), "side": "buy"}
+        **{
+            **vars(order),
+            "client_id": "web_1",
+            "price": Decimal(30000),
+            "quantity": Decimal("0.001"),
+            "side": "buy",
+        }
     )
     other.place(foreign)
     trader.step()
@@ -182,7 +189,9 @@ def test_closing_without_a_grid_says_so(make_world):
 
 def test_too_small_an_account_is_told_before_anything_is_sent(make_world):
     world = make_world(balances={"USDT": "5000"})
-    with pytest.raises(BrokerError, match=r"needs 9000 USDT, and the account has 5000 free") as told:
+    with pytest.raises(
+        BrokerError, match=r"needs 9000 USDT, and the account has 5000 free"
+    ) as told:
         world.trader().step()
     assert told.value.failure is Failure.REJECTED
     assert ("POST", "order") not in world.wire.requests
