@@ -117,7 +117,8 @@ class Runner:
             log.info("trading again")
         self._failures = 0
         self._last_step = self._clock.monotonic()
-        self._publish("trading", "")
+        reason = _unfinished(self._trader)
+        self._publish("starting" if reason else "trading", reason)
         poll = float(self._config.poll_seconds)
         return min(poll, SHORT_PAUSE_SECONDS) if again else poll
 
@@ -142,7 +143,7 @@ class Runner:
             document = status_document(self._config, self._trader)
         with self._lock:
             self._state, self._reason, self._document = state, reason, document
-            if state == "trading":
+            if document["price"] is not None and state in {"starting", "trading"}:
                 self._prices.append((self._clock.now_ms(), document["price"]))
 
     # For the page, from other threads.
@@ -178,3 +179,12 @@ class Runner:
         """The document behind `/api/history`: times (Unix milliseconds) and prices."""
         with self._lock:
             return {"prices": list(self._prices)}
+
+
+def _unfinished(trader: Trader) -> str:
+    """What is still under way at the start, or after a request without an answer."""
+    if trader.engine is None or not trader.engine.grid_started:
+        return "the base for the sells is being bought"
+    if trader.unsettled:
+        return f"{trader.unsettled} orders are not confirmed by the exchange yet"
+    return ""

@@ -196,8 +196,9 @@ class Store:
         )
 
     def _corrupt(self, detail: str) -> StoreError:
+        reason = " ".join(detail.split())  # SQLite's answer may have several lines
         return StoreError(
-            f"{self.path} is damaged ({' '.join(detail.split())}); restore it from a backup, or move it away and "
+            f"{self.path} is damaged ({reason}); restore it from a backup, or move it away and "
             "cancel the bot's orders on the exchange before starting a new grid",
             lasting=True,
         )

@@ -98,6 +98,7 @@ class Trader:
         self._cursor = 0
         self._unsent: set[str] = set()  # certainly not on the exchange
         self._arrived_by: dict[str, float] = {}  # monotonic: later than this, it never will
+        self._asked: set[str] = set()  # for these the exchange knew nothing yet
         self._initial_since = 0.0
         self._trades_due = True  # something happened of which no order list tells
 
@@ -126,12 +127,22 @@ class Trader:
         self.price = self.broker.last_price()
         return self._trades_due
 
+    @property
+    def unsettled(self) -> int:
+        """Number of orders of which it is not known yet whether the exchange has them."""
+        live = () if self.engine is None else self.engine.live.values()
+        return sum(
+            order.state is OrderState.INTENDED and order.client_id not in self._unsent
+            for order in live
+        )
+
     def forget(self) -> None:
         """Drop what is in memory; the next step loads it from the store again."""
         self.engine = None
         self.refused.clear()
         self._unsent.clear()
         self._arrived_by.clear()
+        self._asked.clear()
         self._trades_due = True
 
     def _ready(self) -> GridEngine:
@@ -251,21 +262,29 @@ class Trader:
                 self._send(engine, order)
 
     def _never_arrived(self, engine: GridEngine, order: Order) -> bool:
-        """Ask for an order that may have been sent; whether it is certain that it was not."""
+        """Ask for an order that may have been sent; whether it is certain that it was not.
+
+        It is asked for at once, and once more when it can not arrive any more.
+        """
+        late = self.clock.monotonic() >= self._arrived_by[order.client_id]
+        if order.client_id in self._asked and not late:
+            return False
         try:
             remote = self.broker.find(order.client_id)
         except BrokerError as error:
             if error.failure is not Failure.NOT_FOUND:
                 raise
-            if self.clock.monotonic() < self._arrived_by[order.client_id]:
-                return False
-            self._unsent.add(order.client_id)
-            return True
+            if late:
+                self._unsent.add(order.client_id)
+            else:
+                self._asked.add(order.client_id)
+            return late
         self._accept(engine, order, remote)
         return False
 
     def _send(self, engine: GridEngine, order: Order) -> None:
         self._unsent.discard(order.client_id)
+        self._asked.discard(order.client_id)
         try:
             remote = self.broker.place(order)
         except BrokerError as error:
@@ -312,6 +331,7 @@ class Trader:
         self._commit(changes)
         self._arrived_by.pop(order.client_id, None)
         self._unsent.discard(order.client_id)
+        self._asked.discard(order.client_id)
         log.info(
             "order %s accepted: %s",
             order.client_id,
@@ -325,7 +345,7 @@ class Trader:
     def _poll(self, engine: GridEngine) -> bool:
         """Read what happened, book it, and write down what answers it."""
         remote = self._open_orders(engine)
-        if self._unsettled(engine):
+        if self.unsettled:
             # A trade of an order whose number is not known yet could not be told from a foreign
             # one.
             return False
@@ -344,12 +364,6 @@ class Trader:
         self._trades_due = False
         closed = self._closed_early(engine, missing, trades)
         return self._book(engine, trades, closed)
-
-    def _unsettled(self, engine: GridEngine) -> bool:
-        return any(
-            order.state is OrderState.INTENDED and order.client_id not in self._unsent
-            for order in engine.live.values()
-        )
 
     def _open_orders(self, engine: GridEngine) -> dict[str, RemoteOrder]:
         """This grid's open orders on the exchange; others are left alone and counted."""
