@@ -223,6 +223,9 @@ def test_status_reads_what_the_kernel_writes():
     assert pi_status.temperature("51540") == 51.5
     assert pi_status.temperature(None) is None
     assert pi_status.memory_available("MemTotal: 10 kB\nMemAvailable:    2048 kB\n") == 2097152
+    lines = "0::/system.slice/docker-1f.scope\n"
+    assert pi_status.cgroup_directory(lines) == "/sys/fs/cgroup/system.slice/docker-1f.scope"
+    assert pi_status.cgroup_directory("5:memory:/docker/1f\n") is None
     running = "cgroup_disable=memory root=/dev/a ipv6.disable=1"
     assert not pi_status.reboot_required("root=/dev/a ipv6.disable=1\n", running, flag=False)
     assert pi_status.reboot_required("root=/dev/a quiet\n", running, flag=False)

@@ -23,4 +23,5 @@ trap 'rm -rf "$new"' EXIT
     --platform="manylinux_2_28_$machine" --platform="manylinux_2_27_$machine" \
     --platform="manylinux_2_17_$machine" --platform="manylinux2014_$machine" \
     --dest "$new" "$@"
+chmod 0755 "$new"
 mv "$new" "$directory"

@@ -33,7 +33,7 @@ RETURN = r"""
 status: {description: The object that docs/ansible.md describes., type: dict, returned: always}
 """
 
-CGROUPS = ("/sys/fs/cgroup/system.slice/docker-{}.scope", "/sys/fs/cgroup/docker/{}")
+CGROUPS = "/sys/fs/cgroup"
 # What the bot itself says, and is therefore unknown while it does not answer.
 FROM_BOT = ("mode", "symbol", "open_orders", "buys", "sells", "grid_profit", "price")
 TIMEOUT = 10
@@ -115,14 +115,25 @@ def image_bytes(identity: str) -> int | None:
     return int(said) if said else None
 
 
-def cgroup_memory(identity: str) -> tuple[int | None, int | None]:
-    """Return the limit and the use, in bytes, of a container's memory as the kernel has them."""
-    for pattern in CGROUPS:
-        directory = pattern.format(identity)
-        if Path(directory).is_dir():
-            limit, used = (read_number(f"{directory}/memory.{name}") for name in ("max", "current"))
-            return limit, used
-    return None, None
+def cgroup_directory(lines: str) -> str | None:
+    """Return a process's cgroup, from its /proc/PID/cgroup; None without cgroup v2."""
+    for line in lines.splitlines():
+        if line.startswith("0::"):
+            return CGROUPS + line.removeprefix("0::")
+    return None
+
+
+def cgroup_memory(process: int) -> tuple[int | None, int | None]:
+    """Return the limit and the use, in bytes, of a container's memory as the kernel has them.
+
+    Args:
+        process: The number of the container's first process; 0 where it does not run.
+    """
+    directory = cgroup_directory(read_text(f"/proc/{process}/cgroup") or "")
+    if not process or directory is None:
+        return None, None
+    limit, used = (read_number(f"{directory}/memory.{name}") for name in ("max", "current"))
+    return limit, used
 
 
 def ask_bot(details: dict) -> dict:
@@ -157,7 +168,7 @@ def bot_status(details: dict | None, now: datetime) -> dict:
             "restarts": None,
         }
     running = details["State"]["Status"] == "running"
-    limit, used = cgroup_memory(details["Id"])
+    limit, used = cgroup_memory(details["State"]["Pid"])
     said = ask_bot(details) if running else {}
     state = said.get("state", "silent") if running else details["State"]["Status"]
     uptime = seconds_since(details["State"]["StartedAt"], now) if running else None
