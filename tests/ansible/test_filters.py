@@ -1,8 +1,5 @@
-"""The roles' filters and the inventory's pure functions."""
+"""The roles' filters, and the pure functions of the smaller modules."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +11,6 @@ from roles.preflight.filter_plugins import preflight
 from roles.status.filter_plugins import status
 from roles.status.library import pi_status
 
-ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "gridbot:0123456789abcdef-arm64"
 WANTED = {
     "nvme_device": "/dev/nvme0n1",
@@ -230,17 +226,3 @@ def test_status_reads_what_the_kernel_writes():
     assert not pi_status.reboot_required("root=/dev/a ipv6.disable=1\n", running, flag=False)
     assert pi_status.reboot_required("root=/dev/a quiet\n", running, flag=False)
     assert pi_status.reboot_required(None, running, flag=True)
-
-
-def test_virtual_inventory_survives_spaces_in_paths(tmp_path):
-    state = tmp_path / "with space"
-    state.mkdir()
-    answer = subprocess.run(
-        [sys.executable, ROOT / "inventory/virtual/machines.py"],
-        env={"GRIDBERRY_STATE": str(state), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert json.loads(answer.stdout)["trading"] == {"hosts": []}
-    assert "there is no virtual Pi" in answer.stderr
