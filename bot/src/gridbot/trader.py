@@ -101,6 +101,7 @@ class Trader:
         self._asked: set[str] = set()  # for these the exchange knew nothing yet
         self._initial_since = 0.0
         self._trades_due = True  # something happened of which no order list tells
+        self._again = False  # and it is there to be read at once
 
     # One step.
 
@@ -125,7 +126,7 @@ class Trader:
         self._settle(engine)
         self._hurry_initial_purchase(engine)
         self.price = self.broker.last_price()
-        return self._trades_due
+        return self._again
 
     @property
     def unsettled(self) -> int:
@@ -338,7 +339,7 @@ class Trader:
             _words(order.side, order.price, order.quantity),
         )
         if remote.executed or remote.closed:
-            self._trades_due = True
+            self._trades_due = self._again = True
 
     # What happened on the exchange.
 
@@ -361,7 +362,7 @@ class Trader:
         if not (missing or changed):
             return False
         trades = self.broker.trades_from(self._cursor)
-        self._trades_due = False
+        self._trades_due = self._again = False
         closed = self._closed_early(engine, missing, trades)
         return self._book(engine, trades, closed)
 
@@ -423,7 +424,8 @@ class Trader:
                 raise
             raise MismatchError(
                 f"the exchange accepted order {order.client_id} as number {order.exchange_id} "
-                "and does not know it now; is this the same account?"
+                "and does not know it now; is this the same account? If its orders are gone for "
+                f"good, remove {self.store.path} to start anew"
             ) from error
 
     def _book(self, engine: GridEngine, trades: list[RemoteTrade], closed: list[Order]) -> bool:

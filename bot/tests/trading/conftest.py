@@ -4,16 +4,18 @@ Only the wire is not: `Wire` hands each request of ccxt's session to the exchang
 application, and can lose, break or delay it on the way.
 """
 
+import contextlib
 import io
 import json
 import os
 import random
+import sqlite3
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
@@ -67,6 +69,7 @@ class Wire(requests.adapters.BaseAdapter):
 
     application: Callable
     clock: VirtualClock
+    database: Path
     before: Callable[[str, str], requests.Response | None] = lambda _method, _path: None
     after: Callable[[str, str], requests.Response | None] = lambda _method, _path: None
     requests: list[tuple[str, str]] = field(default_factory=list)
@@ -77,12 +80,24 @@ class Wire(requests.adapters.BaseAdapter):
         path = parts.path.removeprefix("/api/v3/")
         self.requests.append((request.method, path))
         self.clock.sleep(self.seconds_per_request)
+        if (request.method, path) == ("POST", "order"):
+            self._check_written(parse_qs(request.body)[b"newClientOrderId"][0].decode())
         answer = self.before(request.method, path)
         if answer is None:
             answer = self._carry(request, parts)
             answer = self.after(request.method, path) or answer
         answer.request, answer.url = request, request.url
         return answer
+
+    def _check_written(self, client_id):
+        """An order leaves only once its intent is committed, for anyone to read."""
+        if not client_id.startswith("pi1-"):
+            return
+        with contextlib.closing(sqlite3.connect(self.database)) as connection:
+            row = connection.execute(
+                "SELECT state FROM orders WHERE client_id = ?", (client_id,)
+            ).fetchone()
+        assert row == ("intended",)
 
     def _carry(self, request, parts):
         body = request.body or b""
@@ -169,7 +184,7 @@ class World:
             "candles": str(directory / "candles.csv"),
         } | exchange_flags
         self.api = build_api(load_exchange_config(None, flags), self.clock)
-        self.wire = Wire(self.api, self.clock)
+        self.wire = Wire(self.api, self.clock, directory / "bot" / "gridbot.sqlite3")
         self.document = {
             "bot_name": "pi1",
             "exchange": {

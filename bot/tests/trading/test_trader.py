@@ -9,8 +9,6 @@ from gridbot.errors import MismatchError, UserError
 
 from .conftest import SECRET, World, check_books, zigzag
 
-FLAT = zigzag(1) + ["1640995260000,50000,50000,50000,50000,1"] * 0
-
 
 def quiet(world: World) -> None:
     """From here on the market stands still."""
@@ -83,6 +81,18 @@ def test_fills_while_the_bot_was_down_are_booked_and_answered(make_world):
     trader = world.trader()
     trader.step()
     assert trader.engine.books.buys + trader.engine.books.sells > 0
+    world.settle(trader)
+    check_books(world, trader)
+    assert world.audit().differences == []
+
+
+@pytest.mark.parametrize("name", ["binance", "binanceus"])
+def test_both_exchanges_classes_trade(make_world, name):
+    world = make_world(zigzag(20), at_end="hold")
+    world.document["exchange"]["name"] = name
+    trader = world.trader()
+    trader.step()
+    quiet(world)
     world.settle(trader)
     check_books(world, trader)
     assert world.audit().differences == []

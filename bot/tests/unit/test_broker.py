@@ -4,7 +4,6 @@ import copy
 from pathlib import Path
 
 import pytest
-
 from gridbot.binance_broker import BinanceBroker, _kind
 from gridbot.broker import Failure
 from gridbot.clock import SystemClock

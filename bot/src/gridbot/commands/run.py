@@ -42,19 +42,19 @@ def run(args: argparse.Namespace) -> int:
         config.mode,
         config.page.port,
     )
-    server = _serve(config, runner)
+    _serve(config, runner)
     try:
         runner.run()
     finally:
-        server.close()
         broker.close()
     return ExitCode.OK
 
 
-def _serve(
-    config: Config, runner: Runner
-) -> "waitress.server.BaseWSGIServer | waitress.server.MultiSocketServer":
-    """Serve the page from a thread of its own."""
+def _serve(config: Config, runner: Runner) -> None:
+    """Serve the page from a thread of its own.
+
+    It is never closed: it says what goes on until the process ends, and ends with it.
+    """
     page = config.page
     try:
         server = waitress.server.create_server(
@@ -65,4 +65,3 @@ def _serve(
             f"page.host = {page.host}, page.port = {page.port}: {error.strerror}"
         ) from error
     threading.Thread(target=server.run, name="page", daemon=True).start()
-    return server
