@@ -301,3 +301,26 @@ def pair_profit(plan: Plan, line: int, market: Market, fees: Fees) -> Decimal:
     quantity = sell_quantity(brought_by(plan.quantity, fees), market.lot_size)
     proceeds = EXACT.multiply(quantity, sold)
     return EXACT.subtract(EXACT.multiply(proceeds, EXACT.subtract(Decimal(1), fees.rate)), cost)
+
+
+def plan_warnings(plan: Plan, market: Market, fees: Fees) -> list[str]:
+    """What a plan's owner should know, though it can be traded; one line each.
+
+    A coarse lot can leave more of every buy unsold than the pair earns: the rest is kept as base,
+    but the pair's profit in quote is below zero.
+    """
+    losing = [
+        line for line in range(len(plan.lines) - 1) if pair_profit(plan, line, market, fees) <= 0
+    ]
+    if not losing:
+        return []
+    brought = brought_by(plan.quantity, fees)
+    unsold = EXACT.subtract(brought, sell_quantity(brought, market.lot_size))
+    return [
+        (
+            f"{len(losing)} of {len(plan.lines) - 1} pairs show a loss in {market.quote}: of each "
+            f"buy of {plain(plan.quantity)} {market.base}, {plain(unsold)} can not be sold at the "
+            f"lot size {plain(market.lot_size)} and stays as {market.base}; invest more or use "
+            "fewer grids"
+        )
+    ]

@@ -20,7 +20,7 @@ from gridbot.clock import Clock
 from gridbot.config import Config
 from gridbot.engine import Changes, GridEngine
 from gridbot.errors import MismatchError, UserError
-from gridbot.grid import make_plan
+from gridbot.grid import make_plan, plan_warnings
 from gridbot.market import Market, plain
 from gridbot.orders import Fill, Order, OrderState, Role, Side, client_prefix, generation_tag
 from gridbot.store import Generation, Store
@@ -214,6 +214,8 @@ class Trader:
         self.generation, self.engine = generation, engine
         self._cursor = first_trade
         self._after_commit(changes)
+        for warning in plan_warnings(plan, market, self.config.fees):
+            log.warning("%s", warning)
         log.info(
             "grid %s started at %s: %d buys, %d sells of %s %s",
             generation.tag,

@@ -4,7 +4,14 @@ from decimal import Decimal
 
 import pytest
 from gridbot.errors import UserError
-from gridbot.grid import break_even_ratio, grid_lines, make_plan, nearest_line, pair_profit
+from gridbot.grid import (
+    break_even_ratio,
+    grid_lines,
+    make_plan,
+    nearest_line,
+    pair_profit,
+    plan_warnings,
+)
 
 TICK = Decimal("0.01")
 
@@ -136,3 +143,15 @@ def test_orders_above_the_exchanges_maximum_are_refused(make_spec, make_fees, bt
     market = replace(btc, max_quantity=Decimal("0.01"))
     with pytest.raises(UserError, match="above the exchange's maximum of 0\\.01"):
         make_plan(make_spec(), market, make_fees(), Decimal(55000))
+
+
+def test_a_lot_that_eats_the_profit_is_told(make_spec, make_fees, btc):
+    coarse = replace(btc, lot_size=Decimal("0.0001"), min_notional=Decimal(5))
+    grid = make_spec(investment="250", lower="50000", upper="56000", grids=5)
+    plan = make_plan(grid, coarse, make_fees(), Decimal(53000))
+    assert plan.quantity == Decimal("0.0009")
+    (warning,) = plan_warnings(plan, coarse, make_fees())
+    assert warning.startswith("5 of 5 pairs show a loss in USDT: of each buy of 0.0009 BTC, ")
+    assert "0.0000991 can not be sold at the lot size 0.0001" in warning
+    fine = make_plan(grid, btc, make_fees(), Decimal(53000))
+    assert plan_warnings(fine, btc, make_fees()) == []

@@ -42,7 +42,7 @@ def test_a_bot_trades_tells_about_it_and_stops_cleanly(bench):
 def test_a_bot_killed_at_any_moment_comes_back_with_equal_books(bench):
     dice = random.Random(11)  # noqa: S311 - moments, no secret
     bench.start_exchange(*FAST)
-    for _ in range(6):
+    for _ in range(4):
         bot = bench.start_bot()
         wait = dice.uniform(0.3, 2.0)
         if dice.random() < 0.5:

@@ -9,7 +9,7 @@ from typing import Any
 from gridbot.commands.arguments import add_config, add_json
 from gridbot.config import Config, load_config
 from gridbot.errors import ExitCode, UserError
-from gridbot.grid import Plan, make_plan, pair_profit
+from gridbot.grid import Plan, make_plan, pair_profit, plan_warnings
 from gridbot.market import EXACT, Market, plain
 from gridbot.orders import client_prefix
 
@@ -119,6 +119,7 @@ def _document(config: Config, market: Market, plan: Plan, *, offline: bool) -> d
         "initial_quantity": plain(plan.initial_quantity),
         "initial_cost": plain(plan.initial_cost),
         "cost": plain(cost),
+        "warnings": plan_warnings(plan, market, config.fees),
         "profit_per_pair": {"lowest": plain(min(profits)), "highest": plain(max(profits))},
     }
 
@@ -139,5 +140,6 @@ def _text(config: Config, document: dict[str, Any]) -> str:
         ("bought first", first),
         ("cost", f"{document['cost']} of {plain(config.grid.investment)} {quote}"),
         ("profit per pair", f"{profit['lowest']} to {profit['highest']} {quote}, after fees"),
+        *(("warning", text) for text in document["warnings"]),
     ]
     return "\n".join(f"{label:<16} {value}" for label, value in rows)
