@@ -21,8 +21,15 @@ chroot "$root" systemctl --quiet mask \
     e2scrub_reap.service fstrim.timer
 # Neither needed nor on a headless Pi's way to SSH; each costs a second or more when emulated.
 chroot "$root" systemctl --quiet mask \
-    modprobe@drm.service systemd-pstore.service sys-kernel-debug.mount sys-kernel-tracing.mount \
-    getty@tty1.service
+    modprobe@drm.service systemd-pstore.service getty@tty1.service \
+    sys-kernel-debug.mount sys-kernel-tracing.mount dev-hugepages.mount \
+    sys-fs-fuse-connections.mount modprobe@fuse.service \
+    sys-kernel-config.mount modprobe@configfs.service \
+    systemd-network-generator.service systemd-udev-load-credentials.service
+mkdir -p "$root/etc/systemd/system-generators"
+for generator in gpt-auto hibernate-resume ssh tpm2; do
+    ln -s /dev/null "$root/etc/systemd/system-generators/systemd-$generator-generator"
+done
 chroot "$root" systemctl --quiet set-default multi-user.target
 
 # Every machine makes its own identity at its first boot.
