@@ -11,8 +11,11 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-# A Pi's device tree carries this; what cmdline.txt says comes after it and wins.
+# A Pi's device tree carries the first; what cmdline.txt says comes after it. That the second then
+# wins is a patch of Raspberry Pi's kernel (raspberrypi/linux, kernel/cgroup/cgroup.c). Debian's
+# kernel does not know cgroup_enable, so the firmware drops what it would have undone.
 DEVICE_TREE_BOOTARGS = "cgroup_disable=memory"
+UNDOES_DEVICE_TREE_BOOTARGS = "cgroup_enable=memory"
 DEFAULT_KERNELS = ("kernel_2712.img", "kernel8.img")
 MATCHING_FILTERS = ("all", "pi5")
 # The arm64 kernel's COMMAND_LINE_SIZE, its end mark included.
@@ -105,7 +108,8 @@ def kernel_command_line(content: bytes, name: str = "cmdline.txt") -> str:
         raise BrickedError(f"{name} holds control characters")
     if not any(token.startswith("root=") and token != "root=" for token in line.split()):  # noqa: S105 - no password
         raise BrickedError(f"{name} has no root=")
-    line = f"{DEVICE_TREE_BOOTARGS} {line}"
+    if UNDOES_DEVICE_TREE_BOOTARGS not in line.split():
+        line = f"{DEVICE_TREE_BOOTARGS} {line}"
     if len(line) >= LONGEST_CMDLINE:
         raise BrickedError(f"{name} is longer than the kernel's {LONGEST_CMDLINE - 1} characters")
     return line
