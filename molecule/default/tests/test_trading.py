@@ -20,7 +20,7 @@ def assert_audit_equal(pi):
     assert result.rc == 0, result.stdout + result.stderr
 
 
-# How long the bot is watched; 600 at speed 600 is the replay that docs/bot.md tells of.
+# How long the bot is watched, in real seconds.
 REPLAY_SECONDS = int(os.environ.get("GRIDBERRY_REPLAY_SECONDS", "30"))
 
 
