@@ -109,10 +109,30 @@ def kernel_command_line(content: bytes, name: str = "cmdline.txt") -> str:
     if not any(token.startswith("root=") and token != "root=" for token in line.split()):  # noqa: S105 - no password
         raise BrickedError(f"{name} has no root=")
     if UNDOES_DEVICE_TREE_BOOTARGS not in line.split():
-        line = f"{DEVICE_TREE_BOOTARGS} {line}"
+        line = with_device_tree(line)
     if len(line) >= LONGEST_CMDLINE:
         raise BrickedError(f"{name} is longer than the kernel's {LONGEST_CMDLINE - 1} characters")
     return line
+
+
+def with_device_tree(line: str) -> str:
+    """Return a command line with what a Pi's device tree puts in front, as a Pi's kernel takes it.
+
+    Raspberry Pi's kernel has an option of its own, `cgroup_enable=`, and the last word on a
+    controller wins there. Debian's kernel knows only `cgroup_disable=`, from which there is no
+    return. So where the last word enables the memory controller, nothing that disables it is kept.
+
+    Args:
+        line: The content of cmdline.txt.
+    """
+    enabled = False
+    for token in line.split():
+        name, _, controllers = token.partition("=")
+        if name in ("cgroup_enable", "cgroup_disable") and "memory" in controllers.split(","):
+            enabled = name == "cgroup_enable"
+    if not enabled:
+        return f"{MEMORY_OFF} {line}"
+    return " ".join(token for token in line.split() if token != MEMORY_OFF)
 
 
 def initramfs_for(kernel: str) -> str:

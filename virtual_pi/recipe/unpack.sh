@@ -42,16 +42,19 @@ apt -oDir::Cache::archives="$ARCHIVES" --download-only install $PACKAGES
 set +f
 
 stage unpack
-# The pre-installation scripts need a shell and its tools in place.
-while read -r name; do
-    dpkg-deb --fsys-tarfile "$ARCHIVES/$name" | tar -C "$root" -x --keep-directory-symlink
-done < "$nothing/essential"
 mkdir -p "$root/etc/dpkg/dpkg.cfg.d"
 # shellcheck disable=SC2086 # a list of files
 (cd "$(dirname "$0")" && cat $DPKG_CONFIG) > "$root/etc/dpkg/dpkg.cfg.d/excludes"
-: > "$root/var/lib/dpkg/status"
+excludes=$(sed -n 's|^path-exclude=/|--exclude=./|p' "$root/etc/dpkg/dpkg.cfg.d/excludes")
 options=$(sed -n 's/^path-/--path-/p' "$root/etc/dpkg/dpkg.cfg.d/excludes")
-set -f
+set -f # the patterns are tar's and dpkg's
+# The pre-installation scripts need a shell and its tools in place.
+while read -r name; do
+    # shellcheck disable=SC2086 # a list of options
+    dpkg-deb --fsys-tarfile "$ARCHIVES/$name" |
+        tar -C "$root" -x --keep-directory-symlink $excludes
+done < "$nothing/essential"
+: > "$root/var/lib/dpkg/status"
 # Every file of the list is there, so dependencies hold once all are unpacked, in whatever order.
 # Never --force-all: it contains --force-script-chrootless, which runs the scripts on this machine.
 # shellcheck disable=SC2086 # a list of options
