@@ -196,10 +196,21 @@ def _create(options: argparse.Namespace) -> int:
 
 
 def _start_all(machines: Sequence[Machine], *, wait: bool) -> None:
+    """Start all that can be started; then fail if one could not."""
+    failures = []
+    started = []
     for machine in machines:
-        print(f"started {machine.name}" if lifecycle.start(machine) else f"{machine.name} is on")
+        try:
+            was_off = lifecycle.start(machine)
+        except VirtualPiError as error:
+            failures.append(str(error))
+            continue
+        print(f"started {machine.name}" if was_off else f"{machine.name} is on", flush=True)
+        started.append(machine)
     if wait:
-        lifecycle.wait_for_ssh(machines)
+        lifecycle.wait_for_ssh(started)
+    if failures:
+        raise VirtualPiError("\n".join(failures))
 
 
 def _start(options: argparse.Namespace) -> int:

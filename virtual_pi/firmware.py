@@ -14,7 +14,7 @@ from pathlib import Path
 # A Pi's device tree carries the first; what cmdline.txt says comes after it. That the second then
 # wins is a patch of Raspberry Pi's kernel (raspberrypi/linux, kernel/cgroup/cgroup.c). Debian's
 # kernel does not know cgroup_enable, so the firmware drops what it would have undone.
-DEVICE_TREE_BOOTARGS = "cgroup_disable=memory"
+MEMORY_OFF = "cgroup_disable=memory"
 UNDOES_DEVICE_TREE_BOOTARGS = "cgroup_enable=memory"
 DEFAULT_KERNELS = ("kernel_2712.img", "kernel8.img")
 MATCHING_FILTERS = ("all", "pi5")
