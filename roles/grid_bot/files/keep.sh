@@ -6,8 +6,11 @@
 set -eu
 image=$1 file=$2
 mkdir -p "$(dirname "$file")"
-docker image save "$image" | gzip -1 >"$file.new"
-configuration=$(tar -xzOf "$file.new" manifest.json | sed -n 's/.*"Config":"\([^"]*\)".*/\1/p')
+# zstd is five times as quick, which is a minute on an emulated Pi; docker load reads both.
+compress='gzip -1'
+! command -v zstd >/dev/null || compress='zstd -q -3'
+docker image save "$image" | $compress >"$file.new"
+configuration=$(tar -xOf "$file.new" manifest.json | sed -n 's/.*"Config":"\([^"]*\)".*/\1/p')
 configuration=${configuration##*/}
 mv "$file.new" "$file"
 chmod 0644 "$file"
