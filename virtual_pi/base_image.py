@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from virtual_pi import rootfs
-from virtual_pi.errors import VirtualPiError
+from virtual_pi.errors import UsageError
 from virtual_pi.image import archives, build_directory, run
 from virtual_pi.paths import cache_directory
 
@@ -30,11 +30,11 @@ def base_request(release: str, arch: str, variant: str, include: Sequence[str]) 
         include: Further packages.
 
     Raises:
-        VirtualPiError: A package's name cannot be one.
+        UsageError: A package's name cannot be one.
     """
     for name in include:
         if not PACKAGE.fullmatch(name):
-            raise VirtualPiError(f"--include names {name!r}: use Debian package names")
+            raise UsageError(f"--include names {name!r}: use Debian package names")
     packages = (*VARIANTS[variant], *sorted(set(include)))
     return rootfs.Request(release, arch, packages, dpkg_config=("dpkg.cfg",))
 
@@ -55,9 +55,9 @@ def write_base_image(
         VirtualPiError: It cannot be built or written.
     """
     if not target.parent.is_dir():
-        raise VirtualPiError(f"TAR is {target}: the directory {target.parent} does not exist")
+        raise UsageError(f"TAR is {target}: the directory {target.parent} does not exist")
     request = base_request(release, arch, variant, include)
-    cached = cache_directory() / f"base-{rootfs.recipe_hash(request)}.tar"
+    cached = cache_directory() / f"base-{rootfs.recipe_hash(request, __file__)}.tar"
     if not cached.exists():
         rootfs.require_build_tools("tar")
         with build_directory() as work:
@@ -98,7 +98,7 @@ def _newest_package_time(tree: Path) -> int:
     given = os.environ.get("SOURCE_DATE_EPOCH")
     if given:
         if not given.isdecimal():
-            raise VirtualPiError(f"SOURCE_DATE_EPOCH is {given!r}: use seconds since 1970")
+            raise UsageError(f"SOURCE_DATE_EPOCH is {given!r}: use seconds since 1970")
         return int(given)
     programs = (tree / "usr" / "bin").iterdir()
     return max(int(path.lstat().st_mtime) for path in programs if not path.is_symlink())

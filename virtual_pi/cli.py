@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from typing import NoReturn
 
 from virtual_pi import lifecycle
 from virtual_pi.base_image import VARIANTS, write_base_image
-from virtual_pi.errors import VirtualPiError
+from virtual_pi.errors import UsageError, VirtualPiError
 from virtual_pi.image import ensure_image
 from virtual_pi.machines import (
     CreateOptions,
@@ -138,8 +139,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The arguments; those of the process where None.
     """
     options = parser().parse_args(arguments)
+    # Ending must run what cleans up, also when it is not by the keyboard.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         status: int = options.run(options)
+    except UsageError as error:
+        print(f"virtual_pi {options.verb}: {error}", file=sys.stderr)
+        return USAGE
     except (VirtualPiError, OSError) as error:
         print(f"virtual_pi: {error}", file=sys.stderr)
         return FAILED
@@ -152,11 +158,11 @@ def _chosen(options: argparse.Namespace) -> list[Machine]:
     """Return the machines that NAME... or --all mean."""
     state = state_directory()
     if options.all and options.names:
-        raise VirtualPiError("give names or --all, not both")
+        raise UsageError("give names or --all, not both")
     if options.all:
         return all_machines(state)
     if not options.names:
-        raise VirtualPiError("which machine? give names or --all")
+        raise UsageError("which machine? give names or --all")
     return [find_machine(state, name) for name in dict.fromkeys(options.names)]
 
 

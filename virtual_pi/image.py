@@ -66,7 +66,7 @@ def ensure_image(release: str) -> Image:
         VirtualPiError: It cannot be built.
     """
     request = image_request(release)
-    image = Image(cache_directory() / rootfs.recipe_hash(request))
+    image = Image(cache_directory() / rootfs.recipe_hash(request, __file__))
     if image.directory.is_dir():
         return image
     rootfs.require_build_tools("mke2fs", "mkfs.vfat", "mcopy")

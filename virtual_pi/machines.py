@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from virtual_pi.errors import VirtualPiError
+from virtual_pi.errors import UsageError, VirtualPiError
 from virtual_pi.image import BOOT_BYTES, ROOT_BYTES, Image, run
 from virtual_pi.locks import locked
 from virtual_pi.paths import make_private, socket_directory
@@ -277,24 +277,24 @@ def check_options(names: Sequence[str], options: CreateOptions) -> None:
         options: What they are to be.
 
     Raises:
-        VirtualPiError: Names the setting, its value and what would do.
+        UsageError: Names the setting, its value and what would do.
     """
     for name in names:
         if not NAME.fullmatch(name):
-            raise VirtualPiError(
+            raise UsageError(
                 f"NAME is {name!r}: use 1 to 63 lower case letters, digits and hyphens, as in pi1"
             )
     if options.memory_mib < 512:
-        raise VirtualPiError(f"--memory is {options.memory_mib}: use at least 512 (MiB)")
+        raise UsageError(f"--memory is {options.memory_mib}: use at least 512 (MiB)")
     if not 1 <= options.cpus <= 8:
-        raise VirtualPiError(f"--cpus is {options.cpus}: use 1 to 8")
+        raise UsageError(f"--cpus is {options.cpus}: use 1 to 8")
     if options.disk_bytes < ROOT_BYTES:
-        raise VirtualPiError(
+        raise UsageError(
             f"--disk is {options.disk_bytes} bytes: use at least {ROOT_BYTES // 1024**3}G"
         )
     for port in options.forwards:
         if not 1 <= port <= 65535 or port == SSH_PORT:
-            raise VirtualPiError(f"--forward is {port}: use 1 to 65535; 22 is forwarded anyway")
+            raise UsageError(f"--forward is {port}: use 1 to 65535; 22 is forwarded anyway")
 
 
 def create_machine(state_dir: Path, name: str, image: Image, options: CreateOptions) -> Machine:

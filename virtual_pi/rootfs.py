@@ -69,16 +69,22 @@ def mirrors(release: str) -> list[str]:
     return sources
 
 
-def recipe_hash(request: Request) -> str:
+def recipe_hash(request: Request, module: str) -> str:
     """Return the name of what a request builds: it changes when anything that goes into it does.
+
+    That is the request, the files of the recipe, and the code that carries it out.
 
     Args:
         request: The request.
+        module: The file of the caller, whose code is part of the recipe too.
     """
     digest = hashlib.sha256(repr((request, mirrors(request.release))).encode())
-    for path in sorted(RECIPE.rglob("*")):
+    package = RECIPE.parent
+    for path in [Path(__file__), Path(module), *sorted(RECIPE.rglob("*"))]:
         if path.is_file():
-            digest.update(f"\0{path.relative_to(RECIPE)}\0{path.stat().st_mode & 0o111}\0".encode())
+            digest.update(
+                f"\0{path.relative_to(package)}\0{path.stat().st_mode & 0o111}\0".encode()
+            )
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -164,13 +170,13 @@ def build(request: Request, target: Path, archives: Path, log: Path, progress: P
         native = os.fspath(target) + ".native"
         tools = (REQUIRED, *read_list(RECIPE / "native-tools.txt"))
         command = _mmdebstrap(request.release, debian_architecture(), Path(native))
-        command[1:1] = [f"--include={name}" for name in tools]
+        command += [f"--include={name}" for name in tools]
         _run(command, log, dict(os.environ), lambda _: None)
     progress.stage("prepare apt")
     command = _mmdebstrap(request.release, request.arch, target)
     # A hook's first argument is the root; mmdebstrap runs it through a shell.
-    command[1:1] = [
-        f'--extract-hook=sh "$GRIDBERRY_RECIPE/unpack.sh" "$1"',  # noqa: F541 - shell's, not ours
+    command += [
+        '--extract-hook=sh "$GRIDBERRY_RECIPE/unpack.sh" "$1"',
         "--skip=cleanup/apt/lists",
     ]
     environment = os.environ | {
@@ -188,6 +194,9 @@ def build(request: Request, target: Path, archives: Path, log: Path, progress: P
 
 def _mmdebstrap(release: str, arch: str, target: Path) -> list[str]:
     return [
+        # Its mounts below the target stay in a namespace of their own: whatever happens to it,
+        # nothing of this machine can be reached through the tree that is removed afterwards.
+        *("unshare", "--mount", "--propagation", "private"),
         "mmdebstrap",
         "--mode=root",
         "--format=directory",
@@ -220,11 +229,14 @@ def _run(
             errors="replace",
         ) as process,
     ):
-        assert process.stdout is not None  # noqa: S101 - a pipe was asked for; tells mypy so
-        for line in process.stdout:
-            file.write(line)
-            if line.startswith("STAGE "):
-                on_stage(line.split(maxsplit=1)[1].strip())
+        try:
+            for line in process.stdout or ():
+                file.write(line)
+                if line.startswith("STAGE "):
+                    on_stage(line.split(maxsplit=1)[1].strip())
+        except BaseException:
+            process.terminate()
+            raise
     if process.returncode:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
-        raise VirtualPiError(f"{command[0]} failed; the log is {log} and ends with:\n{tail}")
+        raise VirtualPiError(f"mmdebstrap failed; the log is {log} and ends with:\n{tail}")
