@@ -174,7 +174,8 @@ def test_trading_core_on_the_arm64_image(machine, pi, details, tmp_path):
         )
     result = pi.run(
         "docker run --rm --network none --read-only --tmpfs /tmp --cap-drop ALL"
-        f" -e PYTHONPATH=/core -v {directory}:/core:ro --entrypoint python3 {shlex.quote(details[BOT]['Image'])}"
+        f" -e PYTHONPATH=/core -v {directory}:/core:ro --entrypoint python3"
+        f" {shlex.quote(details[BOT]['Image'])}"
         " -m pytest -q -p no:cacheprovider --color=no --rootdir=/core/core /core/core"
     )
     pi.run(f"rm -rf {directory}")
