@@ -378,6 +378,9 @@ def remove_files(machine: Machine) -> None:
         shutil.rmtree(machine.directory)
         for path in (machine.monitor, machine.control):
             path.unlink(missing_ok=True)
+        sockets = socket_directory(machine.state_dir)
+        if sockets.is_dir() and not any(sockets.iterdir()):
+            sockets.rmdir()
 
 
 def ssh_command(machine: Machine, *options: str) -> list[str]:

@@ -95,18 +95,22 @@ class Supervisor:
             stdin=subprocess.DEVNULL,
             preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call; no thread runs now
         )
-        self._record(
-            state="booting", reason="", boots=self._status.boots + 1, qemu=name_process(qemu.pid)
-        )
+        self._record(state="booting", reason="", qemu=name_process(qemu.pid))
         ended = threading.Event()
         watcher = threading.Thread(target=self._watch_ssh, args=(ended,))
-        watcher.start()
         try:
-            cause = self._end_cause(qemu)
+            monitor = self._connect(qemu)
+            # QEMU answers once all its devices are there: only now it is a boot.
+            self._record(boots=self._status.boots + 1)
+            watcher.start()
+            cause = self._end_cause(monitor)
+        except ConnectionError as error:
+            cause = str(error)
         finally:
             exit_status = qemu.wait()
             ended.set()
-            watcher.join()
+            if watcher.is_alive():
+                watcher.join()
         if exit_status == 0 and cause == "guest-reset":
             self._note("the guest was reset")
             return True
@@ -115,20 +119,24 @@ class Supervisor:
         self._record(state="off", reason=reason, supervisor=None, qemu=None)
         return False
 
-    def _end_cause(self, qemu: subprocess.Popen[bytes]) -> str:
-        """Return QEMU's word for why the guest ended."""
-        monitor = None
+    def _connect(self, qemu: subprocess.Popen[bytes]) -> Monitor:
+        """Return a connection to QEMU's monitor, or raise ConnectionError with the reason."""
         deadline = time.monotonic() + MONITOR_SECONDS
-        while monitor is None:
+        while True:
             try:
-                monitor = Monitor(self._machine.monitor)
+                return Monitor(self._machine.monitor)
             except OSError:
                 if qemu.poll() is not None:
-                    return f"it did not start; see {self._machine.supervisor_log}"
+                    raise ConnectionError(
+                        f"it did not start; see {self._machine.supervisor_log}"
+                    ) from None
                 if time.monotonic() > deadline:
                     qemu.kill()
-                    return "its monitor did not answer"
+                    raise ConnectionError("its monitor did not answer") from None
                 time.sleep(0.1)
+
+    def _end_cause(self, monitor: Monitor) -> str:
+        """Wait for the guest's end and return QEMU's word for why it ended."""
         cause = "no shutdown event"
         for event in monitor.events():
             if event["event"] == "WATCHDOG":
