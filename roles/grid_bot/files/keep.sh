@@ -8,10 +8,15 @@ image=$1 file=$2
 mkdir -p "$(dirname "$file")"
 # zstd is five times as quick, which is a minute on an emulated Pi; docker load reads both.
 compress='gzip -1'
-! command -v zstd >/dev/null || compress='zstd -q -3'
+! command -v zstd >/dev/null || compress='zstd -q -1'
 docker image save "$image" | $compress >"$file.new"
-configuration=$(tar -xOf "$file.new" manifest.json | sed -n 's/.*"Config":"\([^"]*\)".*/\1/p')
-configuration=${configuration##*/}
+id=$(docker image inspect --format '{{.Id}}' "$image")
+other=$id
+if docker info --format '{{.DriverStatus}}' | grep -q io.containerd; then
+    # This Docker's ID is that of the manifest; the other kind takes that of the configuration.
+    other=$(tar -xOf "$file.new" manifest.json | sed -n 's/.*"Config":"\([^"]*\)".*/\1/p')
+    other=sha256:${other##*/}
+fi
+chmod 0644 "$file.new"
 mv "$file.new" "$file"
-chmod 0644 "$file"
-echo "$(docker image inspect --format '{{.Id}}' "$image") sha256:${configuration%.json}"
+echo "$id $other"
