@@ -66,7 +66,7 @@ def test_power_cut_while_it_trades(pi, bot, machine, waiting):
     after = bot()
     assert fills(after) >= fills(before)
     assert after["open_orders"] == before["open_orders"]
-    open_ids = [order["client_order_id"] for order in after["orders"]]
+    open_ids = [order["client_id"] for order in after["orders"]]
     assert len(open_ids) == len(set(open_ids))
     waiting(lambda: fills(bot()) > fills(after), "a fill after the power cut")
     assert_audit_equal(pi)
