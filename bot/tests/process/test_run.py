@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from .conftest import gridbot, wait_for
+from .conftest import free_port, gridbot, wait_for
 
 FAST = ("--speed", "3600")
 
@@ -98,13 +98,10 @@ def test_a_second_bot_on_the_same_state_is_refused(bench):
     bench.start_exchange(*FAST)
     bench.start_bot()
     trading(bench)
-    page = bench.page_port
-    bench.write_config(port=0)
-    bench.write_config(port=bench.exchange_port + 1)
+    bench.write_config(port=free_port())
     second = gridbot("run", "--config", bench.config)
     assert second.returncode == 4
     assert "is in use by another running bot" in second.stderr
-    bench.page_port = page
 
 
 def test_the_page_stands_alone_and_only_shows(bench):
