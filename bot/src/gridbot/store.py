@@ -314,6 +314,7 @@ class Store:
             engine.books.recent.clear()
             engine.books.recent.extend(_fill(row[1:], Side(row[0])) for row in reversed(latest))
 
+    # S608 below: the text put into the statements is this module's own list of columns.
     @staticmethod
     def _restore_orders(connection: sqlite3.Connection, engine: GridEngine, leg: str) -> None:
         orders = connection.execute(
