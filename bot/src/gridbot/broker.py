@@ -1,6 +1,6 @@
 """What the bot asks of an exchange, and how an exchange can fail. No I/O here.
 
-`gridbot.ccxt_broker` is the real one.
+`gridbot.binance_broker` is a real one.
 """
 
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
 
+from gridbot.candles.series import Candle
 from gridbot.errors import ExitCode, UserError
 from gridbot.market import Market
 from gridbot.orders import Order
@@ -85,8 +86,52 @@ class RemoteTrade:
     maker: bool
 
 
+@dataclass(frozen=True)
+class OrderEvent:
+    """What the exchange's stream said about one order.
+
+    Events may be lost, doubled or out of order: `executed` tells whether one is missing.
+
+    Attributes:
+        order: the order after the event; `executed` is all that has traded so far.
+        trade: the trade that the event reports; None for one without (accepted, canceled).
+    """
+
+    order: RemoteOrder
+    trade: RemoteTrade | None
+
+
+@dataclass(frozen=True)
+class StreamGap:
+    """The stream has begun or was cut: events may be missing from before this point."""
+
+
+StreamEvent = OrderEvent | StreamGap
+
+
 class Broker(Protocol):
     """One account's view of one symbol. Every method may raise `BrokerError`."""
+
+    @property
+    def streaming(self) -> bool:
+        """Whether the exchange tells of orders by itself now, so that nobody has to ask."""
+
+    def events(self) -> list[StreamEvent]:
+        """What the stream has said since the last call, as it arrived. Makes no request."""
+
+    def wait(self, seconds: float) -> None:
+        """Wait that long, until an event arrives, or until stopped. Raises nothing."""
+
+    def candles(self, interval: str, count: int) -> list[Candle]:
+        """The latest closed candles, oldest first, at most `count`.
+
+        Args:
+            interval: the exchange's name of their length, such as ``1h``.
+            count: how many.
+        """
+
+    def trades_of(self, exchange_id: int) -> list[RemoteTrade]:
+        """All trades of one order, oldest first."""
 
     @property
     def market_label(self) -> str:
