@@ -13,7 +13,9 @@ from typing import Any
 
 import requests
 
-from gridbot.broker import BrokerError, Failure, RemoteOrder, RemoteTrade
+from gridbot.broker import BrokerError, Failure, RemoteOrder, RemoteTrade, StreamEvent
+from gridbot.candles.series import Candle
+from gridbot.candles.units import to_units
 from gridbot.ccxt_class import exchange_class
 from gridbot.clock import Clock
 from gridbot.config import Config
@@ -89,6 +91,21 @@ class BinanceBroker:
         """Close the connections."""
         self._client.session.close()
 
+    # The stream.
+
+    @property
+    def streaming(self) -> bool:
+        """Whether the exchange tells of orders by itself now: it has to be asked."""
+        return False
+
+    def events(self) -> list[StreamEvent]:
+        """What the stream has said since the last call: there is none."""
+        return []
+
+    def wait(self, seconds: float) -> None:
+        """Wait that long, or until stopped."""
+        self._clock.sleep(seconds)
+
     def _seen(self, response: requests.Response, *_args: Any, **_kwargs: Any) -> None:
         self._response = response
         self.market_label = response.headers.get(MARKET_HEADER, "")
@@ -149,6 +166,16 @@ class BinanceBroker:
         document = self._ask(self._client.publicGetTickerPrice, {"symbol": self._id})
         with self._read("price"):
             return _above_zero(document["price"])
+
+    def candles(self, interval: str, count: int) -> list[Candle]:
+        """The latest closed candles, oldest first, at most `count` and at most 999."""
+        # The latest row is the candle that has not closed yet.
+        parameters = {"symbol": self._id, "interval": interval, "limit": min(count + 1, PAGE)}
+        document = self._ask(self._client.publicGetKlines, parameters)
+        now = self._clock.now_ms() - int(self._client.options["timeDifference"])
+        with self._read("klines"):
+            closed = [row for row in document if int(row[6]) < now]
+            return [_candle(row) for row in closed[-count:]]
 
     def place(self, order: Order) -> RemoteOrder:
         """Send a limit order under its client order ID."""
@@ -213,6 +240,13 @@ class BinanceBroker:
             if len(page) < PAGE:
                 return trades
             trade_id = page[-1].trade_id + 1
+
+    def trades_of(self, exchange_id: int) -> list[RemoteTrade]:
+        """All trades of one order, oldest first; of more than 1,000 the first ones."""
+        parameters = {"symbol": self._id, "orderId": exchange_id, "limit": PAGE}
+        document = self._signed(self._client.privateGetMyTrades, parameters)
+        with self._read("myTrades"):
+            return sorted(map(_trade, document), key=lambda trade: trade.trade_id)
 
     def latest_trade_id(self) -> int:
         """ID of the account's latest trade on the symbol; 0 where there is none."""
@@ -395,3 +429,8 @@ def _trade(row: dict[str, Any]) -> RemoteTrade:
         time_ms=int(row["time"]),
         maker=bool(row["isMaker"]),
     )
+
+
+def _candle(row: list[Any]) -> Candle:
+    first, highest, lowest, last = (to_units(text)[0] for text in row[1:5])
+    return Candle(int(row[0]), first, highest, lowest, last, float(row[5]))
