@@ -1,7 +1,8 @@
 """The books: what the grid spent, received, holds and earned. Pure and exact.
 
-For every state: ``equity - investment = grid profit + unrealised profit``, to the last digit.
-Equity comes from the flows of the coins, the two profits from the legs: neither is computed from
+For every state, to the last digit:
+``equity - investment = grid profit + liquidation profit + unrealised profit``.
+Equity comes from the flows of the coins, the profits from the legs: neither is computed from
 the other, so the equation is a check and not a definition.
 """
 
@@ -58,6 +59,7 @@ class Books:
         fees: fees by coin.
         fees_in_quote: fees in base and quote, each at its fill's price (quote).
         grid_profit: what matched pairs earned (quote).
+        liquidation_profit: what selling the rest at the end earned (quote).
         buys: completed buy legs, without the initial purchase.
         sells: completed sell legs; each completes a pair.
         recent: the latest fills, oldest first.
@@ -70,6 +72,7 @@ class Books:
     fees: dict[str, Decimal] = field(default_factory=dict)
     fees_in_quote: Decimal = ZERO
     grid_profit: Decimal = ZERO
+    liquidation_profit: Decimal = ZERO
     buys: int = 0
     sells: int = 0
     initial_base: Decimal = ZERO
@@ -82,6 +85,22 @@ class Books:
         if leg.id in self.legs:
             raise ValueError(f"leg {leg.id} is already open")
         self.legs[leg.id] = LegBook(leg)
+
+    def carry(self, leg_id: str, base: Decimal, cost: Decimal) -> None:
+        """Give the initial leg what the grid before left.
+
+        Args:
+            leg_id: the leg.
+            base: base taken over; negative to take it back.
+            cost: what it counts for in the investment (quote).
+        """
+        book = self.legs[leg_id]
+        for coin, amount in ((self.base, base), (self.quote, -cost)):
+            self._flow(coin, amount)
+        book.base = add(book.base, base)
+        book.quote = EXACT.subtract(book.quote, cost)
+        self.initial_base = add(self.initial_base, base)
+        self.initial_cost = add(self.initial_cost, cost)
 
     def apply(self, leg_id: str, fill: Fill) -> None:
         """Book one fill of a leg."""
@@ -128,8 +147,13 @@ class Books:
         book.complete = True
         book.shares = shares
         if book.leg.role is Role.INITIAL:
-            if book.executed == 0:
+            if book.executed == 0 and book.base == 0:
                 del self.legs[leg_id]
+            return
+        if book.leg.role is Role.LIQUIDATION:
+            # All that is held was for sale: nothing is left that could still be matched.
+            self.liquidation_profit = EXACT.subtract(self.liquidation_profit, self.held_cost)
+            self.legs.clear()
             return
         if book.leg.side is Side.BUY:
             self.buys += 1

@@ -10,7 +10,7 @@ from decimal import Decimal
 from gridbot.books import Books
 from gridbot.errors import MismatchError
 from gridbot.grid import Plan, sell_quantity, smallest_order
-from gridbot.market import EXACT, Market, plain
+from gridbot.market import EXACT, Market, floor_to_lot, plain
 from gridbot.orders import (
     LIVE_STATES,
     Fill,
@@ -63,6 +63,19 @@ class Changes:
         )
 
 
+@dataclass(frozen=True)
+class Carried:
+    """What the grid before left to this one.
+
+    Attributes:
+        base: how much (base).
+        cost: what it counts for in the investment (quote).
+    """
+
+    base: Decimal
+    cost: Decimal
+
+
 class GridEngine:
     """One grid on one symbol.
 
@@ -71,16 +84,24 @@ class GridEngine:
         tag: the generation's tag, goes into client order IDs.
         market: the exchange's rules.
         plan: lines, empty line and quantity.
-        investment: what the grid may spend (quote).
+        investment: what the grid may spend, what it carries included (quote).
+        carried: base that the grid before left to this one.
 
     Attributes:
         live: orders that the exchange has or may have, by client order ID.
-        grid_started: the initial purchase, if any, is behind it.
+        grid_started: the initial trade, if any, is behind it.
         closing: no further step is taken; fills and closed orders are only booked.
     """
 
     def __init__(
-        self, *, bot_name: str, tag: str, market: Market, plan: Plan, investment: Decimal
+        self,
+        *,
+        bot_name: str,
+        tag: str,
+        market: Market,
+        plan: Plan,
+        investment: Decimal,
+        carried: Carried | None = None,
     ) -> None:
         self.market = market
         self.plan = plan
@@ -88,6 +109,8 @@ class GridEngine:
         self.live: dict[str, Order] = {}
         self.grid_started = False
         self.closing = False
+        self._carried = carried or Carried(Decimal(0), Decimal(0))
+        self._carrier: str | None = None  # leg that has what was carried
         self._prefix = client_prefix(bot_name, market.exchange_symbol)
         self._tag = tag
         self._executed: dict[str, Decimal] = {}
@@ -98,7 +121,7 @@ class GridEngine:
 
     def restore_leg(self, leg: Leg) -> None:
         """Take back a stored leg."""
-        self.books.open_leg(leg)
+        self._begin_leg(leg)
         self.grid_started = self.grid_started or leg.role is Role.GRID
 
     def restore_order(self, order: Order, executed: Decimal) -> None:
@@ -114,14 +137,16 @@ class GridEngine:
 
     def restore_complete(self, leg_id: str, shares: int) -> None:
         """Take back that a stored leg is complete."""
-        self.books.complete(leg_id, shares)
+        self._end_leg(leg_id, shares)
 
     # What is known.
 
     @property
     def waiting_for_price(self) -> bool:
-        """Whether the initial purchase needs an order, and so a price."""
-        return not self.grid_started and not self.live
+        """Whether the initial trade or the liquidation needs an order, and so a price."""
+        if self.live:
+            return False
+        return self.liquidation_leg() is not None if self.closing else not self.grid_started
 
     def executed(self, client_id: str) -> Decimal:
         """How much of a live order has traded (base)."""
@@ -132,47 +157,93 @@ class GridEngine:
         return self._by_exchange_id.get(exchange_id)
 
     def initial_leg(self) -> Leg | None:
-        """The initial purchase under way; None where there is none."""
+        """The initial trade under way; None where there is none."""
+        return self._leg_under_way(Role.INITIAL)
+
+    def liquidation_leg(self) -> Leg | None:
+        """The liquidation under way; None where there is none."""
+        return self._leg_under_way(Role.LIQUIDATION)
+
+    def _leg_under_way(self, role: Role) -> Leg | None:
         for book in self.books.legs.values():
-            if book.leg.role is Role.INITIAL and not book.complete:
+            if book.leg.role is role and not book.complete:
                 return book.leg
         return None
 
     # What happens.
 
     def begin(self, changes: Changes) -> None:
-        """Take the first step: buy the base for the sells, or place a grid that needs none.
+        """Take the first step: bring the base held to what the sells need, or place the grid.
 
-        The initial purchase is a limit order at the plan's start price, so that it can not cost
-        more than was planned.
+        The initial trade is a limit order at the plan's start price, so that it can not cost
+        more than was planned. Where it would be too small to trade, the sells share what is
+        carried.
         """
-        if not self.plan.sell_lines:
+        missing = EXACT.subtract(self.plan.initial_quantity, self._carried.base)
+        side = Side.BUY if missing > 0 else Side.SELL
+        quantity = floor_to_lot(abs(missing), self.market.lot_size)
+        carries = self._carried.base > 0
+        if not carries and quantity == 0:
             self._place_grid(changes, None)
             return
-        self._open_leg(
+        too_small = carries and quantity < smallest_order(self.market, self.plan.start_price)
+        leg = self._open_leg(
             changes,
             Role.INITIAL,
-            Side.BUY,
+            side,
             line=self.plan.empty_line,
-            quantity=self.plan.initial_quantity,
+            quantity=Decimal(0) if too_small else quantity,
         )
+        if too_small:
+            self._place_grid(changes, leg)
 
     def reprice(self, changes: Changes, plan: Plan) -> None:
-        """Try the initial purchase again at a new price, given as a new plan.
+        """Try the initial trade again at a new price, given as a new plan.
 
         Where nothing has traded yet the grid is planned again; else the plan stands and only the
-        rest is bought at the new price.
+        rest is traded at the new price.
         """
         leg = self.initial_leg()
         if leg is not None and self.books.legs[leg.id].executed > 0:
-            rest = EXACT.subtract(leg.quantity, self.books.legs[leg.id].executed)
-            rest = max(rest, smallest_order(self.market, plan.start_price))
-            self._new_order(changes, leg, plan.start_price, rest)
+            self._order_rest(changes, leg, plan.start_price)
             return
         if leg is not None:
             self._complete(changes, leg.id, 0)
         self.plan = changes.plan = plan
         self.begin(changes)
+
+    def _order_rest(self, changes: Changes, leg: Leg, price: Decimal) -> None:
+        rest = EXACT.subtract(leg.quantity, self.books.legs[leg.id].executed)
+        self._new_order(changes, leg, price, max(rest, smallest_order(self.market, price)))
+
+    def liquidate(self, changes: Changes, price: Decimal) -> bool:
+        """Sell what is held, or the rest of it, by a limit order; the grid has ended.
+
+        Args:
+            changes: collects what to write down.
+            price: limit price (quote), one that a buyer pays now.
+
+        Returns:
+            Whether there is an order; none where less is held than the exchange takes.
+        """
+        leg = self.liquidation_leg()
+        quantity = floor_to_lot(max(self.books.base_held, Decimal(0)), self.market.lot_size)
+        if quantity < smallest_order(self.market, price):
+            if leg is not None:
+                self._complete(changes, leg.id, 0)
+            return False
+        if leg is not None:
+            self._new_order(changes, leg, price, quantity)
+            return True
+        self._open_leg(
+            changes,
+            Role.LIQUIDATION,
+            Side.SELL,
+            line=self.plan.empty_line,
+            quantity=quantity,
+            price=price,
+        )
+        return True
 
     def accept(self, changes: Changes, client_id: str, exchange_id: int) -> None:
         """The exchange has an order under this number."""
@@ -208,11 +279,13 @@ class GridEngine:
 
     def _next_step(self, changes: Changes, order: Order) -> None:
         """Work on a leg whose order has closed: try the rest again, or answer it."""
-        if self.closing:
-            return
         book = self.books.legs[order.leg]
         leg = book.leg
         rest = EXACT.subtract(leg.quantity, book.executed)
+        if leg.role is Role.LIQUIDATION and rest <= 0:
+            self._complete(changes, leg.id, 0)
+        if self.closing:
+            return
         if leg.role is Role.INITIAL:
             if rest <= 0:
                 self._place_grid(changes, leg)
@@ -262,16 +335,18 @@ class GridEngine:
         if initial is None:
             return
         sells = self.plan.sell_lines
-        share = EXACT.divide(self.books.legs[initial.id].base, Decimal(len(sells)))
-        quantity = sell_quantity(share, self.market.lot_size)
+        held = self.books.legs[initial.id].base
         self._complete(changes, initial.id, len(sells))
+        if not sells:
+            return
+        quantity = sell_quantity(EXACT.divide(held, Decimal(len(sells))), self.market.lot_size)
         for line in sells:
             self._open_leg(
                 changes, Role.GRID, Side.SELL, line=line, quantity=quantity, parent=initial.id
             )
 
     def _complete(self, changes: Changes, leg_id: str, shares: int) -> None:
-        self.books.complete(leg_id, shares)
+        self._end_leg(leg_id, shares)
         changes.complete.append((leg_id, shares))
 
     def _open_leg(
@@ -283,15 +358,42 @@ class GridEngine:
         line: int,
         quantity: Decimal,
         parent: str | None = None,
-    ) -> None:
-        """Begin a leg, and its first order, which gives it its name."""
-        initial = role is Role.INITIAL
-        price = self.plan.start_price if initial else self.plan.lines[line]
-        client_id, _ = self._next_id(role, line, side)
+        price: Decimal | None = None,
+    ) -> Leg:
+        """Begin a leg, and its first order, which gives it its name.
+
+        One that carries enough already has no order, and a quantity of 0.
+        """
+        if price is None:
+            price = self.plan.start_price if role is Role.INITIAL else self.plan.lines[line]
+        client_id, cycle = self._next_id(role, line, side)
         leg = Leg(client_id, role, side, line, quantity, parent)
         changes.legs.append(leg)
+        self._begin_leg(leg)
+        if quantity > 0:
+            self._new_order(changes, leg, price, quantity)
+        else:
+            self._cycles[order_place(role, line, side)] = cycle
+        return leg
+
+    def _begin_leg(self, leg: Leg) -> None:
+        """Open a leg in the books; the first initial one takes over what is carried."""
         self.books.open_leg(leg)
-        self._new_order(changes, leg, price, quantity)
+        if leg.role is Role.INITIAL and self._carrier is None and self._carried.base > 0:
+            self._carrier = leg.id
+            self.books.carry(leg.id, self._carried.base, self._carried.cost)
+
+    def _end_leg(self, leg_id: str, shares: int) -> None:
+        """Complete a leg in the books; one given up before it traded gives back what it carries.
+
+        It has no sells then: those of the next initial leg share what is carried.
+        """
+        book = self.books.legs[leg_id]
+        given_up = book.leg.quantity > 0 and book.executed == 0
+        if self._carrier == leg_id and given_up:
+            self._carrier = None
+            self.books.carry(leg_id, -self._carried.base, -self._carried.cost)
+        self.books.complete(leg_id, shares)
 
     def _next_id(self, role: Role, line: int, side: Side) -> tuple[str, int]:
         place = order_place(role, line, side)

@@ -54,14 +54,16 @@ class GridSpec:
         upper: price of the highest line (quote).
         grids: number of intervals; there is one line more.
         spacing: how the lines divide the range.
-        investment: what the grid may spend (quote).
+        investment: what the grid may spend (quote); None where `quantity` says it.
+        quantity: what every buy buys (base); None where `investment` says it.
     """
 
     lower: Decimal
     upper: Decimal
     grids: int
     spacing: Spacing
-    investment: Decimal
+    investment: Decimal | None
+    quantity: Decimal | None = None
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,14 @@ class Plan:
         start_price: the price it was planned at (quote).
         empty_line: index of the line without an order.
         quantity: what every buy buys (base).
+        investment: what the grid may spend (quote).
     """
 
     lines: tuple[Decimal, ...]
     start_price: Decimal
     empty_line: int
     quantity: Decimal
+    investment: Decimal = Decimal(0)
 
     @property
     def buy_lines(self) -> range:
@@ -226,25 +230,65 @@ def make_plan(spec: GridSpec, market: Market, fees: Fees, price: Decimal) -> Pla
     """
     lines = grid_lines(spec, market.tick_size)
     check_spacing(spec, lines, fees)
+    empty = nearest_line(lines, price)
+    _check_orders(spec, market, lines, price, empty)
+    denominator = _denominator(lines, empty, price, fees)
+    quantity = _quantity(spec, market, denominator)
+    needed = _smallest_quantity(market, fees, lines)
+    if quantity < needed:
+        raise UserError(_too_small(spec, market, quantity, needed, denominator))
+    if market.max_quantity is not None and quantity > market.max_quantity:
+        raise UserError(
+            f"{_asked(spec)} makes orders of {plain(quantity)} "
+            f"{market.base}, above the exchange's maximum of {plain(market.max_quantity)}; "
+            "invest less or use more grids"
+        )
+    investment = spec.investment
+    if investment is None:
+        investment = EXACT.multiply(quantity, denominator)
+    return Plan(lines, price, empty, quantity, investment)
+
+
+def _quantity(spec: GridSpec, market: Market, denominator: Decimal) -> Decimal:
+    """What every buy buys (base): as asked for, or what the investment allows, on the lot."""
+    if spec.quantity is None:
+        if spec.investment is None:
+            raise UserError("grid.investment and grid.quantity are both missing; set one of them")
+        return floor_to_lot(EXACT.divide(spec.investment, denominator), market.lot_size)
+    quantity = floor_to_lot(spec.quantity, market.lot_size)
+    if quantity != spec.quantity:
+        raise UserError(
+            f"grid.quantity = {plain(spec.quantity)} is no multiple of the exchange's lot size "
+            f"{plain(market.lot_size)}; use {plain(_ceil_to_lot(spec.quantity, market.lot_size))}"
+        )
+    return quantity
+
+
+def _check_orders(
+    spec: GridSpec, market: Market, lines: tuple[Decimal, ...], price: Decimal, empty: int
+) -> None:
+    """Refuse a grid with more orders, or orders farther away, than the exchange takes."""
     if market.max_orders is not None and spec.grids > market.max_orders:
         raise UserError(
             f"grid.grids = {spec.grids} needs as many open orders, and the exchange allows "
             f"{market.max_orders} on {market.symbol}; use at most {market.max_orders} grids"
         )
-    empty = nearest_line(lines, price)
-    denominator = _denominator(lines, empty, price, fees)
-    quantity = floor_to_lot(EXACT.divide(spec.investment, denominator), market.lot_size)
-    needed = _smallest_quantity(market, fees, lines)
-    if quantity < needed:
-        smallest = EXACT.multiply(needed, denominator)
-        raise UserError(_too_small(spec, market, quantity, smallest))
-    if market.max_quantity is not None and quantity > market.max_quantity:
-        raise UserError(
-            f"grid.investment = {plain(spec.investment)} makes orders of {plain(quantity)} "
-            f"{market.base}, above the exchange's maximum of {plain(market.max_quantity)}; "
-            "invest less or use more grids"
-        )
-    return Plan(lines=lines, start_price=price, empty_line=empty, quantity=quantity)
+    if empty > 0 and market.buy_band is not None:
+        lowest = EXACT.multiply(price, market.buy_band[0])
+        if lines[0] < lowest:
+            raise UserError(
+                f"grid.lower = {plain(lines[0])} is outside the exchange's price band: at a price "
+                f"of {plain(price)} it takes a buy only at or above {plain(lowest)}; use a "
+                "narrower range"
+            )
+    if empty < len(lines) - 1 and market.sell_band is not None:
+        highest = EXACT.multiply(price, market.sell_band[1])
+        if lines[-1] > highest:
+            raise UserError(
+                f"grid.upper = {plain(lines[-1])} is outside the exchange's price band: at a price "
+                f"of {plain(price)} it takes a sell only at or below {plain(highest)}; use a "
+                "narrower range"
+            )
 
 
 def _denominator(lines: tuple[Decimal, ...], empty: int, price: Decimal, fees: Fees) -> Decimal:
@@ -258,13 +302,26 @@ def _denominator(lines: tuple[Decimal, ...], empty: int, price: Decimal, fees: F
     return total
 
 
-def _too_small(spec: GridSpec, market: Market, quantity: Decimal, smallest: Decimal) -> str:
-    investment = smallest.quantize(Decimal("0.00000001"), rounding=ROUND_CEILING)
+def _asked(spec: GridSpec) -> str:
+    if spec.investment is None:
+        return f"grid.quantity = {plain(spec.quantity or Decimal(0))}"
+    return f"grid.investment = {plain(spec.investment)}"
+
+
+def _too_small(
+    spec: GridSpec, market: Market, quantity: Decimal, needed: Decimal, denominator: Decimal
+) -> str:
+    if spec.investment is None:
+        would_do = f"quantity that would do is {plain(needed)}"
+    else:
+        smallest = EXACT.multiply(needed, denominator)
+        rounded = smallest.quantize(Decimal("0.00000001"), rounding=ROUND_CEILING)
+        would_do = f"investment that would do is {plain(rounded)}"
     return (
-        f"grid.investment = {plain(spec.investment)} is too small for {spec.grids} grids: orders "
+        f"{_asked(spec)} is too small for {spec.grids} grids: orders "
         f"of {plain(quantity)} {market.base} are below the exchange's minimum "
         f"({plain(market.min_quantity)} {market.base}, {plain(market.min_notional)} "
-        f"{market.quote}); the smallest investment that would do is {plain(investment)}"
+        f"{market.quote}); the smallest {would_do}"
     )
 
 

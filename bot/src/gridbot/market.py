@@ -22,6 +22,8 @@ class Market:
         min_notional: smallest price times quantity of an order (quote).
         max_quantity: largest quantity of an order (base); None where there is no bound.
         max_orders: most open orders of this symbol; None where there is no bound.
+        buy_band: a buy's price lies between these multiples of the market's; None: no bound.
+        sell_band: the same for a sell.
     """
 
     symbol: str
@@ -33,6 +35,8 @@ class Market:
     min_notional: Decimal
     max_quantity: Decimal | None = None
     max_orders: int | None = None
+    buy_band: tuple[Decimal, Decimal] | None = None
+    sell_band: tuple[Decimal, Decimal] | None = None
 
     @property
     def exchange_symbol(self) -> str:

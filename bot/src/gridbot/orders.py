@@ -19,10 +19,15 @@ class Side(StrEnum):
 
 
 class Role(StrEnum):
-    """What a leg is for: the initial purchase, or one step of the grid."""
+    """What a leg is for.
+
+    INITIAL: brings the base held to what the sells need, before the grid is placed. GRID: one
+    step of the grid. LIQUIDATION: sells what is held after the grid has ended.
+    """
 
     INITIAL = "initial"
     GRID = "grid"
+    LIQUIDATION = "liquidation"
 
 
 class OrderState(StrEnum):
@@ -51,9 +56,9 @@ class Leg:
 
     Attributes:
         id: client order ID of the leg's first order.
-        role: initial purchase or grid step.
+        role: what it is for.
         side: which way it trades.
-        line: index of its line; for the initial purchase, of the line that stays empty.
+        line: index of its line; outside the grid, of the line that stays empty.
         quantity: what it set out to trade (base).
         parent: leg whose completion this one answers; None for a leg that answers none.
     """
@@ -76,7 +81,7 @@ class Order:
         role: the leg's.
         side: which way it trades.
         line: the leg's.
-        cycle: running number of orders on this line and side, or of initial purchases, from 1.
+        cycle: running number of orders at this place (see `order_place`), from 1.
         price: limit price (quote).
         quantity: what it trades (base).
         state: see `OrderState`.
@@ -135,8 +140,13 @@ def client_prefix(bot_name: str, exchange_symbol: str) -> str:
 
 
 def order_place(role: Role, line: int, side: Side) -> str:
-    """Short name of the place an order works at: ``7s`` for a sell on line 7."""
-    return "i" if role is Role.INITIAL else f"{line}{side[0]}"
+    """Short name of the place an order works at: ``7s`` for a sell on line 7.
+
+    All orders of the start share ``i``, all of a liquidation ``x``.
+    """
+    if role is Role.GRID:
+        return f"{line}{side[0]}"
+    return "i" if role is Role.INITIAL else "x"
 
 
 def client_order_id(prefix: str, generation: str, place: str, cycle: int) -> str:
