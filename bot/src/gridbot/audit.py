@@ -81,21 +81,26 @@ class StoredBooks:
     fills: dict[int, Fill]
 
 
-def audit(broker: Broker, store: Store, clock: Clock, *, patience_seconds: float = 60.0) -> Report:
+def audit(
+    broker: Broker, store: Store, clock: Clock, symbol: str, *, patience_seconds: float = 60.0
+) -> Report:
     """Compare books and exchange.
 
     Args:
         broker: the exchange, connected.
         store: the books, opened for reading.
         clock: time.
+        symbol: whose latest grid is compared, such as ``BTC/USDT``.
         patience_seconds: how long the books may take to hold what the exchange has.
 
     Raises:
         UserError: there is nothing to compare, or no quiet moment was found.
     """
-    generation = store.generation()
+    generation = store.generation(symbol)
     if generation is None:
-        raise UserError(f"{store.path} holds no grid yet; nothing to compare", ExitCode.STATE)
+        raise UserError(
+            f"{store.path} holds no grid of {symbol} yet; nothing to compare", ExitCode.STATE
+        )
     deadline = clock.monotonic() + patience_seconds
     snapshot = take_snapshot(broker, generation, store)
     while True:

@@ -151,9 +151,9 @@ class Trader:
             self._market = self.broker.connect()
             log.info("connected: %s", self.config.symbol)
         if self.engine is None:
-            generation = self.store.generation()
+            generation = self.store.generation(self.config.symbol)
             if generation is None or generation.closed_ms is not None:
-                self._start_grid(self._market, generation)
+                self._start_grid(self._market)
             else:
                 self._load_grid(generation)
         if self.engine is None:
@@ -188,7 +188,7 @@ class Trader:
             investment=self.config.grid.investment,
         )
 
-    def _start_grid(self, market: Market, previous: Generation | None) -> None:
+    def _start_grid(self, market: Market) -> None:
         """Write down a new grid; its first orders are sent when the intents are settled."""
         plan = make_plan(self.config.grid, market, self.config.fees, self.broker.ask_price())
         self._refuse_strays(self.broker.open_orders())
@@ -196,12 +196,15 @@ class Trader:
         opening = self.broker.balances()
         check_funds(self.config, self.broker)
         now = self.clock.now_ms()
+        previous = self.store.newest_generation()  # ids and tags run over all symbols
         generation = Generation(
             id=1 if previous is None else previous.id + 1,
+            symbol=market.symbol,
             tag=generation_tag(now, None if previous is None else previous.tag),
             settings=settings_of(self.config),
             market=market,
             plan=plan,
+            investment=self.config.grid.investment,
             opening=opening,
             first_trade_id=first_trade,
             trade_cursor=first_trade,
@@ -483,7 +486,7 @@ class Trader:
             UserError: there is no running grid, or the exchange does not confirm in time.
         """
         self._market = self.broker.connect()
-        generation = self.store.generation()
+        generation = self.store.generation(self.config.symbol)
         if generation is None or generation.closed_ms is not None:
             raise UserError(f"state.directory = {self.config.state_directory}: no grid is running")
         self._load_grid(generation)

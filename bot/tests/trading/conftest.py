@@ -242,7 +242,7 @@ class World:
         broker = self.broker()
         broker.connect()
         try:
-            return audit(broker, reader, self.clock, patience_seconds=patience)
+            return audit(broker, reader, self.clock, self.config.symbol, patience_seconds=patience)
         finally:
             reader.close()
 

@@ -270,11 +270,11 @@ def test_the_power_is_cut_at_every_commit(make_world, monkeypatch, when):
     commit = Store.commit
     state = {"count": itertools.count(1), "number": 0}
 
-    def cut(store, *arguments):
+    def cut(store, *arguments, **options):
         if next(state["count"]) != state["number"]:
-            return commit(store, *arguments)
+            return commit(store, *arguments, **options)
         if when == "after":
-            commit(store, *arguments)
+            commit(store, *arguments, **options)
         raise Crash
 
     monkeypatch.setattr(Store, "commit", cut)

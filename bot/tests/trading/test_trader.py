@@ -205,7 +205,7 @@ def test_too_small_an_account_is_told_before_anything_is_sent(make_world):
         world.trader().step()
     assert told.value.failure is Failure.REJECTED
     assert ("POST", "order") not in world.wire.requests
-    assert world.store.generation() is None
+    assert world.store.generation("BTC/USDT") is None
 
 
 def test_a_symbol_that_is_not_traded_is_told(make_world):

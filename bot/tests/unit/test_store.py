@@ -12,7 +12,7 @@ from gridbot.engine import Changes
 from gridbot.grid import Plan
 from gridbot.market import Market
 from gridbot.orders import Fill, Leg, Order, OrderState, Role, Side
-from gridbot.store import Generation, Store, StoreError
+from gridbot.store import Closing, Generation, HaltRow, Sample, Store, StoreError
 
 MARKET = Market(
     symbol="BTC/USDT",
@@ -26,10 +26,12 @@ MARKET = Market(
 )
 GENERATION = Generation(
     id=1,
+    symbol="BTC/USDT",
     tag="abc123",
-    settings={"bot_name": "pi1"},
+    settings={"bot_name": "pi1", "grid.investment": "1000"},
     market=MARKET,
     plan=Plan((Decimal("1.10"), Decimal("2.20")), Decimal("1.5"), 0, Decimal("0.1")),
+    investment=Decimal(1000),
     opening={"USDT": Decimal("1000.00000001")},
     first_trade_id=7,
     trade_cursor=7,
@@ -78,7 +80,7 @@ def test_what_is_written_is_read_back(tmp_path, store):
     with pytest.raises(sqlite3.ProgrammingError):
         store._connection.execute("SELECT 1")
     again = Store(tmp_path)
-    assert again.generation() == replace(GENERATION, trade_cursor=10)
+    assert again.generation("BTC/USDT") == replace(GENERATION, trade_cursor=10)
     assert again.orders(1) == [accepted]
     assert again.fills(1, 9) == [FILL]
     assert again.fills(1, 8) == []
@@ -109,7 +111,7 @@ def test_a_second_bot_on_the_same_directory_is_refused(tmp_path):
     assert refused.value.lasting
     assert refused.value.exit_code == 4
     reader = Store(tmp_path, read_only=True)
-    assert reader.generation() is None
+    assert reader.generation("BTC/USDT") is None
     with pytest.raises(StoreError, match="readonly"):
         reader.close_generation(1, 0)
     reader.close()
@@ -190,3 +192,175 @@ def test_a_full_disk_is_told_loses_nothing_and_heals(small_disk):
     again = Store(small_disk)
     assert len(again.orders(1)) == len(written) + 2
     again.close()
+
+
+# Grids of several symbols, their ends, and what the stop rules remember.
+
+CLOSING = Closing(Decimal("1010.5"), Decimal("1.6"), Decimal("9.5"), Decimal(1), "take-profit")
+
+
+def other_grid(number, symbol="ETH/USDT", **changes):
+    return replace(GENERATION, id=number, symbol=symbol, tag=f"tag00{number}", **changes)
+
+
+def test_each_symbol_has_its_own_latest_grid(store):
+    second, third = other_grid(2), other_grid(3, "BTC/USDT", carried=Decimal("0.25"))
+    for generation in (GENERATION, second, third):
+        store.start_generation(generation, Changes(1))
+    assert store.generation("BTC/USDT") == store.newest_generation() == third
+    assert store.generation("ETH/USDT") == second
+    assert store.generation("LTC/USDT") is None
+    assert list(store.generations("BTC/USDT")) == [GENERATION, third]
+    assert list(store.generations()) == [GENERATION, second, third]
+
+
+def test_a_grid_ends_with_what_it_was_worth(store):
+    store.start_generation(GENERATION, Changes(1))
+    store.close_generation(1, 500, CLOSING)
+    assert store.generation("BTC/USDT") == replace(GENERATION, closed_ms=500, closing=CLOSING)
+
+
+def test_a_market_is_stored_with_all_its_rules(store):
+    rules = replace(MARKET, buy_band=(Decimal("0.2"), Decimal("1.10")), max_quantity=Decimal(9))
+    store.start_generation(replace(GENERATION, market=rules), Changes(1))
+    assert store.generation("BTC/USDT").market == rules
+
+
+def test_what_the_stop_rules_remember_is_written_with_the_step(store):
+    store.start_generation(replace(GENERATION, watch={"peak": "1000"}), Changes(1))
+    assert store.generation("BTC/USDT").watch == {"peak": "1000"}
+    store.commit(1, Changes(2, trade_cursor=8), {"peak": "1001"})
+    store.commit(1, Changes(3, trade_cursor=9))
+    after = store.generation("BTC/USDT")
+    assert (after.watch, after.trade_cursor) == ({"peak": "1001"}, 9)
+    with pytest.raises(StoreError):
+        store.commit(1, Changes(4, orders=[replace(ORDER, leg="none")]), {"peak": "2"})
+    assert store.generation("BTC/USDT").watch == {"peak": "1001"}
+    store.set_watch(1, {})
+    assert store.generation("BTC/USDT").watch == {}
+
+
+def test_trades_that_the_cursor_has_not_reached_are_known(store):
+    store.start_generation(GENERATION, Changes(1, legs=[LEG], orders=[ORDER]))
+    fills = [replace(FILL, trade_id=number) for number in (9, 12, 15)]
+    store.commit(1, Changes(2, fills=fills))
+    assert store.known_trades(1, 12) == {12, 15}
+    assert store.known_trades(2, 0) == set()
+
+
+def test_a_halt_stands_until_a_person_clears_it(store):
+    fields = {"reason_code": "loss_price", "text": "price 1 is below 2", "liquidate": True}
+    store.halt("BTC/USDT", price=Decimal("1.5"), at_ms=7, **fields)
+    store.halt("BTC/USDT", price=Decimal(9), at_ms=8, reason_code="drawdown", text="later")
+    first = HaltRow("BTC/USDT", price=Decimal("1.5"), at_ms=7, **fields)
+    assert store.open_halt("BTC/USDT") == first
+    assert store.open_halt("ETH/USDT") is None
+    assert not store.clear_halt("ETH/USDT", 9)
+    assert store.clear_halt("BTC/USDT", 9)
+    assert not store.clear_halt("BTC/USDT", 9)
+    assert store.open_halt("BTC/USDT") is None
+    store.halt("BTC/USDT", price=Decimal(9), at_ms=10, reason_code="drawdown", text="later")
+    assert store.open_halt("BTC/USDT").reason_code == "drawdown"
+
+
+def test_parts_of_an_hour_are_put_together(store):
+    first = Sample("BTC/USDT", 0, *map(Decimal, ("10", "12", "9", "11")), 600, 600)
+    later = Sample("BTC/USDT", 0, *map(Decimal, ("20", "100", "20", "30")), 60, 0)
+    store.sample([first])
+    store.sample([later, replace(later, hour_ms=3_600_000)])
+    whole = Sample("BTC/USDT", 0, *map(Decimal, ("10", "100", "9", "30")), 660, 600)
+    assert list(store.samples("BTC/USDT")) == [whole, replace(later, hour_ms=3_600_000)]
+
+
+# A file of the version before.
+
+
+def write_schema_1(directory):
+    """A file as version 1 wrote it: one grid, one order with a fill, one intent."""
+    connection = sqlite3.connect(directory / "gridbot.sqlite3", isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.executescript(Path(__file__).with_name("schema_1.sql").read_text())
+    market = (
+        '{"symbol": "BTC/USDT", "base": "BTC", "quote": "USDT", "tick_size": "0.01", '
+        '"lot_size": "0.00001", "min_quantity": "0.00001", "min_notional": "5", '
+        '"max_quantity": null, "max_orders": 200}'
+    )
+    settings = '{"bot_name": "pi1", "grid.investment": "1000"}'
+    connection.execute(
+        "INSERT INTO generations VALUES (1,'abc123',?,?,?,'1.5',0,'0.1',?,7,10,123,NULL)",
+        (settings, market, '["1.10", "2.20"]', '{"USDT": "1000.00000001"}'),
+    )
+    for number in range(2):
+        leg = LEG.id[:-1] + str(number + 1)
+        connection.execute("INSERT INTO legs VALUES (?,1,'grid','sell',1,'0.1',NULL,0,0)", (leg,))
+        connection.execute(
+            "INSERT INTO orders VALUES (?,1,?,'grid','sell',1,?,'2.20','0.1',?,?,124,125)",
+            (leg, leg, number + 1, *(("open", 55), ("intended", None))[number]),
+        )
+    connection.execute(
+        "INSERT INTO fills VALUES (1,9,?,'2.20','0.05','0.11','1E-8','USDT',125,1)", (LEG.id,)
+    )
+    connection.close()
+
+
+def check_migrated(directory):
+    store = Store(directory)
+    assert store.generation("BTC/USDT") == replace(GENERATION, trade_cursor=10)
+    accepted = replace(ORDER, state=OrderState.OPEN, exchange_id=55)
+    second = LEG.id[:-1] + "2"
+    assert store.orders(1) == [accepted, replace(ORDER, client_id=second, leg=second, cycle=2)]
+    assert store.fills(1, 9) == [FILL]
+    tables = store._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+    assert not [name for (name,) in tables if name.endswith("_1")]
+    pragmas = ("user_version", "page_size", "journal_mode", "foreign_keys")
+    values = [store._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas]
+    assert values == [2, 1024, "wal", 1]
+    store.close()
+
+
+def test_a_file_of_version_1_is_brought_up_to_date(tmp_path):
+    write_schema_1(tmp_path)
+    check_migrated(tmp_path)
+    check_migrated(tmp_path)
+
+
+def test_a_reader_does_not_touch_a_file_of_version_1(tmp_path):
+    write_schema_1(tmp_path)
+    with pytest.raises(StoreError, match=r"by an older gridbot .* start the bot once") as refused:
+        Store(tmp_path, read_only=True)
+    assert refused.value.lasting
+    check_migrated(tmp_path)
+
+
+class Cut(BaseException):
+    """The power is cut."""
+
+
+def test_a_cut_at_any_statement_of_the_update_loses_nothing(tmp_path, monkeypatch):
+    count = {"left": 0}
+
+    class Connection(sqlite3.Connection):
+        def execute(self, *arguments):
+            if count["left"] == 0:
+                raise Cut
+            count["left"] -= 1
+            return super().execute(*arguments)
+
+    connect, cuts = sqlite3.connect, 0
+    for statements in range(200):
+        directory = tmp_path / str(statements)
+        directory.mkdir()
+        write_schema_1(directory)
+        count["left"] = statements
+        with monkeypatch.context() as patch:
+            patch.setattr(sqlite3, "connect", lambda *a, **k: connect(*a, **k, factory=Connection))
+            try:
+                Store(directory).close()
+            except Cut:
+                cuts += 1
+        if cuts == statements:
+            break
+        check_migrated(directory)
+    else:
+        pytest.fail("the update never came to its end")
+    assert cuts > 40

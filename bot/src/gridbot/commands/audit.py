@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     broker = open_broker(config, clock)
     try:
         broker.connect()
-        report = audit(broker, store, clock)
+        report = audit(broker, store, clock, config.symbol)
     finally:
         broker.close()
         store.close()

@@ -1,0 +1,175 @@
+"""The file itself: opened, locked, checked, and its errors as one clear line."""
+
+import fcntl
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from gridbot.errors import ExitCode, UserError
+from gridbot.store.schema import SCHEMA_VERSION, create, migrate
+
+FILE_NAME = "gridbot.sqlite3"
+
+# The log is folded into the file after so many pages, and then cut to that size again: a long
+# reader (an audit, a backup) can not leave a large one behind.
+WAL_PAGES = 1000
+WAL_BYTES = 1_048_576
+
+# The disk may have room again, or be writable again; the rest needs a person.
+_LASTING = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CONSTRAINT", "SQLITE_ERROR", "SQLITE_SCHEMA")
+
+
+class StoreError(UserError):
+    """The state can not be read or written.
+
+    Args:
+        message: one clear line.
+        lasting: trying again does not help.
+    """
+
+    def __init__(self, message: str, *, lasting: bool) -> None:
+        super().__init__(message, ExitCode.STATE)
+        self.lasting = lasting
+
+
+class Database:
+    """The state directory's database. One writer at a time; readers do not block it.
+
+    Args:
+        directory: the state directory; it must exist.
+        read_only: open for reading beside a running bot.
+    """
+
+    def __init__(self, directory: Path, *, read_only: bool = False) -> None:
+        self.directory = directory
+        self.path = directory / FILE_NAME
+        self._lock: TextIO | None = None
+        if not directory.is_dir():
+            raise StoreError(
+                f"state.directory = {directory} is not a directory; create it", lasting=True
+            )
+        if read_only and not self.path.exists():
+            raise StoreError(f"state.directory = {directory} holds no grid yet", lasting=True)
+        if not read_only:
+            self._lock = _take_lock(directory)
+        try:
+            self._connection = self._connect(read_only=read_only)
+        except BaseException:
+            self._release_lock()
+            raise
+
+    def _connect(self, *, read_only: bool) -> sqlite3.Connection:
+        with self.reported():
+            connection = sqlite3.connect(
+                f"{self.path.as_uri()}?mode={'ro' if read_only else 'rwc'}",
+                uri=True,
+                isolation_level=None,
+                timeout=10,
+            )
+        try:
+            with self.reported():
+                connection.execute("PRAGMA foreign_keys = ON")
+                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute("PRAGMA cache_size = -1024")
+                connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+                connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
+                self._check(connection, read_only=read_only)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _check(self, connection: sqlite3.Connection, *, read_only: bool) -> None:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA_VERSION:
+            raise StoreError(
+                f"{self.path} was written by a newer gridbot (schema {version}, this one knows "
+                f"{SCHEMA_VERSION}); use that one",
+                lasting=True,
+            )
+        if read_only:
+            if version != SCHEMA_VERSION:
+                raise StoreError(
+                    f"{self.path} was written by an older gridbot (schema {version}, this one "
+                    f"reads {SCHEMA_VERSION}); start the bot once, which brings it up to date",
+                    lasting=True,
+                )
+            return  # the writer has checked the file when it started
+        result = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if result != "ok":
+            raise self._corrupt(result)
+        if version == 0:
+            create(connection)
+        elif version < SCHEMA_VERSION:
+            migrate(connection)
+
+    def _corrupt(self, detail: str) -> StoreError:
+        reason = " ".join(detail.split())  # SQLite's answer may have several lines
+        return StoreError(
+            f"{self.path} is damaged ({reason}); restore it from a backup, or move it away and "
+            "cancel the bot's orders on the exchange before starting a new grid",
+            lasting=True,
+        )
+
+    def close(self) -> None:
+        """Close the file and release the lock."""
+        self._connection.close()
+        self._release_lock()
+
+    def _release_lock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    @contextmanager
+    def reported(self) -> Iterator[None]:
+        """Turn SQLite's errors into one clear line."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            name = getattr(error, "sqlite_errorname", "") or ""
+            if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+                raise self._corrupt(str(error)) from error
+            raise StoreError(
+                f"state.directory = {self.path.parent}: {error}",
+                lasting=name.startswith(_LASTING),
+            ) from error
+
+    @contextmanager
+    def transaction(self, mode: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
+        """All or nothing; on the disk when it returns.
+
+        Args:
+            mode: ``IMMEDIATE`` to write, ``DEFERRED`` to read as of one moment.
+        """
+        with self.reported():
+            self._connection.execute(f"BEGIN {mode}")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+
+def _take_lock(directory: Path) -> TextIO:
+    path = directory / "lock"
+    try:
+        file = path.open("a+")
+    except OSError as error:
+        raise StoreError(
+            f"state.directory = {directory}: {error.strerror}", lasting=False
+        ) from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise StoreError(
+            f"state.directory = {directory} is in use by another running bot; stop it, or give "
+            "this one a directory of its own",
+            lasting=True,
+        ) from error
+    return file

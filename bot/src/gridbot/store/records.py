@@ -1,0 +1,251 @@
+"""What is stored beside legs, orders and fills, and how it becomes rows and back. Pure."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from decimal import Decimal
+from typing import Any
+
+from gridbot.grid import Plan
+from gridbot.market import Market
+
+ZERO = Decimal(0)
+
+
+@dataclass(frozen=True)
+class Closing:
+    """What a grid was worth when it ended.
+
+    Attributes:
+        equity: quote left plus base held at `price` (quote).
+        price: price that the base held was valued at (quote).
+        grid_profit: what matched pairs earned (quote).
+        liquidation_profit: what selling the base held earned against its cost (quote).
+        reason: why the grid ended, in one line.
+    """
+
+    equity: Decimal
+    price: Decimal
+    grid_profit: Decimal
+    liquidation_profit: Decimal
+    reason: str
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One grid from its start to its end, as stored.
+
+    Attributes:
+        id: running number, over all symbols.
+        symbol: unified name, such as ``BTC/USDT``.
+        tag: goes into client order IDs.
+        settings: what the grid was started with.
+        market: the exchange's rules at the start.
+        plan: lines, start price, empty line and quantity.
+        investment: what the grid may spend (quote).
+        opening: the account's balances at the start, by coin.
+        first_trade_id: the exchange's trades of this grid have this ID or a higher one.
+        trade_cursor: trades below this ID are stored.
+        started_ms: Unix milliseconds.
+        carried: base taken over from the grid before, valued at the plan's start price (base).
+        closed_ms: Unix milliseconds; None while the grid runs.
+        closing: what it was worth at its end; None while it runs, or where nobody said.
+        watch: what the stop rules remember; None where there is nothing.
+    """
+
+    id: int
+    symbol: str
+    tag: str
+    settings: dict[str, str]
+    market: Market
+    plan: Plan
+    investment: Decimal
+    opening: dict[str, Decimal]
+    first_trade_id: int
+    trade_cursor: int
+    started_ms: int
+    carried: Decimal = ZERO
+    closed_ms: int | None = None
+    closing: Closing | None = None
+    watch: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class HaltRow:
+    """A kill switch that has fired.
+
+    Attributes:
+        symbol: unified name.
+        reason_code: which rule.
+        text: one line for a person.
+        price: price at which it fired (quote).
+        at_ms: Unix milliseconds.
+        liquidate: whether the base held is to be sold.
+    """
+
+    symbol: str
+    reason_code: str
+    text: str
+    price: Decimal
+    at_ms: int
+    liquidate: bool
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the bot saw of the price in one hour.
+
+    Attributes:
+        symbol: unified name.
+        hour_ms: the hour's begin (Unix milliseconds).
+        open: first price seen (quote).
+        high: highest.
+        low: lowest.
+        close: last.
+        seconds: how long the price was watched.
+        in_range_seconds: how long of that it was between the lowest and the highest line.
+    """
+
+    symbol: str
+    hour_ms: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    seconds: int
+    in_range_seconds: int
+
+
+def merged(before: Sample, later: Sample) -> Sample:
+    """Two parts of the same hour as one."""
+    return Sample(
+        symbol=before.symbol,
+        hour_ms=before.hour_ms,
+        open=before.open,
+        high=max(before.high, later.high),
+        low=min(before.low, later.low),
+        close=later.close,
+        seconds=before.seconds + later.seconds,
+        in_range_seconds=before.in_range_seconds + later.in_range_seconds,
+    )
+
+
+def sample_values(sample: Sample) -> tuple[Any, ...]:
+    """A row of `samples`."""
+    return (
+        sample.symbol,
+        sample.hour_ms,
+        str(sample.open),
+        str(sample.high),
+        str(sample.low),
+        str(sample.close),
+        sample.seconds,
+        sample.in_range_seconds,
+    )
+
+
+def sample_of(row: tuple[Any, ...]) -> Sample:
+    """A row of `samples` read back."""
+    opened, high, low, close = (Decimal(price) for price in row[2:6])
+    return Sample(row[0], row[1], opened, high, low, close, row[6], row[7])
+
+
+SELECT_GENERATIONS = (
+    "SELECT id, symbol, tag, settings, market, lines, start_price, empty_line, quantity,"
+    " investment, carried, opening, first_trade_id, started_ms, closed_ms, closing,"
+    " trade_cursor, watch FROM generations JOIN progress ON generation = id"
+)
+
+
+def generation_values(generation: Generation) -> tuple[Any, ...]:
+    """A row of `generations`, for a grid that begins."""
+    return (
+        generation.id,
+        generation.symbol,
+        generation.tag,
+        json.dumps(generation.settings, sort_keys=True),
+        json.dumps(_market_document(generation.market), sort_keys=True),
+        lines_text(generation.plan),
+        str(generation.plan.start_price),
+        generation.plan.empty_line,
+        str(generation.plan.quantity),
+        str(generation.investment),
+        str(generation.carried),
+        json.dumps({coin: str(amount) for coin, amount in generation.opening.items()}),
+        generation.first_trade_id,
+        generation.started_ms,
+    )
+
+
+def lines_text(plan: Plan) -> str:
+    """A plan's lines as stored."""
+    return json.dumps([str(line) for line in plan.lines])
+
+
+def generation_of(row: tuple[Any, ...]) -> Generation:
+    """A row of `SELECT_GENERATIONS` read back."""
+    return Generation(
+        id=row[0],
+        symbol=row[1],
+        tag=row[2],
+        settings=json.loads(row[3]),
+        market=_market(json.loads(row[4])),
+        plan=Plan(
+            lines=tuple(Decimal(line) for line in json.loads(row[5])),
+            start_price=Decimal(row[6]),
+            empty_line=row[7],
+            quantity=Decimal(row[8]),
+        ),
+        investment=Decimal(row[9]),
+        carried=Decimal(row[10]),
+        opening={coin: Decimal(amount) for coin, amount in json.loads(row[11]).items()},
+        first_trade_id=row[12],
+        started_ms=row[13],
+        closed_ms=row[14],
+        closing=None if row[15] is None else _closing(json.loads(row[15])),
+        trade_cursor=row[16],
+        watch=None if row[17] is None else json.loads(row[17]),
+    )
+
+
+def closing_text(closing: Closing | None) -> str | None:
+    """A grid's end as stored."""
+    if closing is None:
+        return None
+    return json.dumps({key: str(value) for key, value in asdict(closing).items()})
+
+
+def _closing(document: dict[str, str]) -> Closing:
+    amounts = {
+        field.name: Decimal(document[field.name])
+        for field in fields(Closing)
+        if field.name != "reason"
+    }
+    return Closing(**amounts, reason=document["reason"])
+
+
+# The amounts among a market's rules: text in JSON, exact when read back.
+_AMOUNTS = [field.name for field in fields(Market) if field.type in {Decimal, Decimal | None}]
+_PAIRS = [field.name for field in fields(Market) if field.type == tuple[Decimal, Decimal] | None]
+
+
+def _market_document(market: Market) -> dict[str, Any]:
+    document = asdict(market)
+    for name in _AMOUNTS:
+        if document[name] is not None:
+            document[name] = str(document[name])
+    for name in _PAIRS:
+        if document[name] is not None:
+            document[name] = [str(amount) for amount in document[name]]
+    return document
+
+
+def _market(document: dict[str, Any]) -> Market:
+    """A market's rules; what an older version did not store is not bounded."""
+    rules = dict(document)
+    for name in _AMOUNTS:
+        if rules.get(name) is not None:
+            rules[name] = Decimal(rules[name])
+    for name in _PAIRS:
+        if rules.get(name) is not None:
+            rules[name] = tuple(map(Decimal, rules[name]))
+    return Market(**rules)

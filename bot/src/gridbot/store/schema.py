@@ -1,0 +1,195 @@
+"""The tables, and the way from an older file's tables to them."""
+
+import sqlite3
+
+APPLICATION_ID = 0x47524442
+SCHEMA_VERSION = 2
+# A commit writes every page that it touches, mostly for a few bytes: small pages wear the card
+# less.
+PAGE_BYTES = 1024
+
+# `progress` changes with every trade: it is apart from `generations`, whose rows are long.
+# `legs.parent` may name a leg that is in the archive already, so it references nothing.
+# Rows of legs and orders are read back in the order in which they were written (rowid).
+SCHEMA = """
+CREATE TABLE generations (
+    id INTEGER PRIMARY KEY,
+    symbol TEXT NOT NULL,
+    tag TEXT NOT NULL UNIQUE,
+    settings TEXT NOT NULL,       -- what the grid was started with; a change needs a new grid
+    market TEXT NOT NULL,         -- the exchange's rules at the start
+    lines TEXT NOT NULL,
+    start_price TEXT NOT NULL,
+    empty_line INTEGER NOT NULL,
+    quantity TEXT NOT NULL,
+    investment TEXT NOT NULL,
+    carried TEXT NOT NULL DEFAULT '0',  -- base of the grid before, valued at start_price
+    opening TEXT NOT NULL,        -- balances of the account at the start
+    first_trade_id INTEGER NOT NULL,
+    started_ms INTEGER NOT NULL,
+    closed_ms INTEGER,
+    closing TEXT                  -- what the grid was worth at its end
+) STRICT;
+CREATE INDEX generations_by_symbol ON generations (symbol, id);
+CREATE TABLE progress (
+    generation INTEGER PRIMARY KEY REFERENCES generations,
+    trade_cursor INTEGER NOT NULL,
+    watch TEXT                    -- what the stop rules remember
+) STRICT;
+CREATE TABLE legs (
+    id TEXT PRIMARY KEY,
+    generation INTEGER NOT NULL REFERENCES generations,
+    role TEXT NOT NULL,
+    side TEXT NOT NULL,
+    line INTEGER NOT NULL,
+    quantity TEXT NOT NULL,
+    parent TEXT,
+    complete INTEGER NOT NULL DEFAULT 0,
+    shares INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX legs_by_generation ON legs (generation);
+CREATE TABLE orders (
+    client_id TEXT PRIMARY KEY,
+    generation INTEGER NOT NULL REFERENCES generations,
+    leg TEXT NOT NULL REFERENCES legs,
+    role TEXT NOT NULL,
+    side TEXT NOT NULL,
+    line INTEGER NOT NULL,
+    cycle INTEGER NOT NULL,
+    price TEXT NOT NULL,
+    quantity TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('intended', 'open', 'filled', 'canceled')),
+    exchange_id INTEGER,
+    created_ms INTEGER NOT NULL,
+    updated_ms INTEGER NOT NULL
+) STRICT;
+CREATE INDEX orders_by_leg ON orders (leg);
+CREATE TABLE fills (
+    generation INTEGER NOT NULL REFERENCES generations,
+    trade_id INTEGER NOT NULL,
+    client_id TEXT NOT NULL REFERENCES orders,
+    price TEXT NOT NULL,
+    quantity TEXT NOT NULL,
+    quote TEXT NOT NULL,
+    commission TEXT NOT NULL,
+    commission_coin TEXT NOT NULL,
+    time_ms INTEGER NOT NULL,
+    maker INTEGER NOT NULL,
+    PRIMARY KEY (generation, trade_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX fills_by_order ON fills (client_id);
+CREATE TABLE archived (
+    generation INTEGER PRIMARY KEY REFERENCES generations,
+    totals TEXT NOT NULL,         -- sums over what is in the archive of this grid
+    whole INTEGER NOT NULL DEFAULT 0    -- nothing of it is left here
+) STRICT;
+CREATE TABLE archive_files (
+    name TEXT PRIMARY KEY,
+    symbol TEXT NOT NULL,
+    year INTEGER NOT NULL,
+    length INTEGER NOT NULL,      -- bytes that count; what follows was never committed
+    checksum INTEGER NOT NULL,    -- CRC-32 of those bytes
+    rows INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE halts (
+    id INTEGER PRIMARY KEY,
+    symbol TEXT NOT NULL,
+    reason_code TEXT NOT NULL,
+    text TEXT NOT NULL,
+    price TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    liquidate INTEGER NOT NULL,
+    cleared_ms INTEGER
+) STRICT;
+CREATE UNIQUE INDEX halts_open ON halts (symbol) WHERE cleared_ms IS NULL;
+CREATE TABLE samples (
+    symbol TEXT NOT NULL,
+    hour_ms INTEGER NOT NULL,
+    open TEXT NOT NULL,
+    high TEXT NOT NULL,
+    low TEXT NOT NULL,
+    close TEXT NOT NULL,
+    seconds INTEGER NOT NULL,     -- of the hour, how long the price was watched
+    in_range_seconds INTEGER NOT NULL,
+    PRIMARY KEY (symbol, hour_ms)
+) STRICT, WITHOUT ROWID;
+"""
+
+_PUT_ASIDE_1 = """
+DROP INDEX fills_by_order;
+DROP INDEX orders_by_leg;
+ALTER TABLE fills RENAME TO fills_1;
+ALTER TABLE orders RENAME TO orders_1;
+ALTER TABLE legs RENAME TO legs_1;
+ALTER TABLE generations RENAME TO generations_1;
+"""
+_COPY_FROM_1 = """
+INSERT INTO generations SELECT
+    id, json_extract(market, '$.symbol'), tag, settings, market, lines, start_price, empty_line,
+    quantity, json_extract(settings, '$."grid.investment"'), '0', opening, first_trade_id,
+    started_ms, closed_ms, NULL
+    FROM generations_1;
+INSERT INTO progress SELECT id, trade_cursor, NULL FROM generations_1;
+INSERT INTO legs SELECT * FROM legs_1 ORDER BY rowid;
+INSERT INTO orders SELECT * FROM orders_1 ORDER BY rowid;
+INSERT INTO fills SELECT * FROM fills_1;
+DROP TABLE fills_1;
+DROP TABLE orders_1;
+DROP TABLE legs_1;
+DROP TABLE generations_1;
+"""
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Write the tables of this version into an empty file."""
+    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    _write(connection, SCHEMA)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a file of version 1 to this version: all of it or nothing, whenever the power goes.
+
+    The new page size takes a copy of the file; it is taken before, so that a cut in between leaves
+    a good file of version 1.
+    """
+    connection.execute("PRAGMA journal_mode = DELETE")
+    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+    connection.execute("VACUUM")
+    connection.execute("PRAGMA journal_mode = WAL")
+    # Tables are dropped whose rows are referenced: the copies are checked instead.
+    connection.execute("PRAGMA foreign_keys = OFF")
+    _write(connection, _PUT_ASIDE_1 + SCHEMA + _COPY_FROM_1)
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _write(connection: sqlite3.Connection, script: str) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for statement in _statements(script):
+            connection.execute(statement)
+        _check_references(connection)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _check_references(connection: sqlite3.Connection) -> None:
+    broken = connection.execute("PRAGMA foreign_key_check").fetchone()
+    if broken is not None:
+        raise sqlite3.IntegrityError(f"a row of {broken[0]} names one of {broken[2]} that is gone")
+
+
+def _statements(script: str) -> list[str]:
+    """The script's statements; comments may hold a semicolon."""
+    statements, begun = [], ""
+    for line in script.splitlines():
+        begun += line + "\n"
+        if sqlite3.complete_statement(begun):
+            statements.append(begun)
+            begun = ""
+    return statements

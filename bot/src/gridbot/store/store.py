@@ -1,0 +1,273 @@
+"""What the bot asks of its memory: grids, steps of the engine, halts, samples."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from json import dumps
+from typing import Any
+
+from gridbot.books import RECENT_FILLS
+from gridbot.engine import Changes, GridEngine
+from gridbot.orders import Fill, Order, Role, Side
+from gridbot.store.database import Database
+from gridbot.store.records import (
+    SELECT_GENERATIONS,
+    Closing,
+    Generation,
+    HaltRow,
+    Sample,
+    closing_text,
+    generation_of,
+    generation_values,
+    merged,
+    sample_of,
+    sample_values,
+)
+from gridbot.store.rows import (
+    FILL_COLUMNS,
+    LEG_COLUMNS,
+    ORDER_COLUMNS,
+    SELECT_FILLS,
+    fill_of,
+    leg_of,
+    order_of,
+    write_changes,
+)
+
+
+class Store(Database):
+    """The bot's memory. One writer at a time; readers do not block it."""
+
+    # Generations.
+
+    def generation(self, symbol: str) -> Generation | None:
+        """The latest grid of a symbol, running or closed; None before the first."""
+        with self.reported():
+            row = self._connection.execute(
+                f"{SELECT_GENERATIONS} WHERE symbol = ? ORDER BY id DESC LIMIT 1", (symbol,)
+            ).fetchone()
+        return None if row is None else generation_of(row)
+
+    def generations(self, symbol: str | None = None) -> Iterator[Generation]:
+        """All grids, of one symbol or of all, oldest first."""
+        with self.reported():
+            rows = self._connection.execute(
+                f"{SELECT_GENERATIONS} WHERE ? IS NULL OR symbol = ? ORDER BY id",
+                (symbol, symbol),
+            ).fetchall()
+        return map(generation_of, rows)
+
+    def newest_generation(self) -> Generation | None:
+        """The latest grid of any symbol: the next one's id and tag come after its."""
+        with self.reported():
+            row = self._connection.execute(
+                f"{SELECT_GENERATIONS} ORDER BY id DESC LIMIT 1"
+            ).fetchone()
+        return None if row is None else generation_of(row)
+
+    def start_generation(self, generation: Generation, changes: Changes) -> None:
+        """Write down a new grid together with its first intents."""
+        with self.transaction() as connection:
+            connection.execute(
+                "INSERT INTO generations VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,NULL,NULL)",
+                generation_values(generation),
+            )
+            connection.execute(
+                "INSERT INTO progress VALUES (?,?,NULL)", (generation.id, generation.trade_cursor)
+            )
+            if generation.watch is not None:
+                _write_watch(connection, generation.id, generation.watch)
+            write_changes(connection, generation.id, changes)
+
+    def commit(
+        self, generation_id: int, changes: Changes, watch: dict[str, Any] | None = None
+    ) -> None:
+        """Write down one step of the engine, and what the stop rules remember after it.
+
+        Args:
+            generation_id: the grid.
+            changes: the step.
+            watch: a JSON object; None leaves what is stored.
+        """
+        with self.transaction() as connection:
+            write_changes(connection, generation_id, changes)
+            if watch is not None:
+                _write_watch(connection, generation_id, watch)
+
+    def set_watch(self, generation_id: int, document: dict[str, Any]) -> None:
+        """Write down what the stop rules remember (a JSON object)."""
+        with self.transaction() as connection:
+            _write_watch(connection, generation_id, document)
+
+    def close_generation(
+        self, generation_id: int, now_ms: int, closing: Closing | None = None
+    ) -> None:
+        """Mark a grid as ended, with what it was worth then."""
+        with self.transaction() as connection:
+            connection.execute(
+                "UPDATE generations SET closed_ms = ?, closing = ? WHERE id = ?",
+                (now_ms, closing_text(closing), generation_id),
+            )
+
+    # Reading back.
+
+    def restore(self, generation_id: int, engine: GridEngine) -> None:
+        """Give a new engine everything that is stored of its grid.
+
+        Streams in the order of writing: memory holds only what the engine keeps.
+        """
+        with self.transaction("DEFERRED") as connection:
+            legs = connection.execute(
+                f"SELECT {LEG_COLUMNS} FROM legs WHERE generation = ? ORDER BY rowid",  # noqa: S608
+                (generation_id,),
+            )
+            for row in legs:
+                leg = leg_of(row)
+                engine.restore_leg(leg)
+                self._restore_orders(connection, engine, leg.id)
+                if row[6]:
+                    engine.restore_complete(leg.id, row[7])
+            # Legs do not trade in the order in which they begin.
+            latest = connection.execute(
+                f"{SELECT_FILLS} WHERE f.generation = ? AND o.role = ?"
+                " ORDER BY f.trade_id DESC LIMIT ?",
+                (generation_id, Role.GRID, RECENT_FILLS),
+            ).fetchall()
+            engine.books.recent.clear()
+            engine.books.recent.extend(fill_of(row[1:], Side(row[0])) for row in reversed(latest))
+
+    # S608: the text put into the statements is a constant list of columns.
+    @staticmethod
+    def _restore_orders(connection: sqlite3.Connection, engine: GridEngine, leg: str) -> None:
+        orders = connection.execute(
+            f"SELECT {ORDER_COLUMNS} FROM orders WHERE leg = ? ORDER BY rowid",  # noqa: S608
+            (leg,),
+        ).fetchall()
+        for row in orders:
+            order = order_of(row)
+            executed = Decimal(0)
+            fills = connection.execute(
+                f"SELECT {FILL_COLUMNS} FROM fills WHERE client_id = ?"  # noqa: S608
+                " ORDER BY trade_id",
+                (order.client_id,),
+            )
+            for fill_row in fills:
+                fill = fill_of(fill_row, order.side)
+                engine.restore_fill(leg, fill)
+                executed += fill.quantity
+            engine.restore_order(order, executed)
+
+    def orders(self, generation_id: int) -> list[Order]:
+        """The orders of a grid that are not archived, oldest first."""
+        with self.reported():
+            rows = self._connection.execute(
+                f"SELECT {ORDER_COLUMNS} FROM orders"  # noqa: S608 - constant columns
+                " WHERE generation = ? ORDER BY rowid",
+                (generation_id,),
+            ).fetchall()
+        return [order_of(row) for row in rows]
+
+    def knows(self, client_id: str) -> bool:
+        """Whether an order with this client order ID is in the books, of any grid."""
+        with self.reported():
+            row = self._connection.execute(
+                "SELECT 1 FROM orders WHERE client_id = ?", (client_id,)
+            ).fetchone()
+        return row is not None
+
+    def fills(self, generation_id: int, up_to_trade: int) -> list[Fill]:
+        """The fills of a grid that are not archived, up to a trade ID, oldest first."""
+        with self.reported():
+            rows = self._connection.execute(
+                f"{SELECT_FILLS} WHERE f.generation = ? AND f.trade_id <= ? ORDER BY f.trade_id",
+                (generation_id, up_to_trade),
+            ).fetchall()
+        return [fill_of(row[1:], Side(row[0])) for row in rows]
+
+    def known_trades(self, generation_id: int, from_trade_id: int) -> set[int]:
+        """IDs of the trades of a grid that are stored, from this ID on.
+
+        A stream tells of trades before the reading of the trade list gets to them.
+        """
+        with self.reported():
+            rows = self._connection.execute(
+                "SELECT trade_id FROM fills WHERE generation = ? AND trade_id >= ?",
+                (generation_id, from_trade_id),
+            ).fetchall()
+        return {row[0] for row in rows}
+
+    # Halts.
+
+    def halt(
+        self,
+        symbol: str,
+        *,
+        reason_code: str,
+        text: str,
+        price: Decimal,
+        at_ms: int,
+        liquidate: bool = False,
+    ) -> None:
+        """Write down that a kill switch has fired; the first one stands until it is cleared."""
+        with self.transaction() as connection:
+            connection.execute(
+                "INSERT INTO halts (symbol, reason_code, text, price, at_ms, liquidate)"
+                " SELECT ?,?,?,?,?,? WHERE NOT EXISTS"
+                " (SELECT 1 FROM halts WHERE symbol = ? AND cleared_ms IS NULL)",
+                (symbol, reason_code, text, str(price), at_ms, int(liquidate), symbol),
+            )
+
+    def open_halt(self, symbol: str) -> HaltRow | None:
+        """The kill switch that has fired for a symbol and was not cleared."""
+        with self.reported():
+            row = self._connection.execute(
+                "SELECT symbol, reason_code, text, price, at_ms, liquidate FROM halts"
+                " WHERE symbol = ? AND cleared_ms IS NULL",
+                (symbol,),
+            ).fetchone()
+        if row is None:
+            return None
+        return HaltRow(row[0], row[1], row[2], Decimal(row[3]), row[4], bool(row[5]))
+
+    def clear_halt(self, symbol: str, now_ms: int) -> bool:
+        """A person lets trading go on; whether there was anything to clear."""
+        with self.transaction() as connection:
+            changed = connection.execute(
+                "UPDATE halts SET cleared_ms = ? WHERE symbol = ? AND cleared_ms IS NULL",
+                (now_ms, symbol),
+            ).rowcount
+        return changed > 0
+
+    # What was seen of the price.
+
+    def sample(self, samples: Iterable[Sample]) -> None:
+        """Write down what was seen of the price; parts of one hour are put together."""
+        with self.transaction() as connection:
+            for sample in samples:
+                row = connection.execute(
+                    "SELECT * FROM samples WHERE symbol = ? AND hour_ms = ?",
+                    (sample.symbol, sample.hour_ms),
+                ).fetchone()
+                whole = sample if row is None else merged(sample_of(row), sample)
+                connection.execute(
+                    "INSERT OR REPLACE INTO samples VALUES (?,?,?,?,?,?,?,?)",
+                    sample_values(whole),
+                )
+
+    def samples(self, symbol: str) -> Iterator[Sample]:
+        """The hours that were seen of a symbol, oldest first."""
+        with self.reported():
+            rows = self._connection.execute(
+                "SELECT * FROM samples WHERE symbol = ? ORDER BY hour_ms", (symbol,)
+            )
+            for row in rows:
+                yield sample_of(row)
+
+
+def _write_watch(
+    connection: sqlite3.Connection, generation_id: int, document: dict[str, Any]
+) -> None:
+    connection.execute(
+        "UPDATE progress SET watch = ? WHERE generation = ?",
+        (dumps(document, sort_keys=True), generation_id),
+    )
