@@ -1,0 +1,281 @@
+"""Kill switches: prices and losses at which the bot stops, and what they remember. Pure, exact."""
+
+from dataclasses import dataclass, replace
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from gridbot.errors import ExitCode, UserError
+from gridbot.market import EXACT, plain
+
+DAY_MS = 86_400_000
+_HUNDRED = Decimal(100)
+# A new peak is worth a write to the card once it is this share above the written one: after a
+# power cut a drawdown is then measured from a peak that is at most so much too low.
+PEAK_WRITTEN = Decimal("0.001")
+
+
+@dataclass(frozen=True)
+class StopRules:
+    """When to stop; None switches a rule off.
+
+    Attributes:
+        loss_price: at or below this price (quote).
+        profit_price: at or above this price (quote).
+        max_drawdown_percent: once equity is so many percent below its highest, or below the
+            investment where it was never above that.
+        daily_loss_percent: once equity is so many percent below what it was when the day (UTC)
+            began.
+        profit_percent: once equity is so many percent above the investment.
+        liquidate: whether the base held is sold then; else it is kept.
+    """
+
+    loss_price: Decimal | None = None
+    profit_price: Decimal | None = None
+    max_drawdown_percent: Decimal | None = None
+    daily_loss_percent: Decimal | None = None
+    profit_percent: Decimal | None = None
+    liquidate: bool = False
+
+    @property
+    def enabled(self) -> bool:
+        """Whether any rule is on."""
+        return any(
+            rule is not None
+            for rule in (
+                self.loss_price,
+                self.profit_price,
+                self.max_drawdown_percent,
+                self.daily_loss_percent,
+                self.profit_percent,
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Halt:
+    """Why the bot stopped.
+
+    Attributes:
+        reason_code: the setting that stopped it, such as ``stop.loss_price``.
+        text: one line for people.
+        price: the price it stopped at (quote).
+        at_ms: when, in milliseconds since 1970 UTC.
+    """
+
+    reason_code: str
+    text: str
+    price: Decimal
+    at_ms: int
+
+
+@dataclass(frozen=True)
+class StopState:
+    """What the rules remember from one look to the next, and from one start to the next.
+
+    Attributes:
+        peak: the highest equity seen (quote); None before the first look.
+        day: number of the current day since 1970 UTC; None before the first look.
+        day_equity: equity at the day's first look (quote); None before it.
+    """
+
+    peak: Decimal | None = None
+    day: int | None = None
+    day_equity: Decimal | None = None
+
+    def document(self) -> dict[str, str | int | None]:
+        """The state as JSON can hold it; amounts are decimal strings."""
+        return {
+            "peak": None if self.peak is None else plain(self.peak),
+            "day": self.day,
+            "day_equity": None if self.day_equity is None else plain(self.day_equity),
+        }
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any]) -> "StopState":
+        """The state that `document` describes.
+
+        Raises:
+            UserError: it does not.
+        """
+        try:
+            return cls(
+                peak=_amount(document["peak"]),
+                day=_whole(document["day"]),
+                day_equity=_amount(document["day_equity"]),
+            )
+        except (KeyError, TypeError, ValueError, InvalidOperation) as error:
+            raise UserError(
+                f"state of the stops is damaged ({document}); restore a backup of the state "
+                "directory",
+                ExitCode.STATE,
+            ) from error
+
+    def worth_writing(self, written: "StopState") -> bool:
+        """Whether the state differs enough from what was last written to write it again."""
+        if self.day != written.day or self.day_equity != written.day_equity:
+            return True
+        if self.peak is None or written.peak is None:
+            return self.peak is not written.peak
+        moved = EXACT.subtract(self.peak, written.peak)
+        return moved < 0 or moved > EXACT.multiply(written.peak, PEAK_WRITTEN)
+
+
+def _whole(number: Any) -> int | None:
+    if number is None or type(number) is int:
+        return number
+    raise TypeError("the day is not a whole number")
+
+
+def _amount(text: Any) -> Decimal | None:
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        raise TypeError("an amount is not text")
+    amount = Decimal(text)
+    if not amount.is_finite():
+        raise ValueError("an amount is not finite")
+    return amount
+
+
+class StopWatch:
+    """Looks at each price and says when to stop.
+
+    Args:
+        rules: when to stop.
+        state: what is remembered.
+
+    Attributes:
+        state: what is remembered after the latest look.
+    """
+
+    def __init__(self, rules: StopRules, state: StopState) -> None:
+        self.state = state
+        self._rules = rules
+
+    def observe(
+        self, price: Decimal, equity: Decimal, investment: Decimal, now_ms: int
+    ) -> Halt | None:
+        """Look at the market and at the books.
+
+        Args:
+            price: the last price (quote).
+            equity: quote held plus base held at `price` (quote).
+            investment: what the grid began with (quote).
+            now_ms: the time, in milliseconds since 1970 UTC.
+
+        Returns:
+            Why to stop, or None.
+        """
+        self._remember(equity, investment, now_ms // DAY_MS)
+        for rule in (self._at_price, self._lost, self._earned):
+            found = rule(price, equity, investment)
+            if found is not None:
+                code, text = found
+                return Halt(f"stop.{code}", text, price, now_ms)
+        return None
+
+    def clear(self) -> None:
+        """Forget peak and day: a person has switched the bot on again, from here it counts anew."""
+        self.state = StopState()
+
+    def _remember(self, equity: Decimal, investment: Decimal, day: int) -> None:
+        state = self.state
+        if state.peak is None:
+            state = replace(state, peak=investment)
+        if state.peak is None or equity > state.peak:
+            state = replace(state, peak=equity)
+        if state.day is None or day > state.day:
+            state = replace(state, day=day, day_equity=equity)
+        self.state = state
+
+    def _at_price(
+        self, price: Decimal, _equity: Decimal, _investment: Decimal
+    ) -> tuple[str, str] | None:
+        loss, profit = self._rules.loss_price, self._rules.profit_price
+        if loss is not None and price <= loss:
+            return "loss_price", f"price {plain(price)} is at or below the stop {plain(loss)}"
+        if profit is not None and price >= profit:
+            return "profit_price", f"price {plain(price)} is at or above the target {plain(profit)}"
+        return None
+
+    def _lost(
+        self, _price: Decimal, equity: Decimal, _investment: Decimal
+    ) -> tuple[str, str] | None:
+        peak, begun = self.state.peak, self.state.day_equity
+        limit = self._rules.max_drawdown_percent
+        if limit is not None and peak is not None and _below(equity, peak, limit):
+            return "max_drawdown_percent", (
+                f"equity {plain(equity)} is {_percent(peak, equity)} % below its highest "
+                f"{plain(peak)}; the limit is {plain(limit)} %"
+            )
+        limit = self._rules.daily_loss_percent
+        if limit is not None and begun is not None and _below(equity, begun, limit):
+            return "daily_loss_percent", (
+                f"equity {plain(equity)} is {_percent(begun, equity)} % below the day's start "
+                f"{plain(begun)}; the limit is {plain(limit)} %"
+            )
+        return None
+
+    def _earned(
+        self, _price: Decimal, equity: Decimal, investment: Decimal
+    ) -> tuple[str, str] | None:
+        goal = self._rules.profit_percent
+        if goal is None:
+            return None
+        gain = EXACT.multiply(EXACT.subtract(equity, investment), _HUNDRED)
+        if gain < EXACT.multiply(investment, goal):
+            return None
+        return "profit_percent", (
+            f"equity {plain(equity)} is {_percent(equity, investment, investment)} % above the "
+            f"investment {plain(investment)}; the target is {plain(goal)} %"
+        )
+
+
+def _below(equity: Decimal, reference: Decimal, percent: Decimal) -> bool:
+    """Whether equity is that many percent or more below the reference; exact, no division."""
+    lost = EXACT.multiply(EXACT.subtract(reference, equity), _HUNDRED)
+    return reference > 0 and lost >= EXACT.multiply(reference, percent)
+
+
+def _percent(high: Decimal, low: Decimal, whole: Decimal | None = None) -> str:
+    """For people: `high` less `low` in percent of `whole` (`high` where not given)."""
+    share = EXACT.divide(EXACT.subtract(high, low), high if whole is None else whole)
+    return plain(EXACT.multiply(share, _HUNDRED).quantize(Decimal("0.01")))
+
+
+def check(rules: StopRules, lower: Decimal, upper: Decimal) -> None:
+    """Refuse rules that do not fit the grid.
+
+    A stop price inside the range is refused: the lines beyond it could never trade, while their
+    share of the investment would lie idle.
+
+    Args:
+        rules: the rules.
+        lower: price of the lowest line (quote).
+        upper: price of the highest line (quote).
+
+    Raises:
+        UserError: names the setting, its value and what would do.
+    """
+    if rules.loss_price is not None and rules.loss_price >= lower:
+        raise UserError(
+            f"stop.loss_price = {plain(rules.loss_price)} must be below the lowest line "
+            f"{plain(lower)}: lines under it would never trade; lower it or raise grid.lower"
+        )
+    if rules.profit_price is not None and rules.profit_price <= upper:
+        raise UserError(
+            f"stop.profit_price = {plain(rules.profit_price)} must be above the highest line "
+            f"{plain(upper)}: lines over it would never trade; raise it or lower grid.upper"
+        )
+    for name in ("max_drawdown_percent", "daily_loss_percent"):
+        percent = getattr(rules, name)
+        if percent is not None and not 0 < percent < _HUNDRED:
+            raise UserError(f"stop.{name} = {plain(percent)} must be above 0 and below 100")
+    if rules.profit_percent is not None and rules.profit_percent <= 0:
+        raise UserError(f"stop.profit_percent = {plain(rules.profit_percent)} must be above 0")
+    if rules.liquidate and not rules.enabled:
+        raise UserError(
+            "stop.liquidate = true has nothing to act on: set one of stop.loss_price, "
+            "stop.profit_price, stop.max_drawdown_percent, stop.daily_loss_percent or "
+            "stop.profit_percent"
+        )
