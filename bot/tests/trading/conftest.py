@@ -21,6 +21,7 @@ import pytest
 import requests
 import urllib3
 from gridbot.audit import Report, audit
+from gridbot.binance_account import BinanceAccount
 from gridbot.binance_broker import BinanceBroker
 from gridbot.config import Config, parse_config
 from gridbot.exchange.config import load_config as load_exchange_config
@@ -206,7 +207,8 @@ class World:
     def broker(self, secret: str = SECRET) -> BinanceBroker:
         session = requests.Session()
         session.mount("http://", self.wire)
-        return BinanceBroker(self.config, KEY, secret, clock=self.clock, session=session)
+        account = BinanceAccount(self.config, KEY, secret, clock=self.clock, session=session)
+        return account.broker(self.config.symbol)
 
     def open_store(self) -> Store:
         self.store = Store(self.config.state_directory)

@@ -4,7 +4,8 @@ import copy
 from pathlib import Path
 
 import pytest
-from gridbot.binance_broker import BinanceBroker, _kind
+from gridbot.binance_account import BinanceAccount
+from gridbot.binance_answers import failure_kind
 from gridbot.broker import Failure
 from gridbot.clock import SystemClock
 from gridbot.config import LIVE_CONFIRMATION, parse_config
@@ -22,16 +23,16 @@ PAPER = {
 }
 
 
-def broker(document):
+def account(document):
     config = parse_config(document, Path("bot.toml"))
-    return BinanceBroker(config, "key", "secret", clock=SystemClock())
+    return BinanceAccount(config, "key", "secret", clock=SystemClock())
 
 
 @pytest.mark.parametrize("name", ["binance", "binanceus"])
 def test_a_paper_bot_knows_one_address(name):
     document = copy.deepcopy(PAPER)
     document["exchange"]["name"] = name
-    client = broker(document)._client
+    client = account(document).rest._client
     assert client.id == name
     assert set(client.urls["api"].values()) == {"http://exchange:8000/api/v3"}
 
@@ -47,7 +48,7 @@ def test_a_live_bot_talks_to_the_exchange_itself(name, address):
     document = copy.deepcopy(PAPER) | {"mode": "live", "live_confirmation": LIVE_CONFIRMATION}
     document["exchange"]["name"] = name
     del document["exchange"]["url"]
-    assert broker(document).address == address
+    assert account(document).address == address
 
 
 @pytest.mark.parametrize(
@@ -74,4 +75,4 @@ def test_a_live_bot_talks_to_the_exchange_itself(name, address):
     ],
 )
 def test_every_failure_has_one_kind(status, code, text, kind):
-    assert _kind(status, code, text) is kind
+    assert failure_kind(status, code, text) is kind

@@ -5,9 +5,9 @@ import sys
 import time
 
 from gridbot.binance_broker import BinanceBroker
+from gridbot.brokers import open_binance
 from gridbot.clock import Clock
 from gridbot.config import Config
-from gridbot.credentials import read_secret
 
 
 def open_broker(config: Config, clock: Clock) -> BinanceBroker:
@@ -16,9 +16,7 @@ def open_broker(config: Config, clock: Clock) -> BinanceBroker:
     Raises:
         UserError: a key file will not do.
     """
-    key = read_secret(config.exchange.api_key_file, "exchange.api_key_file")
-    secret = read_secret(config.exchange.api_secret_file, "exchange.api_secret_file")
-    return BinanceBroker(config, key, secret, clock=clock)
+    return open_binance(config, clock).broker(config.symbol)
 
 
 def start_logging(level: str) -> None:

@@ -1,0 +1,409 @@
+"""One account on Binance: its connections, its circuit breaker and its clock, for all symbols.
+
+A request goes over the account's WebSocket connection while that is up, else over REST. Reads that
+got no answer are tried again, twice at most; an order or a cancellation is sent once: whoever asked
+for it has to find out what became of it.
+"""
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import requests
+
+from gridbot.backoff import Backoff
+from gridbot.binance_answers import (
+    USUAL_WEIGHT_LIMIT,
+    Json,
+    is_breakdown,
+    read_report,
+)
+from gridbot.binance_rest import RECEIVE_WINDOW_MS, BinanceRest
+from gridbot.broker import BrokerError, Failure, StreamEvent, StreamGap
+from gridbot.circuit import Circuit
+from gridbot.clock import Clock
+from gridbot.config import Config
+from gridbot.server_time import ServerTime
+from gridbot.streams.channel import Channel
+from gridbot.streams.dial import Dialer, DirectDialer, ThreadDialer
+from gridbot.streams.link import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
+from gridbot.streams.market import PRICE_INTERVAL, MarketStream
+from gridbot.streams.socket import Connect
+
+if TYPE_CHECKING:
+    from gridbot.binance_broker import BinanceBroker
+
+log = logging.getLogger(__name__)
+
+# Where a live bot finds the streams; Binance.US has no such interface for an account.
+LIVE_STREAMS = {"binance": ("wss://ws-api.binance.com:443", "wss://stream.binance.com:443")}
+# Binance takes 100 orders in 10 seconds.
+SECONDS_BETWEEN_ORDERS = 0.1
+READ_RETRIES = 2
+# From this share of the allowed request weight on, reads are spread over the rest of the minute.
+BUSY_SHARE = 0.8
+BUSY_PAUSE_SECONDS = 5.0
+MINUTE_MS = 60_000
+# A wait looks around this often: for a stop, and for what the other connection has brought.
+SLICE_SECONDS = 1.0
+DIALING_SLICE_SECONDS = 0.05
+# At the start the stream is waited for, so that the first look at the account is not repeated.
+FIRST_STREAM_SECONDS = 3.0
+MOST_EVENTS = 1000  # kept for a symbol that nobody looks after
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A request that Binance knows.
+
+    Attributes:
+        name: for messages.
+        rest: ccxt's method for it.
+        channel: its name in the WebSocket API; None: it is asked over REST.
+        signed: whether it bears key, time and signature.
+        once: it changes something and is never repeated.
+    """
+
+    name: str
+    rest: str
+    channel: str | None = None
+    signed: bool = True
+    once: bool = False
+
+
+class BinanceAccount:
+    """One account.
+
+    Args:
+        config: names the exchange and its addresses.
+        api_key: names the account.
+        api_secret: signs requests.
+        clock: time.
+        session: HTTP session, kept alive between requests.
+        connect: opens WebSocket connections, in no time; None: real ones, in the background.
+        dice: spreads pauses; one with a seed makes them repeatable.
+
+    Attributes:
+        circuit: its breaker.
+        time: the exchange's time.
+        market: prices and candles; None without streams.
+        exchange: name of the exchange.
+        address: where REST requests go.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        api_key: str,
+        api_secret: str,
+        *,
+        clock: Clock,
+        session: requests.Session | None = None,
+        connect: Connect | None = None,
+        dice: random.Random | None = None,
+    ) -> None:
+        self._clock = clock
+        self._config = config
+        self.exchange = config.exchange.name
+        self.time = ServerTime(clock)
+        self.rest = BinanceRest(
+            config.exchange,
+            api_key,
+            api_secret,
+            now_ms=self.time.now_ms,
+            on_weight=self._note_weight,
+            session=session,
+        )
+        self.address = self.rest.address
+        self.circuit = Circuit(clock, self.address)
+        self.weight_limit = USUAL_WEIGHT_LIMIT
+        self._weight = (0, 0)  # used, in which minute of the exchange
+        self._last_order = float("-inf")
+        self._brokers: dict[str, BinanceBroker] = {}
+        self._events: dict[str, list[StreamEvent]] = {}
+        self._news = False
+        self._retry = Backoff(0.5, 4.0, dice)
+        self._channel: Channel | None = None
+        self.market: MarketStream | None = None
+        urls = stream_urls(config)
+        if urls is not None:
+            self._open_streams(urls, api_key, api_secret, connect, dice)
+
+    def _open_streams(
+        self,
+        urls: tuple[str, str],
+        api_key: str,
+        api_secret: str,
+        connect: Connect | None,
+        dice: random.Random | None,
+    ) -> None:
+        timeout = float(self._config.exchange.timeout_seconds)
+        self._channel = Channel(
+            urls[0],
+            api_key,
+            api_secret,
+            dialer=_dialer(connect),
+            clock=self._clock,
+            server_time=self.time,
+            timeout=timeout,
+            receive_window_ms=RECEIVE_WINDOW_MS,
+            on_report=self._take_report,
+            on_gap=self._take_gap,
+            on_weight=self._note_weight,
+            refuse=self.rest.refuse,
+            backoff=Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, dice),
+        )
+        self.market = MarketStream(
+            urls[1],
+            dialer=_dialer(connect),
+            clock=self._clock,
+            timeout=timeout,
+            on_kline=self._take_kline,
+            on_lost=self._spoil_candles,
+            backoff=Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, dice),
+        )
+
+    def broker(self, symbol: str) -> "BinanceBroker":
+        """The view of one symbol, such as ``BTC/USDT``; the same one each time."""
+        from gridbot.binance_broker import BinanceBroker
+
+        broker = self._brokers.get(symbol)
+        if broker is None:
+            broker = self._brokers[symbol] = BinanceBroker(self, symbol)
+            self._events[broker.id] = [StreamGap()] if self.streaming else []
+            if self.market is not None:
+                self.market.watch(broker.id, PRICE_INTERVAL)
+        return broker
+
+    def close(self) -> None:
+        """Close all connections."""
+        if self._channel is not None:
+            self._channel.link.close()
+        if self.market is not None:
+            self.market.link.close()
+        self.rest.close()
+
+    def document(self) -> dict[str, Any]:
+        """State for people: the circuit, the streams, how far the machine's clock is off (ms)."""
+        return {
+            "circuit": self.circuit.document(),
+            "account_stream": self.streaming,
+            "market_stream": self.market is not None and self.market.up,
+            "clock_ahead_ms": self.time.ahead_ms,
+            "weight_used": self._weight_used(),
+            "weight_limit": self.weight_limit,
+        }
+
+    # The streams.
+
+    @property
+    def streaming(self) -> bool:
+        """Whether the exchange tells of orders by itself now."""
+        return self._channel is not None and self._channel.up
+
+    def pump(self) -> None:
+        """Take what has come, and reconnect what is lost. Waits for nothing."""
+        if self._channel is not None:
+            self._channel.pump()
+        if self.market is not None:
+            self.market.pump()
+
+    def wait(self, seconds: float) -> None:
+        """Wait that long, until an event arrives, or until stopped."""
+        deadline = self._clock.monotonic() + seconds
+        while True:
+            self.pump()
+            remaining = deadline - self._clock.monotonic()
+            if self._news or self._clock.stopping or remaining <= 0:
+                break
+            self._idle(remaining)
+        self._news = False
+
+    def wait_for_stream(self) -> None:
+        """Give a connection that is being opened a moment to come up."""
+        if self._channel is None:
+            return
+        deadline = self._clock.monotonic() + FIRST_STREAM_SECONDS
+        self.pump()
+        while self._channel.coming_up and not self._clock.stopping:
+            remaining = deadline - self._clock.monotonic()
+            if remaining <= 0:
+                break
+            self._idle(remaining)
+            self.pump()
+
+    def _idle(self, remaining: float) -> None:
+        """Wait for a message or a while, whichever is shorter."""
+        channel = self._channel
+        if channel is not None and channel.link.open:
+            channel.link.receive(min(remaining, SLICE_SECONDS))
+        elif channel is not None and channel.link.dialing:
+            channel.link.dial(min(remaining, DIALING_SLICE_SECONDS))
+        else:
+            self._clock.sleep(min(remaining, SLICE_SECONDS))
+
+    def events(self, symbol_id: str) -> list[StreamEvent]:
+        """What the stream has said about a symbol since the last call."""
+        self.pump()
+        events, self._events[symbol_id] = self._events[symbol_id], []
+        return events
+
+    def _take_report(self, report: Json) -> None:
+        self._queue(str(report["s"]), read_report(report))
+
+    def _take_gap(self) -> None:
+        for symbol_id in self._events:
+            self._queue(symbol_id, StreamGap())
+
+    def _queue(self, symbol_id: str, event: StreamEvent) -> None:
+        events = self._events.get(symbol_id)
+        if events is None:
+            return  # a symbol that nobody here trades
+        if len(events) >= MOST_EVENTS:
+            events[:] = [StreamGap()]
+        events.append(event)
+        self._news = True
+
+    def _take_kline(self, symbol_id: str, kline: Json) -> None:
+        for broker in self._brokers.values():
+            if broker.id == symbol_id:
+                broker.take_kline(kline)
+
+    def _spoil_candles(self) -> None:
+        for broker in self._brokers.values():
+            broker.spoil_candles()
+
+    # Requests.
+
+    def ask(
+        self, operation: Operation, parameters: Json, read: Callable[[Any], _Result]
+    ) -> _Result:
+        """Make a request and read its answer.
+
+        When the clock was off, the exchange has refused it for certain: the time is set, and it is
+        sent once more.
+
+        Args:
+            operation: what to ask.
+            parameters: of the endpoint.
+            read: makes the result from the answer; raises what a wrong answer makes it raise.
+
+        Raises:
+            BrokerError: see `Failure`.
+        """
+        self.pump()
+        try:
+            return self._ask_patiently(operation, parameters, read)
+        except BrokerError as error:
+            if error.failure is not Failure.CLOCK or not operation.signed:
+                raise
+        self.synchronise()
+        return self._ask_patiently(operation, parameters, read)
+
+    def synchronise(self) -> None:
+        """Set the exchange's time anew, over REST."""
+        self.time.forget()
+        before = self._clock.monotonic()
+        server_ms = self._ask_patiently(TIME, {}, lambda document: int(document["serverTime"]))
+        self.time.sample(before, server_ms)
+
+    def pace_order(self) -> None:
+        """Wait until the exchange takes another order."""
+        wait = self._last_order + SECONDS_BETWEEN_ORDERS - self._clock.monotonic()
+        if wait > 0:
+            self._clock.sleep(wait)
+        self._last_order = self._clock.monotonic()
+
+    def _ask_patiently(
+        self, operation: Operation, parameters: Json, read: Callable[[Any], _Result]
+    ) -> _Result:
+        """A read that got no answer is tried again, after a pause."""
+        failures = 0
+        while True:
+            try:
+                return self._ask_once(operation, parameters, read)
+            except BrokerError as error:
+                failures += 1
+                given_up = operation.once or failures > READ_RETRIES or self._clock.stopping
+                if given_up or not is_breakdown(error) or error.retry_after is not None:
+                    raise
+            self._clock.sleep(self._retry.pause(failures))
+
+    def _ask_once(
+        self, operation: Operation, parameters: Json, read: Callable[[Any], _Result]
+    ) -> _Result:
+        self.circuit.check()
+        if not operation.once:
+            self._slow_down()
+        try:
+            document = self._send(operation, parameters)
+            result = self._read(operation, document, read)
+        except BrokerError as error:
+            if is_breakdown(error):
+                self.circuit.failed()
+            else:
+                self.circuit.succeeded()
+            raise
+        self.circuit.succeeded()
+        return result
+
+    def _send(self, operation: Operation, parameters: Json) -> Any:
+        if operation.channel is not None and self._channel is not None and self._channel.up:
+            return self._channel.ask(operation.channel, parameters)
+        return self.rest.ask(operation.rest, parameters)
+
+    def _read(self, operation: Operation, document: Any, read: Callable[[Any], _Result]) -> _Result:
+        """An answer that is not what was asked for is no answer."""
+        try:
+            return read(document)
+        except (KeyError, IndexError, TypeError, ValueError, ArithmeticError) as error:
+            raise BrokerError(
+                Failure.AMBIGUOUS,
+                f"exchange {self.address}: its answer to {operation.name} makes no sense",
+            ) from error
+
+    # The exchange's limits.
+
+    def _note_weight(self, used: int, limit: int | None = None) -> None:
+        self._weight = used, self.time.now_ms() // MINUTE_MS
+        if limit is not None:
+            self.weight_limit = limit
+
+    def _weight_used(self) -> int:
+        used, minute = self._weight
+        return used if minute == self.time.now_ms() // MINUTE_MS else 0
+
+    def _slow_down(self) -> None:
+        """Leave what is left of this minute's weight to the orders."""
+        if self._weight_used() < BUSY_SHARE * self.weight_limit:
+            return
+        rest_of_minute = (MINUTE_MS - self.time.now_ms() % MINUTE_MS) / 1000
+        pause = min(rest_of_minute, BUSY_PAUSE_SECONDS)
+        log.warning("the exchange's request weight is nearly used up; waiting %.1f s", pause)
+        self._clock.sleep(pause)
+
+
+TIME = Operation("time", "publicGetTime", signed=False)
+
+
+def stream_urls(config: Config) -> tuple[str, str] | None:
+    """Addresses of an exchange's account and market streams; None: it is polled over REST."""
+    if config.exchange.name not in LIVE_STREAMS:
+        return None
+    stream_url = getattr(config.exchange, "stream_url", None)
+    if stream_url is not None:
+        return stream_url, stream_url
+    # A paper bot knows no address but those in its configuration.
+    return None if config.exchange.url is not None else LIVE_STREAMS[config.exchange.name]
+
+
+def _dialer(connect: Connect | None) -> Dialer:
+    if connect is not None:
+        return DirectDialer(connect)
+    from gridbot.streams.websocket import connect as real
+
+    return ThreadDialer(real)

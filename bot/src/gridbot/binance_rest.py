@@ -1,0 +1,195 @@
+"""Binance's REST API, through ccxt's own `binance` and `binanceus` classes.
+
+ccxt signs and sends; its raw endpoint methods are used, because they make one request each and
+keep every amount as the text the exchange wrote. No request is repeated here.
+"""
+
+import importlib
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import requests
+
+from gridbot.binance_answers import AnsweredError, failure_kind
+from gridbot.broker import BrokerError, Failure
+from gridbot.ccxt_class import exchange_class
+from gridbot.config import ExchangeConfig
+from gridbot.market import plain
+
+RECEIVE_WINDOW_MS = 5000
+MARKET_HEADER = "X-Gridberry-Market"
+WEIGHT_HEADER = "X-MBX-USED-WEIGHT-1M"
+
+_NEVER_SENT = (requests.exceptions.ConnectTimeout, ConnectionRefusedError, socket.gaierror)
+
+
+class BinanceRest:
+    """One account's requests.
+
+    Args:
+        config: names the exchange and its address.
+        api_key: sent with every signed request.
+        api_secret: signs them.
+        now_ms: the time that a request bears (Unix milliseconds).
+        on_weight: gets the weight used in this minute.
+        session: HTTP session, kept alive between requests.
+
+    Attributes:
+        address: where requests go.
+        market_label: what the exchange says about its market; see `Broker`.
+    """
+
+    def __init__(
+        self,
+        config: ExchangeConfig,
+        api_key: str,
+        api_secret: str,
+        *,
+        now_ms: Callable[[], int],
+        on_weight: Callable[[int], None],
+        session: requests.Session | None = None,
+    ) -> None:
+        self._config = config
+        self._on_weight = on_weight
+        self._response: requests.Response | None = None
+        self.market_label = ""
+        session = session or requests.Session()
+        session.trust_env = False
+        session.hooks["response"].append(self._seen)
+        self._client = exchange_class(config.name)(
+            {
+                "apiKey": api_key,
+                "secret": api_secret,
+                "session": session,
+                "timeout": int(config.timeout_seconds * 1000),
+                "enableRateLimit": False,  # it would sleep by a clock that is not ours
+                "options": {"recvWindow": RECEIVE_WINDOW_MS, "timeDifference": 0},
+            }
+        )
+        self._client.milliseconds = now_ms
+        if config.url is not None:
+            # These two and no others: a paper bot knows no address of a real exchange.
+            address = config.url + "/api/v3"
+            self._client.urls["api"] = {"public": address, "private": address}
+        self.address = str(self._client.urls["api"]["private"])
+        self._errors = importlib.import_module("ccxt.base.errors").BaseError
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.session.close()
+
+    def ask(self, method: str, parameters: dict[str, Any]) -> Any:
+        """Send one request.
+
+        Args:
+            method: name of ccxt's method for the endpoint.
+            parameters: of the endpoint.
+
+        Raises:
+            BrokerError: see `Failure`; an `AnsweredError` where the exchange answered.
+        """
+        self._response = None
+        # ccxt takes a refused key for a ban once a request has succeeded; the code decides here.
+        self._client.options["hasAlreadyAuthenticatedSuccessfully"] = False
+        try:
+            return getattr(self._client, method)(parameters)
+        except self._errors as error:
+            raise self._failure(error) from error
+        finally:
+            # ccxt keeps the last bodies; a day's worth of trades must not stay in memory.
+            self._client.last_http_response = self._client.last_json_response = None
+
+    def refuse(
+        self, status: int, code: int | None, said: str, retry_after: float | None
+    ) -> AnsweredError:
+        """The error for an answer that is no result.
+
+        Args:
+            status: of HTTP, or its like in the WebSocket API.
+            code: Binance's; None where there is none.
+            said: what it says in words.
+            retry_after: seconds that it asks to wait.
+        """
+        detail = f"{said} ({code})" if code is not None else said
+        kind = failure_kind(status, code, detail)
+        message = f"exchange {self.address}: {detail}"
+        if kind is Failure.AUTH:
+            message = (
+                f"exchange {self.address} does not accept the API key of exchange.api_key_file = "
+                f"{self._config.api_key_file} with exchange.api_secret_file = "
+                f"{self._config.api_secret_file}: {detail}"
+            )
+        return AnsweredError(kind, message, status=status, code=code, retry_after=retry_after)
+
+    def _seen(self, response: requests.Response, *_args: Any, **_kwargs: Any) -> None:
+        self._response = response
+        self.market_label = response.headers.get(MARKET_HEADER, "")
+        used = response.headers.get(WEIGHT_HEADER, "")
+        if used.isdigit():
+            self._on_weight(int(used))
+
+    def _failure(self, error: Exception) -> BrokerError:
+        if self._response is None:
+            return self._no_answer(error)
+        status, document = self._response.status_code, self._document()
+        code = document.get("code")
+        said = document.get("msg") or f"HTTP {status} {self._response.reason}"
+        header = self._response.headers.get("Retry-After", "")
+        return self.refuse(
+            status,
+            code if isinstance(code, int) else None,
+            str(said),
+            float(header) if header.isdigit() else None,
+        )
+
+    def _document(self) -> dict[str, Any]:
+        if self._response is None:
+            return {}
+        try:
+            document = self._response.json()
+        except ValueError:
+            return {}
+        return document if isinstance(document, dict) else {}
+
+    def _no_answer(self, error: Exception) -> BrokerError:
+        timeout = plain(self._config.timeout_seconds)
+        return no_answer(error, self.address, timeout)
+
+
+def no_answer(error: Exception, address: str, timeout: str) -> BrokerError:
+    """The error for a request that got no answer: it may have arrived, or certainly has not.
+
+    Args:
+        error: what ccxt raised; what lies behind it decides.
+        address: where the request went.
+        timeout: longest wait for an answer (seconds), for the message.
+    """
+    chain = list(_causes(error))
+    never_sent = any(
+        isinstance(cause, _NEVER_SENT)
+        or type(cause).__name__ in {"NewConnectionError", "NameResolutionError"}
+        for cause in chain
+    )
+    reasons = [cause.strerror for cause in chain if isinstance(cause, OSError) and cause.strerror]
+    if reasons:
+        reason = str(reasons[-1])
+    elif any(isinstance(cause, requests.exceptions.Timeout) for cause in chain):
+        reason = f"no answer within {timeout} s"
+    else:
+        reason = "the connection broke"
+    kind = Failure.UNREACHABLE if never_sent else Failure.AMBIGUOUS
+    return BrokerError(kind, f"exchange {address} can not be reached: {reason}")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and everything behind it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        inner = error.args[0] if error.args else None
+        reason = getattr(inner, "reason", None)
+        if isinstance(reason, BaseException):
+            yield from _causes(reason)
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,54 @@
+"""Chooses how an exchange is talked to."""
+
+from typing import Protocol
+
+from gridbot.binance_account import BinanceAccount
+from gridbot.broker import Broker
+from gridbot.circuit import Circuit
+from gridbot.clock import Clock
+from gridbot.config import Config
+from gridbot.credentials import read_secret
+
+
+class Account(Protocol):
+    """One account on one exchange, for all symbols of a process."""
+
+    @property
+    def address(self) -> str:
+        """Where requests go."""
+
+    @property
+    def circuit(self) -> Circuit:
+        """The breaker of its requests."""
+
+    def broker(self, symbol: str) -> Broker:
+        """The view of one symbol, such as ``BTC/USDT``; the same one each time."""
+
+    def wait(self, seconds: float) -> None:
+        """Wait that long, until an event arrives for any symbol, or until stopped."""
+
+    def document(self) -> dict[str, object]:
+        """State of the connections, for people; ``circuit`` is `Circuit.document`."""
+
+    def close(self) -> None:
+        """Close all connections."""
+
+
+def open_account(config: Config, clock: Clock) -> Account:
+    """The account on the exchange that a configuration names, with the keys from its files.
+
+    Raises:
+        UserError: a key file will not do, or the exchange does not offer what the bot needs.
+    """
+    return open_binance(config, clock)
+
+
+def open_binance(config: Config, clock: Clock) -> BinanceAccount:
+    """The account on Binance, with the keys from the files that the configuration names.
+
+    Raises:
+        UserError: a key file will not do.
+    """
+    key = read_secret(config.exchange.api_key_file, "exchange.api_key_file")
+    secret = read_secret(config.exchange.api_secret_file, "exchange.api_secret_file")
+    return BinanceAccount(config, key, secret, clock=clock)

@@ -1,0 +1,1 @@
+"""What an exchange tells by itself: WebSocket connections, kept alive, and what comes over them."""

@@ -1,0 +1,156 @@
+"""Binance's market stream: prices and closed candles of all symbols over one connection.
+
+https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams. A candle's latest
+version comes with every change of the price, at most every two seconds.
+"""
+
+import logging
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from gridbot.backoff import Backoff
+from gridbot.candles.series import Candle
+from gridbot.candles.units import to_units
+from gridbot.clock import Clock
+from gridbot.streams.dial import Dialer
+from gridbot.streams.link import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Link
+from gridbot.streams.socket import SocketClosed
+
+log = logging.getLogger(__name__)
+
+PATH = "/stream?streams="
+PRICE_INTERVAL = "1m"
+# A price is believed no longer than this without a sign of life.
+QUIET_SECONDS = 10.0
+
+
+class MarketStream:
+    """One connection.
+
+    Args:
+        url: of the exchange's WebSocket server, without a path.
+        dialer: opens the connection.
+        clock: time.
+        timeout: longest wait for an answer (seconds).
+        on_kline: gets symbol and candle, as the stream tells it; may raise as `Owner.received`.
+        on_lost: called when candles may be missing.
+        backoff: pauses between attempts to connect.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        dialer: Dialer,
+        clock: Clock,
+        timeout: float,
+        on_kline: Callable[[str, dict[str, Any]], None],
+        on_lost: Callable[[], None],
+        backoff: Backoff | None = None,
+    ) -> None:
+        self.url = url
+        self._on_kline = on_kline
+        self._on_lost = on_lost
+        self._names: list[str] = []
+        self._prices: dict[str, Decimal] = {}
+        self._number = 0
+        self._asked: dict[int, str] = {}  # streams by the request that asked for them
+        self.link = Link(
+            "market stream",
+            lambda: self.url + PATH + "/".join(self._names),
+            dialer,
+            clock,
+            self,
+            timeout=timeout,
+            quiet=QUIET_SECONDS,
+            backoff=backoff or Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS),
+        )
+
+    @property
+    def up(self) -> bool:
+        """Whether what it says is up to date."""
+        return self.link.open
+
+    def watch(self, symbol: str, interval: str) -> None:
+        """Have candles of a symbol come, from now on.
+
+        Args:
+            symbol: as the exchange spells it, such as ``BTCUSDT``.
+            interval: such as ``1h``.
+        """
+        name = f"{symbol.lower()}@kline_{interval}"
+        if name in self._names:
+            return
+        self._names.append(name)
+        if self.link.open:
+            try:
+                self._asked[self._send("SUBSCRIBE", [name])] = name
+            except SocketClosed:
+                return  # the next connection is opened with it
+
+    def price(self, symbol: str) -> Decimal | None:
+        """Price of the latest trade (quote); None where it is not known."""
+        return self._prices.get(symbol) if self.up else None
+
+    def believe(self, symbol: str, price: Decimal) -> None:
+        """Take a price from elsewhere: it holds until the stream tells another one."""
+        if self.up:
+            self._prices.setdefault(symbol, price)
+
+    def pump(self) -> None:
+        """Do what can be done without waiting."""
+        if self._names:
+            self.link.pump()
+
+    # What the link calls.
+
+    def opened(self) -> None:
+        """The address has said what is wanted."""
+        self.link.steady()
+
+    def received(self, document: dict[str, Any]) -> None:
+        """A candle, or the answer to a request."""
+        if "id" in document:
+            self._answered(document)
+            return
+        data = document["data"]
+        if data["e"] == "serverShutdown":
+            self.link.cut("the exchange ends it (serverShutdown)")
+        elif data["e"] == "kline":
+            self._take(data["s"], data["k"])
+
+    def lost(self) -> None:
+        """What it said is not up to date any more."""
+        self._prices.clear()
+        self._asked.clear()
+        self._on_lost()
+
+    def probe(self) -> None:
+        """Any answer will do."""
+        self._send("LIST_SUBSCRIPTIONS", [])
+
+    def _take(self, symbol: str, kline: dict[str, Any]) -> None:
+        price = Decimal(kline["c"])
+        if not price > 0:
+            raise ValueError(kline["c"])
+        self._prices[symbol] = price
+        self._on_kline(symbol, kline)
+
+    def _answered(self, document: dict[str, Any]) -> None:
+        name = self._asked.pop(document["id"], None)
+        if name is not None and "result" not in document:
+            # An address that names it would be refused as a whole.
+            log.warning("the exchange has no stream %s", name)
+            self._names.remove(name)
+
+    def _send(self, method: str, names: list[str]) -> int:
+        self._number += 1
+        self.link.send({"method": method, "params": names, "id": self._number})
+        return self._number
+
+
+def read_kline(kline: dict[str, Any]) -> Candle:
+    """A candle as the stream tells it."""
+    first, highest, lowest, last = (to_units(kline[name])[0] for name in ("o", "h", "l", "c"))
+    return Candle(int(kline["t"]), first, highest, lowest, last, float(kline["v"]))
