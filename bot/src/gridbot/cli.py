@@ -25,11 +25,13 @@ COMMANDS = (
     ("run", "gridbot.commands.run", "trade until stopped"),
     ("check", "gridbot.commands.check", "validate a configuration and print the plan"),
     ("audit", "gridbot.commands.audit", "compare the bot's books with the exchange's"),
-    ("close", "gridbot.commands.close", "cancel the bot's open orders and end this grid"),
+    ("close", "gridbot.commands.close", "cancel the bot's open orders and end its grids"),
+    ("resume", "gridbot.commands.resume", "clear a kill switch, so that a new grid begins"),
     ("status", "gridbot.commands.status", "print what a running bot reports"),
     ("health", "gridbot.commands.health", "exit 0 when a running bot is healthy, else 1"),
     ("exchange", "gridbot.exchange.cli", "serve the embedded exchange"),
     ("candles", "gridbot.candles.cli", "convert candle files or describe one"),
+    ("backtest", "gridbot.commands.backtest", "what one grid would have done on a candle file"),
 )
 
 
