@@ -250,6 +250,7 @@ class BinanceAccount:
         """What the stream has said about a symbol since the last call."""
         self.pump()
         events, self._events[symbol_id] = self._events[symbol_id], []
+        self._news = self._news and any(self._events.values())
         return events
 
     def _take_report(self, report: Json) -> None:

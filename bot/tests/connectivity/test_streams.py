@@ -1,0 +1,268 @@
+"""The account's streams against the real exchange core, under virtual time."""
+
+from decimal import Decimal
+
+import pytest
+from gridbot.broker import BrokerError, Failure, OrderEvent, StreamGap
+from gridbot.orders import Order, OrderState, Role, Side
+
+
+def order(client_id, side=Side.BUY, price="49000", quantity="0.01"):
+    return Order(
+        client_id=client_id,
+        leg=client_id,
+        role=Role.GRID,
+        side=side,
+        line=0,
+        cycle=1,
+        price=Decimal(price),
+        quantity=Decimal(quantity),
+        state=OrderState.INTENDED,
+        exchange_id=None,
+        created_ms=0,
+    )
+
+
+@pytest.fixture
+def world(make_world):
+    return make_world(at_end="hold")
+
+
+@pytest.fixture
+def broker(world):
+    broker = world.broker()
+    broker.connect()
+    return broker
+
+
+def rest(world):
+    """REST requests so far, without those of the start."""
+    return [path for _, path in world.wire.requests if path not in {"time", "exchangeInfo"}]
+
+
+def test_it_streams_after_the_start_and_says_so_once(world, broker):
+    assert broker.streaming
+    assert broker.events() == [StreamGap()]
+    assert broker.events() == []
+
+
+def test_orders_go_over_the_channel_and_their_events_come_back(world, broker):
+    broker.events()
+    placed = broker.place(order("pi9-a"))
+    assert broker.find("pi9-a") == placed
+    assert broker.open_orders() == [placed]
+    (event,) = broker.events()
+    assert event == OrderEvent(placed, None)
+    broker.cancel("pi9-a")
+    (event,) = broker.events()
+    assert (event.order.client_id, event.order.closed, event.trade) == ("pi9-a", True, None)
+    with pytest.raises(BrokerError) as error:
+        broker.cancel("pi9-a")
+    assert error.value.failure is Failure.NOT_FOUND
+    assert rest(world) == []
+
+
+def test_a_trade_is_told_as_the_list_of_trades_tells_it(world, broker):
+    broker.events()
+    broker.place(order("pi9-a", price="50600"))
+    told = [event.trade for event in broker.events() if event.trade is not None]
+    assert told == broker.trades_from(0) == broker.trades_of(told[0].exchange_id)
+    assert broker.latest_trade_id() == told[-1].trade_id
+    assert rest(world) == []
+
+
+def test_balances_and_all_orders_come_over_the_channel(world, broker):
+    broker.place(order("pi9-a"))
+    assert broker.balances()["USDT"] > 0
+    assert broker.free_balance("USDT") == broker.balances()["USDT"] - Decimal(490)
+    assert [known.client_id for known in broker.orders_from(0)] == ["pi9-a"]
+    assert rest(world) == []
+
+
+def test_waiting_ends_with_the_event(world, broker):
+    broker.events()
+    broker.place(order("pi9-a", price="49900"))
+    broker.events()
+    broker.wait(0.0)
+    before = world.clock.seconds
+    broker.wait(3600.0)
+    (event,) = broker.events()
+    assert event.trade is not None
+    assert 0 < world.clock.seconds - before < 3600
+    # What nobody has looked at keeps nobody awake.
+    before = world.clock.seconds
+    broker.wait(5.0)
+    assert world.clock.seconds - before == pytest.approx(5.0, abs=0.01)
+
+
+def test_waiting_ends_with_a_stop(world, broker):
+    broker.events()
+    world.clock.stop_at = world.clock.seconds + 4
+    broker.wait(3600.0)
+    assert world.clock.seconds < world.clock.stop_at + 2
+
+
+def test_a_drop_is_a_gap_rest_takes_over_and_the_next_connection_is_another_gap(world, broker):
+    broker.events()
+    world.network.account.broken = True
+    world.network.refusing = True
+    broker.place(order("pi9-a"))
+    assert not broker.streaming
+    assert rest(world) == ["order"]
+    assert broker.events() == [StreamGap()]
+    world.network.refusing = False
+    broker.wait(10.0)
+    assert broker.streaming
+    assert broker.events() == [StreamGap()]
+
+
+def test_reconnecting_backs_off_to_a_minute(world, broker):
+    world.network.refusing = True
+    world.network.account.broken = True
+    world.network.market.broken = True
+    world.network.dials.clear()
+    for _ in range(600):
+        broker.wait(1.0)
+        broker.events()
+    times = [when for when, url in world.network.dials if url.endswith("v3")]
+    pauses = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    assert pauses[0] < 4
+    assert 40 < max(pauses) < 80
+    assert len(times) < 20
+
+
+def test_an_answer_that_never_comes_is_ambiguous_and_asked_for_over_rest(world, broker):
+    world.network.on_send = lambda text: "lost" if "order.place" in text else None
+    before = world.clock.seconds
+    with pytest.raises(BrokerError) as error:
+        broker.place(order("pi9-a"))
+    assert error.value.failure is Failure.AMBIGUOUS
+    assert 9 < world.clock.seconds - before < 12
+    world.network.on_send = lambda _text: None
+    with pytest.raises(BrokerError) as error:
+        broker.find("pi9-a")
+    assert error.value.failure is Failure.NOT_FOUND
+    assert sum("order.place" in text for _, text in world.network.sent) == 1
+
+
+def test_a_connection_that_breaks_after_an_order_is_ambiguous(world, broker):
+    world.network.on_send = lambda text: "cut after" if "order.place" in text else None
+    with pytest.raises(BrokerError) as error:
+        broker.place(order("pi9-a"))
+    assert error.value.failure is Failure.AMBIGUOUS
+    assert broker.find("pi9-a").client_id == "pi9-a"
+
+
+def test_a_read_whose_connection_breaks_is_asked_again_over_rest(world, broker):
+    world.network.on_send = lambda text: "cut after" if "openOrders" in text else None
+    assert broker.open_orders() == []
+    assert rest(world) == ["openOrders"]
+
+
+@pytest.mark.parametrize(
+    "garbage", ["{", "[]", '{"id": null, "status": 400}', '{"event": {"e": "executionReport"}}']
+)
+def test_a_message_without_sense_ends_the_connection_and_is_logged_once(
+    world, broker, caplog, garbage
+):
+    broker.events()
+    world.network.account.arrived.append(garbage)
+    assert broker.events() == [StreamGap()]
+    assert not broker.streaming
+    assert sum("makes no sense" in line for line in caplog.messages) == 1
+    broker.wait(5.0)
+    assert broker.streaming
+
+
+@pytest.mark.parametrize("kind", ["serverShutdown", "eventStreamTerminated"])
+def test_an_announced_end_is_followed_by_a_new_connection(world, broker, kind):
+    broker.events()
+    world.network.account.arrived.append(f'{{"event": {{"e": "{kind}", "E": 1}}}}')
+    broker.wait(5.0)
+    broker.wait(5.0)
+    assert broker.streaming
+    assert broker.events() == [StreamGap(), StreamGap()]
+
+
+def test_a_silent_connection_is_probed_and_cut(world, broker):
+    broker.events()
+    world.network.account.hanging = True
+    broker.wait(120.0)
+    assert broker.events()[0] == StreamGap()
+    assert any('"method":"time"' in text for _, text in world.network.sent)
+    broker.wait(10.0)
+    assert broker.streaming
+
+
+def test_a_quiet_connection_is_kept(world, broker):
+    broker.events()
+    first = world.network.account
+    for _ in range(40):
+        broker.wait(60.0)
+    assert world.network.account is first
+    assert broker.events() == []
+    assert rest(world) == []
+
+
+def test_the_price_comes_from_the_market_stream(world, broker):
+    for _ in range(200):
+        broker.wait(2.0)
+        price = broker.last_price()
+    (listing,) = world.api.exchange.listings.values()
+    assert price == listing.engine.last_price
+    assert rest(world) == []
+
+
+def test_without_the_market_stream_the_price_is_asked_for(world, broker):
+    world.network.refusing = True
+    world.network.market.broken = True
+    (listing,) = world.api.exchange.listings.values()
+    assert broker.last_price() == listing.engine.last_price
+    assert rest(world) == ["ticker/price"]
+
+
+def test_closed_candles_are_asked_for_once_and_then_streamed(world, broker):
+    for _ in range(10):
+        broker.wait(2.0)
+    first = broker.candles("1m", 30)
+    assert rest(world) == ["klines"]
+    for _ in range(40):
+        broker.wait(60.0)
+    later = broker.candles("1m", 30)
+    assert rest(world) == ["klines"]
+    assert len(later) == 30
+    assert later[0].time > first[-1].time
+    other = world.broker()
+    other.connect()
+    assert other.candles("1m", 30) == later
+
+
+def test_candles_are_asked_for_again_after_a_gap(world, broker):
+    broker.wait(20.0)
+    broker.events()
+    broker.wait(20.0)
+    broker.candles("1m", 30)
+    assert rest(world) == ["klines"]
+    world.network.market.broken = True
+    broker.wait(20.0)
+    broker.candles("1m", 30)
+    assert rest(world) == ["klines", "klines"]
+
+
+def test_an_interval_that_the_exchange_does_not_stream_leaves_the_rest_alone(world, broker):
+    broker.account.market.watch(broker.id, "7m")
+    broker.wait(5.0)
+    world.network.market.broken = True
+    broker.wait(5.0)
+    broker.wait(5.0)
+    assert broker.account.market.up
+
+
+def test_events_of_a_symbol_that_nobody_looks_after_do_not_pile_up(world, broker):
+    for number in range(600):
+        broker.place(order(f"pi9-{number}", price="30000"))
+        broker.cancel(f"pi9-{number}")
+        world.clock.sleep(0.2)
+    events = broker.events()
+    assert len(events) <= 1000
+    assert events[0] == StreamGap()
