@@ -143,7 +143,7 @@ class StreamWorld(trading.World):
             clock=self.clock,
             session=session,
             connect=self.network.connect,
-            dice=random.Random(7),
+            dice=random.Random(7),  # noqa: S311 - pauses, no secret
             **options,
         )
 

@@ -1,5 +1,6 @@
 """The account's streams against the real exchange core, under virtual time."""
 
+import itertools
 from decimal import Decimal
 
 import pytest
@@ -40,7 +41,7 @@ def rest(world):
     return [path for _, path in world.wire.requests if path not in {"time", "exchangeInfo"}]
 
 
-def test_it_streams_after_the_start_and_says_so_once(world, broker):
+def test_it_streams_after_the_start_and_says_so_once(broker):
     assert broker.streaming
     assert broker.events() == [StreamGap()]
     assert broker.events() == []
@@ -125,7 +126,7 @@ def test_reconnecting_backs_off_to_a_minute(world, broker):
         broker.wait(1.0)
         broker.events()
     times = [when for when, url in world.network.dials if url.endswith("v3")]
-    pauses = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert pauses[0] < 4
     assert 40 < max(pauses) < 80
     assert len(times) < 20
