@@ -20,6 +20,7 @@ from gridbot.exchange.api import Api
 from gridbot.exchange.engine import Rules
 from gridbot.exchange.feed import Feed, Pace
 from gridbot.exchange.limits import Limits
+from gridbot.exchange.listing import Listing
 from gridbot.exchange.requests import Credentials
 from gridbot.exchange.service import Exchange
 from gridbot.exchange.store import Store
@@ -111,10 +112,13 @@ class World:
 
     def open(self) -> None:
         self.store = Store(self.directory)
-        self.exchange = Exchange(
+        listing = Listing(
             self.rules,
-            feed=Feed(self.series, self.at_end),
-            pace=Pace(self.speed, self.series.interval_ms),
+            Feed(self.series, self.at_end),
+            Pace(self.speed, self.series.interval_ms),
+        )
+        self.exchange = Exchange(
+            [listing],
             store=self.store,
             balances=self.balances,
             clock=self.clock,
@@ -128,6 +132,10 @@ class World:
         else:
             self.store.close()
         self.open()
+
+    @property
+    def listing(self) -> Listing:
+        return next(iter(self.exchange.listings.values()))
 
     def legs(self, count: int) -> None:
         """Let the market go on by so many legs."""
@@ -166,9 +174,37 @@ class World:
             values["timeInForce"] = "GTC"
         return self.signed("POST", "order", **(values | parameters))
 
+    def connect(self, path: str = "/ws-api/v3", query: str = "") -> "Client":
+        return Client(self, self.api.streams.connect(path, query, "10.0.0.2"))
+
     def account(self) -> dict[str, tuple[Decimal, Decimal]]:
         balances = self.signed("GET", "account").json["balances"]
         return {x["asset"]: (Decimal(x["free"]), Decimal(x["locked"])) for x in balances}
+
+
+class Client:
+    """A client of the streams, in this process."""
+
+    def __init__(self, world: World, connection) -> None:
+        self.world = world
+        self.connection = connection
+
+    def messages(self) -> list:
+        self.world.exchange.advance()
+        return [json.loads(text) for text in self.connection.outgoing()]
+
+    def ask(self, method: str, **params) -> dict:
+        """The answer to a request; events that come before it stay unread."""
+        self.connection.receive(json.dumps({"id": 7, "method": method, "params": params}))
+        messages = self.messages()
+        answers = [message for message in messages if "id" in message]
+        self.events = [message for message in messages if "id" not in message]
+        (answer,) = answers
+        assert answer["id"] == 7
+        return answer
+
+    def signed(self, method: str, **params) -> dict:
+        return self.ask(method, **sign_json(params, self.world.clock.now_ms()))
 
 
 class _Body:
@@ -183,6 +219,13 @@ def sign(parameters: dict, now_ms: int, secret: str = SECRET) -> str:
     text = urlencode({"timestamp": now_ms} | parameters)
     signature = hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
     return f"{text}&signature={signature}"
+
+
+def sign_json(params: dict, now_ms: int, secret: str = SECRET, key: str = KEY) -> dict:
+    params = {"apiKey": key, "timestamp": now_ms} | params
+    text = "&".join(f"{name}={params[name]}" for name in sorted(params))
+    signature = hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+    return params | {"signature": signature}
 
 
 @pytest.fixture
@@ -233,7 +276,9 @@ class Server:
             self.log.seek(position)
             text = self.log.read()
             if " on http://" in text:
-                self.url = text.split(" on ")[1].split(",")[0]
+                self.url = "http://" + text.split(" on http://")[1].split(",")[0]
+                if " on ws://" in text:
+                    self.stream_url = "ws://" + text.split(" on ws://")[1].split()[0]
                 return
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"the server did not start: {text}")

@@ -49,10 +49,10 @@ def test_power_cut_loses_nothing_and_the_market_goes_on_where_the_books_are(make
     place(world, "BUY", 95)
     place(world, "SELL", 110)
     world.legs(5)
-    before = (trades(world), world.account(), world.exchange.position)
+    before = (trades(world), world.account(), world.listing.position)
     assert before[0] == [(True, D(95))]
     world.reopen()
-    assert (trades(world), world.account(), world.exchange.position) == before
+    assert (trades(world), world.account(), world.listing.position) == before
     assert [o["orderId"] for o in world.signed("GET", "openOrders").json] == [2]
     assert place(world, "BUY", 80)["orderId"] == 3
     world.legs(1)
@@ -69,14 +69,14 @@ def test_market_without_fills_saves_its_position_seldom(make_world):
         world.exchange.advance()
     assert len(commits) == 1
     world.reopen()
-    assert world.exchange.position == SAVE_POSITION_MS // 250
+    assert world.listing.position == SAVE_POSITION_MS // 250
 
 
 def test_orderly_stop_saves_the_position(make_world):
     world = make_world(FLAT, DIP, FLAT)
     world.legs(6)
     world.reopen(cleanly=True)
-    assert world.exchange.position == 6
+    assert world.listing.position == 6
 
 
 def test_wall_clock_that_jumps_back_moves_neither_market_nor_trade_times(make_world):
@@ -109,7 +109,7 @@ def test_another_market_starts_anew_and_keeps_the_books(make_world):
     world.open()
     assert world.exchange.restarted
     assert trades(world) == [(True, D(80))]
-    assert world.exchange.engine.last_price == 70
+    assert world.listing.engine.last_price == 70
     world.reopen()
     assert not world.exchange.restarted
 
@@ -150,7 +150,7 @@ def test_database_of_another_version_is_refused(make_world):
     with sqlite3.connect(world.store.path) as database:
         database.execute("PRAGMA user_version = 99")
     database.close()
-    with pytest.raises(UserError, match="has schema 99, this program knows 1"):
+    with pytest.raises(UserError, match="has schema 99, this program knows 2"):
         world.open()
 
 

@@ -250,18 +250,18 @@ def test_the_power_is_cut_at_every_request_of_the_start_and_at_many_later(make_w
         setattr(world.wire, when, lambda *_: None)
     assert crashes > 40
     world.run(world.runner(), 30)
-    world.wire.application.exchange.feed = _still(world)
+    _hold_still(world)
     trader = world.trader()
     world.settle(trader)
     check_books(world, trader)
     assert world.audit().differences == []
 
 
-def _still(world):
-    """The market's feed, held at where it is."""
-    feed, position = world.api.exchange.feed, world.api.exchange.position
-    feed.limit = lambda wanted: min(wanted, position)
-    return feed
+def _hold_still(world):
+    """Keep the market where it is."""
+    (listing,) = world.api.exchange.listings.values()
+    position = listing.position
+    listing.feed.limit = lambda wanted: min(wanted, position)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -284,7 +284,7 @@ def test_the_power_is_cut_at_every_commit(make_world, monkeypatch, when):
         crashes += run_until_crash(world)
     state["number"] = 0
     assert crashes > 20
-    _still(world)
+    _hold_still(world)
     trader = world.trader()
     world.settle(trader)
     check_books(world, trader)
@@ -316,7 +316,7 @@ def test_a_full_disk_is_told_nothing_is_sent_and_trading_goes_on_when_there_is_r
         lines = waiting_reason(world, runner, 120)
         assert any("database or disk is full" in line for line in lines)
         assert str(world.directory / "bot") in lines[0]
-    _still(world)
+    _hold_still(world)
     trader = world.trader()
     world.settle(trader)
     check_books(world, trader)

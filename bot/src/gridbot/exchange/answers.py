@@ -18,8 +18,8 @@ BASIS_POINT = Decimal("0.0001")
 SELF_TRADE_PREVENTION = "NONE"  # one account trades here, and never with itself
 
 
-def exchange_info(rules: Rules, limits: Limits, now_ms: int) -> Json:
-    """Trading rules, for GET exchangeInfo."""
+def exchange_info(rules: Iterable[Rules], limits: Limits, now_ms: int) -> Json:
+    """Trading rules by symbol, for GET exchangeInfo."""
     return {
         "timezone": "UTC",
         "serverTime": now_ms,
@@ -29,7 +29,7 @@ def exchange_info(rules: Rules, limits: Limits, now_ms: int) -> Json:
             _rate_limit("ORDERS", "DAY", 1, limits.orders_per_day),
         ],
         "exchangeFilters": [],
-        "symbols": [_symbol_info(rules)],
+        "symbols": [_symbol_info(item) for item in rules],
     }
 
 

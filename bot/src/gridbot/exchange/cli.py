@@ -8,6 +8,7 @@ from gridbot.exchange.config import load_config
 FLAGS = (
     ("host", "ADDRESS", "address to listen on (127.0.0.1)"),
     ("port", "PORT", "port to listen on (8000); 0: any"),
+    ("stream_port", "PORT", "port of streams and WebSocket API (none); 0: any"),
     ("state_directory", "DIR", "where the books are kept"),
     ("api_key_file", "FILE", "file with the API key, mode 0600"),
     ("api_secret_file", "FILE", "file with the API secret, mode 0600"),

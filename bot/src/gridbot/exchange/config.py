@@ -27,6 +27,8 @@ class ExchangeConfig:
     Attributes:
         host: address to listen on.
         port: TCP port to listen on; 0 lets the system choose.
+        stream_port: TCP port of the streams and the WebSocket API; None serves none.
+        stream_connections: most connections to it.
         state_directory: where the books are kept.
         api_key_file: file with the API key that clients must send.
         api_secret_file: file with the secret that clients must sign with.
@@ -51,6 +53,8 @@ class ExchangeConfig:
 
     host: str
     port: int
+    stream_port: int | None
+    stream_connections: int
     state_directory: Path
     api_key_file: Path
     api_secret_file: Path
@@ -170,6 +174,8 @@ REQUIRED = object()
 SETTINGS: dict[str, tuple[Callable[[object], object], object]] = {
     "host": (_text, "127.0.0.1"),
     "port": (_integer(0, 65535), 8000),
+    "stream_port": (_integer(0, 65535), None),
+    "stream_connections": (_integer(1, 1000), 32),
     "state_directory": (_path, REQUIRED),
     "api_key_file": (_path, REQUIRED),
     "api_secret_file": (_path, REQUIRED),
@@ -191,6 +197,7 @@ SETTINGS: dict[str, tuple[Callable[[object], object], object]] = {
     "weight_per_minute": (_integer(1, 10**9), 6000),
     "orders_per_10s": (_integer(1, 10**9), 100),
 }
+PORTS = ("port", "stream_port")
 DEFAULT_QUOTE = "10000"
 
 
@@ -213,7 +220,8 @@ def load_config(path: Path | None, flags: Mapping[str, object]) -> ExchangeConfi
     for name, (read, default) in SETTINGS.items():
         from_flag = flags.get(name) is not None
         value = flags[name] if from_flag else given.get(name, default)
-        if from_flag and isinstance(default, int) and str(value).isdecimal():
+        number = isinstance(default, int) or name in PORTS
+        if from_flag and number and str(value).isdecimal():
             value = int(str(value))  # a flag is always text, a number in TOML is a number
         if value is REQUIRED:
             raise UserError(

@@ -6,6 +6,7 @@ The market is one price that anybody can trade at in any quantity. It moves in s
 
 from bisect import insort
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -30,9 +31,11 @@ from gridbot.exchange.orders import (
     NEW,
     PARTIALLY_FILLED,
     SELL,
+    TRADE,
     Balance,
     Order,
     OrderRequest,
+    Report,
     Trade,
 )
 from gridbot.market import EXACT, Market, floor_to_lot, round_to_tick
@@ -69,6 +72,7 @@ class Changes:
     orders: dict[int, Order] = field(default_factory=dict)
     trades: list[Trade] = field(default_factory=list)
     assets: set[str] = field(default_factory=set)
+    reports: list[Report] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.orders or self.trades or self.assets)
@@ -185,12 +189,21 @@ class Engine:
             self._execute(order, order.quantity, self.last_price, time_ms, is_maker=False)
         elif request.time_in_force in (IOC, FOK):
             self._finish(order, EXPIRED, time_ms)
+            self._report(EXPIRED, order)
         else:
             self._rest(order)
         return order, self.changes.trades[first_trade:]
 
-    def cancel(self, order_id: int, time_ms: int) -> Order:
+    def cancel(
+        self, order_id: int, time_ms: int, *, cancel_id: str = "", status: str = CANCELED
+    ) -> Order:
         """Take an open order off the book.
+
+        Args:
+            order_id: its number.
+            time_ms: when.
+            cancel_id: what the client calls the cancellation.
+            status: EXPIRED where the exchange itself ends the order.
 
         Raises:
             ApiError: -2011, there is no such open order.
@@ -199,7 +212,8 @@ class Engine:
         if order is None:
             raise cancel_rejected("Unknown order sent.")
         self._unrest(order)
-        self._finish(order, CANCELED, time_ms)
+        self._finish(order, status, time_ms)
+        self._report(status, order, cancel_id=cancel_id)
         return order
 
     def _accept(self, request: OrderRequest, time_ms: int) -> Order:
@@ -224,6 +238,7 @@ class Engine:
         balance.free = subtract(balance.free, order.locked)
         balance.locked = add(balance.locked, order.locked)
         self._touch(order)
+        self._report(NEW, order)
         return order
 
     def _fill_resting(self, order_id: int, time_ms: int) -> None:
@@ -251,26 +266,26 @@ class Engine:
         self._spend(order, spent)
         balance = self.balances[market.base if is_buy else market.quote]
         balance.free = add(balance.free, received)
-        self.changes.trades.append(
-            Trade(
-                trade_id=self.next_trade_id,
-                order_id=order.order_id,
-                price=price,
-                quantity=quantity,
-                quote_quantity=notional,
-                commission=commission,
-                commission_asset=market.quote if in_quote else market.base,
-                time_ms=time_ms,
-                is_buyer=is_buy,
-                is_maker=is_maker,
-            )
+        trade = Trade(
+            trade_id=self.next_trade_id,
+            order_id=order.order_id,
+            price=price,
+            quantity=quantity,
+            quote_quantity=notional,
+            commission=commission,
+            commission_asset=market.quote if in_quote else market.base,
+            time_ms=time_ms,
+            is_buyer=is_buy,
+            is_maker=is_maker,
         )
+        self.changes.trades.append(trade)
         self.next_trade_id += 1
         if order.remaining == 0:
             self._finish(order, FILLED, time_ms)
         else:
             order.status, order.updated_ms = PARTIALLY_FILLED, time_ms
             self._touch(order)
+        self._report(TRADE, order, trade)
 
     def _spend(self, order: Order, spent: Decimal) -> None:
         """Take what a trade costs out of what the order has locked."""
@@ -290,6 +305,16 @@ class Engine:
     def _touch(self, order: Order) -> None:
         self.changes.orders[order.order_id] = order
         self.changes.assets.update((self.rules.market.base, self.rules.market.quote))
+
+    def _report(
+        self, kind: str, order: Order, trade: Trade | None = None, *, cancel_id: str = ""
+    ) -> None:
+        market = self.rules.market
+        balances = {
+            coin: (self.balances[coin].free, self.balances[coin].locked)
+            for coin in (market.base, market.quote)
+        }
+        self.changes.reports.append(Report(kind, copy(order), trade, cancel_id, balances))
 
     def _rest(self, order: Order) -> None:
         self.orders[order.order_id] = order

@@ -27,6 +27,15 @@ class ApiError(Exception):
         self.headers = headers
 
 
+def unknown_error() -> ApiError:
+    """The exchange itself has a defect."""
+    return ApiError(
+        -1000,
+        "An unknown error occurred while processing the request.",
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+    )
+
+
 def internal_error() -> ApiError:
     """The books could not be written; what was asked for has not happened."""
     return ApiError(
@@ -34,6 +43,11 @@ def internal_error() -> ApiError:
         "Internal error; unable to process your request. Please try again.",
         HTTPStatus.INTERNAL_SERVER_ERROR,
     )
+
+
+def invalid_symbol() -> ApiError:
+    """There is no such symbol."""
+    return ApiError(-1121, "Invalid symbol.")
 
 
 def too_much_precision(name: str) -> ApiError:

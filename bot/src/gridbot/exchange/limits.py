@@ -11,6 +11,8 @@ DAY_MS = 86_400_000
 WARNINGS_BEFORE_BAN = 10
 SHORTEST_BAN_MS = 120_000
 LONGEST_BAN_MS = 3 * DAY_MS
+WEIGHT = "REQUEST_WEIGHT"
+ORDERS = "ORDERS"
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,31 @@ class Limits:
     weight_per_minute: int = 6000
     orders_per_10s: int = 100
     orders_per_day: int = 200_000
+
+
+@dataclass(frozen=True)
+class Usage:
+    """How much of one limit is used.
+
+    Attributes:
+        kind: REQUEST_WEIGHT or ORDERS.
+        interval: SECOND, MINUTE or DAY.
+        number: how many of them.
+        limit: how much is allowed.
+        count: how much is used.
+    """
+
+    kind: str
+    interval: str
+    number: int
+    limit: int
+    count: int
+
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """The headers that tell it."""
+        if self.kind == WEIGHT:
+            return weight_headers(self.count)
+        return ((f"X-MBX-ORDER-COUNT-{self.number}{self.interval[0]}", str(self.count)),)
 
 
 @dataclass
@@ -44,7 +71,7 @@ class WeightLimiter:
         self._limit = limits.weight_per_minute
         self._clients: dict[str, _Client] = {}
 
-    def charge(self, address: str, weight: int, now_ms: int) -> int:
+    def charge(self, address: str, weight: int, now_ms: int) -> Usage:
         """Count a request.
 
         Args:
@@ -53,7 +80,7 @@ class WeightLimiter:
             now_ms: when.
 
         Returns:
-            The weight used in this minute, this request included.
+            What is used in this minute, this request included.
 
         Raises:
             ApiError: -1003 with 429 over the limit, with 418 for going on regardless.
@@ -67,7 +94,7 @@ class WeightLimiter:
             self._forget(window)
         client.used += weight
         if client.used <= self._limit:
-            return client.used
+            return Usage(WEIGHT, "MINUTE", 1, self._limit, client.used)
         client.warnings += 1
         if client.warnings > WARNINGS_BEFORE_BAN:
             length = min(SHORTEST_BAN_MS * 2**client.bans, LONGEST_BAN_MS)
@@ -79,7 +106,7 @@ class WeightLimiter:
             f"Too much request weight used; current limit is {self._limit} request weight per"
             " 1 MINUTE. Please use WebSocket Streams for live updates to avoid polling the API.",
             HTTPStatus.TOO_MANY_REQUESTS,
-            (_retry_after((window + 1) * MINUTE_MS - now_ms), *weight_headers(client.used)),
+            (retry_after((window + 1) * MINUTE_MS - now_ms), *weight_headers(client.used)),
         )
 
     @staticmethod
@@ -89,7 +116,7 @@ class WeightLimiter:
             f"Way too much request weight used; IP banned until {client.banned_until_ms}. Please"
             " use WebSocket Streams for live updates to avoid bans.",
             HTTPStatus.IM_A_TEAPOT,
-            (_retry_after(client.banned_until_ms - now_ms),),
+            (retry_after(client.banned_until_ms - now_ms),),
         )
 
     def _forget(self, window: int) -> None:
@@ -106,8 +133,8 @@ class OrderLimiter:
 
     def __init__(self, limits: Limits) -> None:
         self._windows = [
-            _OrderWindow(TEN_SECONDS_MS, limits.orders_per_10s, "10S", "10 SECOND"),
-            _OrderWindow(DAY_MS, limits.orders_per_day, "1D", "1 DAY"),
+            _OrderWindow(TEN_SECONDS_MS, limits.orders_per_10s, "SECOND", 10),
+            _OrderWindow(DAY_MS, limits.orders_per_day, "DAY", 1),
         ]
 
     def check(self, now_ms: int) -> None:
@@ -121,25 +148,26 @@ class OrderLimiter:
                 raise ApiError(
                     -1015,
                     f"Too many new orders; current limit is {window.limit} orders per"
-                    f" {window.words}.",
+                    f" {window.multiple} {window.interval}.",
                     HTTPStatus.TOO_MANY_REQUESTS,
                 )
 
-    def count(self, now_ms: int) -> tuple[tuple[str, str], ...]:
-        """Count an accepted order; returns the headers that tell how many there were."""
-        headers = []
+    def count(self, now_ms: int) -> list[Usage]:
+        """Count an accepted order; returns how many there were."""
         for window in self._windows:
             window.count = window.used(now_ms) + 1
-            headers.append((f"X-MBX-ORDER-COUNT-{window.letters}", str(window.count)))
-        return tuple(headers)
+        return [
+            Usage(ORDERS, window.interval, window.multiple, window.limit, window.count)
+            for window in self._windows
+        ]
 
 
 class _OrderWindow:
-    def __init__(self, length_ms: int, limit: int, letters: str, words: str) -> None:
+    def __init__(self, length_ms: int, limit: int, interval: str, multiple: int) -> None:
         self.length_ms = length_ms
         self.limit = limit
-        self.letters = letters
-        self.words = words
+        self.interval = interval
+        self.multiple = multiple
         self.count = 0
         self._number = 0
 
@@ -155,5 +183,6 @@ def weight_headers(used: int) -> tuple[tuple[str, str], ...]:
     return (("X-MBX-USED-WEIGHT", str(used)), ("X-MBX-USED-WEIGHT-1M", str(used)))
 
 
-def _retry_after(milliseconds: int) -> tuple[str, str]:
+def retry_after(milliseconds: int) -> tuple[str, str]:
+    """The header that tells how long to wait: whole seconds, at least one."""
     return ("Retry-After", str(max(1, -(-milliseconds // 1000))))

@@ -3,7 +3,6 @@
 from bisect import bisect_left
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
 
 from gridbot.candles.series import Candle
 from gridbot.candles.units import UNITS_PER_QUOTE
@@ -73,12 +72,71 @@ def klines(
         first = _number_at(feed, current, opening)
         last = min(last, first + wanted)
     candles = (feed.known(number, position) for number in range(first, last + 1))
-    merged = _merge(candles, interval)
+    buckets = _merge(candles, interval)
     if start_ms is not None:
-        return [_row(*item) for item in merged if item[0] >= start_ms][:limit]
+        return [bucket.row() for bucket in buckets if bucket.start >= start_ms][:limit]
     # The oldest bucket may have lost its beginning to the cut-off.
-    whole = merged if first == feed.first_number else merged[1:]
-    return [_row(*item) for item in whole[-limit:]]
+    whole = buckets if first == feed.first_number else buckets[1:]
+    return [bucket.row() for bucket in whole[-limit:]]
+
+
+class Bucket:
+    """One kline: what the candles added to it make together.
+
+    Args:
+        time_ms: a time within it.
+        interval: Binance's name of its length.
+
+    Attributes:
+        start: when it opens, Unix time in ms.
+        end: when it ends, exclusive.
+    """
+
+    def __init__(self, time_ms: int, interval: str) -> None:
+        self.start = bucket_start(time_ms, interval)
+        self.end = _bucket_end(self.start, interval)
+        self.opening: int | None = None
+        self.high = self.low = self.close = 0
+        self.volume = self.traded = 0.0
+
+    def add(self, candle: Candle) -> None:
+        """Add the candle that follows those added so far."""
+        if self.opening is None:
+            self.opening, self.high, self.low = candle.open, candle.high, candle.low
+        self.high = max(self.high, candle.high)
+        self.low = min(self.low, candle.low)
+        self.close = candle.close
+        self.volume += candle.volume
+        self.traded += quote_volume(candle)
+
+    def row(self) -> list[object]:
+        """The kline as Binance lists it."""
+        return [
+            self.start,
+            print_price(self.opening or 0),
+            print_price(self.high),
+            print_price(self.low),
+            print_price(self.close),
+            f"{self.volume:.8f}",
+            self.end - 1,
+            f"{self.traded:.8f}",
+            # A recording knows neither the number of trades nor who took.
+            0,
+            NOT_KNOWN,
+            NOT_KNOWN,
+            "0",
+        ]
+
+
+def bucket_at(feed: Feed, number: int, interval: str) -> Bucket:
+    """The kline that candle `number` belongs to, made of the candles before that one."""
+    bucket = Bucket(feed.candle(number).time, interval)
+    first = number
+    while first > feed.first_number and feed.candle(first - 1).time >= bucket.start:
+        first -= 1
+    for earlier in range(first, number):
+        bucket.add(feed.candle(earlier))
+    return bucket
 
 
 def bucket_start(time_ms: int, interval: str) -> int:
@@ -114,10 +172,14 @@ def quote_volume(candle: Candle) -> float:
     return candle.volume * mean
 
 
-def _merge(candles: Iterable[Candle], interval: str) -> list[tuple[int, int, list[Candle]]]:
-    """Candles by the kline they belong to: its opening, its end, its candles."""
-    buckets = groupby(candles, key=lambda candle: bucket_start(candle.time, interval))
-    return [(start, _bucket_end(start, interval), list(members)) for start, members in buckets]
+def _merge(candles: Iterable[Candle], interval: str) -> list[Bucket]:
+    """The klines that candles, oldest first, make."""
+    buckets: list[Bucket] = []
+    for candle in candles:
+        if not buckets or candle.time >= buckets[-1].end:
+            buckets.append(Bucket(candle.time, interval))
+        buckets[-1].add(candle)
+    return buckets
 
 
 def _bucket_end(start_ms: int, interval: str) -> int:
@@ -125,26 +187,6 @@ def _bucket_end(start_ms: int, interval: str) -> int:
         return start_ms + INTERVALS[interval]
     later = datetime.fromtimestamp(start_ms / 1000, UTC) + timedelta(days=32)
     return bucket_start(round(later.timestamp() * 1000), interval)
-
-
-def _row(start_ms: int, end_ms: int, candles: list[Candle]) -> list[object]:
-    volume = sum(candle.volume for candle in candles)
-    traded = sum(quote_volume(candle) for candle in candles)
-    return [
-        start_ms,
-        print_price(candles[0].open),
-        print_price(max(candle.high for candle in candles)),
-        print_price(min(candle.low for candle in candles)),
-        print_price(candles[-1].close),
-        f"{volume:.8f}",
-        end_ms - 1,
-        f"{traded:.8f}",
-        # A recording knows neither the number of trades nor who took.
-        0,
-        NOT_KNOWN,
-        NOT_KNOWN,
-        "0",
-    ]
 
 
 def _number_at(feed: Feed, current: int, time_ms: int) -> int:

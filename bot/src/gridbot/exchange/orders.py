@@ -21,6 +21,7 @@ PARTIALLY_FILLED = "PARTIALLY_FILLED"
 FILLED = "FILLED"
 CANCELED = "CANCELED"
 EXPIRED = "EXPIRED"
+TRADE = "TRADE"
 OPEN_STATUSES = (NEW, PARTIALLY_FILLED)
 
 
@@ -121,6 +122,25 @@ class Trade:
     time_ms: int
     is_buyer: bool
     is_maker: bool
+
+
+@dataclass(frozen=True)
+class Report:
+    """One thing that happened to an order, as it was right then.
+
+    Attributes:
+        kind: NEW (accepted), TRADE, CANCELED or EXPIRED.
+        order: the order after it; a copy that does not change any more.
+        trade: the execution, for a TRADE.
+        cancel_id: the name of the cancellation that a client asked for; empty otherwise.
+        balances: free and locked of the coins that it may have changed.
+    """
+
+    kind: str
+    order: Order
+    trade: Trade | None
+    cancel_id: str
+    balances: dict[str, tuple[Decimal, Decimal]]
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import json
 import re
 from dataclasses import dataclass
 from decimal import Decimal
@@ -50,17 +51,42 @@ class Parameters:
     """A request's parameters; each may be read once it is known to be there.
 
     Args:
-        query: the query string as it came.
-        body: the form body as it came.
-
-    Raises:
-        ApiError: -1101, a parameter is there twice.
+        values: the parameters by name.
+        signed_text: what the signature was made of.
     """
 
-    def __init__(self, query: str, body: str) -> None:
-        self._signed_text = _without_signature(query) + _without_signature(body)
-        self._values = _parse(body) | _parse(query)
+    def __init__(self, values: dict[str, str], signed_text: str) -> None:
+        self._values = values
+        self._signed_text = signed_text
         self._read: set[str] = set()
+
+    @classmethod
+    def of_form(cls, query: str, body: str) -> "Parameters":
+        """Of an HTTP request.
+
+        Args:
+            query: the query string as it came.
+            body: the form body as it came.
+
+        Raises:
+            ApiError: -1101, a parameter is there twice.
+        """
+        signed_text = _without_signature(query) + _without_signature(body)
+        return cls(_parse(body) | _parse(query), signed_text)
+
+    @classmethod
+    def of_json(cls, values: dict[str, object]) -> "Parameters":
+        """Of a request to the WebSocket API.
+
+        Args:
+            values: the object `params` as it came.
+
+        Raises:
+            ApiError: -1100, a value is neither text nor number nor a list.
+        """
+        texts = {name: _text_of(name, value) for name, value in values.items()}
+        signed = sorted(item for item in texts.items() if item[0] != "signature")
+        return cls(texts, "&".join(f"{name}={value}" for name, value in signed))
 
     def text(self, name: str, pattern: str | None = None) -> str | None:
         """A parameter, or None when it was not sent.
@@ -217,24 +243,16 @@ class Parameters:
             raise ApiError(-1021, "Timestamp for this request is outside of the recvWindow.")
 
 
-def read_symbol(parameters: Parameters, symbol: str) -> None:
-    """Check the mandatory parameter `symbol` against the one symbol there is."""
-    if parameters.required("symbol", SYMBOL) != symbol:
-        raise ApiError(-1121, "Invalid symbol.")
-
-
-def read_order(parameters: Parameters, symbol: str, new_id: str) -> NewOrder:
+def read_order(parameters: Parameters, new_id: str) -> NewOrder:
     """The new order that a request asks for.
 
     Args:
         parameters: the request's parameters.
-        symbol: the symbol there is.
         new_id: client order ID to use when none is sent.
 
     Raises:
         ApiError: a parameter is missing, wrong, or not for this type of order.
     """
-    read_symbol(parameters, symbol)
     side = parameters.required("side")
     if side not in (BUY, SELL):
         raise ApiError(-1117, "Invalid side.")
@@ -291,6 +309,14 @@ def _parse(text: str) -> dict[str, str]:
             raise ApiError(-1101, f"Duplicate values for parameter '{name}' detected.")
         values[name] = value
     return values
+
+
+def _text_of(name: str, value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool | int | float | list):
+        return json.dumps(value, separators=(",", ":"))
+    raise ApiError(-1100, f"Illegal characters found in parameter '{name}'.")
 
 
 def _without_signature(text: str) -> str:

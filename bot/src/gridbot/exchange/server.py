@@ -21,6 +21,7 @@ from gridbot.exchange.engine import Rules
 from gridbot.exchange.errors import ApiError
 from gridbot.exchange.feed import Feed, Pace, Series
 from gridbot.exchange.limits import Limits
+from gridbot.exchange.listing import Listing
 from gridbot.exchange.requests import API_KEY, Credentials
 from gridbot.exchange.service import Exchange
 from gridbot.exchange.store import Store
@@ -32,6 +33,9 @@ THREADS = 4
 # Requests advance the market themselves; this is for when nobody asks, so that a backlog stays
 # small and fills reach the disk soon.
 IDLE_ADVANCE_S = 2.0
+# While a client listens: not more often than the first, for a fast market, nor less often than
+# the second, for what is told some time after the market has moved.
+CONNECTED_ADVANCE_S = (0.05, 1.0)
 SERVER_NAME = "gridberry"
 
 
@@ -59,16 +63,25 @@ def build_api(config: ExchangeConfig, clock: Clock) -> Api:
         max_quantity=config.max_quantity,
         max_orders=config.max_orders,
     )
-    exchange = Exchange(
+    listing = Listing(
         Rules(market, config.fee_rate, config.fee_in),
-        feed=Feed(series, config.at_end),
-        pace=Pace(config.speed, series.interval_ms),
+        Feed(series, config.at_end),
+        Pace(config.speed, series.interval_ms),
+    )
+    exchange = Exchange(
+        [listing],
         store=Store(config.state_directory),
         balances=config.balances,
         clock=clock,
     )
     limits = Limits(config.weight_per_minute, config.orders_per_10s)
-    return Api(exchange, credentials, limits, market_label(config))
+    return Api(
+        exchange,
+        credentials,
+        limits,
+        market_label(config),
+        most_connections=config.stream_connections,
+    )
 
 
 def market_label(config: ExchangeConfig) -> str:
@@ -93,40 +106,73 @@ def serve(config: ExchangeConfig, clock: Clock) -> int:
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     # Listening first: a port in use is told before a long candle file is read.
-    listener = _listen(config)
+    listener = _listen(config, "port", config.port)
+    stream_listener = None
+    if config.stream_port is not None:
+        stream_listener = _listen(config, "stream_port", config.stream_port)
     api = build_api(config, clock)
     exchange = api.exchange
     if exchange.restarted:
         LOG.info("the market has changed since the last run: it starts anew, the books stay")
     server = create_server(api, sockets=[listener], threads=THREADS, ident=SERVER_NAME)
     stopping = threading.Event()
-    ticker = threading.Thread(target=_advance, args=(exchange, stopping), daemon=True)
+    wake = threading.Event()
+    api.streams.on_connect = wake.set
+    ticker = threading.Thread(target=_advance, args=(api, stopping, wake), daemon=True)
     ticker.start()
+    streams = None
+    if stream_listener is not None:
+        # Only who is told to serve streams pays for their library.
+        from gridbot.exchange.stream_server import StreamServer
+
+        streams = StreamServer(api.streams, stream_listener)
+        LOG.info("streams on ws://%s:%s", *stream_listener.getsockname()[:2])
     host, port = listener.getsockname()[:2]
     LOG.info("%s on http://%s:%s, market: %s", config.symbol, host, port, market_label(config))
     try:
         server.run()
     finally:
         stopping.set()
+        wake.set()
         ticker.join(timeout=IDLE_ADVANCE_S)
+        if streams is not None:
+            streams.stop()
         server.close()
         _close(exchange)
     return ExitCode.OK
 
 
-def _advance(exchange: Exchange, stopping: threading.Event) -> None:
-    """Let the market go on while nobody asks; tell once when the books cannot be written."""
+def _advance(api: Api, stopping: threading.Event, wake: threading.Event) -> None:
+    """Let the markets go on while nobody asks; tell once when the books cannot be written."""
     told = ""
-    while not stopping.wait(IDLE_ADVANCE_S):
+    exchange = api.exchange
+    while True:
+        wake.wait(_pause_s(api))
+        wake.clear()
+        if stopping.is_set():
+            return
         try:
             exchange.advance()
         except ApiError:
             LOG.debug("the market stands still: %s", exchange.trouble)
+        for connection in api.streams.open_connections():
+            connection.ready()
         if exchange.trouble and not told:
             LOG.error("%s", exchange.trouble)
         elif told and not exchange.trouble:
             LOG.info("books can be written again")
         told = exchange.trouble
+
+
+def _pause_s(api: Api) -> float:
+    """How long nothing can happen that somebody waits for."""
+    if not api.streams.open_connections():
+        return IDLE_ADVANCE_S
+    wait_ms = api.exchange.wait_ms()
+    if wait_ms is None:
+        return CONNECTED_ADVANCE_S[1]
+    shortest, longest = CONNECTED_ADVANCE_S
+    return min(max(wait_ms / 1000, shortest), longest)
 
 
 def _close(exchange: Exchange) -> None:
@@ -141,12 +187,12 @@ def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(ExitCode.OK)
 
 
-def _listen(config: ExchangeConfig) -> socket.socket:
+def _listen(config: ExchangeConfig, name: str, port: int) -> socket.socket:
     try:
-        return socket.create_server((config.host, config.port))
+        return socket.create_server((config.host, port))
     except OSError as error:
         raise UserError(
-            f"host = {config.host}, port = {config.port}: cannot listen: {error.strerror}"
+            f"host = {config.host}, {name} = {port}: cannot listen: {error.strerror}"
         ) from error
 
 

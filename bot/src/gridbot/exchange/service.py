@@ -1,4 +1,4 @@
-"""The exchange itself: matching, market and books tied together under one lock.
+"""The exchange itself: matching, markets and books tied together under one lock.
 
 Time is read only from the clock it is given, and the market advances only when somebody looks:
 each request first makes every leg that has come due, so nobody can see a difference from a market
@@ -6,111 +6,120 @@ that moves by itself, and an idle exchange costs nothing.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import Decimal
 from threading import RLock
 
-from gridbot.candles.units import MAX_UNITS, PRICE_DECIMALS, from_units
+from gridbot.candles.units import from_units
 from gridbot.clock import Clock
 from gridbot.errors import ExitCode, UserError
 from gridbot.exchange.amounts import ZERO
-from gridbot.exchange.engine import Changes, Engine, Rules
-from gridbot.exchange.errors import ApiError, cancel_rejected, internal_error
-from gridbot.exchange.feed import Feed, Pace
-from gridbot.exchange.orders import Balance, Order, OrderRequest, Trade
-from gridbot.exchange.store import FINGERPRINT, POSITION, SYMBOL, Store
+from gridbot.exchange.engine import Changes
+from gridbot.exchange.errors import ApiError, cancel_rejected, internal_error, invalid_symbol
+from gridbot.exchange.listing import Listing
+from gridbot.exchange.orders import Balance, Order, OrderRequest, Report, Trade
+from gridbot.exchange.store import SYMBOLS, Store
 
 # A stretch of market without a fill can be walked again after a power cut with the same result,
 # so its position is saved seldom: an idle exchange spares the card.
 SAVE_POSITION_MS = 30_000
 RETRY_MS = 1_000
 
+Listener = Callable[[Listing, list[Report]], None]
+
 
 class Exchange:
-    """One account on one symbol of a simulated market.
+    """One account on the symbols of a simulated market.
 
     Args:
-        rules: what orders must keep to.
-        feed: the market.
-        pace: how fast it goes.
+        listings: the symbols.
         store: the books.
         balances: what a new account starts with, by coin.
         clock: the time.
 
     Raises:
-        UserError: the store holds the books of another symbol, or cannot be read or written.
+        UserError: the store holds the books of other symbols, or cannot be read or written.
+
+    Attributes:
+        listeners: told of what happened to orders, once it is stored and with the lock held.
     """
 
     def __init__(
         self,
-        rules: Rules,
+        listings: Sequence[Listing],
         *,
-        feed: Feed,
-        pace: Pace,
         store: Store,
         balances: dict[str, Decimal],
         clock: Clock,
     ) -> None:
-        self.rules = rules
-        self.feed = feed
+        self.listings = {listing.symbol: listing for listing in listings}
         self.store = store
         self.clock = clock
         self.lock = RLock()
         self.trouble = ""
-        self.restarted = False
-        self._pace = pace
-        self._last_ms = 0
+        self.listeners: list[Listener] = []
         self._stale = False
         try:
             self._open_books(balances)
             self._load()
-            if self.restarted:
-                # The walk goes from the old market's price straight to the new one's open.
-                with self._changing():
-                    self.engine.move(from_units(feed.price(0)), self._now())
+            for listing in listings:
+                if listing.restarted:
+                    # The walk goes from the old market's price straight to the new one's open.
+                    with self._changing(listing):
+                        price = from_units(listing.feed.price(0))
+                        listing.engine.move(price, listing.at(clock.now_ms()))
         except sqlite3.Error as error:
             raise UserError(f"{store.path}: cannot be used: {error}", ExitCode.STATE) from error
 
+    @property
+    def restarted(self) -> bool:
+        """Whether a market is another one than when the books were last open."""
+        return any(listing.restarted for listing in self.listings.values())
+
+    def listing(self, symbol: str) -> Listing:
+        """What is traded under the exchange's own name of a symbol.
+
+        Raises:
+            ApiError: -1121, there is no such symbol.
+        """
+        listing = self.listings.get(symbol)
+        if listing is None:
+            raise invalid_symbol()
+        return listing
+
     def _open_books(self, start: dict[str, Decimal]) -> None:
-        symbol = self.rules.market.symbol
-        stored = self.store.fact(SYMBOL)
-        facts = {SYMBOL: symbol, FINGERPRINT: self.feed.series.fingerprint, POSITION: "0"}
-        if stored is None:
-            coins = {self.rules.market.base, self.rules.market.quote, *start}
-            balances = {coin: Balance(start.get(coin, ZERO)) for coin in coins}
-            self.store.commit(Changes(assets=coins), balances, facts)
-        elif stored != symbol:
+        stored = self.store.symbols()
+        symbols = [listing.rules.market.symbol for listing in self.listings.values()]
+        missing = sorted(stored - set(symbols))
+        if missing:
             raise UserError(
-                f"{self.store.path}: holds the books of {stored}, not of {symbol}:"
+                f"{self.store.path}: holds the books of {', '.join(missing)}, not of"
+                f" {', '.join(sorted(set(symbols) - stored) or symbols)}:"
                 " choose another state_directory",
                 ExitCode.STATE,
             )
-        elif self.store.fact(FINGERPRINT) != facts[FINGERPRINT]:
-            self.restarted = True
-            self.store.commit(Changes(), {}, facts)
+        facts: dict[str, str] = {}
+        for listing in self.listings.values():
+            is_new = listing.rules.market.symbol not in stored
+            facts |= listing.open(self.store, is_new=is_new)
+        if not facts:
+            return
+        known = self.store.balances()
+        given = {} if known else start
+        coins = set(given)
+        for listing in self.listings.values():
+            coins |= {listing.rules.market.base, listing.rules.market.quote} - known.keys()
+        balances = {coin: Balance(given.get(coin, ZERO)) for coin in coins}
+        facts[SYMBOLS] = ",".join(sorted(symbols))
+        self.store.commit({"": Changes(assets=coins)}, balances, facts)
 
     def _load(self) -> None:
-        """Take books and position from the store, dropping what memory says."""
-        self.position = self.feed.limit(int(self.store.fact(POSITION) or 0))
-        next_order_id, next_trade_id = self.store.next_ids()
-        self.engine = Engine(
-            self.rules,
-            balances=self.store.balances(),
-            open_orders=self.store.open_orders(),
-            next_order_id=next_order_id,
-            next_trade_id=next_trade_id,
-            price=from_units(self.feed.price(self.position)),
-        )
-        self._anchor_position = self.position
-        self._anchor_ms = self._saved_ms = self._monotonic_ms()
-        self._watch()
-
-    def _watch(self) -> None:
-        """Note between which prices, in units, the market can move without touching an order."""
-        buy, sell = self.engine.best_buy, self.engine.best_sell
-        self._below = -1 if buy is None else _units(buy, ROUND_FLOOR)
-        self._above = MAX_UNITS if sell is None else _units(sell, ROUND_CEILING)
+        """Take positions and books from the store, dropping what memory says."""
+        self.balances = self.store.balances()
+        self._saved_ms = self._monotonic_ms()
+        for listing in self.listings.values():
+            listing.load(self.store, self.balances, self._saved_ms)
 
     def advance(self) -> None:
         """Make all legs that have come due, and store what they changed.
@@ -121,74 +130,74 @@ class Exchange:
         with self.lock:
             if self._stale:
                 self._reload()
-            monotonic = self._monotonic_ms()
-            elapsed = monotonic - self._anchor_ms
-            due = self.feed.limit(self._anchor_position + self._pace.legs(elapsed))
-            if due > self.position:
-                self._walk(due, self.clock.now_ms() - elapsed)
-            if self.engine.changes:
+            monotonic, wall = self._monotonic_ms(), self.clock.now_ms()
+            changed = False
+            for listing in self.listings.values():
+                listing.advance(monotonic, wall)
+                changed = changed or bool(listing.engine.changes)
+            if changed:
                 self._commit()
             elif monotonic - self._saved_ms >= (RETRY_MS if self.trouble else SAVE_POSITION_MS):
                 self._save_position(monotonic)
 
-    def _walk(self, due: int, anchor_wall_ms: int) -> None:
-        price = self.feed.price
-        for position in range(self.position + 1, due + 1):
-            units = price(position)
-            if self._below < units < self._above:
-                continue
-            leg_ms = anchor_wall_ms + self._pace.due_ms(position - self._anchor_position)
-            self.engine.move(from_units(units), self._at(leg_ms))
-            self._watch()
-        self.position = due
-        self.engine.price = from_units(price(due))
+    def wait_ms(self) -> int | None:
+        """Milliseconds until a market moves next; None when all stand still for good."""
+        with self.lock:
+            monotonic = self._monotonic_ms()
+            waits = [listing.wait_ms(monotonic) for listing in self.listings.values()]
+        return min((wait for wait in waits if wait is not None), default=None)
 
-    def place(self, request: OrderRequest) -> tuple[Order, list[Trade]]:
+    def place(self, listing: Listing, request: OrderRequest) -> tuple[Order, list[Trade]]:
         """Accept an order and store it before returning; see `Engine.place`."""
-        with self._changing():
-            return self.engine.place(request, self._now())
+        with self._changing(listing):
+            return listing.engine.place(request, self._now(listing))
 
-    def check(self, request: OrderRequest) -> None:
+    def check(self, listing: Listing, request: OrderRequest) -> None:
         """Raise what `place` would raise, and change nothing."""
         with self.lock:
             self.advance()
-            self.engine.check(request)
+            listing.engine.check(request)
 
-    def cancel(self, order_id: int | None, client_order_id: str | None) -> Order:
+    def cancel(
+        self, listing: Listing, order_id: int | None, client_order_id: str | None, cancel_id: str
+    ) -> Order:
         """Cancel the open order with this number or, failing a number, client order ID.
 
         Raises:
             ApiError: -2011, there is no such open order.
         """
-        with self._changing():
+        with self._changing(listing):
             if order_id is None:
-                order = self.engine.open_order(client_order_id or "")
+                order = listing.engine.open_order(client_order_id or "")
                 if order is None:
                     raise cancel_rejected("Unknown order sent.")
                 order_id = order.order_id
-            return self.engine.cancel(order_id, self._now())
+            return listing.engine.cancel(order_id, self._now(listing), cancel_id=cancel_id)
 
-    def cancel_all(self) -> list[Order]:
-        """Cancel every open order.
+    def cancel_all(self, listing: Listing, cancel_id: str) -> list[Order]:
+        """Cancel every open order of a symbol.
 
         Raises:
             ApiError: -2011, there is none.
         """
-        with self._changing():
-            if not self.engine.orders:
+        with self._changing(listing):
+            engine = listing.engine
+            if not engine.orders:
                 raise cancel_rejected("Unknown order sent.")
-            now = self._now()
-            return [self.engine.cancel(number, now) for number in sorted(self.engine.orders)]
+            now = self._now(listing)
+            return [
+                engine.cancel(number, now, cancel_id=cancel_id) for number in sorted(engine.orders)
+            ]
 
     @contextmanager
     def looking(self) -> Iterator["Exchange"]:
-        """Hold the market still, up to date, while an answer is put together."""
+        """Hold the markets still, up to date, while an answer is put together."""
         with self.lock:
             self.advance()
             yield self
 
     def close(self) -> None:
-        """Save the position and close the books.
+        """Save the positions and close the books.
 
         Raises:
             ApiError: -1001, the last changes could not be written.
@@ -201,14 +210,14 @@ class Exchange:
                 self.store.close()
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
+    def _changing(self, listing: Listing) -> Iterator[None]:
         """Change the books: all of it is stored, or memory goes back to what is stored."""
         with self.lock:
             self.advance()
             try:
                 yield
                 self._commit()
-                self._watch()
+                listing.watch()
             except ApiError:
                 # Refused before anything changed, or already put back by `_commit`.
                 raise
@@ -217,15 +226,27 @@ class Exchange:
                 raise
 
     def _commit(self) -> None:
-        changes = self.engine.take_changes()
+        changes = {
+            symbol: listing.engine.take_changes() for symbol, listing in self.listings.items()
+        }
         try:
-            self.store.commit(changes, self.engine.balances, {POSITION: str(self.position)})
+            self.store.commit(changes, self.balances, self._positions())
         except sqlite3.Error as error:
             self.trouble = f"books cannot be written: {error}"
             self._reload()
             raise internal_error() from error
         self._saved_ms = self._monotonic_ms()
         self.trouble = ""
+        for symbol, listing in self.listings.items():
+            if reports := changes[symbol].reports:
+                for tell in self.listeners:
+                    tell(listing, reports)
+
+    def _positions(self) -> dict[str, str]:
+        facts: dict[str, str] = {}
+        for listing in self.listings.values():
+            facts |= listing.facts()
+        return facts
 
     def _reload(self) -> None:
         """Drop what memory says for what is stored.
@@ -242,11 +263,11 @@ class Exchange:
         self._stale = False
 
     def _save_position(self, monotonic: int) -> None:
-        """Save the position; a failure loses nothing, so it only shows in `trouble`."""
+        """Save the positions; a failure loses nothing, so it only shows in `trouble`."""
         try:
             if self.trouble:
                 self.store.probe()
-            self.store.commit(Changes(), {}, {POSITION: str(self.position)})
+            self.store.commit({}, {}, self._positions())
         except sqlite3.Error as error:
             self.trouble = f"books cannot be written: {error}"
         else:
@@ -256,14 +277,5 @@ class Exchange:
     def _monotonic_ms(self) -> int:
         return round(self.clock.monotonic() * 1000)
 
-    def _now(self) -> int:
-        return self._at(self.clock.now_ms())
-
-    def _at(self, time_ms: int) -> int:
-        """`time_ms`, but never before an earlier event: clocks of small machines jump."""
-        self._last_ms = max(self._last_ms, time_ms)
-        return self._last_ms
-
-
-def _units(price: Decimal, rounding: str) -> int:
-    return int(price.scaleb(PRICE_DECIMALS).to_integral_value(rounding=rounding))
+    def _now(self, listing: Listing) -> int:
+        return listing.at(self.clock.now_ms())

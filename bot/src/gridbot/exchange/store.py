@@ -6,7 +6,7 @@ cut the market goes on from the position that the books belong to.
 
 import fcntl
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import IO
@@ -16,7 +16,7 @@ from gridbot.exchange.engine import Changes
 from gridbot.exchange.orders import OPEN_STATUSES, Balance, Order, Trade
 from gridbot.market import plain
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PAGE_BYTES = 1024
 PROBE_BYTES = 65_536
 SCHEMA = """
@@ -24,8 +24,12 @@ CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT 
 CREATE TABLE balances (
     asset TEXT PRIMARY KEY, free TEXT NOT NULL, locked TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+"""
+# Numbers of orders and trades count per symbol, as Binance's do.
+ORDER_TABLES = """
 CREATE TABLE orders (
-    order_id INTEGER PRIMARY KEY,
+    symbol TEXT NOT NULL,
+    order_id INTEGER NOT NULL,
     client_order_id TEXT NOT NULL,
     side TEXT NOT NULL,
     type TEXT NOT NULL,
@@ -38,13 +42,16 @@ CREATE TABLE orders (
     locked TEXT NOT NULL,
     status TEXT NOT NULL,
     created_ms INTEGER NOT NULL,
-    updated_ms INTEGER NOT NULL
-) STRICT;
-CREATE INDEX orders_by_client_id ON orders (client_order_id);
-CREATE INDEX orders_open ON orders (status) WHERE status IN ('NEW', 'PARTIALLY_FILLED');
+    updated_ms INTEGER NOT NULL,
+    PRIMARY KEY (symbol, order_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX orders_by_client_id ON orders (symbol, client_order_id);
+CREATE INDEX orders_open ON orders (symbol, status)
+    WHERE status IN ('NEW', 'PARTIALLY_FILLED');
 CREATE TABLE trades (
-    trade_id INTEGER PRIMARY KEY,
-    order_id INTEGER NOT NULL REFERENCES orders (order_id),
+    symbol TEXT NOT NULL,
+    trade_id INTEGER NOT NULL,
+    order_id INTEGER NOT NULL,
     price TEXT NOT NULL,
     quantity TEXT NOT NULL,
     quote_quantity TEXT NOT NULL,
@@ -52,15 +59,45 @@ CREATE TABLE trades (
     commission_asset TEXT NOT NULL,
     time_ms INTEGER NOT NULL,
     is_buyer INTEGER NOT NULL,
-    is_maker INTEGER NOT NULL
-) STRICT;
-CREATE INDEX trades_by_order ON trades (order_id);
+    is_maker INTEGER NOT NULL,
+    PRIMARY KEY (symbol, trade_id),
+    FOREIGN KEY (symbol, order_id) REFERENCES orders (symbol, order_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX trades_by_order ON trades (symbol, order_id);
+"""
+# Schema 1 held one symbol, which its facts named as BTC/USDT.
+PUT_ASIDE_1 = """
+ALTER TABLE trades RENAME TO old_trades;
+ALTER TABLE orders RENAME TO old_orders;
+DROP INDEX orders_by_client_id;
+DROP INDEX orders_open;
+DROP INDEX trades_by_order;
+"""
+TAKE_OVER_1 = """
+INSERT INTO orders SELECT
+    (SELECT replace(value, '/', '') FROM facts WHERE name = 'symbol'), * FROM old_orders;
+INSERT INTO trades SELECT
+    (SELECT replace(value, '/', '') FROM facts WHERE name = 'symbol'), * FROM old_trades;
+DROP TABLE old_trades;
+DROP TABLE old_orders;
+INSERT INTO facts SELECT
+    name || ' ' || (SELECT value FROM facts WHERE name = 'symbol'), value
+    FROM facts WHERE name IN ('position', 'market_fingerprint');
+DELETE FROM facts WHERE name IN ('position', 'market_fingerprint');
+UPDATE facts SET name = 'symbols' WHERE name = 'symbol';
 """
 
 POSITION = "position"
 FINGERPRINT = "market_fingerprint"
-SYMBOL = "symbol"
+SYMBOLS = "symbols"
 PROBE = "probe"
+# Never REPLACE: that deletes the row, which its trades refer to.
+WRITE_ORDER = """
+INSERT INTO orders VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+ON CONFLICT DO UPDATE SET executed = excluded.executed, executed_quote = excluded.executed_quote,
+    locked = excluded.locked, status = excluded.status, updated_ms = excluded.updated_ms
+"""
+WRITE_TRADE = "INSERT INTO trades VALUES (?,?,?,?,?,?,?,?,?,?,?)"
 
 
 class Store:
@@ -82,10 +119,20 @@ class Store:
             self._database = sqlite3.connect(
                 self.path, isolation_level=None, check_same_thread=False
             )
-            self._prepare()
         except sqlite3.Error as error:
             self._lock.close()
-            raise UserError(f"{self.path}: cannot be used: {error}", ExitCode.STATE) from error
+            raise self._unusable(error) from error
+        try:
+            self._prepare()
+        except sqlite3.Error as error:
+            self.close()
+            raise self._unusable(error) from error
+        except UserError:
+            self.close()
+            raise
+
+    def _unusable(self, error: sqlite3.Error) -> UserError:
+        return UserError(f"{self.path}: cannot be used: {error}", ExitCode.STATE)
 
     def _prepare(self) -> None:
         run = self._database.execute
@@ -99,9 +146,10 @@ class Store:
         if result != "ok":
             raise UserError(f"{self.path}: is damaged: {result}", ExitCode.STATE)
         version = run("PRAGMA user_version").fetchone()[0]
-        if version == 0:
+        steps = {0: SCHEMA + ORDER_TABLES, 1: PUT_ASIDE_1 + ORDER_TABLES + TAKE_OVER_1}.get(version)
+        if steps is not None:
             self._database.executescript(
-                f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+                f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
             )
         elif version != SCHEMA_VERSION:
             raise UserError(
@@ -119,11 +167,18 @@ class Store:
         row = self._database.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return None if row is None else str(row[0])
 
-    def commit(self, changes: Changes, balances: dict[str, Balance], facts: dict[str, str]) -> None:
+    def symbols(self) -> set[str]:
+        """Names of the symbols that the books hold, such as BTC/USDT; empty for new books."""
+        stored = self.fact(SYMBOLS)
+        return set() if stored is None else set(stored.split(","))
+
+    def commit(
+        self, changes: Mapping[str, Changes], balances: dict[str, Balance], facts: dict[str, str]
+    ) -> None:
         """Write everything that changed in one durable transaction.
 
         Args:
-            changes: orders, trades and the coins whose balance changed.
+            changes: orders, trades and the coins whose balance changed, by symbol.
             balances: all balances.
             facts: single values to set.
 
@@ -133,19 +188,16 @@ class Store:
         run, many = self._database.execute, self._database.executemany
         run("BEGIN IMMEDIATE")
         try:
-            many(
-                "INSERT OR REPLACE INTO orders VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-                [_order_row(order) for order in changes.orders.values()],
-            )
-            many(
-                "INSERT INTO trades VALUES (?,?,?,?,?,?,?,?,?,?)",
-                [_trade_row(trade) for trade in changes.trades],
-            )
+            assets: set[str] = set()
+            for symbol, change in changes.items():
+                assets |= change.assets
+                many(WRITE_ORDER, [_order_row(symbol, item) for item in change.orders.values()])
+                many(WRITE_TRADE, [_trade_row(symbol, item) for item in change.trades])
             many(
                 "INSERT OR REPLACE INTO balances VALUES (?,?,?)",
                 [
                     (asset, plain(balances[asset].free), plain(balances[asset].locked))
-                    for asset in sorted(changes.assets)
+                    for asset in sorted(assets)
                 ],
             )
             many("INSERT OR REPLACE INTO facts VALUES (?,?)", list(facts.items()))
@@ -163,31 +215,30 @@ class Store:
             sqlite3.Error: there is none.
         """
         for content in ("-" * PROBE_BYTES, ""):
-            self.commit(Changes(), {}, {PROBE: content})
+            self.commit({}, {}, {PROBE: content})
 
     def balances(self) -> dict[str, Balance]:
         """All balances by coin."""
         rows = self._database.execute("SELECT asset, free, locked FROM balances")
         return {asset: Balance(Decimal(free), Decimal(locked)) for asset, free, locked in rows}
 
-    def open_orders(self) -> list[Order]:
-        """Orders that can still be executed, oldest first."""
+    def open_orders(self, symbol: str) -> list[Order]:
+        """A symbol's orders that can still be executed, oldest first."""
         marks = ",".join("?" * len(OPEN_STATUSES))
-        return list(self._orders(f"status IN ({marks}) ORDER BY order_id", OPEN_STATUSES))
+        where = f"status IN ({marks}) ORDER BY order_id"
+        return list(self._orders(symbol, where, OPEN_STATUSES))
 
-    def order(self, order_id: int) -> Order | None:
+    def order(self, symbol: str, order_id: int) -> Order | None:
         """The order with this number."""
-        return next(self._orders("order_id = ?", (order_id,)), None)
+        return next(self._orders(symbol, "order_id = ?", (order_id,)), None)
 
-    def order_by_client_id(self, client_order_id: str) -> Order | None:
+    def order_by_client_id(self, symbol: str, client_order_id: str) -> Order | None:
         """The latest order with this client order ID."""
-        return next(
-            self._orders("client_order_id = ? ORDER BY order_id DESC LIMIT 1", (client_order_id,)),
-            None,
-        )
+        where = "client_order_id = ? ORDER BY order_id DESC LIMIT 1"
+        return next(self._orders(symbol, where, (client_order_id,)), None)
 
     def orders(
-        self, from_id: int | None, start_ms: int, end_ms: int | None, limit: int
+        self, symbol: str, from_id: int | None, start_ms: int, end_ms: int | None, limit: int
     ) -> list[Order]:
         """Orders from number `from_id` on (or the latest), created between two times."""
         where, values = "created_ms >= ?", [start_ms]
@@ -196,16 +247,18 @@ class Store:
         if from_id is not None:
             return list(
                 self._orders(
+                    symbol,
                     f"{where} AND order_id >= ? ORDER BY order_id LIMIT ?",
                     (*values, from_id, limit),
                 )
             )
         order = "order_id ASC" if start_ms else "order_id DESC"
-        found = list(self._orders(f"{where} ORDER BY {order} LIMIT ?", (*values, limit)))
+        found = list(self._orders(symbol, f"{where} ORDER BY {order} LIMIT ?", (*values, limit)))
         return found if start_ms else found[::-1]
 
     def trades(
         self,
+        symbol: str,
         *,
         order_id: int | None,
         from_id: int | None,
@@ -224,21 +277,27 @@ class Store:
         latest = from_id is None and not start_ms
         direction = "DESC" if latest else "ASC"
         rows = self._database.execute(
-            f"SELECT * FROM trades WHERE {where} ORDER BY trade_id {direction} LIMIT ?",  # noqa: S608  no user text in it
-            (*values, limit),
+            f"SELECT * FROM trades WHERE symbol = ? AND {where}"  # noqa: S608  no user text in it
+            f" ORDER BY trade_id {direction} LIMIT ?",
+            (symbol, *values, limit),
         )
         found = [_trade(row) for row in rows]
         return found[::-1] if latest else found
 
-    def next_ids(self) -> tuple[int, int]:
-        """Numbers of the next order and the next trade."""
+    def next_ids(self, symbol: str) -> tuple[int, int]:
+        """Numbers of a symbol's next order and next trade."""
         row = self._database.execute(
-            "SELECT (SELECT max(order_id) FROM orders), (SELECT max(trade_id) FROM trades)"
+            "SELECT (SELECT max(order_id) FROM orders WHERE symbol = :symbol),"
+            " (SELECT max(trade_id) FROM trades WHERE symbol = :symbol)",
+            {"symbol": symbol},
         ).fetchone()
         return (row[0] or 0) + 1, (row[1] or 0) + 1
 
-    def _orders(self, where: str, values: tuple[object, ...]) -> Iterator[Order]:
-        rows = self._database.execute(f"SELECT * FROM orders WHERE {where}", values)  # noqa: S608  no user text in it
+    def _orders(self, symbol: str, where: str, values: tuple[object, ...]) -> Iterator[Order]:
+        rows = self._database.execute(
+            f"SELECT * FROM orders WHERE symbol = ? AND {where}",  # noqa: S608  no user text in it
+            (symbol, *values),
+        )
         return map(_order, rows)
 
 
@@ -261,8 +320,9 @@ def _lock(directory: Path) -> IO[str]:
     return file
 
 
-def _order_row(order: Order) -> tuple[object, ...]:
+def _order_row(symbol: str, order: Order) -> tuple[object, ...]:
     return (
+        symbol,
         order.order_id,
         order.client_order_id,
         order.side,
@@ -281,7 +341,7 @@ def _order_row(order: Order) -> tuple[object, ...]:
 
 
 def _order(row: tuple[object, ...]) -> Order:
-    number, client_id, side, kind, tif, *amounts, status, created, updated = row
+    _, number, client_id, side, kind, tif, *amounts, status, created, updated = row
     price, quantity, quote_quantity, executed, executed_quote, locked = map(
         Decimal, map(str, amounts)
     )
@@ -303,8 +363,9 @@ def _order(row: tuple[object, ...]) -> Order:
     )
 
 
-def _trade_row(trade: Trade) -> tuple[object, ...]:
+def _trade_row(symbol: str, trade: Trade) -> tuple[object, ...]:
     return (
+        symbol,
         trade.trade_id,
         trade.order_id,
         plain(trade.price),
@@ -319,7 +380,7 @@ def _trade_row(trade: Trade) -> tuple[object, ...]:
 
 
 def _trade(row: tuple[object, ...]) -> Trade:
-    number, order_id, price, quantity, quote, commission, asset, time_ms, buyer, maker = row
+    _, number, order_id, price, quantity, quote, commission, asset, time_ms, buyer, maker = row
     return Trade(
         trade_id=int(str(number)),
         order_id=int(str(order_id)),

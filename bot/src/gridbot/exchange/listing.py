@@ -1,0 +1,122 @@
+"""One symbol of the exchange: the walk of its market, and the orders that rest on it."""
+
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
+from gridbot.candles.units import MAX_UNITS, PRICE_DECIMALS, from_units
+from gridbot.exchange.engine import Engine, Rules
+from gridbot.exchange.feed import Feed, Pace
+from gridbot.exchange.orders import Balance
+from gridbot.exchange.store import FINGERPRINT, POSITION, Store
+
+
+class Listing:
+    """What is traded under one symbol.
+
+    Args:
+        rules: what orders must keep to.
+        feed: the market.
+        pace: how fast it goes.
+    """
+
+    position: int
+    engine: Engine
+
+    def __init__(self, rules: Rules, feed: Feed, pace: Pace) -> None:
+        self.rules = rules
+        self.feed = feed
+        self.symbol = rules.market.exchange_symbol
+        self.restarted = False
+        self._pace = pace
+        self._last_ms = 0
+
+    def fact(self, name: str) -> str:
+        """What the books call a single value of this symbol."""
+        return f"{name} {self.rules.market.symbol}"
+
+    def facts(self) -> dict[str, str]:
+        """Single values that are stored with every change."""
+        return {self.fact(POSITION): str(self.position)}
+
+    def open(self, store: Store, *, is_new: bool) -> dict[str, str]:
+        """Compare the books' market with this one.
+
+        Args:
+            store: the books.
+            is_new: whether they do not know the symbol.
+
+        Returns:
+            Single values to store before anything else: empty for a market that goes on.
+        """
+        fingerprint = self.feed.series.fingerprint
+        if not is_new and store.fact(self.fact(FINGERPRINT)) == fingerprint:
+            return {}
+        self.restarted = not is_new
+        return {self.fact(FINGERPRINT): fingerprint, self.fact(POSITION): "0"}
+
+    def load(self, store: Store, balances: dict[str, Balance], monotonic_ms: int) -> None:
+        """Take position and orders from the books, dropping what memory says.
+
+        Args:
+            store: the books.
+            balances: the account's coins, shared by all symbols.
+            monotonic_ms: now; the walk goes on from here.
+        """
+        self.position = self.feed.limit(int(store.fact(self.fact(POSITION)) or 0))
+        next_order_id, next_trade_id = store.next_ids(self.symbol)
+        self.engine = Engine(
+            self.rules,
+            balances=balances,
+            open_orders=store.open_orders(self.symbol),
+            next_order_id=next_order_id,
+            next_trade_id=next_trade_id,
+            price=from_units(self.feed.price(self.position)),
+        )
+        self._anchor_position, self._anchor_ms = self.position, monotonic_ms
+        self.watch()
+
+    def watch(self) -> None:
+        """Note between which prices, in units, the market can move without touching an order."""
+        buy, sell = self.engine.best_buy, self.engine.best_sell
+        self._below = -1 if buy is None else _units(buy, ROUND_FLOOR)
+        self._above = MAX_UNITS if sell is None else _units(sell, ROUND_CEILING)
+
+    def advance(self, monotonic_ms: int, wall_ms: int) -> None:
+        """Make all legs that have come due.
+
+        Args:
+            monotonic_ms: now, on a clock that never goes backwards.
+            wall_ms: the same moment as Unix time.
+        """
+        elapsed = monotonic_ms - self._anchor_ms
+        due = self.feed.limit(self._anchor_position + self._pace.legs(elapsed))
+        if due > self.position:
+            self._walk(due, wall_ms - elapsed)
+
+    def wait_ms(self, monotonic_ms: int) -> int | None:
+        """Milliseconds until the next leg is due; None when the market stands still for good."""
+        following = self.position + 1
+        if self.feed.limit(following) == self.position:
+            return None
+        due = self._pace.due_ms(following - self._anchor_position)
+        return max(0, self._anchor_ms + due - monotonic_ms)
+
+    def _walk(self, due: int, anchor_wall_ms: int) -> None:
+        price = self.feed.price
+        for position in range(self.position + 1, due + 1):
+            units = price(position)
+            if self._below < units < self._above:
+                continue
+            leg_ms = anchor_wall_ms + self._pace.due_ms(position - self._anchor_position)
+            self.engine.move(from_units(units), self.at(leg_ms))
+            self.watch()
+        self.position = due
+        self.engine.price = from_units(price(due))
+
+    def at(self, time_ms: int) -> int:
+        """`time_ms`, but never before an earlier event: clocks of small machines jump."""
+        self._last_ms = max(self._last_ms, time_ms)
+        return self._last_ms
+
+
+def _units(price: Decimal, rounding: str) -> int:
+    return int(price.scaleb(PRICE_DECIMALS).to_integral_value(rounding=rounding))

@@ -1,0 +1,132 @@
+"""The exchange's WebSocket side over real sockets, see `stream_api` for what it says."""
+
+import json
+import logging
+import socket
+import struct
+import threading
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+from websockets.sync.server import Server, ServerConnection
+from websockets.sync.server import serve as serve_sockets
+
+from gridbot.exchange.connection import Connection
+from gridbot.exchange.errors import ApiError
+from gridbot.exchange.stream_api import Streams
+
+LOG = logging.getLogger("gridbot.exchange.streams")
+LARGEST_MESSAGE = 65_536
+# A client that takes nothing for this long is cut.
+SEND_LIMIT_S = 5
+CLOSE_LIMIT_S = 2
+
+
+class Socket(ServerConnection):
+    """A client's socket, and the connection that it carries."""
+
+    side: Connection | None = None
+
+    def close_socket(self) -> None:
+        """Close the socket; the exchange need not tell it anything any more."""
+        super().close_socket()
+        if self.side is not None:
+            self.side.close()
+
+
+class StreamServer:
+    """Serves `Streams` on a listening socket, in threads of its own.
+
+    Args:
+        streams: what is served.
+        listener: where; closed by `stop`.
+    """
+
+    def __init__(self, streams: Streams, listener: socket.socket) -> None:
+        self._streams = streams
+        self._server: Server = serve_sockets(
+            _carry,
+            sock=listener,
+            process_response=self._open,
+            compression=None,
+            create_connection=Socket,
+            max_size=LARGEST_MESSAGE,
+            close_timeout=CLOSE_LIMIT_S,
+            server_header=None,
+            logger=LOG,
+        )
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Tell all clients, and close their sockets and the listening one."""
+        self._streams.shut_down()
+        self._server.shutdown()
+        self._thread.join()
+
+    def _open(
+        self, websocket: ServerConnection, request: Request, response: Response
+    ) -> Response | None:
+        """Connect a client whose handshake is good, or say why not."""
+        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            return None
+        url = urlsplit(request.path)
+        address = str(websocket.remote_address[0])
+        try:
+            side = self._streams.connect(url.path, url.query, address)
+        except ApiError as error:
+            return _refusal(error)
+        if isinstance(websocket, Socket):
+            websocket.side = side
+        return None
+
+
+def _refusal(error: ApiError) -> Response:
+    body = json.dumps({"code": error.code, "msg": error.message}).encode()
+    headers = Headers([*error.headers, ("Content-Length", str(len(body))), ("Connection", "close")])
+    return Response(error.status, error.status.phrase, headers, body)
+
+
+def _carry(websocket: ServerConnection) -> None:
+    """Carry messages both ways until one side ends the connection."""
+    side = websocket.side if isinstance(websocket, Socket) else None
+    if side is None:
+        return
+    limit = struct.pack("ll", SEND_LIMIT_S, 0)
+    websocket.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+    ready = threading.Event()
+    side.on_ready = ready.set
+    ready.set()
+    sender = threading.Thread(target=_send, args=(websocket, side, ready), daemon=True)
+    sender.start()
+    try:
+        for message in websocket:
+            if isinstance(message, str):
+                side.receive(message)
+    except ConnectionClosed:
+        LOG.debug("connection lost")
+    finally:
+        side.close()
+        ready.set()
+        sender.join()
+
+
+def _send(websocket: ServerConnection, side: Connection, ready: threading.Event) -> None:
+    """Send what there is whenever there is some."""
+    try:
+        while True:
+            ready.wait()
+            ready.clear()
+            ends = side.closed
+            for text in side.outgoing():
+                websocket.send(text)
+            if ends:
+                websocket.close()
+                return
+    except ConnectionClosed as error:
+        if isinstance(error.__cause__, BlockingIOError):
+            LOG.info("cut a client that takes nothing")
+        side.close()

@@ -1,0 +1,181 @@
+"""Binance's WebSocket API: requests and their answers, and the account's events, on one line."""
+
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from http import HTTPStatus
+
+from gridbot.exchange import events
+from gridbot.exchange.answers import Json
+from gridbot.exchange.connection import Connection
+from gridbot.exchange.endpoints import Endpoints, Request
+from gridbot.exchange.errors import ApiError, unknown_error
+from gridbot.exchange.limits import Usage
+from gridbot.exchange.listing import Listing
+from gridbot.exchange.orders import Report
+from gridbot.exchange.requests import Parameters
+
+VERSION = "v3/"
+SUBSCRIPTION_WEIGHT = 2
+# The same endpoints as over HTTP, by the names that they have here.
+METHODS = {
+    "ping": ("GET", "ping"),
+    "time": ("GET", "time"),
+    "exchangeInfo": ("GET", "exchangeInfo"),
+    "depth": ("GET", "depth"),
+    "klines": ("GET", "klines"),
+    "ticker.24hr": ("GET", "ticker/24hr"),
+    "ticker.price": ("GET", "ticker/price"),
+    "ticker.book": ("GET", "ticker/bookTicker"),
+    "account.status": ("GET", "account"),
+    "account.commission": ("GET", "account/commission"),
+    "order.place": ("POST", "order"),
+    "order.test": ("POST", "order/test"),
+    "order.status": ("GET", "order"),
+    "order.cancel": ("DELETE", "order"),
+    "openOrders.status": ("GET", "openOrders"),
+    "openOrders.cancelAll": ("DELETE", "openOrders"),
+    "allOrders": ("GET", "allOrders"),
+    "myTrades": ("GET", "myTrades"),
+}
+
+
+class TradingConnection(Connection):
+    """A connection to the WebSocket API.
+
+    Args:
+        endpoints: what answers.
+        address: who is connected.
+        tells_limits: whether answers carry `rateLimits` where a request does not say.
+    """
+
+    def __init__(self, endpoints: Endpoints, address: str, *, tells_limits: bool) -> None:
+        super().__init__(endpoints.exchange)
+        self._endpoints = endpoints
+        self._address = address
+        self._tells_limits = tells_limits
+        self._subscription: int | None = None
+        self._next_subscription = 0
+        self._ended: int | None = None  # a subscription whose end is still to be told
+        self._own: dict[str, Callable[[Request], object]] = {
+            "userDataStream.subscribe": self._subscribe,
+            "userDataStream.subscribe.signature": self._subscribe_signed,
+            "userDataStream.unsubscribe": self._unsubscribe,
+            "session.subscriptions": self._list_subscriptions,
+        }
+
+    def tell(self, listing: Listing, reports: list[Report]) -> None:
+        """Pass on what happened to orders, if the client listens."""
+        if self._subscription is None:
+            return
+        now_ms = self._exchange.clock.now_ms()
+        for report in reports:
+            for event in events.of_report(listing.symbol, report, now_ms):
+                self._send_event(event)
+        self.ready()
+
+    def _send_event(self, event: Json) -> None:
+        self.send({"subscriptionId": self._subscription, "event": event})
+
+    def _handle(self, text: str) -> None:
+        message = _parsed(text)
+        answer: Json = {"id": message.get("id")}
+        usage: list[Usage] = []
+        tells_limits = self._tells_limits
+        try:
+            request = self._read(message, usage)
+            tells_limits = request.parameters.boolean("returnRateLimits", default=tells_limits)
+            result = self._own.get(request.name, self._endpoints.answer)(request)
+            answer |= {"status": HTTPStatus.OK, "result": result}
+        except ApiError as error:
+            answer |= self._refused(error)
+        except Exception:  # noqa: BLE001  the client gets Binance's answer, the log gets the trace
+            traceback.print_exc(file=sys.stderr)
+            answer |= self._refused(unknown_error())
+        if tells_limits and usage:
+            answer["rateLimits"] = [_rate_limit(item) for item in reversed(usage)]
+        self.send(answer)
+        if answer["status"] == HTTPStatus.IM_A_TEAPOT:
+            self.cut()
+        if self._ended is not None:
+            event = {"e": "eventStreamTerminated", "E": self._exchange.clock.now_ms()}
+            self.send({"subscriptionId": self._ended, "event": event})
+            self._ended = None
+
+    def _read(self, message: Json, usage: list[Usage]) -> Request:
+        method, values = message.get("method"), message.get("params", {})
+        if not isinstance(method, str) or not isinstance(values, dict):
+            raise ApiError(-1135, "Invalid JSON Request")
+        parameters = Parameters.of_json(values)
+        verb, name = METHODS.get(method.removeprefix(VERSION), ("", method))
+        return Request(
+            verb,
+            name,
+            parameters,
+            self._address,
+            parameters.text("apiKey"),
+            self._exchange.clock.now_ms(),
+            usage,
+        )
+
+    def _refused(self, error: ApiError) -> Json:
+        described: Json = {"code": error.code, "msg": error.message}
+        seconds = dict(error.headers).get("Retry-After")
+        if seconds is not None:
+            now_ms = self._exchange.clock.now_ms()
+            retry_after = now_ms + int(seconds) * 1000
+            described["data"] = {"serverTime": now_ms, "retryAfter": retry_after}
+        return {"status": error.status, "error": described}
+
+    def _subscribe(self, request: Request) -> object:
+        request.parameters.finish()
+        self._endpoints.charge(request, SUBSCRIPTION_WEIGHT)
+        # It needs a session, which only Ed25519 keys can open.
+        raise ApiError(-1002, "You are not authorized to execute this request.")
+
+    def _subscribe_signed(self, request: Request) -> object:
+        self._endpoints.charge(request, SUBSCRIPTION_WEIGHT)
+        self._endpoints.authenticate(request)
+        request.parameters.finish()
+        if self._subscription is not None:
+            raise ApiError(-2035, "User Data Stream subscription already active.")
+        self._subscription = self._next_subscription
+        self._next_subscription += 1
+        return {"subscriptionId": self._subscription}
+
+    def _unsubscribe(self, request: Request) -> object:
+        number = request.parameters.integer("subscriptionId")
+        request.parameters.finish()
+        self._endpoints.charge(request, SUBSCRIPTION_WEIGHT)
+        if self._subscription is None or number not in (None, self._subscription):
+            raise ApiError(-2036, "User Data Stream subscription not active.")
+        self._ended, self._subscription = self._subscription, None
+        return {}
+
+    def _list_subscriptions(self, request: Request) -> object:
+        request.parameters.finish()
+        self._endpoints.charge(request, SUBSCRIPTION_WEIGHT)
+        return [] if self._subscription is None else [{"subscriptionId": self._subscription}]
+
+    def _shutdown(self, event: Json) -> object:
+        return {"event": event}
+
+
+def _parsed(text: str) -> Json:
+    """The message as an object; an empty one where it is none."""
+    try:
+        message = json.loads(text)
+    except ValueError:
+        return {}
+    return message if isinstance(message, dict) else {}
+
+
+def _rate_limit(usage: Usage) -> Json:
+    return {
+        "rateLimitType": usage.kind,
+        "interval": usage.interval,
+        "intervalNum": usage.number,
+        "limit": usage.limit,
+        "count": usage.count,
+    }
