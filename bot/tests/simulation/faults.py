@@ -1,0 +1,74 @@
+"""What goes wrong between bot and exchange, by chance from one seed, counted by kind.
+
+Faults of a single request are drawn when it leaves; faults of the world (the exchange cancels an
+order, the bot's clock jumps, the network or the exchange is gone for a while) are drawn with time.
+"""
+
+from collections import Counter
+from random import Random
+
+# Each kind with how often it is drawn beside the others.
+BEFORE = {
+    "unreachable": 2,
+    "lost before": 2,
+    "broken before": 1,
+    "5xx before": 1,
+    "page before": 1,
+    "429": 1,
+    "418": 1,
+    "-1021": 1,
+}
+AFTER = {
+    "lost after": 3,
+    "broken after": 2,
+    "-1007 after": 2,
+    "page after": 1,
+    "half an answer": 1,
+}
+ON_THE_WAY = {"delay": 2, "late arrival": 2}
+ORDER_ONLY = {"-1013": 2, "-2010": 2}
+WORLD = {"canceled by the exchange": 4, "clock jump": 1, "network down": 1, "maintenance": 1}
+
+
+class Faults:
+    """Chance of one world.
+
+    Args:
+        dice: source of chance.
+        rate: share of requests that something happens to.
+        world_seconds: seconds between two faults of the world, on average.
+
+    Attributes:
+        on: whether anything goes wrong at all.
+        counts: how often each kind has happened.
+    """
+
+    def __init__(self, dice: Random, rate: float, world_seconds: float) -> None:
+        self.dice = dice
+        self.rate = rate
+        self.world_seconds = world_seconds
+        self.on = True
+        self.counts: Counter[str] = Counter()
+
+    def of_request(self, method: str, path: str) -> str | None:
+        """What happens to a request; None for nothing."""
+        order = (method, path) == ("POST", "order")
+        if not self.on or self.dice.random() >= self.rate * (1.5 if order else 1.0):
+            return None
+        kinds = BEFORE | AFTER | ON_THE_WAY | (ORDER_ONLY if order else {})
+        return self.count(self._draw(kinds))
+
+    def of_world(self) -> str | None:
+        """What happens in the world now; None for nothing."""
+        return self.count(self._draw(WORLD)) if self.on else None
+
+    def seconds_to_next(self) -> float:
+        """World seconds until the next fault of the world."""
+        return self.dice.expovariate(1 / self.world_seconds)
+
+    def count(self, kind: str) -> str:
+        self.counts[kind] += 1
+        return kind
+
+    def _draw(self, kinds: dict[str, int]) -> str:
+        return self.dice.choices(list(kinds), list(kinds.values()))[0]

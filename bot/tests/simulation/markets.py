@@ -1,0 +1,44 @@
+"""Made-up markets: candles that jump, gap, stand still, trend or swing through a grid."""
+
+from random import Random
+
+HEADER = "timestamp,open,high,low,close,volume"
+FIRST_MS = 1_640_995_200_000
+MINUTE_MS = 60_000
+KINDS = ("swing", "jump", "gap", "flat", "trend")
+
+
+def market(
+    kind: str, count: int, dice: Random, centre: int = 50_000, reach: int = 700
+) -> list[str]:
+    """Rows of a candle file.
+
+    Args:
+        kind: one of `KINDS`; what they say.
+        count: number of candles.
+        dice: source of chance.
+        centre: price that all but a trend come back to (quote).
+        reach: how far a candle may go (quote).
+    """
+    rows, close = [HEADER], centre
+    drift = dice.choice((-1, 1)) * reach // 8 if kind == "trend" else 0
+    for minute in range(count):
+        start = close
+        if kind == "gap" and dice.random() < 0.15:
+            start += dice.randint(-3 * reach, 3 * reach)
+        if kind == "flat" and dice.random() < 0.8:
+            target = start
+        else:
+            target = start + (centre - start) // 20 + drift + dice.randint(-reach, reach)
+        if kind == "jump" and dice.random() < 0.1:
+            target += dice.choice((-6, 6)) * reach
+        target = max(target, centre // 4)
+        wick = reach // 5
+        high = max(start, target) + dice.randint(0, wick)
+        low = min(start, target) - dice.randint(0, wick)
+        time = FIRST_MS + minute * MINUTE_MS
+        rows.append(f"{time},{start},{high},{low},{target},{dice.randint(0, 9)}")
+        close = target
+        if drift and minute % 25 == 24:
+            drift = -drift  # for ever in one direction there would be nothing left to trade
+    return rows

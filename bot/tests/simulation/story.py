@@ -1,0 +1,127 @@
+"""One seed, one story: a random market and grid, faults all the way, deaths and restarts.
+
+In the end nothing goes wrong any more, the bot catches up, and everything must add up.
+"""
+
+from .boundaries import Boundaries, watched
+from .chance import dice
+from .invariants import problems
+from .markets import KINDS, market
+from .sweep import DOWN_SECONDS, SETTLE_SECONDS, memory_directory, remove
+from .workers import Report
+from .world import Setup, World
+
+MOST_KILLS = 4
+STOP_SHARE = 0.3  # of the lives, those that end in an orderly way before they are killed
+
+
+def setup_of(seed: int) -> tuple[Setup, float]:
+    """The world of one seed, and how long it lasts before all is calm (world seconds)."""
+    pick = dice("story", seed)
+    grids = pick.randint(4, 12)
+    half = pick.choice((1_500, 2_500, 4_000))
+    kind = pick.choice(KINDS)
+    reach = half * 3 // grids
+    fee_in = pick.choice(("received", "received", "quote"))
+    rate = pick.choice(("0.001", "0.00075", "0"))
+    setup = Setup(
+        candles=market(kind, 400, pick, reach=reach),
+        grid={
+            "lower": str(50_000 - half),
+            "upper": str(50_000 + half),
+            "grids": grids,
+            "spacing": pick.choice(("arithmetic", "geometric")),
+            "investment": pick.choice(("9000", "2500", "700")),
+        },
+        fees={"rate": rate, "in": fee_in},
+        exchange={
+            "speed": pick.choice(("60", "200", "400")),
+            "fee_rate": rate,
+            "fee_in": fee_in,
+            "lot_size": pick.choice(("0.00001", "0.00001", "0.00000001")),
+            "balances": {"USDT": "10000", "BTC": pick.choice(("0", "0.5"))},
+        },
+        seed=seed,
+        fault_rate=pick.choice((0.03, 0.08, 0.2)),
+        world_seconds=pick.choice((6.0, 20.0)),
+    )
+    return setup, pick.uniform(50.0, 100.0)
+
+
+class Story:
+    """Tells one seed's story; see the module's text. Ends its process by the report.
+
+    Args:
+        seed: of everything.
+        report: takes the result.
+        trace: for people.
+    """
+
+    def __init__(self, seed: int, report: Report, trace=None) -> None:
+        self.seed = seed
+        self.kills = self.stops = 0
+        self._report = report
+        self._trace = trace
+        self._dice = dice("deaths", seed)
+        self._boundaries = Boundaries()
+        self._calm = False
+        self._kill_at = 0
+
+    def tell(self) -> None:
+        setup, seconds = setup_of(self.seed)
+        with memory_directory() as directory:
+            self._directory = directory
+            with watched(self._boundaries, directory / "bot", directory / "exchange"):
+                self._world = World(directory, setup, self._boundaries, self._trace)
+                self._boundaries.hook = self._at
+                self._world.time.after(seconds, self._make_calm)
+                self._draw_kill()
+                self._live()
+
+    def _make_calm(self) -> None:
+        self._world.calm()
+        self._calm = True
+
+    def _draw_kill(self) -> None:
+        ahead = 1 + int(self._dice.expovariate(1 / 60))
+        self._kill_at = self._boundaries.count + ahead
+
+    def _at(self, number: int, kind: str) -> None:
+        if number != self._kill_at or self._calm or self.kills >= MOST_KILLS:
+            return
+        self.kills += 1
+        world = self._world
+        world.note(f"kill at {number} {kind}")
+        world.cut()
+        if kind == "request under way" and self._dice.random() < 0.7:
+            world.wire.deliver_late(world.wire.under_way, self._dice.uniform(0.0, 5.5))
+        world.time.sleep(self._dice.choice(DOWN_SECONDS))
+        self._draw_kill()
+        self._live()  # and never back to what was running
+
+    def _live(self) -> None:
+        world = self._world
+        while not self._calm and self._dice.random() < STOP_SHARE:
+            self.stops += 1
+            world.start_bot()
+            world.live(self._dice.uniform(0.0, 20.0))
+            world.time.sleep(self._dice.choice(DOWN_SECONDS))
+        world.start_bot()
+        world.live(SETTLE_SECONDS, until=lambda: self._calm and world.settled)
+        self._end()
+
+    def _end(self) -> None:
+        world = self._world
+        found = problems(world)
+        remove(self._directory)
+        self._report(
+            {
+                "problems": found,
+                "fills": world.exchange.engine.next_trade_id - 1,
+                "kills": self.kills,
+                "stops": self.stops,
+                "boundaries": self._boundaries.count,
+                "faults": dict(world.faults.counts),
+                "seconds": world.time.seconds,
+            }
+        )

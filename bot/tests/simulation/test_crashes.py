@@ -1,0 +1,41 @@
+"""Crashes at the boundaries of one run; `bot/benchmarks/crash_sweep.py` takes every one of them."""
+
+import pytest
+
+from .sizes import sweep_setup
+from .sweep import Sweep
+from .workers import Workers, settle_memory
+
+SECONDS = 240.0
+SEED = 3
+
+
+def told(seed, results):
+    """What a failure says: how to see it again."""
+    return "\n".join(
+        f"crash_sweep.py --seed {seed} --boundary {result['name']}: {result['problems']}"
+        for result in results
+    )
+
+
+@pytest.mark.parametrize("every", [5])
+def test_nothing_is_doubled_or_lost_wherever_the_bot_is_killed(every):
+    workers = Workers()
+    sweep = Sweep(sweep_setup(SEED), SECONDS, lambda number: number % every == 0, workers)
+    settle_memory()
+    sweep.run()
+    assert sweep.own_problems == []
+    assert len(workers.results) == sum(sweep.picked.values()) > 100
+    assert len(sweep.picked) >= 6
+    assert sweep.fills > 20
+    failed = [result for result in workers.results if result["problems"]]
+    assert not failed, told(SEED, failed)
+
+
+def test_the_same_seed_has_the_same_boundaries():
+    sweeps = [Sweep(sweep_setup(SEED), 30.0, lambda _number: False, Workers()) for _ in range(2)]
+    for sweep in sweeps:
+        sweep.run()
+    one, other = sweeps
+    assert one.boundaries.kinds == other.boundaries.kinds
+    assert (one.fills, one.faults) == (other.fills, other.faults)

@@ -1,0 +1,177 @@
+"""Carries the bot's requests to the embedded exchange, in one process, and loses them on the way.
+
+Bot, ccxt and requests are real on one side and the exchange's WSGI application on the other.
+"""
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
+
+import requests
+import urllib3
+
+from .boundaries import Boundaries
+from .clocks import WorldTime
+from .faults import Faults
+
+REQUEST_TIMEOUT_SECONDS = 10.0
+LATENCY_SECONDS = 0.01
+ADDRESS = "http://exchange.test"
+
+
+@dataclass
+class Wire(requests.adapters.BaseAdapter):
+    """The network of one world.
+
+    Attributes:
+        application: the exchange.
+        time: passes while a request is on its way.
+        boundaries: told before a request leaves, once the exchange has acted, and after the answer.
+        faults: what goes wrong.
+        note: told of every request, for a trace.
+        leaving: told the client order ID of every order that is about to leave.
+        accepted: called after each request that may have changed the exchange.
+        latency: seconds that each way takes.
+    """
+
+    application: Callable
+    time: WorldTime
+    boundaries: Boundaries
+    faults: Faults
+    note: Callable[[str], None]
+    leaving: Callable[[str], None]
+    accepted: Callable[[], None]
+    latency: float = LATENCY_SECONDS
+    down: str | None = None
+    under_way: requests.PreparedRequest | None = None
+
+    def send(self, request, **_options):
+        path = urlsplit(request.url).path.removeprefix("/api/v3/")
+        changing = request.method != "GET"
+        if (request.method, path) == ("POST", "order"):
+            self.leaving(parse_qs(request.body)[b"newClientOrderId"][0].decode())
+        self.boundaries.cross("before request")
+        if changing:
+            self.under_way = request
+            # From here on it may arrive though the bot is dead.
+            self.boundaries.cross("request under way")
+        fault = self.down or self.faults.of_request(request.method, path)
+        self.note(f"{request.method} {path}{f': {fault}' if fault else ''}")
+        self.time.sleep(self.latency)
+        answer = self._fail_before(fault, request) or self._carry_out(request, fault)
+        self.time.sleep(self.latency)
+        answer = self._fail_after(fault, answer)
+        self.boundaries.cross("after answer")
+        answer.request, answer.url = request, request.url
+        return answer
+
+    def _carry_out(self, request, fault):
+        if fault == "delay":
+            self.time.sleep(self.faults.dice.uniform(0.5, 7.0))
+        answer = self.deliver(request)
+        self.boundaries.cross("exchange has acted")
+        return answer
+
+    def deliver(self, request):
+        """Hand a request to the exchange."""
+        parts = urlsplit(request.url)
+        body = request.body or b""
+        body = body.encode() if isinstance(body, str) else body
+        environ = {
+            "REQUEST_METHOD": request.method,
+            "PATH_INFO": parts.path,
+            "QUERY_STRING": parts.query,
+            "CONTENT_TYPE": request.headers.get("Content-Type", ""),
+            "CONTENT_LENGTH": str(len(body)),
+            "REMOTE_ADDR": "127.0.0.1",
+            "HTTP_X_MBX_APIKEY": request.headers.get("X-MBX-APIKEY", ""),
+            "wsgi.input": io.BytesIO(body),
+        }
+        sent = {}
+
+        def start_response(status, headers):
+            sent["status"], sent["headers"] = status, headers
+
+        content = b"".join(self.application(environ, start_response))
+        if request.method != "GET":
+            self.accepted()
+        return answer_of(sent["status"], content, dict(sent["headers"]))
+
+    def deliver_late(self, request, seconds: float) -> None:
+        """Let a request arrive later, whatever has become of its sender by then."""
+        self.note(f"arrives in {seconds:.1f} s")
+        self.time.after(seconds, lambda: self.deliver(request))
+
+    def _fail_before(self, fault, request):
+        if fault == "unreachable":
+            raise _unreachable()
+        if fault == "lost before":
+            self.time.sleep(REQUEST_TIMEOUT_SECONDS)
+            raise requests.exceptions.ReadTimeout("Read timed out.")
+        if fault == "broken before":
+            raise requests.exceptions.ConnectionError("Connection aborted.")
+        if fault == "late arrival":
+            self.deliver_late(request, self.faults.dice.uniform(0.1, 5.5))
+            raise requests.exceptions.ConnectionError("Connection aborted.")
+        return _REFUSALS[fault]() if fault in _REFUSALS else None
+
+    def _fail_after(self, fault, answer):
+        if fault == "lost after":
+            self.time.sleep(REQUEST_TIMEOUT_SECONDS)
+            raise requests.exceptions.ReadTimeout("Read timed out.")
+        if fault == "broken after":
+            raise requests.exceptions.ConnectionError("Connection aborted.")
+        if fault == "page after":
+            return _page()
+        if fault == "-1007 after":
+            return refusal(504, -1007, "Timeout waiting for response from backend server.")
+        if fault == "half an answer":
+            return answer_of("200 OK", b'{"orderId": 1}')
+        return answer
+
+    def close(self) -> None:
+        pass
+
+
+def answer_of(status: str, content: bytes, headers: dict[str, str] | None = None):
+    answer = requests.Response()
+    answer.status_code, answer.reason = int(status.split(maxsplit=1)[0]), status.partition(" ")[2]
+    answer.headers.update({"Content-Type": "application/json"} | (headers or {}))
+    answer.raw = io.BytesIO(content)
+    answer._content = content
+    return answer
+
+
+def refusal(status: int, code: int, message: str, **headers: str):
+    content = json.dumps({"code": code, "msg": message}).encode()
+    return answer_of(f"{status} Refused", content, headers)
+
+
+def _page():
+    return answer_of("502 Bad Gateway", b"<html>bad gateway</html>", {"Content-Type": "text/html"})
+
+
+def _unreachable():
+    reason = urllib3.exceptions.NewConnectionError(None, "refused")
+    reason.__cause__ = ConnectionRefusedError(111, "Connection refused")
+    error = requests.exceptions.ConnectionError(urllib3.exceptions.MaxRetryError(None, "/", reason))
+    error.__cause__ = reason
+    return error
+
+
+_REFUSALS = {
+    "5xx before": lambda: refusal(503, -1000, "An unknown error occurred."),
+    "page before": _page,
+    "maintenance": lambda: answer_of(
+        "503 Service Unavailable", b"maintenance", {"Content-Type": "text/plain"}
+    ),
+    "429": lambda: refusal(429, -1003, "Too much request weight used.", **{"Retry-After": "5"}),
+    "418": lambda: refusal(418, -1003, "Banned.", **{"Retry-After": "20"}),
+    "-1021": lambda: refusal(
+        400, -1021, "Timestamp for this request is outside of the recvWindow."
+    ),
+    "-1013": lambda: refusal(400, -1013, "Filter failure: PERCENT_PRICE_BY_SIDE"),
+    "-2010": lambda: refusal(400, -2010, "Account has insufficient balance for requested action."),
+}
