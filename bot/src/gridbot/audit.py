@@ -6,6 +6,7 @@ then waited for until they hold everything up to T, and are compared as they wer
 
 from collections import defaultdict
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -106,7 +107,7 @@ def audit(
     while True:
         books = read_books(store, generation, snapshot.trade)
         if is_complete(books, snapshot) or clock.monotonic() > deadline:
-            return compare(generation, books, snapshot)
+            return compare(generation, books, snapshot, _shared_coins(store, generation))
         clock.sleep(POLL_SECONDS)
 
 
@@ -174,8 +175,33 @@ def _all(snapshot: Snapshot) -> list[RemoteTrade]:
     return list(snapshot.trades.values())
 
 
-def compare(generation: Generation, books: StoredBooks, snapshot: Snapshot) -> Report:
-    """All differences between the books and the exchange, as of the snapshot's last trade."""
+def _shared_coins(store: Store, generation: Generation) -> set[str]:
+    """Coins whose balance grids of other symbols have changed since this grid's start.
+
+    What this grid did to them is in its trades, which are compared one by one.
+    """
+    shared: set[str] = set()
+    for other in store.generations():
+        ended = other.closed_ms is not None and other.closed_ms < generation.started_ms
+        if other.symbol != generation.symbol and not ended:
+            shared |= {other.market.base, other.market.quote}
+    return shared
+
+
+def compare(
+    generation: Generation,
+    books: StoredBooks,
+    snapshot: Snapshot,
+    shared: AbstractSet[str] = frozenset(),
+) -> Report:
+    """All differences between the books and the exchange, as of the snapshot's last trade.
+
+    Args:
+        generation: the grid.
+        books: its stored books.
+        snapshot: the exchange.
+        shared: coins whose balance is not this grid's alone; it is not compared.
+    """
     differences: list[Difference] = []
 
     def check(what: str, ours: str, theirs: str) -> None:
@@ -184,7 +210,7 @@ def compare(generation: Generation, books: StoredBooks, snapshot: Snapshot) -> R
 
     orders = _compare_orders(books, snapshot, check)
     trades = _compare_trades(books, snapshot, check)
-    coins = _compare_balances(generation, books, snapshot, check)
+    coins = _compare_balances(generation, books, snapshot, shared, check)
     return Report(snapshot.trade, orders, trades, coins, differences)
 
 
@@ -267,7 +293,11 @@ def _trade_text(order: str, trade: Fill | RemoteTrade) -> str:
 
 
 def _compare_balances(
-    generation: Generation, books: StoredBooks, snapshot: Snapshot, check: Check
+    generation: Generation,
+    books: StoredBooks,
+    snapshot: Snapshot,
+    shared: AbstractSet[str],
+    check: Check,
 ) -> list[str]:
     """Opening balance plus what the fills brought and cost, against the account's."""
     flows: defaultdict[str, Decimal] = defaultdict(Decimal)
@@ -277,7 +307,7 @@ def _compare_balances(
         flows[market.base] += sign * fill.quantity
         flows[market.quote] -= sign * fill.quote
         flows[fill.commission_coin] -= fill.commission
-    coins = sorted({market.base, market.quote, *flows})
+    coins = sorted({market.base, market.quote, *flows} - shared)
     for coin in coins:
         expected = generation.opening.get(coin, Decimal(0)) + flows[coin]
         actual = snapshot.balances.get(coin, Decimal(0))

@@ -12,6 +12,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 from gridbot.market import EXACT
 from gridbot.orders import Fill, Leg, Role, Side
+from gridbot.totals import Totals
 
 ZERO = Decimal(0)
 # Finer than any price or quantity: shares of the initial cost are cut here, and add up exactly.
@@ -79,6 +80,19 @@ class Books:
     initial_cost: Decimal = ZERO
     legs: dict[str, LegBook] = field(default_factory=dict)
     recent: deque[Fill] = field(default_factory=lambda: deque(maxlen=RECENT_FILLS))
+
+    def restore_totals(self, totals: Totals) -> None:
+        """Begin with the sums over pairs that are archived."""
+        self.flows = dict(totals.flows)
+        self.fees = dict(totals.fees)
+        self.fees_in_quote = totals.fees_in_quote
+        self.grid_profit = totals.grid_profit
+        self.buys, self.sells = totals.buys, totals.sells
+
+    def restore_matched(self, leg_id: str, cost: Decimal) -> None:
+        """Take back what archived sells have taken of an initial leg's cost (quote)."""
+        book = self.legs[leg_id]
+        book.matched = add(book.matched, cost)
 
     def open_leg(self, leg: Leg) -> None:
         """Begin a leg. Its id must be new."""

@@ -156,8 +156,16 @@ class Broker(Protocol):
     def last_price(self) -> Decimal:
         """Price of the latest trade on the market (quote)."""
 
-    def place(self, order: Order) -> RemoteOrder:
-        """Send a limit order under its client order ID."""
+    def bid_price(self) -> Decimal:
+        """What a sell brings now (quote)."""
+
+    def place(self, order: Order, *, post_only: bool = False) -> RemoteOrder:
+        """Send a limit order under its client order ID.
+
+        Args:
+            order: the order.
+            post_only: have it refused rather than trade at once.
+        """
 
     def cancel(self, client_id: str) -> None:
         """Cancel an order. `NOT_FOUND` where it is not open any more."""

@@ -23,6 +23,7 @@ from gridbot.orders import (
     client_prefix,
     order_place,
 )
+from gridbot.totals import Totals
 
 
 @dataclass
@@ -118,6 +119,15 @@ class GridEngine:
         self._cycles: dict[str, int] = {}
 
     # What was stored, in the order in which it was stored.
+
+    def restore_totals(self, totals: Totals) -> None:
+        """Take back what archived pairs add to the books. Comes first."""
+        self.books.restore_totals(totals)
+        self._cycles = dict(totals.cycles)
+
+    def restore_matched(self, leg_id: str, cost: Decimal) -> None:
+        """Take back what archived sells have taken of an initial leg's cost (quote)."""
+        self.books.restore_matched(leg_id, cost)
 
     def restore_leg(self, leg: Leg) -> None:
         """Take back a stored leg."""

@@ -67,6 +67,57 @@ class GridSpec:
 
 
 @dataclass(frozen=True)
+class AtrRange:
+    """A range taken from the market at the start: the price, less and plus a multiple of ATR.
+
+    Attributes:
+        interval: length of the candles, as exchanges name it.
+        period: of the average true range, in candles.
+        multiple: how many of it the range reaches to each side.
+    """
+
+    interval: str
+    period: int
+    multiple: Decimal
+
+
+@dataclass(frozen=True)
+class GridSettings:
+    """What a configuration says about the grid; its range may be known at the start only.
+
+    Attributes:
+        lower: price of the lowest line (quote); None with `atr`.
+        upper: price of the highest line (quote); None with `atr`.
+        grids: number of intervals.
+        spacing: how the lines divide the range.
+        investment: what the grid may spend (quote); None where `quantity` says it.
+        quantity: what every buy buys (base); None where `investment` says it.
+        atr: how the range is taken from the market; None where it is fixed.
+        post_only: orders of the grid are refused rather than take.
+    """
+
+    lower: Decimal | None
+    upper: Decimal | None
+    grids: int
+    spacing: Spacing
+    investment: Decimal | None
+    quantity: Decimal | None = None
+    atr: AtrRange | None = None
+    post_only: bool = False
+
+    def spec(self, lower: Decimal, upper: Decimal) -> GridSpec:
+        """The grid in a range (quote)."""
+        return GridSpec(lower, upper, self.grids, self.spacing, self.investment, self.quantity)
+
+    @property
+    def fixed(self) -> GridSpec | None:
+        """The grid in its fixed range; None where the market decides."""
+        if self.lower is None or self.upper is None:
+            return None
+        return self.spec(self.lower, self.upper)
+
+
+@dataclass(frozen=True)
 class Plan:
     """A grid ready to be placed at one start price.
 

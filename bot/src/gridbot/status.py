@@ -8,6 +8,7 @@ from gridbot.config import Config
 from gridbot.engine import GridEngine
 from gridbot.market import plain
 from gridbot.orders import Order, OrderState, Side
+from gridbot.policy_lines import policy_lines
 from gridbot.trader import Trader
 
 RECENT_FILLS = 20
@@ -23,7 +24,7 @@ def base_document(config: Config) -> dict[str, Any]:
         "symbol": config.symbol,
         "base": config.base,
         "quote": config.quote,
-        "investment": plain(config.grid.investment),
+        "investment": None if config.grid.investment is None else plain(config.grid.investment),
         "spacing": str(config.grid.spacing),
         "market": "",
         "price": None,
@@ -36,6 +37,10 @@ def base_document(config: Config) -> dict[str, Any]:
         "fees": "0",
         "fees_by_coin": {},
         "foreign_orders": 0,
+        "paused": "",
+        "halt": None,
+        "range": "fixed" if config.grid.atr is None else "atr",
+        "policies": policy_lines(config),
         "started_ms": None,
         "lines": [],
         "orders": [],
@@ -50,18 +55,22 @@ def status_document(config: Config, trader: Trader) -> dict[str, Any]:
     document["market"] = trader.broker.market_label
     document["price"] = _text(price)
     document["foreign_orders"] = trader.foreign_orders
+    document["paused"] = trader.paused
+    document["halt"] = _halt(trader)
     engine = trader.engine
     if engine is None or trader.generation is None:
         return document
     books = engine.books
     document |= {
         "started_ms": trader.generation.started_ms,
+        "investment": plain(trader.generation.investment),
         "start_price": plain(engine.plan.start_price),
         "quantity": plain(engine.plan.quantity),
         "open_orders": sum(order.state is OrderState.OPEN for order in engine.live.values()),
         "buys": books.buys,
         "sells": books.sells,
         "grid_profit": plain(books.grid_profit),
+        "liquidation_profit": plain(books.liquidation_profit),
         "unrealised_profit": None if price is None else plain(books.unrealised_profit(price)),
         "equity": None if price is None else plain(books.equity(price)),
         "fees": plain(books.fees_in_quote),
@@ -86,6 +95,20 @@ def status_document(config: Config, trader: Trader) -> dict[str, Any]:
         ],
     }
     return document
+
+
+def _halt(trader: Trader) -> dict[str, Any] | None:
+    """The kill switch that has fired; null where none has."""
+    if trader.halt is None:
+        return None
+    halt = trader.halt
+    return {
+        "reason": halt.reason_code,
+        "text": halt.text,
+        "price": plain(halt.price),
+        "at_ms": halt.at_ms,
+        "liquidate": halt.liquidate,
+    }
 
 
 def _lines(engine: GridEngine) -> list[dict[str, Any]]:

@@ -204,11 +204,13 @@ class World:
     def config(self) -> Config:
         return parse_config(self.document, Path("bot.toml"))
 
-    def broker(self, secret: str = SECRET) -> BinanceBroker:
+    def account(self, secret: str = SECRET) -> BinanceAccount:
         session = requests.Session()
         session.mount("http://", self.wire)
-        account = BinanceAccount(self.config, KEY, secret, clock=self.clock, session=session)
-        return account.broker(self.config.symbol)
+        return BinanceAccount(self.config, KEY, secret, clock=self.clock, session=session)
+
+    def broker(self, secret: str = SECRET) -> BinanceBroker:
+        return self.account(secret).broker(self.config.symbol)
 
     def open_store(self) -> Store:
         self.store = Store(self.config.state_directory)
@@ -221,7 +223,7 @@ class World:
 
     def runner(self, secret: str = SECRET) -> Runner:
         self.power_off()
-        return Runner(self.config, self.broker(secret), self.open_store, self.clock)
+        return Runner(self.config, self.account(secret), self.open_store, self.clock)
 
     def power_off(self) -> None:
         """What was not committed is lost."""

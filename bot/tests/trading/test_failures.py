@@ -138,7 +138,8 @@ def test_a_wrong_clock_is_set_and_the_request_repeated(make_world):
     world = make_world(SHORT, at_end="hold")
     broker = world.broker()
     broker.connect()
-    broker._client.options["timeDifference"] = 60_000
+    broker.account.time.forget()
+    broker.account.time.sample(world.clock.monotonic(), world.clock.now_ms() - 60_000)
     assert broker.open_orders() == []
 
 
@@ -305,8 +306,8 @@ def test_a_full_disk_is_told_nothing_is_sent_and_trading_goes_on_when_there_is_r
     full = {"pages": 1}
     connect = Store._connect
 
-    def limited(store, **options):
-        connection = connect(store, **options)
+    def limited(store, mode):
+        connection = connect(store, mode)
         connection.execute(f"PRAGMA max_page_count = {full['pages']}")
         return connection
 

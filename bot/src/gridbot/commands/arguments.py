@@ -1,7 +1,15 @@
 """Arguments that several subcommands share. Imports nothing that is slow to import."""
 
+from __future__ import annotations
+
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gridbot.errors import UserError
+
+if TYPE_CHECKING:
+    from gridbot.config import Config
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -14,3 +22,25 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add `--json`."""
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def add_symbol(parser: argparse.ArgumentParser) -> None:
+    """Add `--symbol`."""
+    parser.add_argument(
+        "--symbol", metavar="BASE/QUOTE", help="only this grid of the file (default: all)"
+    )
+
+
+def chosen(config: Config, symbol: str | None) -> tuple[Config, ...]:
+    """The grids of a file that `--symbol` means: one of them, or all.
+
+    Raises:
+        UserError: the file has no such grid.
+    """
+    if symbol is None:
+        return config.each
+    found = tuple(one for one in config.each if one.symbol == symbol)
+    if not found:
+        known = ", ".join(one.symbol for one in config.each)
+        raise UserError(f"--symbol {symbol} is not in {config.path}; it has {known}")
+    return found

@@ -5,9 +5,9 @@ import json
 from dataclasses import asdict
 
 from gridbot.audit import Report, audit
+from gridbot.brokers import open_account
 from gridbot.clock import SystemClock
-from gridbot.commands.arguments import add_config, add_json
-from gridbot.commands.parts import open_broker
+from gridbot.commands.arguments import add_config, add_json, add_symbol, chosen
 from gridbot.config import load_config
 from gridbot.errors import ExitCode
 from gridbot.store import Store
@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this subcommand's arguments."""
     add_config(parser)
     add_json(parser)
+    add_symbol(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -24,19 +25,26 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     clock = SystemClock()
     store = Store(config.state_directory, read_only=True)
-    broker = open_broker(config, clock)
+    account = open_account(config, clock)
+    reports = {}
     try:
-        broker.connect()
-        report = audit(broker, store, clock, config.symbol)
+        for one in chosen(config, args.symbol):
+            broker = account.broker(one.symbol)
+            broker.connect()
+            reports[one.symbol] = audit(broker, store, clock, one.symbol)
     finally:
-        broker.close()
+        account.close()
         store.close()
+    equal = not any(report.differences for report in reports.values())
     if args.json:
-        equal = not report.differences
-        print(json.dumps({"bot_name": config.bot_name, "equal": equal, **asdict(report)}))
+        first = next(iter(reports.values()))
+        grids = {symbol: asdict(report) for symbol, report in reports.items()}
+        document = {"bot_name": config.bot_name, **asdict(first), "grids": grids, "equal": equal}
+        print(json.dumps(document))
     else:
-        print(_table(report))
-    return ExitCode.DIFFERS if report.differences else ExitCode.OK
+        for symbol, report in reports.items():
+            print(f"{symbol}: " * (len(reports) > 1) + _table(report))
+    return ExitCode.OK if equal else ExitCode.DIFFERS
 
 
 def _table(report: Report) -> str:

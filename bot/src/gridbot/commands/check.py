@@ -3,15 +3,22 @@
 import argparse
 import dataclasses
 import json
+import time
+from collections import defaultdict
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gridbot.commands.arguments import add_config, add_json
+from gridbot.commands.arguments import add_config, add_json, add_symbol, chosen
 from gridbot.config import Config, load_config
 from gridbot.errors import ExitCode, UserError
-from gridbot.grid import Plan, make_plan, pair_profit, plan_warnings
+from gridbot.grid import GridSpec, Plan, make_plan, pair_profit, plan_warnings
 from gridbot.market import EXACT, Market, plain
 from gridbot.orders import client_prefix
+from gridbot.policy_lines import policy_lines
+from gridbot.stops import check as check_stops
+
+if TYPE_CHECKING:
+    from gridbot.broker import Broker
 
 # Offline the exchange's rules are not known. These refuse nothing that it might allow.
 OFFLINE_STEP = Decimal("0.00000001")
@@ -21,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this subcommand's arguments."""
     add_config(parser)
     add_json(parser)
+    add_symbol(parser)
     parser.add_argument(
         "--offline",
         action="store_true",
@@ -34,27 +42,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the plan; exit 2 where the configuration will not do."""
+    """Print the plans; exit 2 where the configuration will not do."""
     config = load_config(args.config)
     price = None if args.price is None else _price(args.price)
-    if args.offline:
-        market, funds = _assumed_market(config), None
-        price = price or (config.grid.lower + config.grid.upper) / 2
-    else:
-        market, price, funds = _ask_exchange(config, price)
-    plan = make_plan(config.grid, market, config.fees, price)
-    document = _document(config, market, plan, offline=args.offline)
-    document["funds"] = None if funds is None else plain(funds)
+    documents = []
+    for one in chosen(config, args.symbol):
+        documents.append(_offline(one, price) if args.offline else _online(one, price))
+        if not args.json:
+            print(_text(one, documents[-1]))
     if args.json:
-        print(json.dumps(document))
-    else:
-        print(_text(config, document))
-    if funds is not None and funds < config.grid.investment:
-        raise UserError(
-            f"grid.investment = {plain(config.grid.investment)} is more than the "
-            f"{plain(funds)} {config.quote} that the account has free"
-        )
+        print(json.dumps({**documents[0], "grids": documents}))
+    _check_funds(config, documents)
     return ExitCode.OK
+
+
+def _offline(config: Config, price: Decimal | None) -> dict[str, Any]:
+    market = _assumed_market(config)
+    spec = config.grid.fixed
+    if spec is None:
+        return _document(config, market, None, offline=True)
+    check_stops(config.stop, spec.lower, spec.upper)
+    plan = make_plan(spec, market, config.fees, price or (spec.lower + spec.upper) / 2)
+    return _document(config, market, plan, offline=True)
+
+
+def _check_funds(config: Config, documents: list[dict[str, Any]]) -> None:
+    """Refuse grids that together need more of a coin than the account has free."""
+    needed: defaultdict[str, Decimal] = defaultdict(Decimal)
+    free: dict[str, Decimal] = {}
+    for document in documents:
+        if document["funds"] is not None:
+            coin = document["symbol"].partition("/")[2]
+            needed[coin] += Decimal(document["investment"])
+            free[coin] = Decimal(document["funds"])
+    for coin, amount in needed.items():
+        if free[coin] < amount:
+            setting = "grid.investment" if config.grid.quantity is None else "grid.quantity"
+            raise UserError(
+                f"{setting}: {plain(amount)} {coin} is more than the {plain(free[coin])} {coin} "
+                "that the account has free; deposit more or invest less"
+            )
 
 
 def _price(text: str) -> Decimal:
@@ -79,12 +106,13 @@ def _assumed_market(config: Config) -> Market:
     )
 
 
-def _ask_exchange(config: Config, price: Decimal | None) -> tuple[Market, Decimal, Decimal | None]:
+def _online(config: Config, price: Decimal | None) -> dict[str, Any]:
     # Offline, on the controller, the packages that talk to an exchange need not be there.
+    from gridbot.brokers import open_account
     from gridbot.clock import SystemClock
-    from gridbot.commands.parts import open_broker
 
-    broker = open_broker(config, SystemClock())
+    account = open_account(config, SystemClock())
+    broker = account.broker(config.symbol)
     try:
         market = broker.connect()
         broker.balances()
@@ -92,30 +120,53 @@ def _ask_exchange(config: Config, price: Decimal | None) -> tuple[Market, Decima
         prefix = client_prefix(config.bot_name, market.exchange_symbol)
         if any(order.client_id.startswith(prefix) for order in broker.open_orders()):
             free = None  # its grid is open: what it may spend is in its orders
-        return market, price or broker.ask_price(), free
+        price = price or broker.ask_price()
+        spec = config.grid.fixed or _range_of_now(config, broker, price)
     finally:
-        broker.close()
+        account.close()
+    check_stops(config.stop, spec.lower, spec.upper)
+    document = _document(config, market, make_plan(spec, market, config.fees, price), offline=False)
+    document["funds"] = None if free is None else plain(free)
+    return document
 
 
-def _document(config: Config, market: Market, plan: Plan, *, offline: bool) -> dict[str, Any]:
-    profits = [pair_profit(plan, line, market, config.fees) for line in range(len(plan.lines) - 1)]
-    buys = sum((plan.lines[line] for line in plan.buy_lines), Decimal(0))
-    cost = EXACT.add(EXACT.multiply(plan.quantity, buys), plan.initial_cost)
-    rules = {
-        key: value if value is None or isinstance(value, (str, int)) else plain(value)
-        for key, value in dataclasses.asdict(market).items()
-    }
-    return {
+def _range_of_now(config: Config, broker: "Broker", price: Decimal) -> GridSpec:
+    """The range that a grid would get if it began now."""
+    from gridbot.atr_range import atr_range, candles_for_range
+    from gridbot.candle_cache import CandleCache
+
+    atr = config.grid.atr
+    if atr is None:
+        raise AssertionError("a range is fixed or taken from the market")
+    cache = CandleCache(broker.candles)
+    window = cache.series(atr.interval, candles_for_range(atr.period), time.time_ns() // 1_000_000)
+    return config.grid.spec(*atr_range(window, price, atr.period, atr.multiple))
+
+
+def _document(
+    config: Config, market: Market, plan: Plan | None, *, offline: bool
+) -> dict[str, Any]:
+    document: dict[str, Any] = {
         "mode": config.mode,
         "symbol": config.symbol,
         "offline": offline,
-        "market": None if offline else rules,
+        "market": None if offline else _rules(market),
+        "policies": policy_lines(config),
+        "funds": None,
+    }
+    if plan is None:
+        return document | {"lines": [], "warnings": []}
+    profits = [pair_profit(plan, line, market, config.fees) for line in range(len(plan.lines) - 1)]
+    buys = sum((plan.lines[line] for line in plan.buy_lines), Decimal(0))
+    cost = EXACT.add(EXACT.multiply(plan.quantity, buys), plan.initial_cost)
+    return document | {
         "start_price": plain(plan.start_price),
         "lines": [plain(line) for line in plan.lines],
         "empty_line": plan.empty_line,
         "buys": len(plan.buy_lines),
         "sells": len(plan.sell_lines),
         "quantity": plain(plan.quantity),
+        "investment": plain(plan.investment),
         "initial_quantity": plain(plan.initial_quantity),
         "initial_cost": plain(plan.initial_cost),
         "cost": plain(cost),
@@ -124,22 +175,37 @@ def _document(config: Config, market: Market, plan: Plan, *, offline: bool) -> d
     }
 
 
+def _rules(market: Market) -> dict[str, Any]:
+    def shown(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return [plain(one) for one in value]
+        return plain(value) if isinstance(value, Decimal) else value
+
+    return {key: shown(value) for key, value in dataclasses.asdict(market).items()}
+
+
 def _text(config: Config, document: dict[str, Any]) -> str:
-    base, quote = config.base, config.quote
-    profit = document["profit_per_pair"]
     known = "not asked: minimums unchecked" if document["offline"] else config.exchange.name
-    lines = document["lines"]
+    rows = [("mode", config.mode), ("market", f"{config.symbol} ({known})")]
+    if document["lines"]:
+        rows += _plan_rows(config, document)
+    else:
+        rows.append(("lines", f"{config.grid.grids + 1}, range taken from the market at the start"))
+    rows += [("policy", text) for text in document["policies"]]
+    rows += [("warning", text) for text in document["warnings"]]
+    return "\n".join(f"{label:<16} {value}" for label, value in rows)
+
+
+def _plan_rows(config: Config, document: dict[str, Any]) -> list[tuple[str, str]]:
+    base, quote = config.base, config.quote
+    profit, lines = document["profit_per_pair"], document["lines"]
     orders = f"{document['buys']} buys, {document['sells']} sells of {document['quantity']} {base}"
     first = f"{document['initial_quantity']} {base} for {document['initial_cost']} {quote}"
-    rows = [
-        ("mode", config.mode),
-        ("market", f"{config.symbol} ({known})"),
+    return [
         ("start price", f"{document['start_price']} {quote}"),
         ("lines", f"{len(lines)}, {config.grid.spacing}, {lines[0]} to {lines[-1]}"),
         ("orders", orders),
         ("bought first", first),
-        ("cost", f"{document['cost']} of {plain(config.grid.investment)} {quote}"),
+        ("cost", f"{document['cost']} of {document['investment']} {quote}"),
         ("profit per pair", f"{profit['lowest']} to {profit['highest']} {quote}, after fees"),
-        *(("warning", text) for text in document["warnings"]),
     ]
-    return "\n".join(f"{label:<16} {value}" for label, value in rows)

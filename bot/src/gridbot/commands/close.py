@@ -1,10 +1,11 @@
-"""`gridbot close`: cancel the bot's open orders and end its grid. The coins stay."""
+"""`gridbot close`: cancel the bot's open orders and end its grids. The coins stay."""
 
 import argparse
 
+from gridbot.brokers import open_account
 from gridbot.clock import SystemClock
-from gridbot.commands.arguments import add_config
-from gridbot.commands.parts import open_broker, start_logging
+from gridbot.commands.arguments import add_config, add_symbol, chosen
+from gridbot.commands.parts import start_logging
 from gridbot.config import load_config
 from gridbot.errors import ExitCode
 from gridbot.store import Store
@@ -16,19 +17,23 @@ PATIENCE_SECONDS = 120.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this subcommand's arguments."""
     add_config(parser)
+    add_symbol(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Close the grid. The bot itself must be stopped: it would place its orders again."""
+    """Close the grids. The bot itself must be stopped: it would place its orders again."""
     config = load_config(args.config)
     start_logging(config.log_level)
     clock = SystemClock()
-    broker = open_broker(config, clock)
+    account = open_account(config, clock)
     store = Store(config.state_directory)
+    count = 0
     try:
-        count = Trader(config, broker, store, clock).close_grid(PATIENCE_SECONDS)
+        for one in chosen(config, args.symbol):
+            trader = Trader(one, account.broker(one.symbol), store, clock)
+            count += trader.close_grid(PATIENCE_SECONDS)
     finally:
         store.close()
-        broker.close()
+        account.close()
     print(f"closed: {count} orders canceled; the coins stay on the account")
     return ExitCode.OK

@@ -1,22 +1,8 @@
-"""How subcommands that trade put the parts together."""
+"""What subcommands that trade share."""
 
 import logging
 import sys
 import time
-
-from gridbot.binance_broker import BinanceBroker
-from gridbot.brokers import open_binance
-from gridbot.clock import Clock
-from gridbot.config import Config
-
-
-def open_broker(config: Config, clock: Clock) -> BinanceBroker:
-    """The exchange that a configuration names, with the keys from its files.
-
-    Raises:
-        UserError: a key file will not do.
-    """
-    return open_binance(config, clock).broker(config.symbol)
 
 
 def start_logging(level: str) -> None:

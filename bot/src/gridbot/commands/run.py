@@ -8,9 +8,10 @@ import threading
 import waitress.server
 
 from gridbot import __version__
+from gridbot.brokers import open_account
 from gridbot.clock import SystemClock
 from gridbot.commands.arguments import add_config
-from gridbot.commands.parts import open_broker, start_logging
+from gridbot.commands.parts import start_logging
 from gridbot.config import Config, load_config
 from gridbot.errors import ExitCode, UserError
 from gridbot.runner import Runner
@@ -30,15 +31,15 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     start_logging(config.log_level)
     clock = SystemClock()
-    broker = open_broker(config, clock)
-    runner = Runner(config, broker, lambda: Store(config.state_directory), clock)
+    account = open_account(config, clock)
+    runner = Runner(config, account, lambda: Store(config.state_directory), clock)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: clock.stop())
     log.info(
         "gridbot %s: %s on %s, %s mode, page on port %d",
         __version__,
-        config.symbol,
-        broker.address,
+        ", ".join(one.symbol for one in config.each),
+        account.address,
         config.mode,
         config.page.port,
     )
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         runner.run()
     finally:
-        broker.close()
+        account.close()
     return ExitCode.OK
 
 

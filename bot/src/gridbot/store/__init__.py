@@ -5,7 +5,7 @@ Every change is one transaction, on the disk before the call returns (WAL with
 """
 
 from gridbot.store.database import FILE_NAME, StoreError
-from gridbot.store.records import Closing, Generation, HaltRow, Sample
+from gridbot.store.records import Closing, FileRecord, Generation, HaltRow, Sample, TradeRow
 from gridbot.store.schema import APPLICATION_ID, SCHEMA_VERSION
 from gridbot.store.store import Store
 
@@ -14,9 +14,11 @@ __all__ = [
     "FILE_NAME",
     "SCHEMA_VERSION",
     "Closing",
+    "FileRecord",
     "Generation",
     "HaltRow",
     "Sample",
     "Store",
     "StoreError",
+    "TradeRow",
 ]

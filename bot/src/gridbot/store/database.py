@@ -40,9 +40,10 @@ class Database:
     Args:
         directory: the state directory; it must exist.
         read_only: open for reading beside a running bot.
+        beside: open for a small change beside a running bot, such as to clear a kill switch.
     """
 
-    def __init__(self, directory: Path, *, read_only: bool = False) -> None:
+    def __init__(self, directory: Path, *, read_only: bool = False, beside: bool = False) -> None:
         self.directory = directory
         self.path = directory / FILE_NAME
         self._lock: TextIO | None = None
@@ -50,20 +51,20 @@ class Database:
             raise StoreError(
                 f"state.directory = {directory} is not a directory; create it", lasting=True
             )
-        if read_only and not self.path.exists():
+        if (read_only or beside) and not self.path.exists():
             raise StoreError(f"state.directory = {directory} holds no grid yet", lasting=True)
-        if not read_only:
+        if not (read_only or beside):
             self._lock = _take_lock(directory)
         try:
-            self._connection = self._connect(read_only=read_only)
+            self._connection = self._connect("ro" if read_only else "rw" if beside else "rwc")
         except BaseException:
             self._release_lock()
             raise
 
-    def _connect(self, *, read_only: bool) -> sqlite3.Connection:
+    def _connect(self, mode: str) -> sqlite3.Connection:
         with self.reported():
             connection = sqlite3.connect(
-                f"{self.path.as_uri()}?mode={'ro' if read_only else 'rwc'}",
+                f"{self.path.as_uri()}?mode={mode}",
                 uri=True,
                 isolation_level=None,
                 timeout=10,
@@ -75,13 +76,13 @@ class Database:
                 connection.execute("PRAGMA cache_size = -1024")
                 connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
                 connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
-                self._check(connection, read_only=read_only)
+                self._check(connection, owned=mode == "rwc")
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _check(self, connection: sqlite3.Connection, *, read_only: bool) -> None:
+    def _check(self, connection: sqlite3.Connection, *, owned: bool) -> None:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
             raise StoreError(
@@ -89,7 +90,7 @@ class Database:
                 f"{SCHEMA_VERSION}); use that one",
                 lasting=True,
             )
-        if read_only:
+        if not owned:
             if version != SCHEMA_VERSION:
                 raise StoreError(
                     f"{self.path} was written by an older gridbot (schema {version}, this one "

@@ -7,6 +7,7 @@ from typing import Any
 
 from gridbot.grid import Plan
 from gridbot.market import Market
+from gridbot.orders import Fill, Order
 
 ZERO = Decimal(0)
 
@@ -21,6 +22,9 @@ class Closing:
         grid_profit: what matched pairs earned (quote).
         liquidation_profit: what selling the base held earned against its cost (quote).
         reason: why the grid ended, in one line.
+        base: base that the grid held (base).
+        next_range: lowest and highest price of the grid that takes over (quote); None where none
+            does.
     """
 
     equity: Decimal
@@ -28,6 +32,8 @@ class Closing:
     grid_profit: Decimal
     liquidation_profit: Decimal
     reason: str
+    base: Decimal = ZERO
+    next_range: tuple[Decimal, Decimal] | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,8 @@ class Generation:
         first_trade_id: the exchange's trades of this grid have this ID or a higher one.
         trade_cursor: trades below this ID are stored.
         started_ms: Unix milliseconds.
-        carried: base taken over from the grid before, valued at the plan's start price (base).
+        carried: base taken over from the grid before (base).
+        carried_cost: what that counts for in the investment (quote).
         closed_ms: Unix milliseconds; None while the grid runs.
         closing: what it was worth at its end; None while it runs, or where nobody said.
         watch: what the stop rules remember; None where there is nothing.
@@ -64,6 +71,7 @@ class Generation:
     trade_cursor: int
     started_ms: int
     carried: Decimal = ZERO
+    carried_cost: Decimal = ZERO
     closed_ms: int | None = None
     closing: Closing | None = None
     watch: dict[str, Any] | None = None
@@ -115,6 +123,46 @@ class Sample:
     in_range_seconds: int
 
 
+@dataclass(frozen=True)
+class TradeRow:
+    """One trade with its order, or an order that never traded.
+
+    Attributes:
+        generation: the grid's id.
+        pair: id of the sell leg of the pair that it belongs to; empty where it is of none.
+        order: the order.
+        fill: the trade; None for an order that never traded.
+        profit: what the pair earned (quote), on the last row of each pair.
+    """
+
+    generation: int
+    pair: str
+    order: Order
+    fill: Fill | None
+    profit: Decimal | None = None
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """What the database knows of a file.
+
+    Attributes:
+        name: its name in the archive's directory.
+        symbol: unified name.
+        year: year of the sells in it (UTC).
+        length: bytes that count.
+        checksum: CRC-32 of those bytes.
+        rows: number of rows in them.
+    """
+
+    name: str
+    symbol: str
+    year: int
+    length: int = 0
+    checksum: int = 0
+    rows: int = 0
+
+
 def merged(before: Sample, later: Sample) -> Sample:
     """Two parts of the same hour as one."""
     return Sample(
@@ -151,7 +199,7 @@ def sample_of(row: tuple[Any, ...]) -> Sample:
 
 SELECT_GENERATIONS = (
     "SELECT id, symbol, tag, settings, market, lines, start_price, empty_line, quantity,"
-    " investment, carried, opening, first_trade_id, started_ms, closed_ms, closing,"
+    " investment, carried, carried_cost, opening, first_trade_id, started_ms, closed_ms, closing,"
     " trade_cursor, watch FROM generations JOIN progress ON generation = id"
 )
 
@@ -170,6 +218,7 @@ def generation_values(generation: Generation) -> tuple[Any, ...]:
         str(generation.plan.quantity),
         str(generation.investment),
         str(generation.carried),
+        str(generation.carried_cost),
         json.dumps({coin: str(amount) for coin, amount in generation.opening.items()}),
         generation.first_trade_id,
         generation.started_ms,
@@ -194,16 +243,18 @@ def generation_of(row: tuple[Any, ...]) -> Generation:
             start_price=Decimal(row[6]),
             empty_line=row[7],
             quantity=Decimal(row[8]),
+            investment=Decimal(row[9]),
         ),
         investment=Decimal(row[9]),
         carried=Decimal(row[10]),
-        opening={coin: Decimal(amount) for coin, amount in json.loads(row[11]).items()},
-        first_trade_id=row[12],
-        started_ms=row[13],
-        closed_ms=row[14],
-        closing=None if row[15] is None else _closing(json.loads(row[15])),
-        trade_cursor=row[16],
-        watch=None if row[17] is None else json.loads(row[17]),
+        carried_cost=Decimal(row[11]),
+        opening={coin: Decimal(amount) for coin, amount in json.loads(row[12]).items()},
+        first_trade_id=row[13],
+        started_ms=row[14],
+        closed_ms=row[15],
+        closing=None if row[16] is None else _closing(json.loads(row[16])),
+        trade_cursor=row[17],
+        watch=None if row[18] is None else json.loads(row[18]),
     )
 
 
@@ -211,16 +262,15 @@ def closing_text(closing: Closing | None) -> str | None:
     """A grid's end as stored."""
     if closing is None:
         return None
-    return json.dumps({key: str(value) for key, value in asdict(closing).items()})
+    return json.dumps(asdict(closing), default=str)
 
 
-def _closing(document: dict[str, str]) -> Closing:
-    amounts = {
-        field.name: Decimal(document[field.name])
-        for field in fields(Closing)
-        if field.name != "reason"
-    }
-    return Closing(**amounts, reason=document["reason"])
+def _closing(document: dict[str, Any]) -> Closing:
+    ends = document.pop("next_range")
+    reason = document.pop("reason")
+    amounts = {name: Decimal(text) for name, text in document.items()}
+    next_range = None if ends is None else (Decimal(ends[0]), Decimal(ends[1]))
+    return Closing(**amounts, reason=reason, next_range=next_range)
 
 
 # The amounts among a market's rules: text in JSON, exact when read back.

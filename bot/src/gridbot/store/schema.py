@@ -23,7 +23,8 @@ CREATE TABLE generations (
     empty_line INTEGER NOT NULL,
     quantity TEXT NOT NULL,
     investment TEXT NOT NULL,
-    carried TEXT NOT NULL DEFAULT '0',  -- base of the grid before, valued at start_price
+    carried TEXT NOT NULL DEFAULT '0',  -- base of the grid before
+    carried_cost TEXT NOT NULL DEFAULT '0',  -- what it counts for in the investment
     opening TEXT NOT NULL,        -- balances of the account at the start
     first_trade_id INTEGER NOT NULL,
     started_ms INTEGER NOT NULL,
@@ -126,7 +127,7 @@ ALTER TABLE generations RENAME TO generations_1;
 _COPY_FROM_1 = """
 INSERT INTO generations SELECT
     id, json_extract(market, '$.symbol'), tag, settings, market, lines, start_price, empty_line,
-    quantity, json_extract(settings, '$."grid.investment"'), '0', opening, first_trade_id,
+    quantity, json_extract(settings, '$."grid.investment"'), '0', '0', opening, first_trade_id,
     started_ms, closed_ms, NULL
     FROM generations_1;
 INSERT INTO progress SELECT id, trade_cursor, NULL FROM generations_1;

@@ -9,6 +9,7 @@ from typing import Any
 from gridbot.books import RECENT_FILLS
 from gridbot.engine import Changes, GridEngine
 from gridbot.orders import Fill, Order, Role, Side
+from gridbot.store import archived
 from gridbot.store.database import Database
 from gridbot.store.records import (
     SELECT_GENERATIONS,
@@ -69,7 +70,7 @@ class Store(Database):
         """Write down a new grid together with its first intents."""
         with self.transaction() as connection:
             connection.execute(
-                "INSERT INTO generations VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,NULL,NULL)",
+                "INSERT INTO generations VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,NULL,NULL)",
                 generation_values(generation),
             )
             connection.execute(
@@ -112,11 +113,13 @@ class Store(Database):
     # Reading back.
 
     def restore(self, generation_id: int, engine: GridEngine) -> None:
-        """Give a new engine everything that is stored of its grid.
+        """Give a new engine everything that is stored of its grid, the archive's sums first.
 
         Streams in the order of writing: memory holds only what the engine keeps.
         """
         with self.transaction("DEFERRED") as connection:
+            totals = archived.totals(connection, generation_id)
+            engine.restore_totals(totals)
             legs = connection.execute(
                 f"SELECT {LEG_COLUMNS} FROM legs WHERE generation = ? ORDER BY rowid",  # noqa: S608
                 (generation_id,),
@@ -127,6 +130,8 @@ class Store(Database):
                 self._restore_orders(connection, engine, leg.id)
                 if row[6]:
                     engine.restore_complete(leg.id, row[7])
+                if leg.id in totals.matched:
+                    engine.restore_matched(leg.id, totals.matched[leg.id])
             # Legs do not trade in the order in which they begin.
             latest = connection.execute(
                 f"{SELECT_FILLS} WHERE f.generation = ? AND o.role = ?"
@@ -173,7 +178,7 @@ class Store(Database):
             row = self._connection.execute(
                 "SELECT 1 FROM orders WHERE client_id = ?", (client_id,)
             ).fetchone()
-        return row is not None
+            return row is not None or archived.knows(self._connection, client_id)
 
     def fills(self, generation_id: int, up_to_trade: int) -> list[Fill]:
         """The fills of a grid that are not archived, up to a trade ID, oldest first."""
@@ -195,6 +200,15 @@ class Store(Database):
                 (generation_id, from_trade_id),
             ).fetchall()
         return {row[0] for row in rows}
+
+    def has_fill(self, generation_id: int, trade_id: int) -> bool:
+        """Whether a trade of a grid is stored and not archived."""
+        with self.reported():
+            row = self._connection.execute(
+                "SELECT 1 FROM fills WHERE generation = ? AND trade_id = ?",
+                (generation_id, trade_id),
+            ).fetchone()
+        return row is not None
 
     # Halts.
 

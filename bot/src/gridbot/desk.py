@@ -1,0 +1,184 @@
+"""What the parts of a trader share: one grid, its exchange, its books, and what is on its way."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from gridbot.broker import Broker
+from gridbot.candle_cache import CandleCache
+from gridbot.clock import Clock
+from gridbot.config import Config
+from gridbot.engine import Carried, Changes, GridEngine
+from gridbot.indicators.window import CandleWindow
+from gridbot.market import Market, plain
+from gridbot.orders import Order, OrderState, Role
+from gridbot.store import Generation, Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why a grid comes to its end, and what follows.
+
+    Attributes:
+        reason: a few words for people.
+        liquidate: sell the base that is held.
+        next_range: lowest and highest price of the grid that takes over; None where none does.
+    """
+
+    reason: str
+    liquidate: bool = False
+    next_range: tuple[Decimal, Decimal] | None = None
+
+    def document(self) -> dict[str, Any]:
+        """As stored beside the grid."""
+        ends = None if self.next_range is None else [plain(end) for end in self.next_range]
+        return {"reason": self.reason, "liquidate": self.liquidate, "next_range": ends}
+
+    @staticmethod
+    def from_document(document: dict[str, Any]) -> "Ending":
+        """Read back what `document` wrote."""
+        ends = document["next_range"]
+        next_range = None if ends is None else (Decimal(ends[0]), Decimal(ends[1]))
+        return Ending(document["reason"], document["liquidate"], next_range)
+
+
+@dataclass
+class Refusal:
+    """An order that the exchange refused: why, and when to try again (monotonic seconds)."""
+
+    reason: str
+    retry_at: float
+    delay: float
+
+
+@dataclass
+class Desk:
+    """One grid on one account, as far as it is known in this process.
+
+    Attributes:
+        config: a valid configuration.
+        broker: the exchange.
+        store: the state; this desk is its only writer.
+        clock: time.
+        engine: the grid in memory; None until it is loaded or started.
+        generation: the stored grid.
+        market: the exchange's rules; None until it was asked.
+        ending: the grid comes to its end; None while it runs.
+        paused: why new buys wait; empty where they do not.
+        cursor: the exchange's trades below this ID are booked.
+        booked: trades from there on that the stream has brought already.
+        unsent: client order IDs that are certainly not on the exchange.
+        arrived_by: when a request that may be on its way has arrived or never will (monotonic).
+        asked: client order IDs that the exchange did not know when asked.
+        refused: orders that the exchange refused, by client order ID.
+        canceling: orders that were asked to be canceled, by client order ID.
+        traded_since: monotonic time since which the initial trade or liquidation rests.
+        trades_due: something happened of which no order list tells.
+        again: there is something to be read at once.
+        after_fills: told of every commit that books fills.
+    """
+
+    config: Config
+    broker: Broker
+    store: Store
+    clock: Clock
+    engine: GridEngine | None = None
+    generation: Generation | None = None
+    market: Market | None = None
+    ending: Ending | None = None
+    paused: str = ""
+    cursor: int = 0
+    booked: set[int] = field(default_factory=set)
+    unsent: set[str] = field(default_factory=set)
+    arrived_by: dict[str, float] = field(default_factory=dict)
+    asked: set[str] = field(default_factory=set)
+    refused: dict[str, Refusal] = field(default_factory=dict)
+    canceling: set[str] = field(default_factory=set)
+    traded_since: float = 0.0
+    trades_due: bool = True
+    again: bool = False
+    after_fills: Callable[[], None] | None = None
+    _cache: CandleCache | None = None
+
+    def candles(self, interval: str, count: int) -> CandleWindow:
+        """The latest closed candles, shared by all who ask; see `CandleCache.series`."""
+        if self._cache is None:
+            self._cache = CandleCache(self.broker.candles)
+        return self._cache.series(interval, count, self.clock.now_ms())
+
+    def forget(self) -> None:
+        """Drop what is in memory; it is loaded from the store again."""
+        self.engine = self.generation = self.ending = None
+        self.refused.clear()
+        self.unsent.clear()
+        self.arrived_by.clear()
+        self.asked.clear()
+        self.canceling.clear()
+        self.booked.clear()
+        self.trades_due = True
+
+    def new_engine(self, generation: Generation) -> GridEngine:
+        """An engine for a stored grid, without its history yet."""
+        return GridEngine(
+            bot_name=self.config.bot_name,
+            tag=generation.tag,
+            market=generation.market,
+            plan=generation.plan,
+            investment=generation.investment,
+            carried=Carried(generation.carried, generation.carried_cost),
+        )
+
+    @property
+    def unsettled(self) -> int:
+        """Number of orders of which it is not known yet whether the exchange has them."""
+        live = () if self.engine is None else self.engine.live.values()
+        return sum(
+            order.state is OrderState.INTENDED and order.client_id not in self.unsent
+            for order in live
+        )
+
+    def changes(self) -> Changes:
+        """An empty collection of changes, as of now."""
+        return Changes(self.clock.now_ms())
+
+    def commit(self, changes: Changes) -> None:
+        """Write changes down; only then do they count."""
+        if changes and self.generation is not None:
+            self.store.commit(self.generation.id, changes)
+            self.committed(changes)
+
+    def committed(self, changes: Changes) -> None:
+        """What follows from changes that are written down."""
+        self.unsent.update(order.client_id for order in changes.orders)
+        if any(order.role is not Role.GRID for order in changes.orders):
+            self.traded_since = self.clock.monotonic()
+        for order in changes.updated:
+            if order.state is not OrderState.OPEN:
+                self.canceling.discard(order.client_id)
+        if changes.trade_cursor is not None:
+            self.cursor = changes.trade_cursor
+            self.booked = {number for number in self.booked if number >= self.cursor}
+        for fill in changes.fills:
+            if fill.trade_id >= self.cursor:
+                self.booked.add(fill.trade_id)
+            log.info(
+                "%s %s at %s (order %s, fee %s %s)",
+                "bought" if fill.side == "buy" else "sold",
+                plain(fill.quantity),
+                plain(fill.price),
+                fill.client_id,
+                plain(fill.commission),
+                fill.commission_coin,
+            )
+        if changes.fills and self.after_fills is not None:
+            self.after_fills()
+
+    def settled(self, order: Order) -> None:
+        """The exchange has an order; nothing about it is open any more."""
+        self.arrived_by.pop(order.client_id, None)
+        self.unsent.discard(order.client_id)
+        self.asked.discard(order.client_id)

@@ -1,0 +1,150 @@
+"""Watches over one grid: pauses buys, stops it for good, moves it. Decides by the pure policies."""
+
+import logging
+from decimal import Decimal
+
+from gridbot.broker import BrokerError
+from gridbot.candle_cache import CandlesMissingError
+from gridbot.desk import Desk, Ending
+from gridbot.engine import GridEngine
+from gridbot.filters import TrendFilter, VolatilityFilter
+from gridbot.levels import find_levels
+from gridbot.market import plain
+from gridbot.reposition import left, new_range
+from gridbot.stops import Halt, StopState, StopWatch
+from gridbot.store import Generation
+
+log = logging.getLogger(__name__)
+
+
+class Guard:
+    """The policies of one grid, and what they remember.
+
+    Args:
+        desk: the grid.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._watched: int | None = None  # generation that the stop watch is for
+        self._stops = StopWatch(desk.config.stop, StopState())
+        self._written = StopState()
+        self._investment = Decimal(0)
+        self._left_since_ms: int | None = None
+
+    def pause(self) -> None:
+        """Find out whether new buys wait, and why.
+
+        Without candles they do: a filter that is switched on must not be blind.
+        """
+        config = self._desk.config
+        reasons = [self._verdict(rule) for rule in (config.trend, config.volatility)]
+        paused = "; ".join(reason for reason in reasons if reason)
+        if paused != self._desk.paused:
+            log.info("new buys: %s", paused or "no longer paused")
+        self._desk.paused = paused
+
+    def _verdict(self, rule: TrendFilter | VolatilityFilter) -> str | None:
+        if not rule.enabled:
+            return None
+        try:
+            return rule.verdict(self._desk.candles(*rule.needs()))
+        except (BrokerError, CandlesMissingError) as error:
+            return f"no candles: {error}"
+
+    def watch(self, engine: GridEngine, price: Decimal) -> None:
+        """Look at the grid at a price (quote); end it where a rule says so."""
+        generation = self._desk.generation
+        if generation is None or not engine.grid_started or engine.closing:
+            return
+        if self._watched != generation.id:
+            self._take_up(generation)
+        halt = self._stop(engine, generation, price)
+        if halt is not None:
+            self._halt(engine, halt)
+            return
+        self._move(engine, generation, price)
+
+    # Stops.
+
+    def _take_up(self, generation: Generation) -> None:
+        """Begin to watch a grid, with what was remembered of it."""
+        watch = generation.watch or {}
+        state = StopState()
+        self._investment = generation.investment
+        if "stop" in watch:
+            state = StopState.from_document(watch["stop"])
+            self._investment = Decimal(watch["investment"])
+        self._stops = StopWatch(self._desk.config.stop, state)
+        self._written = state
+        self._left_since_ms = None
+        self._watched = generation.id
+
+    def _stop(self, engine: GridEngine, generation: Generation, price: Decimal) -> Halt | None:
+        if not self._desk.config.stop.enabled:
+            return None
+        equity = engine.books.equity(price)
+        now = self._desk.clock.now_ms()
+        halt = self._stops.observe(price, equity, self._investment, now)
+        if halt is None and self._stops.state.worth_writing(self._written):
+            self._written = self._stops.state
+            self._desk.store.set_watch(generation.id, self._document())
+        return halt
+
+    def _document(self) -> dict[str, object]:
+        return {"stop": self._stops.state.document(), "investment": plain(self._investment)}
+
+    def _halt(self, engine: GridEngine, halt: Halt) -> None:
+        """Write down that the grid has been stopped, before anything is done about it."""
+        desk = self._desk
+        desk.store.halt(
+            desk.config.symbol,
+            reason_code=halt.reason_code,
+            text=halt.text,
+            price=halt.price,
+            at_ms=halt.at_ms,
+            liquidate=desk.config.stop.liquidate,
+        )
+        log.error("%s stopped by %s: %s", desk.config.symbol, halt.reason_code, halt.text)
+        desk.ending = Ending(halt.text, liquidate=desk.config.stop.liquidate)
+        engine.closing = True
+
+    # The range.
+
+    def _move(self, engine: GridEngine, generation: Generation, price: Decimal) -> None:
+        desk, rules = self._desk, self._desk.config.reposition
+        if rules.direction == "off":
+            return
+        lower, upper = engine.plan.lines[0], engine.plan.lines[-1]
+        now = desk.clock.now_ms()
+        way = left(rules, lower, upper, price)
+        if way is None:
+            self._left_since_ms = None
+            return
+        if self._left_since_ms is None:
+            self._left_since_ms = now
+        moved = new_range(
+            rules,
+            lower,
+            upper,
+            price,
+            spacing=desk.config.grid.spacing,
+            now_ms=now,
+            left_since_ms=self._left_since_ms,
+            last_ms=generation.started_ms,
+            levels=self._levels(),
+        )
+        if moved is None:
+            return
+        ending = Ending(f"moved {way}", next_range=moved)
+        desk.store.set_watch(generation.id, self._document() | {"ending": ending.document()})
+        log.info("%s moves %s: the price is %s", desk.config.symbol, way, plain(price))
+        desk.ending = ending
+        engine.closing = True
+
+    def _levels(self) -> list[Decimal]:
+        rules = self._desk.config.reposition
+        if rules.at != "levels":
+            return []
+        window = self._desk.candles(rules.levels_interval, rules.levels_candles)
+        return [level.price for level in find_levels(window, rules.levels_candles)]

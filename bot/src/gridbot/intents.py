@@ -1,0 +1,162 @@
+"""Orders that are written down: sends what was never sent, asks for what may have been.
+
+An order leaves only after its intent is committed. Whether an exchange has an order of which no
+answer came is asked for by its client order ID, and it is sent again, under the same ID, only when
+it certainly has not. The rules are the table in docs/orders.md.
+"""
+
+import logging
+from decimal import Decimal
+
+from gridbot.broker import BrokerError, Failure, RemoteOrder
+from gridbot.desk import Desk, Refusal
+from gridbot.engine import GridEngine
+from gridbot.errors import MismatchError
+from gridbot.market import plain
+from gridbot.orders import Order, OrderState, Role, Side
+
+log = logging.getLogger(__name__)
+
+# A request may arrive this much later than the exchange's own limit says (clocks differ).
+LATE_ARRIVAL_SECONDS = 1.0
+REFUSED_RETRY_SECONDS = 30.0
+REFUSED_RETRY_MOST_SECONDS = 600.0
+
+_NOT_ACCEPTED = {
+    Failure.REJECTED,
+    Failure.UNREACHABLE,
+    Failure.AUTH,
+    Failure.RATE_LIMITED,
+    Failure.CLOCK,
+}
+
+
+def settle(desk: Desk, engine: GridEngine) -> None:
+    """Send or ask for every order without an answer, as far as that is due.
+
+    Raises:
+        BrokerError: the exchange failed; the rest is left for the next time.
+        MismatchError: the exchange has an order under this name that is another one.
+    """
+    for order in list(engine.live.values()):
+        if desk.clock.stopping:
+            return
+        if order.state is not OrderState.INTENDED:
+            continue
+        refusal = desk.refused.get(order.client_id)
+        if refusal is not None and desk.clock.monotonic() < refusal.retry_at:
+            continue
+        absent = order.client_id in desk.unsent or _never_arrived(desk, engine, order)
+        if absent and _wanted(desk, engine, order):
+            _send(desk, engine, order)
+
+
+def _wanted(desk: Desk, engine: GridEngine, order: Order) -> bool:
+    """Whether an order that the exchange does not have is to be sent now."""
+    if engine.closing:
+        return order.role is Role.LIQUIDATION
+    held_back = desk.paused and order.role is Role.GRID and order.side is Side.BUY
+    return not held_back
+
+
+def _never_arrived(desk: Desk, engine: GridEngine, order: Order) -> bool:
+    """Ask for an order that may have been sent; whether it is certain that it was not.
+
+    It is asked for at once, and once more when it can not arrive any more.
+    """
+    late = desk.clock.monotonic() >= desk.arrived_by[order.client_id]
+    if order.client_id in desk.asked and not late:
+        return False
+    try:
+        remote = desk.broker.find(order.client_id)
+    except BrokerError as error:
+        if error.failure is not Failure.NOT_FOUND:
+            raise
+        if late:
+            desk.unsent.add(order.client_id)
+        else:
+            desk.asked.add(order.client_id)
+        return late
+    accept(desk, engine, order, remote)
+    return False
+
+
+def _send(desk: Desk, engine: GridEngine, order: Order) -> None:
+    desk.unsent.discard(order.client_id)
+    desk.asked.discard(order.client_id)
+    # From here on it may be there, whatever happens to this process.
+    desk.arrived_by[order.client_id] = latest_arrival(desk)
+    post_only = desk.config.grid.post_only and order.role is Role.GRID
+    try:
+        remote = desk.broker.place(order, post_only=post_only)
+    except BrokerError as error:
+        desk.arrived_by[order.client_id] = latest_arrival(desk)
+        if error.failure in _NOT_ACCEPTED:
+            desk.unsent.add(order.client_id)
+        if error.failure is not Failure.REJECTED:
+            raise
+        _refuse(desk, engine, order, error)
+        return
+    desk.refused.pop(order.client_id, None)
+    accept(desk, engine, order, remote)
+
+
+def latest_arrival(desk: Desk) -> float:
+    """Monotonic time after which a request sent now can not arrive any more."""
+    window = desk.broker.receive_window_ms / 1000
+    return desk.clock.monotonic() + window + LATE_ARRIVAL_SECONDS
+
+
+def _refuse(desk: Desk, engine: GridEngine, order: Order, error: BrokerError) -> None:
+    """Keep a refused order for later: its intent stands, nothing is on the exchange."""
+    before = desk.refused.get(order.client_id)
+    delay = REFUSED_RETRY_SECONDS
+    if before is not None:
+        delay = min(before.delay * 2, REFUSED_RETRY_MOST_SECONDS)
+    log.error("order %s refused: %s; next try in %.0f s", order.client_id, error, delay)
+    if order.role is not Role.GRID:
+        # Its price is stale by then: give it up, and plan again at the price of the day.
+        give_up(desk, engine, [order.client_id])
+        raise error
+    retry_at = desk.clock.monotonic() + delay
+    desk.refused[order.client_id] = Refusal(str(error), retry_at, delay)
+
+
+def give_up(desk: Desk, engine: GridEngine, client_ids: list[str]) -> None:
+    """Close orders in the books that are certainly not on the exchange."""
+    changes = desk.changes()
+    for client_id in client_ids:
+        engine.record_canceled(changes, client_id)
+    desk.commit(changes)
+    for client_id in client_ids:
+        desk.unsent.discard(client_id)
+        desk.refused.pop(client_id, None)
+
+
+def accept(desk: Desk, engine: GridEngine, order: Order, remote: RemoteOrder) -> None:
+    """Write down that the exchange has an order.
+
+    Raises:
+        MismatchError: what it has under this name is another order.
+    """
+    same = (order.side, order.price, order.quantity)
+    if (remote.side, remote.price, remote.quantity) != same:
+        raise MismatchError(
+            f"order {order.client_id} should be {_words(*same)} and is "
+            f"{_words(remote.side, remote.price, remote.quantity)}"
+        )
+    changes = desk.changes()
+    engine.accept(changes, order.client_id, remote.exchange_id)
+    desk.commit(changes)
+    desk.settled(order)
+    log.info(
+        "order %s accepted: %s",
+        order.client_id,
+        _words(order.side, order.price, order.quantity),
+    )
+    if remote.executed or remote.closed:
+        desk.trades_due = desk.again = True
+
+
+def _words(side: str, price: Decimal, quantity: Decimal) -> str:
+    return f"{side} {plain(quantity)} at {plain(price)}"

@@ -1,0 +1,184 @@
+"""One grid of a running bot: steps it, waits out what passes, and says how it is."""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from gridbot.backoff import Backoff
+from gridbot.broker import Broker, BrokerError, Failure
+from gridbot.clock import Clock
+from gridbot.config import Config
+from gridbot.errors import MismatchError
+from gridbot.sampler import Sampler
+from gridbot.status import base_document, status_document
+from gridbot.store import Store, StoreError
+from gridbot.trader import Trader
+
+log = logging.getLogger(__name__)
+
+# Without a completed step for this long the bot is not healthy, whatever it believes.
+STALE_SECONDS = 60.0
+SHORT_PAUSE_SECONDS = 0.25
+HISTORY = 300  # prices kept for the page
+
+_PATIENCE = {
+    Failure.AUTH: Backoff(60, 900),  # a person has to act: an exchange bans who hammers it
+    Failure.RATE_LIMITED: Backoff(10, 300),
+    Failure.REJECTED: Backoff(15, 300),
+}
+_NETWORK = Backoff(1, 60)
+_STORE = Backoff(2, 30)
+_MISMATCH = Backoff(15, 300)
+
+AfterStep = Callable[[Trader, Store], None]
+
+
+class Lane:
+    """One grid on its way.
+
+    Args:
+        config: of this grid.
+        broker: the exchange.
+        clock: time.
+        after_step: told of every completed step, such as to archive.
+
+    Attributes:
+        config: of this grid.
+        state: starting, trading, paused, waiting, halted or stopped.
+        reason: why it does not trade; empty where it does.
+        blocked_until: no step before this time (monotonic seconds).
+        trader: the grid; None before the state was opened.
+    """
+
+    def __init__(
+        self, config: Config, broker: Broker, clock: Clock, after_step: AfterStep | None = None
+    ) -> None:
+        self.config = config
+        self.state = "starting"
+        self.reason = "starting"
+        self.blocked_until = clock.monotonic()
+        self.trader: Trader | None = None
+        self._broker = broker
+        self._clock = clock
+        self._after_step = after_step
+        self._sampler = Sampler(config.symbol)
+        self._failures = 0
+        self._last_step = clock.monotonic()
+        self._document = base_document(config)
+        self._prices: deque[tuple[int, str]] = deque(maxlen=HISTORY)
+
+    def step(self, open_store: Callable[[], Store]) -> float:
+        """One step; returns the seconds to wait before the next.
+
+        Raises:
+            UserError: what waiting can not heal.
+        """
+        try:
+            store = open_store()
+            if self.trader is None:
+                self.trader = Trader(self.config, self._broker, store, self._clock)
+            again = self.trader.step()
+            self._sample(self.trader, store)
+            if self._after_step is not None:
+                self._after_step(self.trader, store)
+        except BrokerError as error:
+            patience = _PATIENCE.get(error.failure, _NETWORK)
+            return self._wait(error, patience, asked=error.retry_after)
+        except MismatchError as error:
+            self._forget()
+            return self._wait(error, _MISMATCH)
+        except StoreError as error:
+            if error.lasting:
+                raise
+            self._forget()
+            return self._wait(error, _STORE)
+        if self._failures:
+            log.info("%s: trading again", self.config.symbol)
+        self._failures = 0
+        self._last_step = self.blocked_until = self._clock.monotonic()
+        self.publish(*_state_of(self.trader))
+        poll = float(self.config.poll_seconds)
+        return min(poll, SHORT_PAUSE_SECONDS) if again else poll
+
+    def _forget(self) -> None:
+        if self.trader is not None:
+            self.trader.forget()
+
+    def _wait(self, error: Exception, patience: Backoff, *, asked: float | None = None) -> float:
+        self._failures += 1
+        pause = patience.pause(self._failures, asked)
+        reason = str(error)
+        level = logging.ERROR if reason != self.reason else logging.DEBUG
+        log.log(level, "%s waits: %s (next try in %.0f s)", self.config.symbol, reason, pause)
+        self._last_step = self.blocked_until = self._clock.monotonic() + pause
+        self.publish("waiting", reason)
+        return pause
+
+    def _sample(self, trader: Trader, store: Store) -> None:
+        if trader.price is not None and trader.engine is not None:
+            lines = trader.engine.plan.lines
+            self._sampler.see(trader.price, lines[0], lines[-1], self._clock.now_ms())
+        store.sample(self._sampler.take_finished(self._clock.now_ms()))
+
+    def finish(self, store: Store | None) -> None:
+        """Write down what is only in memory, at the end of the run."""
+        if store is not None:
+            store.sample(self._sampler.take_all())
+        self.publish("stopped", "stopped")
+
+    def publish(self, state: str, reason: str) -> None:
+        """Make the latest step visible."""
+        self.state, self.reason = state, reason
+        if self.trader is not None and (
+            self.trader.engine is not None or not self._document["lines"] or state == "halted"
+        ):
+            # Else what was known last is better than nothing.
+            self._document = status_document(self.config, self.trader)
+        if self._document["price"] is not None and state not in {"waiting", "stopped"}:
+            self._prices.append((self._clock.now_ms(), self._document["price"]))
+
+    # For the page; the runner holds a lock around these and `publish`.
+
+    def document(self) -> dict[str, Any]:
+        """What is known about the grid."""
+        return {"state": self.state, **self._document}
+
+    def prices(self) -> list[tuple[int, str]]:
+        """Latest prices: times (Unix milliseconds) and prices."""
+        return list(self._prices)
+
+    def troubles(self) -> list[str]:
+        """Why this grid is not well; empty where it is."""
+        reasons = [self.reason] if self.reason and self.state != "halted" else []
+        refused = [order for order in self._document["orders"] if order["refused"]]
+        reasons += [f"order {order['client_id']}: {order['refused']}" for order in refused[:3]]
+        if len(refused) > 3:
+            reasons.append(f"{len(refused) - 3} more orders are refused")
+        silent = self._clock.monotonic() - self._last_step
+        limit = max(STALE_SECONDS, 10 * float(self.config.poll_seconds))
+        if self.state != "stopped" and silent > limit:
+            reasons.append(f"the last step took place {silent:.0f} s ago")
+        return reasons
+
+
+def _state_of(trader: Trader) -> tuple[str, str]:
+    """State and reason after a completed step."""
+    if trader.ending is not None:
+        return "starting", f"the grid ends: {trader.ending.reason}"
+    if trader.engine is None:
+        return _idle_state(trader)
+    if not trader.engine.grid_started:
+        return "starting", "the base for the sells is being bought"
+    if trader.unsettled:
+        return "starting", f"{trader.unsettled} orders are not confirmed by the exchange yet"
+    return "trading", ""
+
+
+def _idle_state(trader: Trader) -> tuple[str, str]:
+    """State and reason where there is no grid to work on."""
+    if trader.halt is not None:
+        return "halted", trader.halt.text
+    if trader.paused:
+        return "paused", ""  # its reason is shown as `paused`: all is as it should be
+    return "starting", "the next grid begins"

@@ -1,0 +1,308 @@
+"""What happened on the exchange: reads it from the stream or by asking, and books it.
+
+The stream is quick and may lose, double or reorder. Every event carries how much of its order has
+traded in all, so a missing one shows; then, at every gap, and now and then in any case, the
+exchange is asked for its open orders and for the trades that are not booked yet.
+"""
+
+import logging
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from gridbot.broker import (
+    BrokerError,
+    Failure,
+    OrderEvent,
+    RemoteOrder,
+    RemoteTrade,
+    StreamGap,
+)
+from gridbot.desk import Desk
+from gridbot.engine import Changes, GridEngine
+from gridbot.errors import MismatchError
+from gridbot.intents import accept
+from gridbot.market import EXACT
+from gridbot.orders import Fill, Order, OrderState, Side, client_prefix
+
+log = logging.getLogger(__name__)
+
+# With a stream, the exchange is asked this often in any case.
+RECONCILE_SECONDS = 600.0
+
+
+@dataclass
+class _Reading:
+    """What the exchange was read to have, not booked yet."""
+
+    trades: list[RemoteTrade]
+    closed: list[Order] = field(default_factory=list)
+    cursor: int | None = None
+    incomplete: bool = False
+
+    def executed(self, engine: GridEngine, order: Order) -> Decimal:
+        """What has traded of a live order, booked or read (base)."""
+        total = engine.executed(order.client_id)
+        for trade in self.trades:
+            if trade.exchange_id == order.exchange_id:
+                total = EXACT.add(total, trade.quantity)
+        return total
+
+
+@dataclass
+class Reconciler:
+    """Keeps one grid's books in step with the exchange.
+
+    Args:
+        desk: the grid.
+
+    Attributes:
+        foreign_orders: open orders on the account that are not this bot's.
+    """
+
+    desk: Desk
+    foreign_orders: int = 0
+    _asked_at: float = float("-inf")
+    _gap: bool = True
+
+    def forget(self) -> None:
+        """Ask the exchange before anything else is believed."""
+        self._gap = True
+
+    def follow(self, engine: GridEngine) -> bool:
+        """Book what happened since the last call.
+
+        Returns:
+            Whether anything was booked.
+
+        Raises:
+            BrokerError: the exchange failed; nothing of what it had to say is lost.
+            MismatchError: books and exchange disagree.
+        """
+        booked = self._hear(engine)
+        if self._ask_now(engine):
+            return self._ask(engine) or booked
+        return booked
+
+    def _ask_now(self, engine: GridEngine) -> bool:
+        desk = self.desk
+        if self._gap or desk.trades_due or not desk.broker.streaming or engine.closing:
+            return True
+        return desk.clock.monotonic() - self._asked_at >= RECONCILE_SECONDS
+
+    # The stream.
+
+    def _hear(self, engine: GridEngine) -> bool:
+        """Book what the stream said, as far as it is whole."""
+        changes = self.desk.changes()
+        accepted: list[Order] = []
+        for event in self.desk.broker.events():
+            if isinstance(event, StreamGap):
+                self._gap = True
+            elif event.order.client_id in engine.live:
+                accepted += self._hear_order(engine, changes, event)
+            elif self._is_stray(event.order):
+                self._gap = True
+        self.desk.commit(changes)
+        for order in accepted:
+            self.desk.settled(order)
+        return bool(changes)
+
+    def _hear_order(self, engine: GridEngine, changes: Changes, event: OrderEvent) -> list[Order]:
+        """Book one event of a live order; returns the order where it was not known to be there."""
+        remote, trade = event.order, event.trade
+        order = engine.live[remote.client_id]
+        known = engine.executed(order.client_id)
+        accepted = []
+        if order.state is OrderState.INTENDED:
+            if (remote.side, remote.price, remote.quantity) != _terms(order):
+                self._gap = True  # asking tells what is there, and stops at what should not be
+                return []
+            engine.accept(changes, order.client_id, remote.exchange_id)
+            accepted.append(order)
+        if trade is not None and remote.executed > known:
+            if EXACT.add(known, trade.quantity) != remote.executed:
+                self._gap = True
+                return accepted
+            if self._is_booked(trade.trade_id):
+                self._gap = True  # its number says booked, the order's sum says not
+                return accepted
+            engine.record_fill(changes, fill_of(trade, order.client_id))
+        elif remote.executed > known:
+            self._gap = True
+        if remote.closed and order.client_id in engine.live:
+            if engine.executed(order.client_id) == remote.executed:
+                self._record_canceled(engine, changes, order)
+            else:
+                self._gap = True
+        return accepted
+
+    def _is_booked(self, trade_id: int) -> bool:
+        return trade_id < self.desk.cursor or trade_id in self.desk.booked
+
+    def _is_stray(self, remote: RemoteOrder) -> bool:
+        return (
+            not remote.closed
+            and remote.client_id.startswith(self._prefix())
+            and not self.desk.store.knows(remote.client_id)
+        )
+
+    # Asking.
+
+    def _ask(self, engine: GridEngine) -> bool:
+        """Compare open orders with the books, read the trades that are missing, book them."""
+        desk = self.desk
+        remote = self._open_orders(engine)
+        if desk.unsettled:
+            # A trade of an order whose number is not known yet could not be told from a foreign
+            # one.
+            return False
+        missing, changed = [], desk.trades_due or self._gap
+        for order in engine.live.values():
+            if order.state is not OrderState.OPEN:
+                continue
+            if order.client_id not in remote:
+                missing.append(order)
+            elif remote[order.client_id].executed != engine.executed(order.client_id):
+                changed = True
+        if missing or changed:
+            booked = self._read(engine, remote, missing)
+        else:
+            booked = False
+            self._done()
+        self._asked_at = desk.clock.monotonic()
+        return booked
+
+    def _done(self, *, incomplete: bool = False) -> None:
+        """All that was asked for is booked, or there is more to be asked for."""
+        self.desk.trades_due = incomplete
+        self.desk.again = self._gap = False
+
+    def _read(
+        self, engine: GridEngine, remote: dict[str, RemoteOrder], missing: list[Order]
+    ) -> bool:
+        """Read the trades that are not booked yet, and what became of orders that are gone."""
+        listed = self.desk.broker.trades_from(self.desk.cursor)
+        reading = _Reading([trade for trade in listed if not self._is_booked(trade.trade_id)])
+        if listed:
+            reading.cursor = max(trade.trade_id for trade in listed) + 1
+        for order in engine.live.values():
+            seen = remote.get(order.client_id)
+            if order.state is OrderState.OPEN and seen is not None:
+                self._complete(engine, reading, order, seen)
+        for order in missing:
+            if reading.executed(engine, order) >= order.quantity:
+                continue
+            seen = self._find_accepted(order)
+            self._complete(engine, reading, order, seen)
+            if seen.closed and seen.executed < order.quantity:
+                reading.closed.append(order)
+            elif not seen.closed:
+                reading.incomplete = True  # gone from the list and open: asked in between
+        reading.closed = [order for order in reading.closed if not reading.incomplete]
+        booked = self._book(engine, reading)
+        self._done(incomplete=reading.incomplete)
+        return booked
+
+    def _complete(
+        self, engine: GridEngine, reading: "_Reading", order: Order, seen: RemoteOrder
+    ) -> None:
+        """Ask for an order's own trades where the list lacks some that it says it has."""
+        if self.desk.generation is None or reading.executed(engine, order) >= seen.executed:
+            return
+        known = {trade.trade_id for trade in reading.trades}
+        for trade in self.desk.broker.trades_of(seen.exchange_id):
+            stored = self.desk.store.has_fill(self.desk.generation.id, trade.trade_id)
+            if trade.trade_id not in known and not stored:
+                reading.trades.append(trade)
+        if reading.executed(engine, order) < seen.executed:
+            reading.incomplete = True
+
+    def _open_orders(self, engine: GridEngine) -> dict[str, RemoteOrder]:
+        """This grid's open orders on the exchange; others are left alone and counted."""
+        remote = {order.client_id: order for order in self.desk.broker.open_orders()}
+        foreign = self.refuse_strays(list(remote.values()))
+        if foreign != self.foreign_orders:
+            log.warning("%d open orders on the account are not this bot's", foreign)
+            self.foreign_orders = foreign
+        for client_id, seen in remote.items():
+            order = engine.live.get(client_id)
+            if order is not None and order.state is OrderState.INTENDED:
+                accept(self.desk, engine, order, seen)
+        return remote
+
+    def _prefix(self) -> str:
+        config = self.desk.config
+        return client_prefix(config.bot_name, config.base + config.quote)
+
+    def refuse_strays(self, remote: list[RemoteOrder]) -> int:
+        """Stop at open orders that bear this bot's name and are not in its books.
+
+        Returns:
+            Number of open orders that bear another name.
+
+        Raises:
+            MismatchError: there is one.
+        """
+        prefix = self._prefix()
+        named = [order.client_id for order in remote if order.client_id.startswith(prefix)]
+        live = () if self.desk.engine is None else self.desk.engine.live
+        strays = [name for name in named if name not in live and not self.desk.store.knows(name)]
+        if strays:
+            raise MismatchError(
+                f"the exchange holds {len(strays)} open orders of bot_name = "
+                f"{self.desk.config.bot_name} that are not in its books ({strays[0]}, ...): "
+                "cancel them there, or give this bot another bot_name"
+            )
+        return len(remote) - len(named)
+
+    def _find_accepted(self, order: Order) -> RemoteOrder:
+        try:
+            return self.desk.broker.find(order.client_id)
+        except BrokerError as error:
+            if error.failure is not Failure.NOT_FOUND:
+                raise
+            raise MismatchError(
+                f"the exchange accepted order {order.client_id} as number {order.exchange_id} "
+                "and does not know it now; is this the same account? If its orders are gone for "
+                f"good, remove {self.desk.store.path} to start anew"
+            ) from error
+
+    def _book(self, engine: GridEngine, reading: "_Reading") -> bool:
+        """Book trades and closed orders; no request between the first change and the commit."""
+        changes = self.desk.changes()
+        for trade in sorted(reading.trades, key=lambda item: item.trade_id):
+            client_id = engine.client_id_of(trade.exchange_id)
+            if client_id is not None:
+                engine.record_fill(changes, fill_of(trade, client_id))
+        for order in reading.closed:
+            self._record_canceled(engine, changes, order)
+        if reading.cursor is not None and reading.cursor > self.desk.cursor:
+            changes.trade_cursor = reading.cursor
+        self.desk.commit(changes)
+        return bool(changes)
+
+    def _record_canceled(self, engine: GridEngine, changes: Changes, order: Order) -> None:
+        asked_for = engine.closing or order.client_id in self.desk.canceling
+        level = logging.INFO if asked_for else logging.WARNING
+        log.log(level, "order %s was closed before all of it traded", order.client_id)
+        engine.record_canceled(changes, order.client_id)
+
+
+def fill_of(trade: RemoteTrade, client_id: str) -> Fill:
+    """A trade of the exchange as a fill of one of the bot's orders."""
+    return Fill(
+        trade_id=trade.trade_id,
+        client_id=client_id,
+        side=Side(trade.side),
+        price=trade.price,
+        quantity=trade.quantity,
+        quote=trade.quote,
+        commission=trade.commission,
+        commission_coin=trade.commission_coin,
+        time_ms=trade.time_ms,
+        maker=trade.maker,
+    )
+
+
+def _terms(order: Order) -> tuple[str, Decimal, Decimal]:
+    return (order.side, order.price, order.quantity)

@@ -1,0 +1,320 @@
+"""Every setting of a configuration: how it is read, its default, and what else would do.
+
+Secrets are not read here: see `gridbot.credentials`.
+"""
+
+import difflib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from gridbot.errors import UserError
+from gridbot.grid import MAX_GRIDS, FeesIn, Spacing
+from gridbot.market import plain
+
+# Paper mode never talks to these: a paper configuration must not be able to spend money.
+PRODUCTION_DOMAINS = ("binance.com", "binance.us")
+PRACTICE_HOSTS = ("demo-api.binance.com",)
+INTERVALS = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d")
+
+
+class InvalidValueError(ValueError):
+    """A value that will not do; the text says what would."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How one setting is read, and what it is where it is not set."""
+
+    read: Callable[[Any], Any]
+    default: Any = None
+    required: bool = False
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise InvalidValueError('needs a text in quotes, such as "text"')
+    return value
+
+
+def _pattern(pattern: str, meaning: str) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if not isinstance(value, str) or re.fullmatch(pattern, value) is None:
+            raise InvalidValueError(f"needs {meaning}")
+        return value
+
+    return read
+
+
+def _choice(*choices: str) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if value not in choices or not isinstance(value, str):
+            raise InvalidValueError("needs " + " or ".join(f'"{choice}"' for choice in choices))
+        return value
+
+    return read
+
+
+def _integer(low: int, high: int) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise InvalidValueError(f"needs a whole number from {low} to {high}, without quotes")
+        return value
+
+    return read
+
+
+def _amount(*, zero: bool = False, below: Decimal | None = None) -> Callable[[Any], Decimal]:
+    """Reader of an exact amount: text or whole number, never a binary fraction."""
+    bounds = "0 or more" if zero else "above 0"
+    if below is not None:
+        bounds += f" and below {plain(below)}"
+
+    def read(value: Any) -> Decimal:
+        if isinstance(value, float):
+            raise InvalidValueError(f'needs quotes to be exact: "{value}"')
+        if isinstance(value, bool) or not isinstance(value, (str, int)):
+            raise InvalidValueError(f'needs an amount in quotes {bounds}, such as "1.5"')
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,20}(\.[0-9]{1,20})?", value) is None:
+            raise InvalidValueError(f'needs plain digits {bounds}, such as "1234.56"')
+        amount = Decimal(value)
+        too_high = below is not None and amount >= below
+        if amount < 0 or (amount == 0 and not zero) or too_high:
+            raise InvalidValueError(f"needs an amount {bounds}")
+        return amount
+
+    return read
+
+
+def _seconds(low: str, high: str) -> Callable[[Any], Decimal]:
+    def read(value: Any) -> Decimal:
+        number = isinstance(value, (str, int, float)) and not isinstance(value, bool)
+        try:
+            seconds = Decimal(str(value)) if number else Decimal(-1)
+        except InvalidOperation:
+            seconds = Decimal(-1)
+        if not (seconds.is_finite() and Decimal(low) <= seconds <= Decimal(high)):
+            raise InvalidValueError(f"needs seconds from {low} to {high}")
+        return seconds
+
+    return read
+
+
+def _path(value: Any) -> Path:
+    path = Path(_text(value))
+    if not path.is_absolute():
+        raise InvalidValueError("needs an absolute path, such as /run/secrets/name")
+    return path
+
+
+def _url(*schemes: str, example: str) -> Callable[[Any], str]:
+    """Reader of the address of a practice exchange."""
+
+    def read(value: Any) -> str:
+        return _practice_url(value, schemes, example)
+
+    return read
+
+
+def _practice_url(value: Any, schemes: tuple[str, ...], example: str) -> str:
+    meaning = f"needs a URL of scheme, host and port only, such as {example}"
+    if not isinstance(value, str):
+        raise InvalidValueError(meaning)
+    try:
+        parts = urlsplit(value)
+        port_ok = parts.port is None or parts.port > 0
+    except ValueError as error:
+        raise InvalidValueError(meaning) from error
+    plain_url = not (parts.path.strip("/") or parts.query or parts.fragment or parts.username)
+    if parts.scheme not in schemes or not parts.hostname or not plain_url or not port_ok:
+        raise InvalidValueError(meaning)
+    host = parts.hostname.rstrip(".").lower()
+    production = any(host == name or host.endswith("." + name) for name in PRODUCTION_DOMAINS)
+    if production and host not in PRACTICE_HOSTS:
+        raise InvalidValueError(
+            'is the real exchange; paper mode needs another host, or set mode = "live"'
+        )
+    return value.rstrip("/")
+
+
+def _percent(below: int) -> Callable[[Any], Decimal]:
+    return _amount(below=Decimal(below))
+
+
+def _switch(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidValueError("needs true or false, without quotes")
+    return value
+
+
+# Which table of a file each belongs to: the account and the process, or one grid.
+_BOT: dict[str, Setting] = {
+    "mode": Setting(_choice("paper", "live"), "paper"),
+    "live_confirmation": Setting(_text),
+    "bot_name": Setting(
+        _pattern(r"[A-Za-z0-9-]{1,12}", "1 to 12 letters, digits or hyphens"), required=True
+    ),
+    "exchange.name": Setting(
+        _pattern(r"[a-z0-9_]{2,30}", 'the name of an exchange in ccxt, such as "binance"'),
+        required=True,
+    ),
+    "exchange.url": Setting(_url("http", "https", example="http://exchange:8000")),
+    "exchange.stream_url": Setting(_url("ws", "wss", example="ws://exchange:8001")),
+    "exchange.api_key_file": Setting(_path, required=True),
+    "exchange.api_secret_file": Setting(_path, required=True),
+    "exchange.timeout_seconds": Setting(_seconds("1", "60"), Decimal(10)),
+    "state.directory": Setting(_path, Path("/var/lib/gridbot")),
+    "archive.positions": Setting(_integer(10, 1_000_000), 1000),
+    "archive.format": Setting(_choice("csv", "parquet"), "csv"),
+    "prune.days": Setting(_integer(1, 36_500), 400),
+    "page.host": Setting(_text, "0.0.0.0"),  # noqa: S104 - inside its container
+    "page.port": Setting(_integer(1, 65535), 8080),
+    "loop.poll_seconds": Setting(_seconds("0.05", "3600"), Decimal(2)),
+    "log.level": Setting(_choice("debug", "info", "warning", "error"), "info"),
+}
+_GRID: dict[str, Setting] = {
+    "market.symbol": Setting(
+        _pattern(r"[A-Z0-9]{1,20}/[A-Z0-9]{1,20}", 'a symbol such as "BTC/USDT"'), required=True
+    ),
+    "grid.range": Setting(_choice("fixed", "atr"), "fixed"),
+    "grid.lower": Setting(_amount()),
+    "grid.upper": Setting(_amount()),
+    "grid.atr_interval": Setting(_choice(*INTERVALS), "1h"),
+    "grid.atr_period": Setting(_integer(2, 200), 14),
+    "grid.atr_multiple": Setting(_amount(below=Decimal(1000)), Decimal(3)),
+    "grid.grids": Setting(_integer(1, MAX_GRIDS), required=True),
+    "grid.spacing": Setting(_choice(*Spacing), Spacing.ARITHMETIC),
+    "grid.investment": Setting(_amount()),
+    "grid.quantity": Setting(_amount()),
+    "grid.post_only": Setting(_switch, default=False),
+    "fees.rate": Setting(_amount(zero=True, below=Decimal("0.5")), Decimal("0.001")),
+    "fees.in": Setting(_choice(*FeesIn), FeesIn.RECEIVED),
+    "trend.enabled": Setting(_switch, default=False),
+    "trend.interval": Setting(_choice(*INTERVALS), "1h"),
+    "trend.adx_period": Setting(_integer(2, 200), 14),
+    "trend.adx_above": Setting(_amount(zero=True, below=Decimal(100)), Decimal(25)),
+    "trend.average": Setting(_choice("ema", "sma"), "ema"),
+    "trend.fast": Setting(_integer(1, 500), 20),
+    "trend.slow": Setting(_integer(2, 500), 50),
+    "volatility.enabled": Setting(_switch, default=False),
+    "volatility.interval": Setting(_choice(*INTERVALS), "15m"),
+    "volatility.atr_period": Setting(_integer(2, 200), 14),
+    "volatility.atr_above_percent": Setting(_percent(100), Decimal(3)),
+    "reposition.direction": Setting(_choice("off", "up", "down", "both"), "off"),
+    "reposition.margin_percent": Setting(_amount(zero=True, below=Decimal(100)), Decimal("0.5")),
+    "reposition.cooldown_minutes": Setting(_integer(0, 100_000), 60),
+    "reposition.at": Setting(_choice("price", "levels"), "price"),
+    "reposition.levels_interval": Setting(_choice(*INTERVALS), "1h"),
+    "reposition.levels_candles": Setting(_integer(20, 1000), 200),
+    "stop.loss_price": Setting(_amount()),
+    "stop.profit_price": Setting(_amount()),
+    "stop.max_drawdown_percent": Setting(_percent(100)),
+    "stop.daily_loss_percent": Setting(_percent(100)),
+    "stop.profit_percent": Setting(_percent(100_000)),
+    "stop.liquidate": Setting(_switch, default=False),
+}
+SETTINGS = _BOT | _GRID
+SECTIONS = sorted({key.partition(".")[0] for key in SETTINGS if "." in key})
+_GRID_SECTIONS = sorted({key.partition(".")[0] for key in _GRID} - {"market", "grid"})
+
+
+def split_grids(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """One document for each grid of a file: its own table over what holds for all of them.
+
+    Args:
+        document: the parsed file; each entry of its list `grids` has a `symbol`, keys of [grid]
+            and tables such as [grids.stop].
+
+    Raises:
+        UserError: the list or an entry of it is not such a table.
+    """
+    entries = document.get("grids")
+    if entries is None:
+        return [document]
+    if isinstance(entries, dict):
+        raise UserError("grids is not a known section; did you mean grid?")
+    common = {key: value for key, value in document.items() if key != "grids"}
+    if not isinstance(entries, list) or not entries or "market" in common:
+        raise UserError(
+            'grids needs entries, each written as [[grids]] with symbol = "BTC/USDT" and the keys '
+            "of [grid]; [market] is left out then"
+        )
+    return [_with_entry(common, entry) for entry in entries]
+
+
+def _with_entry(common: dict[str, Any], entry: Any) -> dict[str, Any]:
+    if not isinstance(entry, dict) or not isinstance(entry.get("symbol"), str):
+        raise UserError('grids: each entry needs symbol, such as symbol = "BTC/USDT"')
+    tables = {name: entry[name] for name in _GRID_SECTIONS if isinstance(entry.get(name), dict)}
+    own = {key: value for key, value in entry.items() if key != "symbol" and key not in tables}
+    merged = dict(common)
+    for name, table in {"grid": own, **tables}.items():
+        shared = common.get(name, {})
+        merged[name] = {**(shared if isinstance(shared, dict) else {}), **table}
+    merged["market"] = {"symbol": entry["symbol"]}
+    return merged
+
+
+def flatten(document: dict[str, Any]) -> dict[str, Any]:
+    """`{"grid": {"lower": 1}}` as `{"grid.lower": 1}`."""
+    flat: dict[str, Any] = {}
+    for key, value in document.items():
+        if isinstance(value, dict):
+            if key not in SECTIONS:
+                raise UserError(_unknown(key, SECTIONS, "section"))
+            flat.update({f"{key}.{name}": inner for name, inner in value.items()})
+        elif key in SECTIONS:
+            raise UserError(f"{key} = {shown(value)} needs to be a section: [{key}]")
+        else:
+            flat[key] = value
+    return flat
+
+
+def read_settings(flat: dict[str, Any]) -> dict[str, Any]:
+    """All settings by name, defaults filled in.
+
+    Raises:
+        UserError: one line that names the setting, its value and what would do.
+    """
+    for key in flat:
+        if key not in SETTINGS:
+            raise UserError(_unknown(key, list(SETTINGS), "setting"))
+    values: dict[str, Any] = {}
+    for key, setting in SETTINGS.items():
+        if key not in flat:
+            if setting.required:
+                raise UserError(f"{key} is missing and has no default")
+            values[key] = setting.default
+            continue
+        try:
+            values[key] = setting.read(flat[key])
+        except InvalidValueError as error:
+            raise UserError(f"{key} = {shown(flat[key])} {error}") from error
+    return values
+
+
+def _unknown(key: str, known: list[str], what: str) -> str:
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.8)
+    if not close:
+        # A setting in the wrong section: `lower` for `grid.lower`.
+        close = [name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]]
+    section = key.rpartition(".")[0]
+    hint = (
+        f"did you mean {close[0]}?"
+        if close
+        else "known are " + ", ".join(name for name in known if name.rpartition(".")[0] == section)
+    )
+    return f"{key} is not a known {what}; {hint}"
+
+
+def shown(value: Any) -> str:
+    """A value as its writer wrote it, more or less, and not longer than fits in a line."""
+    text = f'"{value}"' if isinstance(value, str) else str(value)
+    if isinstance(value, bool):
+        text = text.lower()
+    text = text.replace("\n", "\\n")
+    return text if len(text) <= 80 else text[:77] + "..."
