@@ -5,6 +5,7 @@ No clock and no network of its own: both are arguments.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -45,19 +46,23 @@ class _Entry:
 
     Attributes:
         window: the candles.
-        asked: the largest number of candles ever asked for into this window.
-        retry_ms: no request before this time.
+        asked: how many the window was filled with at least, or would have been if there were.
+        pushed: the newest candle that a stream has told of, even where it did not connect.
+        retry_ms: the same candles are not asked for before this time.
         failure: what the last request failed with; empty where it succeeded.
-        gap: a pushed candle did not connect; what is missing has to be fetched.
         used_ms: when somebody last asked.
     """
 
     window: CandleWindow
+    used_ms: int
     asked: int = 0
+    pushed: int = 0
     retry_ms: int = 0
     failure: str = ""
-    gap: bool = False
-    used_ms: int = 0
+
+    def lacks(self, count: int) -> bool:
+        """Whether more candles are needed than the exchange was ever asked for."""
+        return count > max(self.asked, self.window.length)
 
 
 class CandleCache:
@@ -67,7 +72,7 @@ class CandleCache:
         fetch: gets the latest closed candles of an interval, oldest first, at most so many.
         capacity: most candles kept of each interval.
         grace_ms: how long after its end a candle may take to arrive by itself, or to be offered.
-        pause_ms: shortest time between two requests for the same candle.
+        pause_ms: shortest time between two requests for the same candles.
         unused_ms: candles that nobody asked for in so long are dropped by `clean`.
     """
 
@@ -87,109 +92,116 @@ class CandleCache:
         self._unused_ms = unused_ms
         self._entries: dict[str, _Entry] = {}
 
+    @property
+    def intervals(self) -> list[str]:
+        """The intervals that are kept: those that a stream of closed candles is of use for."""
+        return list(self._entries)
+
     def series(self, interval: str, count: int, now_ms: int) -> CandleWindow:
         """The latest closed candles, shared by all who ask.
 
         A request is made only where candles are missing: at first, after a gap, and when the next
-        one has closed and has not been pushed within the grace. There may be fewer than `count`,
-        where the exchange has no more.
+        one has closed and was not pushed within the grace. There may be fewer than `count`, where
+        the exchange has no more, and the newest may still be missing, where it does not offer it
+        yet; that one is asked for again after the pause.
 
         Args:
             interval: one of `INTERVALS`.
-            count: how many candles are needed at least; no more than the capacity.
+            count: how many candles are needed, at most the capacity.
             now_ms: the time, in milliseconds since 1970 UTC.
 
         Raises:
-            BrokerError: whatever `fetch` raises; the next request comes after the pause.
-            CandlesMissingError: the last request failed, and the pause is not over.
+            BrokerError: the request failed (whatever `fetch` raises).
+            CandlesMissingError: it failed before, and the pause is not over.
         """
         if not 0 < count <= self._capacity:
             raise ValueError(f"count must be from 1 to {self._capacity}, not {count}")
         entry = self._entry(interval, now_ms)
         entry.used_ms = now_ms
-        wanted = self._missing(entry, count, now_ms)
+        wanted = self._wanted(entry, count, now_ms)
         if not wanted:
             return entry.window
-        if now_ms < entry.retry_ms:
-            if entry.failure:
-                raise CandlesMissingError(
-                    f"candles {interval} are not up to date: {entry.failure}; asked again in "
-                    f"{-(-(entry.retry_ms - now_ms) // 1000)} s",
-                    ExitCode.EXCHANGE,
-                )
-            return entry.window
-        self._request(interval, entry, wanted, now_ms)
+        # A clock that was set back does not make the pause longer.
+        early = now_ms < entry.retry_ms <= now_ms + self._pause_ms
+        if early and entry.failure:
+            raise CandlesMissingError(
+                f"candles {interval} are not up to date: {entry.failure}; asked for again in "
+                f"{-(-(entry.retry_ms - now_ms) // 1000)} s",
+                ExitCode.EXCHANGE,
+            )
+        if not early or entry.lacks(count):
+            self._update(interval, entry, wanted, max(count, entry.asked), now_ms)
         return entry.window
 
     def push(self, interval: str, candle: Candle) -> None:
-        """Take a closed candle from a stream. Doubles and unasked-for intervals are ignored."""
+        """Take a closed candle from a stream; doubles and intervals not asked for are ignored."""
         entry = self._entries.get(interval)
         if entry is None or entry.window.last_time is None:
             return
         if candle.time <= entry.window.last_time:
             return
-        try:
+        entry.pushed = max(entry.pushed, candle.time)
+        # What does not connect is not taken: the next to ask has the missing ones fetched.
+        with contextlib.suppress(CandleGapError):
             entry.window.append(candle)
-        except CandleGapError:
-            entry.gap = True
 
     def clean(self, now_ms: int) -> None:
         """Drop the candles that nobody has asked for lately."""
         for interval, entry in list(self._entries.items()):
-            unused = max(self._unused_ms, 2 * entry.window.interval_ms)
-            if now_ms - entry.used_ms > unused:
+            unused_ms = max(self._unused_ms, 2 * entry.window.interval_ms)
+            if now_ms - entry.used_ms > unused_ms:
                 del self._entries[interval]
-
-    @property
-    def intervals(self) -> list[str]:
-        """The intervals that are kept: what a stream of closed candles is of use for."""
-        return list(self._entries)
 
     def _entry(self, interval: str, now_ms: int) -> _Entry:
         entry = self._entries.get(interval)
         if entry is None:
             if len(self._entries) >= MOST_INTERVALS:
-                oldest = min(self._entries, key=lambda name: self._entries[name].used_ms)
-                del self._entries[oldest]
-            entry = _Entry(CandleWindow(INTERVALS[interval], self._capacity), used_ms=now_ms)
+                del self._entries[min(self._entries, key=lambda key: self._entries[key].used_ms)]
+            entry = _Entry(CandleWindow(INTERVALS[interval], self._capacity), now_ms)
             self._entries[interval] = entry
         return entry
 
-    def _missing(self, entry: _Entry, count: int, now_ms: int) -> int:
-        """How many candles to ask for; 0 for none."""
-        window = entry.window
-        if window.last_time is None or count > max(entry.asked, window.length):
-            return count
-        length = window.interval_ms
-        closed = (now_ms - self._grace_ms) // length * length - length
-        if entry.gap:
-            closed = max(closed, now_ms // length * length - length)
-        return min(max((closed - window.last_time) // length, 0), self._capacity)
+    def _wanted(self, entry: _Entry, count: int, now_ms: int) -> int:
+        """How many of the latest candles to ask for; 0 for none."""
+        last = entry.window.last_time
+        full = max(count, entry.asked)
+        if last is None or entry.lacks(count):
+            return full
+        length = entry.window.interval_ms
+        newest = (now_ms - self._grace_ms) // length * length - length
+        missing = max(newest, entry.pushed) - last
+        # One more than is missing: if that one is known, nothing lies between.
+        return min(missing // length + 1, full) if missing > 0 else 0
 
-    def _request(self, interval: str, entry: _Entry, wanted: int, now_ms: int) -> None:
+    def _update(self, interval: str, entry: _Entry, wanted: int, full: int, now_ms: int) -> None:
         entry.retry_ms = now_ms + self._pause_ms
         try:
-            candles = self._fetch(interval, wanted)
+            candles = self._request(interval, entry, wanted, now_ms)
+            if wanted < full and not _connects(candles, entry.window):
+                wanted = full
+                candles = self._request(interval, entry, wanted, now_ms)
         except Exception as error:
             entry.failure = str(error)
             raise
         entry.failure = ""
-        entry.gap = False
-        self._take(entry, candles, wanted, now_ms)
-
-    def _take(self, entry: _Entry, candles: list[Candle], wanted: int, now_ms: int) -> None:
-        window = entry.window
-        last = window.last_time
-        connects = last is not None and any(
-            candle.time <= last + window.interval_ms for candle in candles
-        )
-        if wanted > entry.asked or (not connects and wanted >= self._capacity):
-            window = CandleWindow(window.interval_ms, self._capacity)
-        entry.asked = max(entry.asked, wanted)
-        entry.window = window
+        if wanted == full:
+            entry.window = CandleWindow(entry.window.interval_ms, self._capacity)
+            entry.asked = full
+        last = entry.window.last_time
         for candle in candles:
-            closes = candle.time + window.interval_ms
-            if closes > now_ms + self._grace_ms:
-                continue
-            if window.last_time is None or candle.time > window.last_time:
-                window.append(candle, bridge=True)
+            if last is None or candle.time > last:
+                # Where the exchange itself has no candle, there is none to wait for.
+                entry.window.append(candle, bridge=True)
+        if not self._wanted(entry, 1, now_ms):
+            entry.retry_ms = 0
+
+    def _request(self, interval: str, entry: _Entry, wanted: int, now_ms: int) -> list[Candle]:
+        """Candles that have closed; one that has not would stay unfinished for ever."""
+        closed_by = now_ms + self._grace_ms - entry.window.interval_ms
+        return [candle for candle in self._fetch(interval, wanted) if candle.time <= closed_by]
+
+
+def _connects(candles: list[Candle], window: CandleWindow) -> bool:
+    """Whether nothing can lie between the window's latest candle and these."""
+    last = window.last_time
+    return not candles or (last is not None and candles[0].time <= last)

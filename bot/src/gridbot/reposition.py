@@ -10,9 +10,9 @@ from gridbot.market import EXACT
 _MINUTE_MS = 60_000
 # So long must the price have been outside: one trade far out moves no grid.
 CONFIRM_MS = _MINUTE_MS
-# A level may move a range by at most this share of its width, so that the price stays in its
-# middle half.
-_SNAP = Decimal("0.25")
+# A width is kept while the price is so many halves of it above 0: a level may move the range down
+# by another half of a half.
+_ROOM = Decimal("1.5")
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,11 @@ def new_range(
     """The range to move to, or None to stay.
 
     The new range has the width of the old one (arithmetic) or its ratio (geometric) and is centred
-    on the price; where a range of that width would reach below 0, it keeps the ratio instead. With
+    on the price; where a range of that width could reach below 0, it keeps the ratio instead. With
     ``at = "levels"``, after a rise its bottom rests on the support nearest to where it would be,
     after a fall its top on the resistance nearest to that, if there is one that leaves the price in
-    the middle half of the range.
+    the middle half of the range (measured in prices, or in their logarithms where the ratio is
+    kept).
 
     Args:
         rules: when and how the range follows.
@@ -98,35 +99,19 @@ def new_range(
         return None
     if last_ms is not None and now_ms - last_ms < rules.cooldown_minutes * _MINUTE_MS:
         return None
-    bottom, top = _centred(lower, upper, price, spacing)
-    if rules.at == "levels":
-        bottom, top = _rested(bottom, top, price, way, levels)
-    return bottom, top
-
-
-def _centred(
-    lower: Decimal, upper: Decimal, price: Decimal, spacing: Spacing
-) -> tuple[Decimal, Decimal]:
     half = EXACT.divide(EXACT.subtract(upper, lower), Decimal(2))
-    if spacing is Spacing.ARITHMETIC and half < price:
-        return EXACT.subtract(price, half), EXACT.add(price, half)
-    root = EXACT.sqrt(EXACT.divide(upper, lower))
-    return EXACT.divide(price, root), EXACT.multiply(price, root)
-
-
-def _rested(
-    bottom: Decimal, top: Decimal, price: Decimal, way: str, levels: Sequence[Decimal]
-) -> tuple[Decimal, Decimal]:
-    """The range shifted onto a level, keeping its width."""
+    plus, minus, quarter = EXACT.add, EXACT.subtract, EXACT.divide(half, Decimal(2))
+    if spacing is Spacing.GEOMETRIC or price <= EXACT.multiply(half, _ROOM):
+        half = EXACT.sqrt(EXACT.divide(upper, lower))
+        plus, minus, quarter = EXACT.multiply, EXACT.divide, EXACT.sqrt(half)
+    bottom, top = minus(price, half), plus(price, half)
+    if rules.at != "levels":
+        return bottom, top
     edge = bottom if way == "up" else top
-    most = EXACT.multiply(EXACT.subtract(top, bottom), _SNAP)
-    near = [
-        level
-        for level in levels
-        if abs(level - edge) <= most and (level < price if way == "up" else level > price)
-    ]
+    lowest, highest = minus(edge, quarter), plus(edge, quarter)
+    near = [level for level in levels if lowest <= level <= highest]
     if not near:
         return bottom, top
-    level = min(near, key=lambda candidate: (abs(candidate - edge), candidate))
-    shift = EXACT.subtract(level, edge)
-    return EXACT.add(bottom, shift), EXACT.add(top, shift)
+    level = min(near, key=lambda level: (abs(level - edge), level))
+    whole = plus(half, half)
+    return (level, plus(level, whole)) if way == "up" else (minus(level, whole), level)

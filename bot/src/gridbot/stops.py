@@ -184,7 +184,7 @@ class StopWatch:
             state = replace(state, peak=investment)
         if state.peak is None or equity > state.peak:
             state = replace(state, peak=equity)
-        if state.day is None or day > state.day:
+        if day != state.day:
             state = replace(state, day=day, day_equity=equity)
         self.state = state
 

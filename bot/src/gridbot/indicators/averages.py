@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from gridbot.indicators.indicator import UNDEFINED, Line, Step
+from gridbot.indicators.indicator import UNDEFINED, Indicator, Step
 from gridbot.indicators.ring import Ring
 
 
-class Sma:
+class Sma(Indicator):
     """Simple moving average: the mean of the latest `period` closes.
 
     The sum is a double of float32 numbers: additions and subtractions are exact as long as the
@@ -21,7 +21,7 @@ class Sma:
     """
 
     def __init__(self, period: int, capacity: int) -> None:
-        self.line = Line(capacity)
+        super().__init__(capacity)
         self._period = period
         self._closes = Ring(period)
         self._sum = 0.0
@@ -36,7 +36,7 @@ class Sma:
         self.line.push(self._sum / self._period if full else UNDEFINED)
 
 
-class Ema:
+class Ema(Indicator):
     """Exponential moving average, weight ``2 / (period + 1)``, seeded with the simple mean.
 
     Args:
@@ -48,7 +48,7 @@ class Ema:
     """
 
     def __init__(self, period: int, capacity: int) -> None:
-        self.line = Line(capacity)
+        super().__init__(capacity)
         self._period = period
         self._weight = 2 / (period + 1)
         self._seen = 0

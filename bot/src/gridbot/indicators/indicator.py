@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from gridbot.indicators.ring import Ring
 
@@ -75,8 +76,24 @@ class Line:
         return self._ring.nbytes
 
 
-class Indicator(Protocol):
-    """Something that a `gridbot.indicators.window.CandleWindow` feeds."""
+class Indicator(ABC):
+    """Something that a `gridbot.indicators.window.CandleWindow` feeds.
 
+    Args:
+        capacity: how many values its lines keep.
+
+    Attributes:
+        line: its values.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.line = Line(capacity)
+
+    @abstractmethod
     def feed(self, step: Step) -> None:
         """Take the next closed candle. Costs the same however many came before."""
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """All of its values."""
+        return (self.line,)

@@ -7,7 +7,7 @@ is float32; docs/indicators.md weighs that.
 
 from __future__ import annotations
 
-from gridbot.indicators.indicator import UNDEFINED, Line, Step
+from gridbot.indicators.indicator import UNDEFINED, Indicator, Line, Step
 
 
 class WilderAverage:
@@ -37,7 +37,7 @@ class WilderAverage:
         return self._value
 
 
-class Rsi:
+class Rsi(Indicator):
     """Relative strength index, 0 to 100, from candle ``period + 1`` on.
 
     ``100 * gain / (gain + loss)`` of the Wilder averages of gains and losses, which is Wilder's
@@ -53,7 +53,7 @@ class Rsi:
     """
 
     def __init__(self, period: int, capacity: int) -> None:
-        self.line = Line(capacity)
+        super().__init__(capacity)
         self._gain = WilderAverage(period)
         self._loss = WilderAverage(period)
         self._started = False
@@ -73,7 +73,7 @@ class Rsi:
         self.line.push(100 * gain / moved if moved > 0 else 50.0)
 
 
-class Atr:
+class Atr(Indicator):
     """Average true range (quote), from candle ``period + 1`` on.
 
     Args:
@@ -85,7 +85,7 @@ class Atr:
     """
 
     def __init__(self, period: int, capacity: int) -> None:
-        self.line = Line(capacity)
+        super().__init__(capacity)
         self._average = WilderAverage(period)
         self._started = False
 
@@ -122,7 +122,7 @@ class _DecayingSum:
         return self._value
 
 
-class Adx:
+class Adx(Indicator):
     """Average directional index and the two directional indicators, all 0 to 100.
 
     The indicators start with candle ``period + 1``, the index with candle ``2 * period``, which is
@@ -140,7 +140,7 @@ class Adx:
     """
 
     def __init__(self, period: int, capacity: int) -> None:
-        self.line = Line(capacity)
+        super().__init__(capacity)
         self.plus = Line(capacity)
         self.minus = Line(capacity)
         self._period = period
@@ -172,6 +172,11 @@ class Adx:
             self._push(100 * plus / true_range, 100 * minus / true_range)
         else:
             self._push(0.0, 0.0)
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """All of its values."""
+        return self.line, self.plus, self.minus
 
     def _push(self, plus: float, minus: float) -> None:
         self.plus.push(plus)

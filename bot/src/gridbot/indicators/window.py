@@ -135,6 +135,18 @@ class CandleWindow:
             self._minus_dm.back(back),
         )
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the candles and of all indicators' values, in bytes."""
+        rings = [self._opens, self._highs, self._lows, self._closes, self._volumes]
+        rings += [self._changes, self._true_ranges, self._plus_dm, self._minus_dm]
+        lines = [line for known in self._indicators.values() for line in known.lines]
+        return (
+            8 * self.capacity
+            + sum(part.nbytes for part in rings)
+            + sum(line.nbytes for line in lines)
+        )
+
     def _indicator(self, kind: type[_Kind], period: int) -> _Kind:
         known = self._indicators.get((kind, period))
         if isinstance(known, kind):
