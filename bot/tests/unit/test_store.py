@@ -30,7 +30,9 @@ GENERATION = Generation(
     tag="abc123",
     settings={"bot_name": "pi1", "grid.investment": "1000"},
     market=MARKET,
-    plan=Plan((Decimal("1.10"), Decimal("2.20")), Decimal("1.5"), 0, Decimal("0.1")),
+    plan=Plan(
+        (Decimal("1.10"), Decimal("2.20")), Decimal("1.5"), 0, Decimal("0.1"), Decimal(1000)
+    ),
     investment=Decimal(1000),
     opening={"USDT": Decimal("1000.00000001")},
     first_trade_id=7,
@@ -196,7 +198,13 @@ def test_a_full_disk_is_told_loses_nothing_and_heals(small_disk):
 
 # Grids of several symbols, their ends, and what the stop rules remember.
 
-CLOSING = Closing(Decimal("1010.5"), Decimal("1.6"), Decimal("9.5"), Decimal(1), "take-profit")
+CLOSING = Closing(
+    equity=Decimal("1010.5"),
+    price=Decimal("1.6"),
+    grid_profit=Decimal("9.5"),
+    liquidation_profit=Decimal(1),
+    reason="take-profit",
+)
 
 
 def other_grid(number, symbol="ETH/USDT", **changes):
