@@ -9,8 +9,9 @@ from gridbot.books import Books
 from gridbot.orders import Fill, Order
 from gridbot.store import Store
 
-from .world import World
+from .world import SYMBOL, World
 
+SYMBOL = "BTCUSDT"
 PRICE = Decimal("51234.56")
 
 
@@ -33,18 +34,18 @@ def _state(world: World) -> str:
     if trader is None or trader.engine is None:
         return f"no grid; {world.runner.health()['reasons']}"
     states = [str(order.state) for order in trader.engine.live.values()]
-    there = len(world.exchange.engine.orders)
+    there = len(world.engine.orders)
     return (
         f"{states.count('open')} open and {states.count('intended')} intended orders, "
-        f"{there} on the exchange; cursor {trader._cursor}, next trade "
-        f"{world.exchange.engine.next_trade_id}; {world.runner.health()['reasons']}"
+        f"{there} on the exchange; cursor {trader.desk.cursor}, next trade "
+        f"{world.engine.next_trade_id}; {world.runner.health()['reasons']}"
     )
 
 
 def _doubled_orders(world: World) -> list[str]:
     """Each client order ID once, and never two orders at work for one leg."""
     found = []
-    orders = world.exchange.store.orders(0, 0, None, 1_000_000)
+    orders = world.exchange.store.orders(SYMBOL, 0, 0, None, 1_000_000)
     names = [order.client_order_id for order in orders]
     if len(names) != len(set(names)):
         found.append(f"{len(names) - len(set(names))} client order IDs were used twice")
@@ -62,14 +63,14 @@ def _doubled_orders(world: World) -> list[str]:
         for first, second in itertools.pairwise(parts):
             if (
                 first.updated_ms > second.created_ms
-                or first.order_id in world.exchange.engine.orders
+                or first.order_id in world.engine.orders
             ):
                 found.append(
                     f"leg {leg}: {second.client_order_id} while {first.client_order_id} was open"
                 )
         # A rest below the exchange's minimum is bought as the minimum; no more than that.
         over = sum(order.executed for order in parts) - parts[0].quantity
-        if over * parts[0].price > world.exchange.rules.market.min_notional * 2:
+        if over * parts[0].price > world.listing.rules.market.min_notional * 2:
             found.append(f"leg {leg}: traded {over} too much")
     return found
 
@@ -96,7 +97,7 @@ def _lost_fills(world: World) -> list[str]:
 
 
 def _audit(world: World) -> list[str]:
-    broker = world.broker()
+    broker = world.new_account().broker(SYMBOL)
     broker.connect()
     reader = Store(world.state, read_only=True)
     try:
@@ -120,7 +121,7 @@ def _flows(world: World) -> list[str]:
     """What the books in memory say of the coins is what the account has gained and lost."""
     start = world.setup.exchange.get("balances", {"USDT": "10000"})
     found = []
-    for coin, balance in world.exchange.engine.balances.items():
+    for coin, balance in world.engine.balances.items():
         gained = balance.free + balance.locked - Decimal(str(start.get(coin, "0")))
         booked = world.trader.engine.books.flows.get(coin, Decimal(0))
         if gained != booked:
@@ -130,5 +131,5 @@ def _flows(world: World) -> list[str]:
 
 def _trades(world: World):
     return world.exchange.store.trades(
-        order_id=None, from_id=0, start_ms=0, end_ms=None, limit=1_000_000
+        SYMBOL, order_id=None, from_id=0, start_ms=0, end_ms=None, limit=1_000_000
     )

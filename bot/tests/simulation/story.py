@@ -42,6 +42,7 @@ def setup_of(seed: int) -> tuple[Setup, float]:
             "balances": {"USDT": "10000", "BTC": pick.choice(("0", "0.5"))},
         },
         seed=seed,
+        streams=pick.random() < 0.75,
         fault_rate=pick.choice((0.03, 0.08, 0.2)),
         world_seconds=pick.choice((6.0, 20.0)),
     )
@@ -93,8 +94,8 @@ class Story:
         world = self._world
         world.note(f"kill at {number} {kind}")
         world.cut()
-        if kind == "request under way" and self._dice.random() < 0.7:
-            world.wire.deliver_late(world.wire.under_way, self._dice.uniform(0.0, 5.5))
+        if self._dice.random() < 0.7:
+            world.deliver_late(kind, self._dice.uniform(0.0, 5.5))
         world.time.sleep(self._dice.choice(DOWN_SECONDS))
         self._draw_kill()
         self._live()  # and never back to what was running
@@ -117,7 +118,7 @@ class Story:
         self._report(
             {
                 "problems": found,
-                "fills": world.exchange.engine.next_trade_id - 1,
+                "fills": world.engine.next_trade_id - 1,
                 "kills": self.kills,
                 "stops": self.stops,
                 "boundaries": self._boundaries.count,

@@ -14,7 +14,7 @@ from .boundaries import Boundaries, watched
 from .chance import dice
 from .invariants import problems
 from .workers import Report, Workers
-from .world import Setup, World
+from .world import Setup, World, seed_chance
 
 DOWN_SECONDS = (0.0, 0.3, 2.0, 8.0, 40.0)
 RECOVERY_SECONDS = 6.0  # with everything still going wrong; then all is calm
@@ -70,7 +70,7 @@ class Sweep:
             self.workers.finish()
             settle(world)
             self.own_problems = problems(world)
-            self.fills = world.exchange.engine.next_trade_id - 1
+            self.fills = world.engine.next_trade_id - 1
             world.exchange.close()
 
     def _at(self, number: int, kind: str) -> None:
@@ -87,14 +87,14 @@ class Sweep:
         """In the copy: the machine that has just lost its power."""
         world = self._world
         world.state = copy
+        seed_chance(self.setup.seed, number)
         chance = dice(self.setup.seed, number)
         second = chance.randrange(1, 60) if number % SECOND_CRASH_EVERY == 0 else None
         seen = {"crashes": 1}
 
         def recover(dead_kind: str) -> None:
             world.faults.dice = dice(self.setup.seed, number, "faults")
-            if dead_kind == "request under way":
-                world.wire.deliver_late(world.wire.under_way, chance.uniform(0.0, 5.5))
+            world.deliver_late(dead_kind, chance.uniform(0.0, 5.5))
             world.time.sleep(chance.choice(DOWN_SECONDS))
             world.start_bot()
             settle(world, RECOVERY_SECONDS)
@@ -111,6 +111,7 @@ class Sweep:
 
         self.boundaries.hook = again
         world.note(f"crash at {number} {kind}")
+        world.die()
         recover(kind)
 
 

@@ -8,17 +8,15 @@ again, no ``finally`` and no ``except``. That needs a process of its own, which 
 
 import random
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random
 
 import requests
 from gridbot.binance_account import BinanceAccount
-from gridbot.binance_broker import BinanceBroker
 from gridbot.config import Config, parse_config
 from gridbot.exchange.config import load_config as load_exchange_config
+from gridbot.exchange.engine import Engine
 from gridbot.exchange.server import build_api
 from gridbot.orders import OrderState
 from gridbot.runner import Runner
@@ -28,10 +26,12 @@ from .boundaries import Boundaries
 from .chance import dice
 from .clocks import BotClock, WorldTime
 from .faults import Faults
+from .sockets import STREAM_ADDRESS, Network
 from .wire import ADDRESS, Wire
 
 KEY, SECRET = "test-key", "test-secret"
 BOT_NAME = "pi1"
+SYMBOL = "BTC/USDT"
 
 
 @dataclass
@@ -42,8 +42,11 @@ class Setup:
         candles: rows of its market.
         grid: settings of the bot's grid.
         exchange: settings of the exchange.
+        fees: settings of the bot's fees.
+        more: further tables of the bot's configuration.
         seed: of every chance in it.
-        fault_rate: share of requests that something happens to.
+        streams: whether the bot hears the exchange's streams, or asks over REST.
+        fault_rate: share of requests and messages that something happens to.
         world_seconds: seconds between two faults of the world.
     """
 
@@ -51,7 +54,9 @@ class Setup:
     grid: dict[str, object]
     exchange: dict[str, object] = field(default_factory=dict)
     fees: dict[str, object] = field(default_factory=dict)
+    more: dict[str, object] = field(default_factory=dict)
     seed: int = 0
+    streams: bool = True
     fault_rate: float = 0.0
     world_seconds: float = 20.0
 
@@ -82,26 +87,30 @@ class World:
         self.violations: list[str] = []
         self.lives = 0
         self.runner: Runner | None = None
+        self.account: BinanceAccount | None = None
         self._dead: list[object] = []
         self._trace = trace
+        seed_chance(setup.seed)
         self._write_files()
         self.api = build_api(self._exchange_config(), self.time)
         self.exchange = self.api.exchange
-        self.wire = Wire(
-            self.api,
-            self.time,
-            boundaries,
-            self.faults,
-            self.note,
-            self._check_written,
-            self._check_open_orders,
-        )
+        self.listing = self.exchange.listing(SYMBOL.replace("/", ""))
+        self._connect_networks()
         self.state = directory / "bot" / "0"
         self.state.mkdir(parents=True)
-        self._spare: BinanceBroker | None = None
-        seed_chance(setup.seed)
         if setup.fault_rate:
             self.time.after(self.faults.seconds_to_next(), self._something_happens)
+
+    def _connect_networks(self) -> None:
+        watching = {
+            "boundaries": self.boundaries,
+            "faults": self.faults,
+            "note": self.note,
+            "leaving": self._check_written,
+            "accepted": self._check_open_orders,
+        }
+        self.wire = Wire(self.api, self.time, **watching)
+        self.network = Network(self.api, clock=lambda: self.clock, **watching)
 
     def _write_files(self) -> None:
         for name, text in (("key", KEY), ("secret", SECRET)):
@@ -126,46 +135,48 @@ class World:
 
     @property
     def config(self) -> Config:
+        exchange = {
+            "name": "binance",
+            "url": ADDRESS,
+            "api_key_file": str(self.directory / "key"),
+            "api_secret_file": str(self.directory / "secret"),
+        }
+        if self.setup.streams:
+            exchange["stream_url"] = STREAM_ADDRESS
         document = {
             "bot_name": BOT_NAME,
-            "exchange": {
-                "name": "binance",
-                "url": ADDRESS,
-                "api_key_file": str(self.directory / "key"),
-                "api_secret_file": str(self.directory / "secret"),
-            },
-            "market": {"symbol": "BTC/USDT"},
+            "exchange": exchange,
+            "market": {"symbol": SYMBOL},
             "grid": self.setup.grid,
             "fees": self.setup.fees,
             "state": {"directory": str(self.state)},
         }
-        return parse_config(document, Path("bot.toml"))
+        return parse_config(document | self.setup.more, Path("bot.toml"))
 
     # The bot's lives.
 
-    def broker(self) -> BinanceBroker:
+    def new_account(self) -> BinanceAccount:
         session = requests.Session()
         session.mount("http://", self.wire)
-        # The same pauses each time the world is run.
-        account = BinanceAccount(
+        return BinanceAccount(
             self.config,
             KEY,
             SECRET,
             clock=self.clock,
             session=session,
-            dice=dice("pauses", self.lives),
+            connect=self.network.connect,
+            dice=dice("pauses", self.setup.seed, self.lives),
         )
-        return account.broker(self.config.symbol)
 
     def start_bot(self) -> Runner:
         """A bot that has just been started, on whatever its directory holds."""
         self.lives += 1
         self.note(f"life {self.lives}: the bot starts")
-        if self.runner is not None:
-            self._dead.append((self.runner, self.clock))
+        self._dead.append((self.runner, self.clock, self.account))
         self.clock = BotClock(self.time)
+        self.account = self.new_account()
         state = self.state
-        self.runner = Runner(self.config, self.broker(), lambda: Store(state), self.clock)
+        self.runner = Runner(self.config, self.account, lambda: Store(state), self.clock)
         return self.runner
 
     def live(self, seconds: float, until: Callable[[], bool] | None = None) -> None:
@@ -173,22 +184,40 @@ class World:
         self.clock.stop_at = self.time.seconds + seconds
         self.clock.until = until
         self.runner.run()
+        self.account.close()
 
     def cut(self) -> None:
         """The bot is dead from here on: what is in its files now is all that is left of it."""
         after = self.state.with_name(self.state.name + "+")
         self.copy_state(after)
         self.state = after
-        self.note("the bot is dead")
+        self.die()
 
     def copy_state(self, target: Path) -> None:
         """The bot's files as they are at this instant."""
         # The file of shared memory does not outlive its processes; all others do.
         shutil.copytree(self.state, target, ignore=shutil.ignore_patterns("*-shm"))
 
+    def die(self) -> None:
+        """The system closes what the dead one had open."""
+        self.network.drop_all()
+        self.note("the bot is dead")
+
+    def deliver_late(self, kind: str, seconds: float) -> None:
+        """What had left when the bot died at such a boundary arrives so much later."""
+        if kind == "request under way":
+            self.time.after(seconds, self.wire.under_way)
+        elif kind == "message under way":
+            self.time.after(seconds, self.network.under_way)
+
     @property
     def trader(self):
-        return self.runner._trader
+        return self.runner._lanes[0].trader
+
+    @property
+    def engine(self) -> Engine:
+        """The exchange's books of the symbol."""
+        return self.listing.engine
 
     @property
     def settled(self) -> bool:
@@ -201,17 +230,20 @@ class World:
             return False
         if any(order.state is not OrderState.OPEN for order in live.values()):
             return False
-        names = {order.client_order_id for order in self.exchange.engine.orders.values()}
-        return names == set(live) and trader._cursor == self.exchange.engine.next_trade_id
+        there = {order.client_order_id: order for order in self.engine.orders.values()}
+        return set(there) == set(live) and all(
+            trader.engine.executed(name) == order.executed for name, order in there.items()
+        )
 
     def calm(self) -> None:
         """From here on nothing goes wrong and the market stands still."""
         self.faults.on = False
-        self.wire.down = None
+        self.wire.down = self.network.down = None
+        self.network.hang_all(0.0)
         self.clock.offset_ms = 0
         self.exchange.advance()
-        position = self.exchange.position
-        self.exchange.feed.limit = lambda wanted: min(wanted, position)
+        position = self.listing.position
+        self.listing.feed.limit = lambda wanted: min(wanted, position)
         self.note("all is calm")
 
     # What goes wrong in the world.
@@ -224,18 +256,30 @@ class World:
         self.note(kind)
         chance = self.faults.dice
         if kind == "canceled by the exchange":
-            self.exchange.advance()
-            orders = sorted(self.exchange.engine.orders)
-            if orders:
-                self.exchange.cancel(chance.choice(orders), None)
+            self._cancel_one()
         elif kind == "clock jump":
             self.clock.offset_ms = chance.choice((-1, 1)) * chance.randint(1_000, 3_600_000)
+        elif kind == "connections dropped":
+            self.network.drop_all()
+        elif kind == "connections hung":
+            self.network.hang_all(chance.uniform(1.0, 30.0))
         else:
             self.wire.down = "unreachable" if kind == "network down" else "maintenance"
+            self.network.down = kind
+            self.network.drop_all()
             self.time.after(chance.uniform(0.5, 15.0), self._back)
 
+    def _cancel_one(self) -> None:
+        self.exchange.advance()
+        orders = sorted(self.engine.orders)
+        if orders:
+            number = self.faults.dice.choice(orders)
+            self.exchange.cancel(self.listing, number, None, "by-the-exchange")
+
     def _back(self) -> None:
-        self.wire.down = None
+        self.wire.down = self.network.down = None
+
+    # What is watched at every moment.
 
     def _check_written(self, client_id: str) -> None:
         """An order leaves only once its intent is committed, for anyone to read."""
@@ -247,8 +291,8 @@ class World:
             reader.close()
 
     def _check_open_orders(self) -> None:
-        """Seen by the exchange, at every moment: no place holds two orders of the bot."""
-        open_orders = list(self.exchange.engine.orders.values())
+        """Seen by the exchange: no place holds two orders of the bot."""
+        open_orders = list(self.engine.orders.values())
         places = {(order.side, order.price) for order in open_orders}
         if len(places) < len(open_orders):
             self.violations.append(f"{len(open_orders)} open orders at {len(places)} places")
@@ -256,15 +300,6 @@ class World:
             self.violations.append(f"{len(open_orders)} open orders")
 
 
-def seed_chance(seed: int) -> None:
-    """Give every module of the bot that draws from the system's chance a seeded one."""
-    for name, module in list(sys.modules.items()):
-        if not name.startswith("gridbot."):
-            continue
-        for attribute, value in list(vars(module).items()):
-            if isinstance(value, random.SystemRandom | SeededRandom):
-                setattr(module, attribute, SeededRandom(seed))
-
-
-class SeededRandom(Random):
-    """Told apart from others, so that the next world can seed it anew."""
+def seed_chance(*names: object) -> None:
+    """Let the system's chance, of which pauses and names are made, come from a seed."""
+    random._urandom = dice("system", *names).randbytes
