@@ -17,7 +17,6 @@ from gridbot.backoff import Backoff
 from gridbot.binance_answers import (
     USUAL_WEIGHT_LIMIT,
     Json,
-    is_breakdown,
     read_report,
 )
 from gridbot.binance_rest import RECEIVE_WINDOW_MS, BinanceRest
@@ -25,6 +24,7 @@ from gridbot.broker import BrokerError, Failure, StreamEvent, StreamGap
 from gridbot.circuit import Circuit
 from gridbot.clock import Clock
 from gridbot.config import Config
+from gridbot.gate import Gate
 from gridbot.server_time import ServerTime
 from gridbot.streams.channel import Channel
 from gridbot.streams.dial import Dialer, DirectDialer, ThreadDialer
@@ -41,7 +41,6 @@ log = logging.getLogger(__name__)
 LIVE_STREAMS = {"binance": ("wss://ws-api.binance.com:443", "wss://stream.binance.com:443")}
 # Binance takes 100 orders in 10 seconds.
 SECONDS_BETWEEN_ORDERS = 0.1
-READ_RETRIES = 2
 # From this share of the allowed request weight on, reads are spread over the rest of the minute.
 BUSY_SHARE = 0.8
 BUSY_PAUSE_SECONDS = 5.0
@@ -120,13 +119,13 @@ class BinanceAccount:
         )
         self.address = self.rest.address
         self.circuit = Circuit(clock, self.address)
+        self._gate = Gate(clock, self.circuit, dice)
         self.weight_limit = USUAL_WEIGHT_LIMIT
         self._weight = (0, 0)  # used, in which minute of the exchange
         self._last_order = float("-inf")
         self._brokers: dict[str, BinanceBroker] = {}
         self._events: dict[str, list[StreamEvent]] = {}
         self._news = False
-        self._retry = Backoff(0.5, 4.0, dice)
         self._channel: Channel | None = None
         self.market: MarketStream | None = None
         urls = stream_urls(config)
@@ -298,18 +297,18 @@ class BinanceAccount:
         """
         self.pump()
         try:
-            return self._ask_patiently(operation, parameters, read)
+            return self._ask_once(operation, parameters, read)
         except BrokerError as error:
             if error.failure is not Failure.CLOCK or not operation.signed:
                 raise
         self.synchronise()
-        return self._ask_patiently(operation, parameters, read)
+        return self._ask_once(operation, parameters, read)
 
     def synchronise(self) -> None:
         """Set the exchange's time anew, over REST."""
         self.time.forget()
         before = self._clock.monotonic()
-        server_ms = self._ask_patiently(TIME, {}, lambda document: int(document["serverTime"]))
+        server_ms = self._ask_once(TIME, {}, lambda document: int(document["serverTime"]))
         self.time.sample(before, server_ms)
 
     def pace_order(self) -> None:
@@ -319,38 +318,17 @@ class BinanceAccount:
             self._clock.sleep(wait)
         self._last_order = self._clock.monotonic()
 
-    def _ask_patiently(
-        self, operation: Operation, parameters: Json, read: Callable[[Any], _Result]
-    ) -> _Result:
-        """A read that got no answer is tried again, after a pause."""
-        failures = 0
-        while True:
-            try:
-                return self._ask_once(operation, parameters, read)
-            except BrokerError as error:
-                failures += 1
-                given_up = operation.once or failures > READ_RETRIES or self._clock.stopping
-                if given_up or not is_breakdown(error) or error.retry_after is not None:
-                    raise
-            self._clock.sleep(self._retry.pause(failures))
-
     def _ask_once(
         self, operation: Operation, parameters: Json, read: Callable[[Any], _Result]
     ) -> _Result:
-        self.circuit.check()
-        if not operation.once:
-            self._slow_down()
-        try:
-            document = self._send(operation, parameters)
-            result = self._read(operation, document, read)
-        except BrokerError as error:
-            if is_breakdown(error):
-                self.circuit.failed()
-            else:
-                self.circuit.succeeded()
-            raise
-        self.circuit.succeeded()
-        return result
+        """Make a request; a read that gets no answer is made again."""
+
+        def request() -> _Result:
+            if not operation.once:
+                self._slow_down()
+            return self._read(operation, self._send(operation, parameters), read)
+
+        return self._gate.ask(request, once=operation.once)
 
     def _send(self, operation: Operation, parameters: Json) -> Any:
         if operation.channel is not None and self._channel is not None and self._channel.up:
@@ -395,9 +373,8 @@ def stream_urls(config: Config) -> tuple[str, str] | None:
     """Addresses of an exchange's account and market streams; None: it is polled over REST."""
     if config.exchange.name not in LIVE_STREAMS:
         return None
-    stream_url = getattr(config.exchange, "stream_url", None)
-    if stream_url is not None:
-        return stream_url, stream_url
+    if config.exchange.stream_url is not None:
+        return config.exchange.stream_url, config.exchange.stream_url
     # A paper bot knows no address but those in its configuration.
     return None if config.exchange.url is not None else LIVE_STREAMS[config.exchange.name]
 

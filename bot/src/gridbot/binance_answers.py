@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
-from gridbot.broker import BrokerError, Failure, OrderEvent, RemoteOrder, RemoteTrade
+from gridbot.broker import Failure, OrderEvent, RemoteOrder, RemoteTrade
 from gridbot.candles.series import Candle
 from gridbot.candles.units import to_units
 from gridbot.market import Market
@@ -14,35 +14,11 @@ _UNKNOWN_ORDER = {-2013, -2011}
 _KEY_REFUSED = {-2014, -2015, -1022, -1002}
 _TOO_MANY = {-1003, -1015, -1034}
 _UNKNOWN_OUTCOME = {-1000, -1001, -1006, -1007, -1008}
+REFUSED_ORDER = -2010
 _DUPLICATE = "Duplicate order"
 _CLOSED = {"FILLED", "CANCELED", "EXPIRED", "EXPIRED_IN_MATCH", "REJECTED"}
 # What an exchange that lets everybody have everything would say of its weight limit.
 USUAL_WEIGHT_LIMIT = 6000
-
-
-class AnsweredError(BrokerError):
-    """The exchange answered, and it was no result.
-
-    Args:
-        failure: the kind.
-        message: one clear line.
-        status: of HTTP, or its like in the WebSocket API.
-        code: Binance's; None where there is none.
-        retry_after: seconds that the exchange asks to wait.
-    """
-
-    def __init__(
-        self,
-        failure: Failure,
-        message: str,
-        *,
-        status: int,
-        code: int | None,
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(failure, message, retry_after=retry_after)
-        self.status = status
-        self.code = code
 
 
 def failure_kind(status: int, code: int | None, detail: str) -> Failure:
@@ -60,17 +36,10 @@ def failure_kind(status: int, code: int | None, detail: str) -> Failure:
         (code in _TOO_MANY or status in {403, 418, 429}, Failure.RATE_LIMITED),
         (code in _UNKNOWN_OUTCOME or status >= 500 or status < 400, Failure.AMBIGUOUS),
         # The first attempt did arrive: the order has to be asked for.
-        (code == -2010 and _DUPLICATE in detail, Failure.AMBIGUOUS),
+        (code == REFUSED_ORDER and _DUPLICATE in detail, Failure.AMBIGUOUS),
         (code is not None, Failure.REJECTED),
     )
     return next((kind for holds, kind in table if holds), Failure.UNREACHABLE)
-
-
-def is_breakdown(error: BrokerError) -> bool:
-    """Whether an error is one of the infrastructure, and no decision of the exchange."""
-    if isinstance(error, AnsweredError) and error.code == -2010:
-        return False
-    return error.failure in {Failure.UNREACHABLE, Failure.AMBIGUOUS}
 
 
 def read_market(symbol: str, row: Json) -> Market:

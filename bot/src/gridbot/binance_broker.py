@@ -5,7 +5,6 @@ from typing import Any
 
 from gridbot.binance_account import BinanceAccount, Operation
 from gridbot.binance_answers import (
-    AnsweredError,
     Json,
     above_zero,
     read_candle,
@@ -18,6 +17,7 @@ from gridbot.binance_rest import RECEIVE_WINDOW_MS
 from gridbot.broker import BrokerError, Failure, RemoteOrder, RemoteTrade, StreamEvent
 from gridbot.candles.series import Candle
 from gridbot.errors import UserError
+from gridbot.gate import AnsweredError
 from gridbot.market import Market, plain
 from gridbot.orders import Order
 from gridbot.streams.market import read_kline

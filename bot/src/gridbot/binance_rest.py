@@ -11,10 +11,11 @@ from typing import Any
 
 import requests
 
-from gridbot.binance_answers import AnsweredError, failure_kind
+from gridbot.binance_answers import REFUSED_ORDER, failure_kind
 from gridbot.broker import BrokerError, Failure
 from gridbot.ccxt_class import exchange_class
 from gridbot.config import ExchangeConfig
+from gridbot.gate import AnsweredError
 from gridbot.market import plain
 
 RECEIVE_WINDOW_MS = 5000
@@ -120,7 +121,14 @@ class BinanceRest:
                 f"{self._config.api_key_file} with exchange.api_secret_file = "
                 f"{self._config.api_secret_file}: {detail}"
             )
-        return AnsweredError(kind, message, status=status, code=code, retry_after=retry_after)
+        return AnsweredError(
+            kind,
+            message,
+            status=status,
+            code=code,
+            decided=code == REFUSED_ORDER,
+            retry_after=retry_after,
+        )
 
     def _seen(self, response: requests.Response, *_args: Any, **_kwargs: Any) -> None:
         self._response = response

@@ -1,0 +1,95 @@
+"""What every request passes: the circuit breaker, and patience with reads that got no answer."""
+
+import random
+from collections.abc import Callable
+from typing import TypeVar
+
+from gridbot.backoff import Backoff
+from gridbot.broker import BrokerError, Failure
+from gridbot.circuit import Circuit
+from gridbot.clock import Clock
+
+READ_RETRIES = 2
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 4.0
+
+_Result = TypeVar("_Result")
+
+
+class AnsweredError(BrokerError):
+    """The exchange answered, and it was no result.
+
+    Args:
+        failure: the kind.
+        message: one clear line.
+        status: of HTTP, or its like in a WebSocket API; 0 where it is not known.
+        code: the exchange's; None where there is none.
+        decided: the exchange decided so, and is well.
+        retry_after: seconds that the exchange asks to wait.
+    """
+
+    def __init__(
+        self,
+        failure: Failure,
+        message: str,
+        *,
+        status: int = 0,
+        code: int | None = None,
+        decided: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(failure, message, retry_after=retry_after)
+        self.status = status
+        self.code = code
+        self.decided = decided
+
+
+class Gate:
+    """The way to one exchange.
+
+    Args:
+        clock: time.
+        circuit: its breaker.
+        dice: spreads pauses; one with a seed makes them repeatable.
+    """
+
+    def __init__(self, clock: Clock, circuit: Circuit, dice: random.Random | None = None) -> None:
+        self._clock = clock
+        self.circuit = circuit
+        self._backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, dice)
+
+    def ask(self, request: Callable[[], _Result], *, once: bool) -> _Result:
+        """Make a request.
+
+        Args:
+            request: makes it and reads the answer.
+            once: it changes something, and is not repeated; a read is, twice at most.
+
+        Raises:
+            BrokerError: see `Failure`.
+        """
+        failures = 0
+        while True:
+            self.circuit.check()
+            try:
+                result = request()
+            except BrokerError as error:
+                failures += 1
+                if not is_breakdown(error):
+                    self.circuit.succeeded()
+                    raise
+                self.circuit.failed()
+                given_up = once or failures > READ_RETRIES or self._clock.stopping
+                if given_up or error.retry_after is not None:
+                    raise
+            else:
+                self.circuit.succeeded()
+                return result
+            self._clock.sleep(self._backoff.pause(failures))
+
+
+def is_breakdown(error: BrokerError) -> bool:
+    """Whether an error is one of the infrastructure, and no decision of the exchange."""
+    if isinstance(error, AnsweredError) and error.decided:
+        return False
+    return error.failure in {Failure.UNREACHABLE, Failure.AMBIGUOUS}
