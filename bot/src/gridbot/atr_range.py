@@ -2,14 +2,15 @@
 
 from decimal import Decimal
 
+from gridbot.candle_cache import MOST_CANDLES
 from gridbot.errors import ExitCode, UserError
 from gridbot.indicators.window import CandleWindow
 from gridbot.market import EXACT, plain
 
 
 def candles_for_range(period: int) -> int:
-    """How many candles `atr_range` needs for the ATR to have forgotten its seed."""
-    return 11 * period + 1
+    """How many candles make the ATR forget its seed; no more than the exchange gives at once."""
+    return min(11 * period + 1, MOST_CANDLES)
 
 
 def atr_range(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from gridbot.errors import UserError
+from gridbot.candle_cache import MOST_CANDLES
 from gridbot.indicators.window import CandleWindow
 from gridbot.market import EXACT, plain
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# A pause begins at the threshold and ends where the number is this share below it, so that a value
+# A pause begins above the threshold and ends below this share of it, so that a value
 # that swings around the threshold does not switch buys on and off.
 RELEASE = Decimal("0.9")
 # A downtrend also ends once the fast average is above the slow one by this share: one usual fee.
@@ -26,11 +26,10 @@ CROSSING = Decimal("0.001")
 # How many candles back the beginning of a pause is looked for.
 LOOK_BACK = 50
 # After so many periods a Wilder average (ADX: of averages) or an exponential one has forgotten
-# all but a thousandth of its seed, so that a restart sees what an uninterrupted run sees.
+# all but a thousandth of its seed, so that a restart sees what an uninterrupted run sees. Periods
+# above 79 (ADX) and 211 (EMA) have to do with what one answer of the exchange holds.
 _WILDER_SETTLES = 10
 _AVERAGE_SETTLES = 3.5
-MOST_WILDER_PERIOD = 75
-MOST_AVERAGE_PERIOD = 200
 
 
 @dataclass(frozen=True)
@@ -55,25 +54,13 @@ class TrendFilter:
     fast: int = 20
     slow: int = 50
 
-    def check(self) -> None:
-        """Refuse settings that do not fit together.
-
-        Raises:
-            UserError: names the setting.
-        """
-        if self.fast >= self.slow:
-            raise UserError(
-                f"trend.fast = {self.fast} must be below trend.slow = {self.slow}: the fast "
-                "average follows fewer candles"
-            )
-
     def needs(self) -> tuple[str, int]:
         """Interval and number of the candles it judges by."""
         wilder = 2 * self.adx_period + _WILDER_SETTLES * self.adx_period
         average = self.slow
         if self.average == "ema":
             average += int(_AVERAGE_SETTLES * self.slow)
-        return self.interval, max(wilder, average) + LOOK_BACK
+        return self.interval, min(max(wilder, average) + LOOK_BACK, MOST_CANDLES)
 
     def verdict(self, series: CandleWindow) -> str | None:
         """Whether to buy.
@@ -133,7 +120,8 @@ class VolatilityFilter:
 
     def needs(self) -> tuple[str, int]:
         """Interval and number of the candles it judges by."""
-        return self.interval, (1 + _WILDER_SETTLES) * self.atr_period + 1 + LOOK_BACK
+        count = (1 + _WILDER_SETTLES) * self.atr_period + 1 + LOOK_BACK
+        return self.interval, min(count, MOST_CANDLES)
 
     def verdict(self, series: CandleWindow) -> str | None:
         """Whether to buy.

@@ -326,7 +326,7 @@ def test_columns_keep_the_order_of_time():
     assert window.closes(3).tolist() == pytest.approx(closes[-3:], rel=2**-24)
     assert window.opens(2).tolist() == pytest.approx(closes[-3:-1], rel=2**-24)
     assert window.volumes(1).tolist() == pytest.approx([candles[-1].volume], rel=2**-24)
-    assert window.last_candle == candles[-1]
+    assert window.last_time == candles[-1].time
 
 
 def test_a_step_knows_the_candle_before():

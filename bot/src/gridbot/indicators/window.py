@@ -81,11 +81,6 @@ class CandleWindow:
         """When the latest candle opened, in milliseconds; None where there is none."""
         return None if self._last is None else self._last.time
 
-    @property
-    def last_candle(self) -> Candle | None:
-        """The latest candle, exactly; None where there is none."""
-        return self._last
-
     def append(self, candle: Candle, *, bridge: bool = False) -> None:
         """Take the next closed candle.
 
