@@ -13,9 +13,10 @@ from decimal import Decimal
 from gridbot.broker import Broker, BrokerError, Failure, RemoteOrder, RemoteTrade
 from gridbot.clock import Clock
 from gridbot.errors import ExitCode, UserError
+from gridbot.history import archive_rows
 from gridbot.market import plain
 from gridbot.orders import Fill, Order, OrderState, Side, client_prefix
-from gridbot.store import Generation, Store
+from gridbot.store import FileRecord, Generation, Store, TradeRow, archived
 
 SNAPSHOT_TRIES = 100
 POLL_SECONDS = 0.25
@@ -103,30 +104,28 @@ def audit(
             f"{store.path} holds no grid of {symbol} yet; nothing to compare", ExitCode.STATE
         )
     deadline = clock.monotonic() + patience_seconds
-    snapshot = take_snapshot(broker, generation, store)
+    reader = BooksReader(store, generation)
+    snapshot = take_snapshot(broker, generation, reader.first_order())
     while True:
-        books = read_books(store, generation, snapshot.trade)
+        books = reader.read(snapshot.trade)
         if is_complete(books, snapshot) or clock.monotonic() > deadline:
             return compare(generation, books, snapshot, _shared_coins(store, generation))
         clock.sleep(POLL_SECONDS)
 
 
-def take_snapshot(broker: Broker, generation: Generation, store: Store) -> Snapshot:
+def take_snapshot(broker: Broker, generation: Generation, first_order: int) -> Snapshot:
     """Read orders and balances between two looks at the trades that see the same last one.
+
+    Args:
+        broker: the exchange, connected.
+        generation: the grid.
+        first_order: the grid's orders have this exchange ID or a higher one.
 
     Raises:
         BrokerError: the account never stood still for long enough.
     """
     prefix = client_prefix(generation.settings["bot_name"], generation.market.exchange_symbol)
     prefix += generation.tag + "-"
-    first_order = min(
-        (
-            order.exchange_id
-            for order in store.orders(generation.id)
-            if order.exchange_id is not None
-        ),
-        default=0,
-    )
     trades = {trade.trade_id: trade for trade in broker.trades_from(generation.first_trade_id)}
     for _ in range(SNAPSHOT_TRIES):
         last = max(trades, default=generation.first_trade_id - 1)
@@ -148,12 +147,46 @@ def take_snapshot(broker: Broker, generation: Generation, store: Store) -> Snaps
     )
 
 
-def read_books(store: Store, generation: Generation, trade: int) -> StoredBooks:
-    """The books as of one trade."""
-    return StoredBooks(
-        orders={order.client_id: order for order in store.orders(generation.id)},
-        fills={fill.trade_id: fill for fill in store.fills(generation.id, trade)},
-    )
+class BooksReader:
+    """Reads a grid's books again and again; the archive only where it has grown.
+
+    Args:
+        store: the books, opened for reading.
+        generation: the grid.
+    """
+
+    def __init__(self, store: Store, generation: Generation) -> None:
+        self._store = store
+        self._generation = generation
+        self._files: list[FileRecord] = []
+        self._archived: list[TradeRow] = []
+
+    def read(self, trade: int) -> StoredBooks:
+        """The books as of one trade: every order and trade of the grid, archived or not.
+
+        Raises:
+            StoreError: database or archive can not be read.
+        """
+        with self._store.transaction("DEFERRED") as connection:
+            files = archived.records(connection, self._generation.symbol)
+            rows = list(archived.symbol_rows(connection, self._generation.symbol))
+        if files != self._files:
+            every = archive_rows(self._store, files)
+            self._archived = [row for row in every if row.generation == self._generation.id]
+            self._files = files
+        orders, fills = {}, {}
+        for row in (*self._archived, *rows):
+            if row.generation != self._generation.id:
+                continue
+            orders[row.order.client_id] = row.order
+            if row.fill is not None and row.fill.trade_id <= trade:
+                fills[row.fill.trade_id] = row.fill
+        return StoredBooks(orders, fills)
+
+    def first_order(self) -> int:
+        """Lowest exchange ID of the grid's orders; 0 where it has none."""
+        orders = self.read(0).orders.values()
+        return min((o.exchange_id for o in orders if o.exchange_id is not None), default=0)
 
 
 def is_complete(books: StoredBooks, snapshot: Snapshot) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from gridbot.archive import DIRECTORY
 from gridbot.archive_files import csv_lines, read, row_of_line
 from gridbot.orders import Fill
-from gridbot.store import Store, TradeRow, archived
+from gridbot.store import FileRecord, Store, TradeRow, archived
 
 # Rows that are in memory at once while they are sorted, and sorted files that are open at once.
 CHUNK_ROWS = 5000
@@ -28,6 +28,15 @@ def rows(store: Store, symbol: str) -> Iterator[TradeRow]:
     with store.transaction("DEFERRED") as connection:
         files = archived.records(connection, symbol)
         yield from archived.symbol_rows(connection, symbol)
+    yield from archive_rows(store, files)
+
+
+def archive_rows(store: Store, files: Iterable[FileRecord]) -> Iterator[TradeRow]:
+    """The rows of some files of the archive.
+
+    Raises:
+        StoreError: a file can not be read, or is not what was written.
+    """
     for record in files:
         yield from read(store.directory / DIRECTORY, record)
 

@@ -256,8 +256,11 @@ class Store(Database):
 
     def sample(self, samples: Iterable[Sample]) -> None:
         """Write down what was seen of the price; parts of one hour are put together."""
+        written = list(samples)
+        if not written:
+            return  # the usual case: the hour is not over
         with self.transaction() as connection:
-            for sample in samples:
+            for sample in written:
                 row = connection.execute(
                     "SELECT * FROM samples WHERE symbol = ? AND hour_ms = ?",
                     (sample.symbol, sample.hour_ms),

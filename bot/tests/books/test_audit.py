@@ -1,0 +1,65 @@
+"""The audit compares every order and trade, whether the database or the archive holds it."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+from gridbot.archive import ArchiveRules, Archivist
+
+_spec = importlib.util.spec_from_file_location(
+    "trading_world", Path(__file__).parents[1] / "trading" / "conftest.py"
+)
+trading = importlib.util.module_from_spec(_spec)
+sys.modules["trading_world"] = trading
+_spec.loader.exec_module(trading)
+
+
+@pytest.fixture
+def world(tmp_path):
+    one = trading.World(tmp_path, trading.zigzag(120), at_end="hold")
+    yield one
+    one.close()
+
+
+def trade(world, rules):
+    """A bot that archives after every step until the market's end; all it has traded."""
+    trader = world.trader()
+    archivist, moved = Archivist(world.store, rules), 0
+    for _ in range(60):
+        trader.step()
+        moved += archivist.run(trader.generation, trader.engine, world.clock.now_ms())
+        world.clock.sleep(2.0)
+    world.clock.sleep(10_000)
+    world.settle(trader)
+    return trader, moved
+
+
+def test_the_archive_is_audited_as_well(world):
+    trader, moved = trade(world, ArchiveRules(positions=3))
+    books = trader.engine.books
+    assert moved > 10
+    report = world.audit()
+    assert report.differences == []
+    assert report.trades == books.buys + books.sells + 1
+    path = next((world.directory / "bot" / "archive").iterdir())
+    assert path.read_text().count("\n") == 1 + 2 * moved - initial_sells(path)
+
+
+def initial_sells(path):
+    """Positions of which the buy is the initial purchase, which is not archived yet."""
+    rows = path.read_text().splitlines()[1:]
+    pairs = [row.split(",")[1] for row in rows]
+    return sum(pairs.count(pair) == 1 for pair in set(pairs))
+
+
+def test_a_grid_goes_on_from_its_archive(world):
+    trader, _ = trade(world, ArchiveRules(positions=3))
+    before = trader.engine
+    again = world.trader()
+    again.step()
+    assert again.engine.live == before.live
+    for name in ("flows", "fees", "fees_in_quote", "grid_profit", "buys", "sells", "legs"):
+        assert getattr(again.engine.books, name) == getattr(before.books, name), name
+    trading.check_books(world, again)
+    assert world.audit().differences == []
