@@ -32,6 +32,7 @@ COMMANDS = (
     ("exchange", "gridbot.exchange.cli", "serve the embedded exchange"),
     ("candles", "gridbot.candles.cli", "convert candle files or describe one"),
     ("backtest", "gridbot.commands.backtest", "what one grid would have done on a candle file"),
+    ("optimize", "gridbot.commands.optimize", "search for the best grid on a candle file"),
 )
 
 

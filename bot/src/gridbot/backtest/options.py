@@ -150,9 +150,14 @@ def shown(text: str) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+def rename_settings(message: str) -> str:
+    """A message of the core's, naming options (`--grids`) instead of settings (`grid.grids`)."""
+    return _SETTING.sub(r"--\1", message)
+
+
 @contextmanager
 def named_as_options() -> Iterator[None]:
-    """Within it, what the core refuses names options (`--grids`), not settings (`grid.grids`).
+    """Within it, what the core refuses names options.
 
     Raises:
         UserError: the same, with the names changed.
@@ -160,4 +165,4 @@ def named_as_options() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise UserError(_SETTING.sub(r"--\1", str(error)), error.exit_code) from error
+        raise UserError(rename_settings(str(error)), error.exit_code) from error

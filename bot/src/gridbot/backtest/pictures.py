@@ -1,6 +1,10 @@
-"""What is drawn of a backtest: price, lines and fills above, equity below."""
+"""What is drawn: of a backtest its price, lines, fills and equity; of a search its trials."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from itertools import product
 
 import numpy as np
 
@@ -10,6 +14,7 @@ from gridbot.backtest.figure import (
     GREEN,
     GREY,
     ORANGE,
+    PURPLE,
     Band,
     Dots,
     Figure,
@@ -17,8 +22,12 @@ from gridbot.backtest.figure import (
     Panel,
     Rules,
 )
+from gridbot.backtest.forward import FoldResult
 from gridbot.backtest.result import Result
+from gridbot.backtest.search import Terms, Trial
+from gridbot.backtest.trials import Run
 from gridbot.candles.units import UNITS_PER_QUOTE
+from gridbot.grid import Spacing
 from gridbot.market import Market, plain
 from gridbot.orders import Side
 
@@ -102,3 +111,60 @@ def _spots(values: Floats, count: int) -> Integers:
     width = float(np.ptp(values)) or 1.0
     spots: Integers = ((values - values.min()) / width * count).astype(np.int64)
     return spots
+
+
+def search_figure(
+    name: str, runs: Sequence[Run], folds: Sequence[FoldResult], terms: Terms
+) -> Figure:
+    """Profit of every trial against number of grids and width, and what each fold's choice did."""
+    panels = [
+        _trials_panel("grids", lambda trial: float(trial.combination.grids), runs, terms),
+        _trials_panel("width of the range (% of its middle)", _width, runs, terms),
+    ]
+    if folds:
+        panels.append(_folds_panel(folds, terms))
+    return Figure(f"{name}: {sum(len(run.trials) for run in runs):,} trials", tuple(panels))
+
+
+def _width(trial: Trial) -> float:
+    return float((trial.upper - trial.lower) / (trial.upper + trial.lower) * 200)
+
+
+def _trials_panel(
+    label: str, place: Callable[[Trial], float], runs: Sequence[Run], terms: Terms
+) -> Panel:
+    """One dot for each trial; those of a test apart from those of a training."""
+    layers = []
+    parts = list(dict.fromkeys(run.part for run in runs))
+    colors = iter((BLUE, ORANGE, PURPLE, GREEN))
+    for part, spacing in product(parts, Spacing):
+        dots = [
+            (place(trial), _percent(trial.outcome.profit, terms))
+            for run in runs
+            for trial in run.trials
+            if run.part == part and trial.combination.spacing is spacing and trial.outcome
+        ]
+        color = next(colors)
+        if dots:
+            x, y = visible(*np.array(dots).T)
+            layers.append(Dots(spacing if part == "all" else f"{spacing}, {part}", x, y, color))
+    title = "profit (% of the investment)"
+    return Panel(title, tuple(layers), time_axis=False, x_label=label)
+
+
+def _folds_panel(folds: Sequence[FoldResult], terms: Terms) -> Panel:
+    """What the choices did in training and in the test, stretch by stretch."""
+    numbers = np.arange(1.0, len(folds) + 1)
+    trained = [0.0 if fold.trained is None else float(fold.trained.profit) for fold in folds]
+    tested = [float(fold.test_profit) for fold in folds]
+    scale = 100 / float(terms.investment)
+    layers = (
+        Rules("nothing earned", np.zeros(1)),
+        Line("in training", numbers, np.array(trained) * scale, BLUE),
+        Line("in the test", numbers, np.array(tested) * scale, ORANGE),
+    )
+    return Panel("profit of the choice (%)", layers, time_axis=False, x_label="stretch")
+
+
+def _percent(profit: Decimal, terms: Terms) -> float:
+    return float(profit / terms.investment * 100)
