@@ -47,6 +47,6 @@ def atr_range(
         most = EXACT.divide(price, average).quantize(Decimal("0.01"))
         raise UserError(
             f"grid.atr_multiple = {plain(multiple)} times the ATR of {plain(average)} reaches "
-            f"below 0 from the price {plain(price)}; use less than {plain(most)}"
+            f"0 or less from the price {plain(price)}; use less than {plain(most)}"
         )
     return EXACT.subtract(price, reach), EXACT.add(price, reach)

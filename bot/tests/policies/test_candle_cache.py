@@ -184,6 +184,36 @@ def test_a_failure_comes_through_and_is_repeated_only_after_the_pause(exchange, 
     assert len(exchange.asked) == 3
 
 
+def test_a_success_ends_the_pause_and_the_failure(exchange):
+    cache = CandleCache(exchange.fetch, pause_ms=600 * SECOND)
+    exchange.failure = BrokerError(Failure.UNREACHABLE, "no route to host")
+    with pytest.raises(BrokerError):
+        cache.series("1m", 50, START)
+    exchange.failure = None
+    exchange.now = START + 600 * SECOND
+    cache.series("1m", 50, exchange.now)
+    # A gap two minutes later is none of that request's business.
+    exchange.now += 2 * MINUTE
+    cache.push("1m", candle(exchange.now // MINUTE - 1, 5))
+    window = cache.series("1m", 50, exchange.now)
+    assert window.last_time == exchange.now - MINUTE
+    # Nor is a candle that the exchange is late with a failure.
+    exchange.late = 5 * SECOND
+    exchange.now += MINUTE + 3 * SECOND
+    for _ in range(2):
+        assert cache.series("1m", 50, exchange.now) is window
+    assert len(exchange.asked) == 4
+
+
+def test_whoever_needs_more_does_not_wait_for_a_late_candle(exchange, cache):
+    cache.series("1h", 50, START)
+    exchange.late = 60 * SECOND
+    exchange.now = START + HOUR + 5 * SECOND
+    cache.series("1h", 50, exchange.now)
+    assert cache.series("1h", 200, exchange.now).length == 200
+    assert exchange.asked == [("1h", 50), ("1h", 2), ("1h", 200)]
+
+
 def test_a_stream_heals_a_failure(exchange, cache):
     cache.series("1h", 100, START)
     exchange.failure = BrokerError(Failure.UNREACHABLE, "no route to host")

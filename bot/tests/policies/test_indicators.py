@@ -211,7 +211,7 @@ def operations(window: CandleWindow, each: Candle) -> Counter:
 
     def count(frame, event, argument):
         if event == "call":
-            calls[frame.f_code.co_qualname if sys.version_info >= (3, 11) else ""] += 1
+            calls[frame.f_code.co_qualname] += 1
         elif event == "c_call":
             calls[argument.__qualname__] += 1
 

@@ -56,8 +56,9 @@ def test_a_geometric_range_keeps_its_ratio():
     assert lower * upper == pytest.approx(Decimal(70_000) ** 2, rel=Decimal("1e-25"))
 
 
-def test_a_width_that_would_reach_below_zero_becomes_a_ratio():
-    lower, upper = move(price="10000")
+@pytest.mark.parametrize("price", ["10000", "15000"])
+def test_a_width_that_could_reach_below_zero_becomes_a_ratio(price):
+    lower, upper = move(price=price)
     assert lower > 0
     assert upper / lower == pytest.approx(Decimal("1.5"), rel=Decimal("1e-25"))
 
@@ -158,6 +159,15 @@ def test_swings_close_together_are_one_level_at_their_mean():
     assert find_levels(window, 100) == [Level(Decimal("100.5"), 2), Level(Decimal("110.5"), 2)]
 
 
+def test_levels_do_not_grow_into_each_other():
+    """110 and 111.5 are one level; 113 is too far from 110, though not from 111.5."""
+    tops = [[104, 107, top, 106, 101] for top in (110, 111.5, 113)]
+    path = [100, *tops[0], 95, *tops[1], 90, *tops[2]]
+    window = window_of(from_closes(path, HOUR), interval=HOUR)
+    assert 1.5 < window.true_ranges(17).mean() / 2 < 3
+    assert find_levels(window, 100) == [Level(Decimal("110.75"), 2)]
+
+
 def test_no_levels_in_a_market_that_only_rises_or_stands_still():
     assert find_levels(window_of(from_closes(range(1, 50))), 100) == []
     assert find_levels(window_of([candle(index, 7) for index in range(50)]), 100) == []
@@ -209,4 +219,6 @@ def test_a_range_that_would_reach_zero_is_refused():
     window = window_of(from_closes([10, 20] * 20))
     with pytest.raises(UserError, match=r"grid.atr_multiple = 2 times .* use less than 1\.5$"):
         atr_range(window, Decimal(15), 14, Decimal(2))
+    with pytest.raises(UserError, match="reaches 0 or less"):
+        atr_range(window, Decimal(15), 14, Decimal("1.5"))
     assert atr_range(window, Decimal(15), 14, Decimal("1.4"))[0] == 1
