@@ -58,6 +58,14 @@ class Store(Database):
             ).fetchall()
         return map(generation_of, rows)
 
+    def symbols(self) -> list[str]:
+        """Symbols of which there is or was a grid."""
+        with self.reported():
+            rows = self._connection.execute(
+                "SELECT DISTINCT symbol FROM generations ORDER BY symbol"
+            ).fetchall()
+        return [row[0] for row in rows]
+
     def newest_generation(self) -> Generation | None:
         """The latest grid of any symbol: the next one's id and tag come after its."""
         with self.reported():

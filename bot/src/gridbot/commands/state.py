@@ -1,0 +1,43 @@
+"""How subcommands that only read the books find them."""
+
+import argparse
+from pathlib import Path
+
+from gridbot.config import load_config
+from gridbot.errors import ExitCode, UserError
+from gridbot.store import Store
+
+
+def add_state(parser: argparse.ArgumentParser) -> None:
+    """Add `--config` or `--state`, and `--symbol`."""
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--config", type=Path, metavar="FILE", help="the bot's TOML file")
+    where.add_argument("--state", type=Path, metavar="DIR", help="the bot's state.directory")
+    parser.add_argument("--symbol", metavar="BASE/QUOTE", help="only this symbol (default: all)")
+
+
+def open_books(args: argparse.Namespace) -> tuple[Store, list[str]]:
+    """The books, opened for reading beside a running bot, and the symbols that are meant.
+
+    Raises:
+        UserError: there are none.
+    """
+    directory = args.state if args.config is None else load_config(args.config).state_directory
+    store = Store(directory, read_only=True)
+    try:
+        return store, _meant(store, args.symbol)
+    except BaseException:
+        store.close()
+        raise
+
+
+def _meant(store: Store, symbol: str | None) -> list[str]:
+    symbols = store.symbols()
+    if not symbols:
+        raise UserError(f"{store.path} holds no grid yet", ExitCode.STATE)
+    if symbol is None:
+        return symbols
+    if symbol not in symbols:
+        known = ", ".join(symbols)
+        raise UserError(f"--symbol {symbol}: {store.path} holds {known} only", ExitCode.STATE)
+    return [symbol]
