@@ -2,12 +2,15 @@
 
 from typing import Protocol
 
-from gridbot.binance_account import BinanceAccount
 from gridbot.broker import Broker
 from gridbot.circuit import Circuit
 from gridbot.clock import Clock
 from gridbot.config import Config
 from gridbot.credentials import read_secret
+
+
+# These speak Binance's own API; all others are talked to by ccxt's unified methods.
+BINANCE = ("binance", "binanceus")
 
 
 class Account(Protocol):
@@ -40,15 +43,10 @@ def open_account(config: Config, clock: Clock) -> Account:
     Raises:
         UserError: a key file will not do, or the exchange does not offer what the bot needs.
     """
-    return open_binance(config, clock)
-
-
-def open_binance(config: Config, clock: Clock) -> BinanceAccount:
-    """The account on Binance, with the keys from the files that the configuration names.
-
-    Raises:
-        UserError: a key file will not do.
-    """
     key = read_secret(config.exchange.api_key_file, "exchange.api_key_file")
     secret = read_secret(config.exchange.api_secret_file, "exchange.api_secret_file")
-    return BinanceAccount(config, key, secret, clock=clock)
+    if config.exchange.name in BINANCE:
+        return BinanceAccount(config, key, secret, clock=clock)
+    from gridbot.ccxt_account import CcxtAccount
+
+    return CcxtAccount(config, key, secret, clock=clock)

@@ -1,0 +1,267 @@
+"""One account on any spot exchange of ccxt, by the unified methods of its class, over REST.
+
+Only the class of the exchange in use is imported. Numbers stay the texts that the exchange wrote.
+"""
+
+import importlib
+import random
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import requests
+
+from gridbot.binance_rest import MARKET_HEADER, no_answer
+from gridbot.broker import BrokerError, Failure
+from gridbot.ccxt_class import exchange_class
+from gridbot.ccxt_offers import missing
+from gridbot.circuit import Circuit
+from gridbot.clock import Clock
+from gridbot.config import Config
+from gridbot.errors import UserError
+from gridbot.gate import AnsweredError, Gate
+from gridbot.market import plain
+from gridbot.server_time import ServerTime
+
+if TYPE_CHECKING:
+    from gridbot.ccxt_broker import CcxtBroker
+
+LONGEST_MESSAGE = 200
+
+_Result = TypeVar("_Result")
+
+
+class CcxtAccount:
+    """One account.
+
+    Args:
+        config: names the exchange.
+        api_key: names the account.
+        api_secret: signs requests.
+        clock: time; ccxt's own clock is replaced by it.
+        session: HTTP session, kept alive between requests.
+        dice: spreads pauses; one with a seed makes them repeatable.
+
+    Attributes:
+        client: ccxt's instance.
+        circuit: the exchange's breaker.
+        time: the exchange's time.
+        market_label: see `Broker`.
+
+    Raises:
+        UserError: ccxt has no such exchange, or it does not offer what the bot needs.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        api_key: str,
+        api_secret: str,
+        *,
+        clock: Clock,
+        session: requests.Session | None = None,
+        dice: random.Random | None = None,
+    ) -> None:
+        self._clock = clock
+        self._timeout = plain(config.exchange.timeout_seconds)
+        self.exchange = config.exchange.name
+        self.market_label = ""
+        self.time = ServerTime(clock)
+        self._answered = False
+        self._last_request = float("-inf")
+        self._markets: list[dict[str, Any]] = []
+        self._brokers: dict[str, CcxtBroker] = {}
+        session = session or requests.Session()
+        session.trust_env = False
+        session.hooks["response"].append(self._seen)
+        self.client = _client(config, api_key, api_secret, session)
+        self.client.milliseconds = self.time.now_ms
+        lacking = missing(self.client)
+        if lacking:
+            raise UserError(
+                f'exchange.name = "{self.exchange}" does not offer what the bot needs, as far as '
+                f"ccxt knows it: {', '.join(lacking)}"
+            )
+        self._errors = importlib.import_module("ccxt.base.errors")
+        self.address = self.exchange if config.exchange.url is None else config.exchange.url
+        self.circuit = Circuit(clock, self.address)
+        self._gate = Gate(clock, self.circuit, dice)
+
+    def broker(self, symbol: str) -> "CcxtBroker":
+        """The view of one symbol, such as ``BTC/USDT``; the same one each time."""
+        from gridbot.ccxt_broker import CcxtBroker
+
+        if symbol not in self._brokers:
+            self._brokers[symbol] = CcxtBroker(self, symbol)
+        return self._brokers[symbol]
+
+    def wait(self, seconds: float) -> None:
+        """Wait that long, or until stopped."""
+        self._clock.sleep(seconds)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.client.session.close()
+
+    def document(self) -> dict[str, object]:
+        """State for people; see `BinanceAccount.document`."""
+        return {
+            "circuit": self.circuit.document(),
+            "account_stream": False,
+            "market_stream": False,
+            "clock_ahead_ms": self.time.ahead_ms,
+            "weight_used": None,
+            "weight_limit": None,
+        }
+
+    def market(self, symbol: str) -> dict[str, Any]:
+        """Ccxt's description of a market; of all others nothing is kept.
+
+        Raises:
+            UserError: the exchange does not trade the symbol.
+            BrokerError: see `Failure`.
+        """
+        if not any(row["symbol"] == symbol for row in self._markets):
+            wanted = {symbol, *self._brokers}
+            rows = self.ask(self.client.fetch_markets)
+            self._markets = [row for row in rows if row["symbol"] in wanted and row["spot"]]
+            self.client.set_markets(self._markets)
+        for row in self._markets:
+            if row["symbol"] == symbol:
+                return row
+        raise UserError(f'market.symbol = "{symbol}" is not traded on {self.exchange}')
+
+    def synchronise(self) -> None:
+        """Set the exchange's time anew, where it tells it."""
+        self.time.forget()
+        if self.client.has.get("fetchTime") is not True:
+            return
+        before = self._clock.monotonic()
+        self.time.sample(before, int(self.ask(self.client.fetch_time)))
+
+    def ask(
+        self,
+        method: Callable[..., Any],
+        *arguments: Any,
+        read: Callable[[Any], _Result] | None = None,
+        once: bool = False,
+    ) -> Any:
+        """Make a request by one of ccxt's methods, and read its answer.
+
+        Args:
+            method: bound to `client`.
+            arguments: of the method.
+            read: makes the result from the answer; the answer itself where it is None.
+            once: it changes something, and is not repeated.
+
+        Raises:
+            BrokerError: see `Failure`.
+        """
+
+        def request() -> Any:
+            document = self._send(method, arguments)
+            try:
+                return document if read is None else read(document)
+            except (KeyError, IndexError, TypeError, ValueError, ArithmeticError) as error:
+                raise BrokerError(
+                    Failure.AMBIGUOUS,
+                    f"exchange {self.address}: its answer to {method.__name__} makes no sense",
+                ) from error
+
+        try:
+            return self._gate.ask(request, once=once)
+        except BrokerError as error:
+            if error.failure is not Failure.CLOCK:
+                raise
+        # It was refused for certain.
+        self.synchronise()
+        return self._gate.ask(request, once=once)
+
+    def _send(self, method: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        pause = self._last_request + self.client.rateLimit / 1000 - self._clock.monotonic()
+        if pause > 0:
+            self._clock.sleep(pause)
+        self._last_request = self._clock.monotonic()
+        self._answered = False
+        # ccxt's class of Binance takes a refused key for a ban once a request has succeeded.
+        self.client.options["hasAlreadyAuthenticatedSuccessfully"] = False
+        try:
+            return method(*arguments)
+        except self._errors.BaseError as error:
+            raise self._failure(error) from error
+        finally:
+            self.client.last_http_response = self.client.last_json_response = None
+
+    def _seen(self, response: requests.Response, *_args: Any, **_kwargs: Any) -> None:
+        self._answered = True
+        self.market_label = response.headers.get(MARKET_HEADER, "")
+
+    def _failure(self, error: Exception) -> BrokerError:
+        if not self._answered and isinstance(error, self._errors.NetworkError):
+            return no_answer(error, self.address, self._timeout)
+        kind, decided = self._kind(error)
+        # Addresses bear signatures.
+        said = re.sub(r"https?://\S+", "", str(error)).replace("\n", " ")[:LONGEST_MESSAGE]
+        message = f"exchange {self.address}: {type(error).__name__}: {said}"
+        return AnsweredError(kind, message, decided=decided)
+
+    def _kind(self, error: Exception) -> tuple[Failure, bool]:
+        """Kind of a failure by its class, and whether it is the exchange's decision."""
+        errors = self._errors
+        if isinstance(error, errors.DuplicateOrderId) or "duplicate" in str(error).lower():
+            # The first attempt did arrive: the order has to be asked for.
+            return Failure.AMBIGUOUS, True
+        table = (
+            (errors.OrderNotFound, Failure.NOT_FOUND, True),
+            (errors.AuthenticationError, Failure.AUTH, True),
+            (errors.InvalidNonce, Failure.CLOCK, True),
+            (errors.DDoSProtection, Failure.RATE_LIMITED, True),
+            (errors.OperationFailed, Failure.AMBIGUOUS, False),
+            (errors.BadResponse, Failure.AMBIGUOUS, False),
+            (errors.InvalidOrder, Failure.REJECTED, True),
+            (errors.InsufficientFunds, Failure.REJECTED, True),
+            (errors.BadRequest, Failure.REJECTED, True),
+            (errors.OperationRejected, Failure.REJECTED, True),
+            (errors.InvalidAddress, Failure.REJECTED, True),
+            (errors.ArgumentsRequired, Failure.REJECTED, True),
+            (errors.NotSupported, Failure.REJECTED, True),
+        )
+        for kind, failure, decided in table:
+            if isinstance(error, kind):
+                return failure, decided
+        return Failure.AMBIGUOUS, True  # it said something that ccxt has no word for
+
+
+def _client(config: Config, api_key: str, api_secret: str, session: requests.Session) -> Any:
+    name = config.exchange.name
+    try:
+        kind = exchange_class(name)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise UserError(f'exchange.name = "{name}" is no exchange that ccxt knows') from error
+    client = kind(
+        {
+            "apiKey": api_key,
+            "secret": api_secret,
+            "session": session,
+            "timeout": int(config.exchange.timeout_seconds * 1000),
+            "enableRateLimit": False,  # it would sleep by a clock that is not ours
+            "options": {"defaultType": "spot", "fetchCurrencies": False, "fetchMargins": False},
+        }
+    )
+    client.number = str
+    kinds = client.options.get("fetchMarkets")
+    if isinstance(kinds, dict) and "types" in kinds:
+        kinds["types"] = ["spot"]
+    elif isinstance(kinds, list) and "spot" in kinds:
+        client.options["fetchMarkets"] = ["spot"]
+    if config.exchange.url is not None:
+        # A paper bot knows no address but the one in its configuration.
+        client.urls = {"api": _redirected(client.urls["api"], config.exchange.url)}
+    return client
+
+
+def _redirected(addresses: Any, url: str) -> Any:
+    """Addresses with another host, their paths kept."""
+    if isinstance(addresses, dict):
+        return {name: _redirected(address, url) for name, address in addresses.items()}
+    return re.sub(r"^\w+://[^/]*", url, str(addresses))

@@ -1,0 +1,133 @@
+"""What ccxt's unified answers mean. Pure.
+
+Amounts are texts: the client is told to keep numbers as the exchange wrote them.
+"""
+
+import hashlib
+from decimal import Decimal
+from typing import Any
+
+from gridbot.broker import RemoteOrder, RemoteTrade
+from gridbot.candles.series import Candle
+from gridbot.candles.units import to_units
+from gridbot.errors import ExitCode, UserError
+from gridbot.market import EXACT, Market
+
+# ccxt's precision modes.
+DECIMAL_PLACES, SIGNIFICANT_DIGITS, TICK_SIZE = 2, 3, 4
+LARGEST_ID = 2**63 - 1  # what the store's column holds
+
+Json = dict[str, Any]
+
+
+def read_market(row: Json, mode: int, price: Decimal) -> Market:
+    """A symbol's rules.
+
+    Args:
+        row: ccxt's market.
+        mode: ccxt's precision mode.
+        price: of now (quote), for exchanges that count significant digits.
+    """
+    limits = row["limits"]
+    tick = _step(row["precision"]["price"], mode, price)
+    if mode == SIGNIFICANT_DIGITS:
+        tick = tick.scaleb(1)  # good up to ten times the price of now
+    most = limits["amount"].get("max")
+    return Market(
+        symbol=row["symbol"],
+        base=row["base"],
+        quote=row["quote"],
+        tick_size=tick,
+        lot_size=_step(row["precision"]["amount"], mode, Decimal(1)),
+        min_quantity=Decimal(limits["amount"].get("min") or 0),
+        min_notional=Decimal(limits["cost"].get("min") or 0),
+        max_quantity=None if most is None else Decimal(most),
+    )
+
+
+def _step(precision: Any, mode: int, around: Decimal) -> Decimal:
+    if precision is None:
+        raise ValueError("no precision")
+    if mode == TICK_SIZE:
+        step = Decimal(precision)
+    elif mode == DECIMAL_PLACES:
+        step = Decimal(1).scaleb(-int(precision))
+    else:
+        step = Decimal(1).scaleb(around.adjusted() - int(precision) + 1)
+    if not step > 0:
+        raise ValueError(f"precision {precision}")
+    return step
+
+
+def order_number(text: Any) -> int:
+    """A number for an exchange's order ID: itself where it is one, else 63 bits of its hash.
+
+    Orders are told apart by it, and need no order.
+    """
+    if not isinstance(text, str) or not text:
+        raise ValueError("no order ID")
+    if text.isascii() and text.isdigit() and int(text) <= LARGEST_ID:
+        return int(text)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def trade_number(text: Any, exchange: str) -> int:
+    """A trade's ID, which has to be a number: what has been booked is remembered by the last one.
+
+    Raises:
+        UserError: it is none.
+    """
+    if isinstance(text, str) and text.isascii() and text.isdigit() and int(text) <= LARGEST_ID:
+        return int(text)
+    raise UserError(
+        f'exchange.name = "{exchange}" numbers its trades by names such as {text!r}; the bot needs '
+        "whole numbers that rise with time",
+        ExitCode.EXCHANGE,
+    )
+
+
+def is_whole(row: Json) -> bool:
+    """Whether an order says all that `read_order` reads: some exchanges answer with an ID only."""
+    needed = ("clientOrderId", "side", "price", "amount", "filled", "status")
+    return all(row.get(name) is not None for name in needed)
+
+
+def read_order(row: Json) -> RemoteOrder:
+    """An order."""
+    return RemoteOrder(
+        exchange_id=order_number(row["id"]),
+        client_id=str(row["clientOrderId"] or ""),
+        side=str(row["side"]),
+        price=Decimal(row["price"]),
+        quantity=Decimal(row["amount"]),
+        executed=Decimal(row["filled"]),
+        closed=row["status"] != "open",
+    )
+
+
+def read_trade(row: Json, exchange: str) -> RemoteTrade:
+    """A trade of the account. ValueError where it does not say what it cost."""
+    fees = row.get("fees") or ([row["fee"]] if row.get("fee") else [])
+    fees = [fee for fee in fees if fee.get("cost") is not None]
+    if len(fees) != 1 or not fees[0].get("currency"):
+        raise ValueError("a trade needs one fee in one coin")
+    price, quantity = Decimal(row["price"]), Decimal(row["amount"])
+    cost = row.get("cost")
+    return RemoteTrade(
+        trade_id=trade_number(row["id"], exchange),
+        exchange_id=order_number(row["order"]),
+        side=str(row["side"]),
+        price=price,
+        quantity=quantity,
+        quote=EXACT.multiply(price, quantity) if cost is None else Decimal(cost),
+        commission=Decimal(fees[0]["cost"]),
+        commission_coin=str(fees[0]["currency"]),
+        time_ms=int(row["timestamp"]),
+        maker=row.get("takerOrMaker") == "maker",
+    )
+
+
+def read_candle(row: list[Any]) -> Candle:
+    """A candle."""
+    first, highest, lowest, last = (to_units(str(value))[0] for value in row[1:5])
+    return Candle(int(row[0]), first, highest, lowest, last, float(row[5] or 0))
