@@ -8,7 +8,6 @@ from gridbot.clock import Clock
 from gridbot.config import Config
 from gridbot.credentials import read_secret
 
-
 # These speak Binance's own API; all others are talked to by ccxt's unified methods.
 BINANCE = ("binance", "binanceus")
 
@@ -46,6 +45,8 @@ def open_account(config: Config, clock: Clock) -> Account:
     key = read_secret(config.exchange.api_key_file, "exchange.api_key_file")
     secret = read_secret(config.exchange.api_secret_file, "exchange.api_secret_file")
     if config.exchange.name in BINANCE:
+        from gridbot.binance_account import BinanceAccount
+
         return BinanceAccount(config, key, secret, clock=clock)
     from gridbot.ccxt_account import CcxtAccount
 
