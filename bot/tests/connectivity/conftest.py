@@ -133,13 +133,13 @@ class StreamWorld(trading.World):
     def config(self):
         return parse_config(self.document, Path("bot.toml"))
 
-    def account(self, **options):
+    def account(self, secret=trading.SECRET, **options):
         session = requests.Session()
         session.mount("http://", self.wire)
         return BinanceAccount(
             self.config,
             trading.KEY,
-            options.pop("secret", trading.SECRET),
+            secret,
             clock=self.clock,
             session=session,
             connect=self.network.connect,
@@ -148,7 +148,7 @@ class StreamWorld(trading.World):
         )
 
     def broker(self, secret=trading.SECRET):
-        return self.account(secret=secret).broker(self.config.symbol)
+        return self.account(secret).broker(self.config.symbol)
 
 
 @pytest.fixture
