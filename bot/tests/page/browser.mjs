@@ -1,0 +1,80 @@
+// Runs the page's own script on as much of a browser as it uses, without layout.
+//
+// In: {html, hash, steps}; each step {answers: {path: document or null}, click, day}. Out: for each
+// step what every element with an id says, and how often it was written to.
+import {readFileSync} from "node:fs";
+import vm from "node:vm";
+
+const {html, hash, steps} = JSON.parse(readFileSync(0, "utf8"));
+
+class Element {
+  constructor(name, attributes = {}) {
+    this.tagName = name;
+    this.attributes = {...attributes};
+    this.className = attributes.class ?? "";
+    this.hidden = "hidden" in attributes;
+    this.style = {};
+    this.children = [];
+    this.listeners = {};
+    this.writes = 0;
+    this.clientWidth = 700;
+  }
+  get textContent() { return this.children.map((one) => (typeof one === "string" ? one : one.textContent)).join(""); }
+  set textContent(text) { this.writes += 1; this.children = [String(text)]; }
+  append(...children) { this.children.push(...children.map((one) => (one instanceof Element ? one : String(one)))); }
+  replaceChildren(...children) { this.writes += 1; this.children = []; this.append(...children); }
+  setAttribute(name, value) { this.attributes[name] = String(value); }
+  addEventListener(name, act) { this.listeners[name] = act; }
+  focus() { this.focused = true; }
+  tree() {
+    return {name: this.tagName, class: this.className, attributes: this.attributes,
+      children: this.children.map((one) => (typeof one === "string" ? one : one.tree()))};
+  }
+}
+
+const byId = {};
+for (const [, name, rest] of html.matchAll(/<(\w+)((?:\s+[\w-]+(?:="[^"]*")?)*)\s*>/g)) {
+  const attributes = {};
+  for (const [, key, value] of rest.matchAll(/([\w-]+)(?:="([^"]*)")?/g)) attributes[key] = value ?? "";
+  if (attributes.id) byId[attributes.id] = new Element(name, attributes);
+}
+const document = {
+  title: "", hidden: false,
+  getElementById: (id) => byId[id] ?? null,
+  createElement: (name) => new Element(name),
+  createElementNS: (_space, name) => new Element(name),
+};
+let answers = {}, tick = null, resize = null;
+const context = {
+  document, console,
+  location: {hash: hash ?? ""},
+  history: {replaceState: (_state, _title, url) => { context.location.hash = url; }},
+  window: {addEventListener: (name, act) => { if (name === "resize") resize = act; }},
+  AbortSignal: {timeout: () => null},
+  fetch: async (path) => {
+    if (!answers[path]) throw new TypeError("no answer");
+    return {json: async () => structuredClone(answers[path])};
+  },
+  setInterval: (act) => { tick = act; },
+};
+const settled = () => new Promise((done) => { setTimeout(done, 20); });
+const results = [];
+for (const step of steps) {
+  answers = step.answers;
+  if (tick === null) {
+    vm.runInNewContext(html.match(/<script>([\s\S]*?)<\/script>/)[1], context);
+  } else tick();
+  await settled();
+  if (step.click) {
+    byId.grids.children.find((one) => one.textContent.startsWith(step.click)).listeners.click();
+    resize();
+  }
+  results.push({
+    title: document.title, hash: context.location.hash,
+    ids: Object.fromEntries(Object.entries(byId).map(([id, one]) => [id, {
+      text: one.textContent, hidden: one.hidden, class: one.className, writes: one.writes,
+      style: one.style, tree: one.tree(),
+    }])),
+  });
+}
+console.log(JSON.stringify(results));

@@ -1,0 +1,68 @@
+"""The page, the documents that a real bot serves for it, and a browser without layout."""
+
+import json
+import shutil
+import subprocess
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from bot.tests.trading.conftest import World, make_world, tmp_path  # noqa: F401 (fixtures)
+
+BROWSER = Path(__file__).with_name("browser.mjs")
+
+
+@pytest.fixture(scope="session")
+def html() -> str:
+    return resources.files("gridbot").joinpath("page/index.html").read_text(encoding="utf-8")
+
+
+def reported(world: World, seconds: float, **document: object) -> tuple[dict, dict]:
+    """What a bot says of itself after so many seconds: status and history, as a browser gets it."""
+    world.document |= document
+    runner = world.runner()
+    until = world.clock.seconds + seconds
+    while world.clock.seconds < until:
+        world.clock.sleep(runner._step())
+    answers = json.loads(json.dumps([runner.status(), runner.history()]))
+    world.power_off()
+    return answers[0], answers[1]
+
+
+class Browser:
+    """Shows the page, one look after the other."""
+
+    def __init__(self, html: str) -> None:
+        self._html = html
+
+    def look(self, *steps: dict, hash: str = "") -> list[dict]:  # noqa: A002 (the browser's word)
+        """What the page shows at each step.
+
+        A step has `status` and `history` (documents; None: no answer) and may `click` a grid.
+        """
+        said = [
+            {
+                "answers": {"/api/status": step.get("status"), "/api/history": step.get("history")},
+                "click": step.get("click"),
+            }
+            for step in steps
+        ]
+        done = subprocess.run(
+            ["node", BROWSER],
+            input=json.dumps({"html": self._html, "hash": hash, "steps": said}),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        return json.loads(done.stdout)
+
+
+@pytest.fixture
+def browser(html):
+    if shutil.which("node") is None:
+        pytest.skip("needs node, which runs the page's script")
+    return Browser(html)

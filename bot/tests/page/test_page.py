@@ -1,0 +1,199 @@
+"""What a person sees on the page, from what a real bot says of itself."""
+
+import copy
+
+import pytest
+
+from bot.tests.trading.test_policies import FALL, TREND, path
+
+from .conftest import reported
+
+
+@pytest.fixture
+def trading(make_world):
+    return reported(make_world(), 60)
+
+
+def shown(browser, status, history=None, **options):
+    (look,) = browser.look({"status": status, "history": history}, **options)
+    return {name: element for name, element in look["ids"].items() if not element["hidden"]}
+
+
+def text(elements, name):
+    return elements[name]["text"].replace("\u202f", " ")
+
+
+def several(status):
+    """A second grid beside the one of a status."""
+    other = copy.deepcopy(status["grids"][0])
+    other |= {"symbol": "ETH/USDT", "base": "ETH", "state": "trading", "price": "3456.7"}
+    other |= {"lines": [], "orders": [], "recent_fills": []}
+    return status | {"grids": [status["grids"][0], other]}
+
+
+def test_a_trading_grid(browser, trading):
+    status, history = trading
+    page = shown(browser, status, history)
+    assert text(page, "name") == "BTC/USDT · pi1"
+    assert text(page, "mode") == "PAPER"
+    assert (text(page, "state"), page["state"]["class"]) == ("● trading", "badge good")
+    whole = f"{int(float(status['price'])):,}".replace(",", " ")
+    assert text(page, "price").startswith(whole)
+    assert text(page, "price").endswith(" USDT")
+    assert "% of the range 47 000 to 53 000" in text(page, "place")
+    assert 0 <= float(page["mark"]["style"]["left"].removesuffix("%")) <= 100
+    assert f"Buys / sells{status['buys']} / {status['sells']}" in text(page, "figures")
+    assert "Open orders20" in text(page, "figures")
+    assert len(page["fills"]["tree"]["children"]) == len(status["recent_fills"]) > 0
+    label = page["grid"]["tree"]["attributes"]["aria-label"]
+    assert label.startswith("21 lines: ")
+    drawn = [one["name"] for one in page["grid"]["tree"]["children"]]
+    assert drawn.count("line") == 21
+    assert "polyline" in drawn
+    hidden = {"halts", "reasons", "grids", "paused", "refusals", "rules", "no-fills"}
+    assert {name for name in hidden if name in page and page[name]["text"]} == set()
+
+
+def test_the_connection_is_shown_as_the_account_tells_it(browser, trading):
+    status, history = trading
+    page = shown(browser, status, history)
+    assert "Account streamnot up: asked over REST" in text(page, "connection")
+    assert "Circuit breakerclosed" in text(page, "connection")
+    limit = status["connection"]["weight_limit"]
+    assert f"of {limit}" in text(page, "connection")
+    circuit = {"state": "open", "failures": 6, "opened_ms": 1, "retry_in_seconds": 12.3}
+    status["connection"] |= {"circuit": circuit, "account_stream": True, "clock_ahead_ms": -1500}
+    page = shown(browser, status, history)
+    assert "Circuit breakeropen, 6 failures in a row, next try in 13 s" in text(page, "connection")
+    assert "Account streamup" in text(page, "connection")
+    assert "1.5 s behind" in text(page, "connection")
+
+
+def test_before_the_first_step(browser, make_world):
+    world = make_world()
+    status = world.runner().status()
+    page = shown(browser, status)
+    assert text(page, "state") == "● starting"
+    assert text(page, "reasons") == "starting"
+    assert text(page, "price") == "\u2013 USDT"
+    assert text(page, "connection") == "Exchangenot asked yet"
+    assert "range" not in page
+    assert "chart" not in page
+    assert "no-fills" in page
+
+
+def test_a_fired_kill_switch_says_what_to_do(browser, make_world):
+    stop = {"loss_price": "46500", "liquidate": True}
+    status, history = reported(make_world(FALL, at_end="hold"), 60, stop=stop)
+    assert status["state"] == "halted"
+    page = shown(browser, status, history)
+    assert (text(page, "state"), page["state"]["class"]) == ("● halted", "badge bad")
+    assert "Kill switch: BTC/USDT does not trade" in text(page, "halts")
+    assert "at or below the stop 46500 (stop.loss_price)" in text(page, "halts")
+    assert "Its orders are canceled, the coins held are sold." in text(page, "halts")
+    assert text(page, "halts").endswith("gridbot resume --config FILE")
+    assert page["halts"]["tree"]["attributes"]["role"] == "alert"
+    assert "stops at a price at or below 46500 USDT" in text(page, "policies")
+
+
+def test_paused_buys_say_why(browser, make_world):
+    world = make_world(path(50_000, 50_000, 48_000, 48_400, 48_000, minutes=40), at_end="hold")
+    reported(world, 60)
+    status, history = reported(world, 30, trend=TREND)
+    assert status["state"] == "trading"
+    page = shown(browser, status, history)
+    assert (text(page, "state"), page["state"]["class"]) == ("● trading, buys paused", "badge")
+    assert text(page, "paused").startswith("New buys are paused: downtrend: ADX")
+    assert "buys pause while ADX(" in text(page, "policies")
+
+
+def test_several_grids_can_be_looked_at_in_turn(browser, trading):
+    status, history = trading
+    history["grids"]["ETH/USDT"] = [[1, "3400"], [2, "3450"]]
+    looks = browser.look(
+        {"status": several(status), "history": history, "click": "ETH/USDT"},
+        {"status": several(status)},
+    )
+    first, again = (look["ids"] for look in looks)
+    for ids in (first, again):
+        pressed = [one["attributes"]["aria-pressed"] for one in ids["grids"]["tree"]["children"]]
+        assert pressed == ["false", "true"]
+        assert ids["price"]["text"] == "3\u202f456.7 USDT"
+        assert ids["name"]["text"] == "pi1"
+        assert ids["range"]["hidden"]
+    assert looks[1]["hash"] == "#ETH%2FUSDT"
+    page = shown(browser, several(status), history, hash="#ETH%2FUSDT")
+    assert text(page, "price") == "3 456.7 USDT"
+    page = shown(browser, several(status), history, hash="#GONE")
+    assert text(page, "price") != "3 456.7 USDT"
+
+
+def test_a_kill_switch_of_one_grid_names_it(browser, trading):
+    status = several(trading[0])
+    halt = {"reason": "stop.loss_price", "text": "gone", "price": "1", "at_ms": 1}
+    status["grids"][1] |= {"state": "halted", "halt": halt | {"liquidate": False}}
+    page = shown(browser, status | {"state": "halted"})
+    assert "the coins held are kept" in text(page, "halts")
+    assert text(page, "halts").endswith("--symbol ETH/USDT")
+
+
+def test_refused_orders_and_reasons(browser, trading):
+    status, history = trading
+    order = status["grids"][0]["orders"][0]
+    order["refused"] = "PRICE_FILTER <b>"
+    status["health"] = {"ok": False, "reasons": ["one", "two"]}
+    page = shown(browser, status, history)
+    assert text(page, "refused") == (
+        f"{order['side']} {order['quantity']} at {int(order['price']):,}: PRICE_FILTER <b>".replace(
+            ",", " "
+        )
+    )
+    assert text(page, "state") == "● trading, not well"
+    assert text(page, "reasons") == "one · two"
+
+
+def test_a_price_outside_the_range_says_how_far(browser, trading):
+    status, history = trading
+    grid = status["grids"][0]
+    for price, expected in (("54590", "3.00 % above"), ("46530", "1.00 % below")):
+        grid["price"] = price
+        page = shown(browser, status, history)
+        assert text(page, "place") == f"{expected} the range 47 000 to 53 000"
+
+
+def test_a_bot_that_falls_silent_keeps_what_it_said_last(browser, trading):
+    status, history = trading
+    looks = browser.look({"status": status, "history": history}, {}, {"status": status})
+    silent, back = looks[1]["ids"], looks[2]["ids"]
+    assert silent["state"]["text"] == "● no answer"
+    assert silent["price"]["text"] == looks[0]["ids"]["price"]["text"]
+    assert "does not answer" in silent["reasons"]["text"]
+    assert not silent["reasons"]["hidden"]
+    assert back["state"]["text"] == "● trading"
+    assert back["reasons"]["hidden"]
+
+
+def test_what_has_not_changed_is_not_read_aloud_again(browser, make_world):
+    status, history = reported(make_world(FALL, at_end="hold"), 60, stop={"loss_price": "46500"})
+    step = {"status": status, "history": history}
+    looks = browser.look(step, step, step)
+    for name in ("halts", "state", "reasons", "paused", "figures", "fills"):
+        assert looks[0]["ids"][name]["writes"] == looks[2]["ids"][name]["writes"], name
+
+
+@pytest.mark.parametrize(
+    ("amount", "expected"),
+    [
+        ("1234567.891", "1 234 567.89"),
+        ("0.000012345678", "0.00001234"),
+        ("-0.5", "-0.50"),
+        ("0", "0"),
+        ("-12.3", "-12.30"),
+        (None, "\u2013"),
+    ],
+)
+def test_amounts_are_cut_for_reading_and_never_to_nothing(browser, trading, amount, expected):
+    status, history = trading
+    status["grids"][0]["equity"] = amount
+    page = shown(browser, status, history)
+    assert f"Equity{expected}Fees" in text(page, "figures")
