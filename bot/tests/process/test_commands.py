@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from .conftest import SOURCE, free_port, gridbot
+from .conftest import SOURCE, free_port, gridbot, wait_for
 
 
 def one_line(result, code):
@@ -145,3 +145,24 @@ def test_health_imports_nothing_heavy():
         "main(['health', '--url', 'http://127.0.0.1:9/health'])"
     )
     assert not {"ccxt", "requests", "sqlite3", "waitress", "decimal", "tomllib"} & modules
+
+
+def test_check_compares_with_the_grid_that_runs(bench):
+    state = ("--state", bench.directory / "bot")
+    offline = ("check", "--offline", "--config", bench.config)
+    assert gridbot(*offline, *state).returncode == 0  # no grid runs yet
+    bench.start_exchange()
+    bot = bench.start_bot()
+    wait_for(lambda: bench.status().get("state") == "trading")
+    bench.write_config(poll_seconds='"1"')
+    assert gridbot(*offline, *state).returncode == 0
+    bench.write_config(lower='"46000"')
+    assert "grid.lower = 46000 differs from 47000" in one_line(gridbot(*offline, *state), 1)
+    bench.write_config(symbol='"ETH/USDT"')
+    assert "the running grid of BTC/USDT is left out" in one_line(gridbot(*offline, *state), 1)
+    bench.write_config()
+    bench.stop(bot)
+    assert gridbot("close", "--config", bench.config).returncode == 0
+    bench.write_config(lower='"46000"', symbol='"ETH/USDT"')
+    assert gridbot(*offline, *state).returncode == 0
+    assert "create it" in one_line(gridbot(*offline, "--state", "/nowhere/at/all"), 4)

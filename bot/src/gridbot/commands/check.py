@@ -6,6 +6,7 @@ import json
 import time
 from collections import defaultdict
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gridbot.commands.arguments import add_config, add_json, add_symbol, chosen
@@ -19,6 +20,7 @@ from gridbot.stops import check as check_stops
 
 if TYPE_CHECKING:
     from gridbot.broker import Broker
+    from gridbot.store import Generation
 
 # Offline the exchange's rules are not known. These refuse nothing that it might allow.
 OFFLINE_STEP = Decimal("0.00000001")
@@ -35,6 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="do not ask the exchange: no key is read, and its minimums are not checked",
     )
     parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        help="also compare with the grids that run in this state directory: exit 1 where a bot "
+        "with this configuration would not go on with them",
+    )
+    parser.add_argument(
         "--price",
         metavar="AMOUNT",
         help="plan for this start price (default: the price now; offline, the middle of the range)",
@@ -44,6 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the plans; exit 2 where the configuration will not do."""
     config = load_config(args.config)
+    if args.state is not None:
+        _check_running(config, args.state)
     price = None if args.price is None else _price(args.price)
     documents = []
     for one in chosen(config, args.symbol):
@@ -56,12 +67,42 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
+def _check_running(config: Config, directory: Path) -> None:
+    """Refuse a configuration that is not that of the grids which run. The bot may run meanwhile."""
+    from gridbot.store import Store
+    from gridbot.store.database import FILE_NAME
+
+    if directory.is_dir() and not (directory / FILE_NAME).exists():
+        return  # no bot has begun there
+    store = Store(directory, read_only=True)
+    try:
+        running = [one for one in store.generations() if one.closed_ms is None]
+    finally:
+        store.close()
+    try:
+        _compare(config, running)
+    except UserError as error:
+        raise UserError(str(error), ExitCode.DIFFERS) from error
+
+
+def _compare(config: Config, running: list["Generation"]) -> None:
+    from gridbot.lifecycle import check_settings
+
+    configured = {one.symbol: one for one in config.each}
+    for generation in running:
+        if generation.symbol not in configured:
+            raise UserError(
+                f"market.symbol: the running grid of {generation.symbol} is left out: add it "
+                "again, or end it first, with the configuration that has it: gridbot close"
+            )
+        check_settings(configured[generation.symbol], generation)
+
+
 def _offline(config: Config, price: Decimal | None) -> dict[str, Any]:
     market = _assumed_market(config)
     spec = config.grid.fixed
     if spec is None:
         return _document(config, market, None, offline=True)
-    check_stops(config.stop, spec.lower, spec.upper)
     plan = make_plan(spec, market, config.fees, price or (spec.lower + spec.upper) / 2)
     return _document(config, market, plan, offline=True)
 
