@@ -17,6 +17,7 @@ from gridbot.market import plain
 from gridbot.reposition import Reposition
 from gridbot.settings import flatten, read_settings, split_grids
 from gridbot.stops import StopRules
+from gridbot.stops import check as check_stops
 
 LIVE_CONFIRMATION = "I accept that this bot trades real money"
 # The embedded exchange speaks their language.
@@ -168,7 +169,10 @@ def _parse_grid(document: dict[str, Any], path: Path) -> Config:
         raise UserError(
             f"trend.fast = {values['trend.fast']} must be below trend.slow = {values['trend.slow']}"
         )
-    return _assemble(values, path)
+    config = _assemble(values, path)
+    if config.grid.fixed is not None:
+        check_stops(config.stop, config.grid.fixed.lower, config.grid.fixed.upper)
+    return config
 
 
 def _check_range(values: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from gridbot.broker import Broker
-from gridbot.candle_cache import CandleCache
+from gridbot.candle_cache import INTERVALS, CandleCache
 from gridbot.clock import Clock
 from gridbot.config import Config
 from gridbot.engine import Carried, Changes, GridEngine
@@ -18,6 +18,9 @@ from gridbot.store import Generation, Store
 
 log = logging.getLogger(__name__)
 
+# So long after its end a candle may take to arrive.
+CANDLE_GRACE_MS = 2_000
+
 
 @dataclass(frozen=True)
 class Ending:
@@ -26,24 +29,31 @@ class Ending:
     Attributes:
         reason: a few words for people.
         liquidate: sell the base that is held.
-        next_range: lowest and highest price of the grid that takes over; None where none does.
+        takes_over: the next grid begins with what this one leaves.
+        next_range: its lowest and highest price (quote); None where the configuration says.
     """
 
     reason: str
     liquidate: bool = False
+    takes_over: bool = False
     next_range: tuple[Decimal, Decimal] | None = None
 
     def document(self) -> dict[str, Any]:
         """As stored beside the grid."""
         ends = None if self.next_range is None else [plain(end) for end in self.next_range]
-        return {"reason": self.reason, "liquidate": self.liquidate, "next_range": ends}
+        return {
+            "reason": self.reason,
+            "liquidate": self.liquidate,
+            "takes_over": self.takes_over,
+            "next_range": ends,
+        }
 
     @staticmethod
     def from_document(document: dict[str, Any]) -> "Ending":
         """Read back what `document` wrote."""
         ends = document["next_range"]
         next_range = None if ends is None else (Decimal(ends[0]), Decimal(ends[1]))
-        return Ending(document["reason"], document["liquidate"], next_range)
+        return Ending(document["reason"], document["liquidate"], document["takes_over"], next_range)
 
 
 @dataclass
@@ -107,8 +117,17 @@ class Desk:
     def candles(self, interval: str, count: int) -> CandleWindow:
         """The latest closed candles, shared by all who ask; see `CandleCache.series`."""
         if self._cache is None:
-            self._cache = CandleCache(self.broker.candles)
-        return self._cache.series(interval, count, self.clock.now_ms())
+            self._cache = CandleCache(self.broker.candles, grace_ms=CANDLE_GRACE_MS)
+        now = self._market_ms(interval)
+        self._cache.clean(now)
+        return self._cache.series(interval, count, now)
+
+    def _market_ms(self, interval: str) -> int:
+        """The market's time (Unix milliseconds); a replayed one has its own."""
+        newest = self.broker.candles(interval, 1) if self.broker.market_label else []
+        if not newest:
+            return self.clock.now_ms()
+        return newest[-1].time + INTERVALS[interval] + CANDLE_GRACE_MS
 
     def forget(self) -> None:
         """Drop what is in memory; it is loaded from the store again."""

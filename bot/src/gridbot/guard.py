@@ -1,20 +1,27 @@
 """Watches over one grid: pauses buys, stops it for good, moves it. Decides by the pure policies."""
 
 import logging
+from dataclasses import replace
 from decimal import Decimal
 
-from gridbot.broker import BrokerError
+from gridbot.broker import BrokerError, Failure
 from gridbot.candle_cache import CandlesMissingError
 from gridbot.desk import Desk, Ending
 from gridbot.engine import GridEngine
+from gridbot.errors import UserError
 from gridbot.filters import TrendFilter, VolatilityFilter
+from gridbot.grid import make_plan
 from gridbot.levels import find_levels
 from gridbot.market import plain
-from gridbot.reposition import left, new_range
-from gridbot.stops import Halt, StopState, StopWatch
+from gridbot.reposition import CONFIRM_MS, left, new_range
+from gridbot.stops import Halt, StopState, StopWatch, at_price
+from gridbot.stops import check as check_stops
 from gridbot.store import Generation
 
 log = logging.getLogger(__name__)
+
+# A new range that can not be traded is looked for again after this time.
+REFUSED_PAUSE_MS = 600_000
 
 
 class Guard:
@@ -31,6 +38,9 @@ class Guard:
         self._written = StopState()
         self._investment = Decimal(0)
         self._left_since_ms: int | None = None
+        self._refused_ms = (
+            -REFUSED_PAUSE_MS
+        )  # when the latest new range was found not to be tradable
 
     def pause(self) -> None:
         """Find out whether new buys wait, and why.
@@ -49,8 +59,24 @@ class Guard:
             return None
         try:
             return rule.verdict(self._desk.candles(*rule.needs()))
-        except (BrokerError, CandlesMissingError) as error:
+        except CandlesMissingError as error:
             return f"no candles: {error}"
+        except BrokerError as error:
+            if error.failure in {Failure.RATE_LIMITED, Failure.AUTH}:
+                raise  # the whole bot has to wait
+            return f"no candles: {error}"
+
+    def may_begin(self, price: Decimal) -> bool:
+        """Whether a grid that began at this price (quote) would not be stopped at once."""
+        found = at_price(self._desk.config.stop, price)
+        if found is None:
+            return True
+        code, text = found
+        reason = f"no grid begins while stop.{code} holds: {text}"
+        if reason != self._desk.paused:
+            log.info("%s: %s", self._desk.config.symbol, reason)
+        self._desk.paused = reason
+        return False
 
     def watch(self, engine: GridEngine, price: Decimal) -> None:
         """Look at the grid at a price (quote); end it where a rule says so."""
@@ -106,7 +132,7 @@ class Guard:
             liquidate=desk.config.stop.liquidate,
         )
         log.error("%s stopped by %s: %s", desk.config.symbol, halt.reason_code, halt.text)
-        desk.ending = Ending(halt.text, liquidate=desk.config.stop.liquidate)
+        desk.ending = Ending(halt.text, liquidate=desk.config.stop.liquidate, takes_over=True)
         engine.closing = True
 
     # The range.
@@ -123,6 +149,8 @@ class Guard:
             return
         if self._left_since_ms is None:
             self._left_since_ms = now
+        if now - self._refused_ms < REFUSED_PAUSE_MS:
+            return
         moved = new_range(
             rules,
             lower,
@@ -132,19 +160,42 @@ class Guard:
             now_ms=now,
             left_since_ms=self._left_since_ms,
             last_ms=generation.started_ms,
-            levels=self._levels(),
+            levels=self._levels(now),
         )
-        if moved is None:
+        if moved is None or not self._is_tradable(engine, price, moved):
             return
-        ending = Ending(f"moved {way}", next_range=moved)
+        ending = Ending(f"moved {way}", takes_over=True, next_range=moved)
         desk.store.set_watch(generation.id, self._document() | {"ending": ending.document()})
         log.info("%s moves %s: the price is %s", desk.config.symbol, way, plain(price))
         desk.ending = ending
         engine.closing = True
 
-    def _levels(self) -> list[Decimal]:
+    def _is_tradable(
+        self, engine: GridEngine, price: Decimal, ends: tuple[Decimal, Decimal]
+    ) -> bool:
+        """Whether a grid could begin in this range (quote); a running one is not given up else."""
+        desk = self._desk
+        spec = replace(
+            desk.config.grid.spec(*ends), investment=engine.books.equity(price), quantity=None
+        )
+        try:
+            plan = make_plan(spec, engine.market, desk.config.fees, price)
+            check_stops(desk.config.stop, plan.lines[0], plan.lines[-1])
+        except UserError as error:
+            log.warning("%s stays in its range: %s", desk.config.symbol, error)
+            self._refused_ms = desk.clock.now_ms()
+            return False
+        return True
+
+    def _levels(self, now: int) -> list[Decimal]:
+        """Supports and resistances (quote), once the move is confirmed; none without candles."""
         rules = self._desk.config.reposition
-        if rules.at != "levels":
+        since = self._left_since_ms
+        if rules.at != "levels" or since is None or now - since < CONFIRM_MS:
             return []
-        window = self._desk.candles(rules.levels_interval, rules.levels_candles)
+        try:
+            window = self._desk.candles(rules.levels_interval, rules.levels_candles)
+        except (BrokerError, CandlesMissingError) as error:
+            log.warning("%s moves without levels: %s", self._desk.config.symbol, error)
+            return []
         return [level.price for level in find_levels(window, rules.levels_candles)]

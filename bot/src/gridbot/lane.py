@@ -1,6 +1,7 @@
 """One grid of a running bot: steps it, waits out what passes, and says how it is."""
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 # Without a completed step for this long the bot is not healthy, whatever it believes.
 STALE_SECONDS = 60.0
 SHORT_PAUSE_SECONDS = 0.25
+# States in which a grid does what it was told, though it does not trade.
+AS_IT_SHOULD = frozenset({"ending", "halted", "paused"})
 HISTORY = 300  # prices kept for the page
 
 _PATIENCE = {
@@ -45,7 +48,7 @@ class Lane:
 
     Attributes:
         config: of this grid.
-        state: starting, trading, paused, waiting, halted or stopped.
+        state: starting, trading, paused, ending, waiting, halted or stopped.
         reason: why it does not trade; empty where it does.
         blocked_until: no step before this time (monotonic seconds).
         trader: the grid; None before the state was opened.
@@ -67,6 +70,7 @@ class Lane:
         self._last_step = clock.monotonic()
         self._document = base_document(config)
         self._prices: deque[tuple[int, str]] = deque(maxlen=HISTORY)
+        self._lock = threading.Lock()  # the page's threads read what `publish` writes
 
     def step(self, open_store: Callable[[], Store]) -> float:
         """One step; returns the seconds to wait before the next.
@@ -129,35 +133,40 @@ class Lane:
 
     def publish(self, state: str, reason: str) -> None:
         """Make the latest step visible."""
-        self.state, self.reason = state, reason
-        if self.trader is not None and (
-            self.trader.engine is not None or not self._document["lines"] or state == "halted"
-        ):
-            # Else what was known last is better than nothing.
-            self._document = status_document(self.config, self.trader)
-        if self._document["price"] is not None and state not in {"waiting", "stopped"}:
-            self._prices.append((self._clock.now_ms(), self._document["price"]))
+        document = self._document
+        # After an error that dropped the grid, what was known last is better than nothing.
+        if self.trader is not None and (self.trader.engine is not None or state != "waiting"):
+            document = status_document(self.config, self.trader)
+        with self._lock:
+            self.state, self.reason, self._document = state, reason, document
+            if document["price"] is not None and state not in {"waiting", "stopped"}:
+                self._prices.append((self._clock.now_ms(), document["price"]))
 
-    # For the page; the runner holds a lock around these and `publish`.
+    # For the page, from other threads.
 
     def document(self) -> dict[str, Any]:
         """What is known about the grid."""
-        return {"state": self.state, **self._document}
+        with self._lock:
+            return {"state": self.state, "reason": self.reason, **self._document}
 
     def prices(self) -> list[tuple[int, str]]:
         """Latest prices: times (Unix milliseconds) and prices."""
-        return list(self._prices)
+        with self._lock:
+            return list(self._prices)
 
     def troubles(self) -> list[str]:
         """Why this grid is not well; empty where it is."""
-        reasons = [self.reason] if self.reason and self.state != "halted" else []
-        refused = [order for order in self._document["orders"] if order["refused"]]
+        shown = self.document()
+        reasons = (
+            [shown["reason"]] if shown["reason"] and shown["state"] not in AS_IT_SHOULD else []
+        )
+        refused = [order for order in shown["orders"] if order["refused"]]
         reasons += [f"order {order['client_id']}: {order['refused']}" for order in refused[:3]]
         if len(refused) > 3:
             reasons.append(f"{len(refused) - 3} more orders are refused")
         silent = self._clock.monotonic() - self._last_step
         limit = max(STALE_SECONDS, 10 * float(self.config.poll_seconds))
-        if self.state != "stopped" and silent > limit:
+        if shown["state"] != "stopped" and silent > limit:
             reasons.append(f"the last step took place {silent:.0f} s ago")
         return reasons
 
@@ -165,7 +174,7 @@ class Lane:
 def _state_of(trader: Trader) -> tuple[str, str]:
     """State and reason after a completed step."""
     if trader.ending is not None:
-        return "starting", f"the grid ends: {trader.ending.reason}"
+        return "ending", f"the grid ends: {trader.ending.reason}"
     if trader.engine is None:
         return _idle_state(trader)
     if not trader.engine.grid_started:
@@ -180,5 +189,5 @@ def _idle_state(trader: Trader) -> tuple[str, str]:
     if trader.halt is not None:
         return "halted", trader.halt.text
     if trader.paused:
-        return "paused", ""  # its reason is shown as `paused`: all is as it should be
+        return "paused", trader.paused
     return "starting", "the next grid begins"

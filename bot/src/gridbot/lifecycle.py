@@ -16,6 +16,7 @@ from gridbot.intents import give_up, latest_arrival, settle
 from gridbot.market import EXACT, Market, plain
 from gridbot.orders import Order, OrderState, Role, Side, generation_tag
 from gridbot.reconcile import Reconciler
+from gridbot.stops import check as check_stops
 from gridbot.store import Closing, Generation
 
 log = logging.getLogger(__name__)
@@ -131,6 +132,7 @@ def start(desk: Desk, reconciler: Reconciler, previous: Generation | None) -> No
     price = broker.ask_price()
     spec, carried = _first_spec(desk, previous, price)
     plan = make_plan(spec, market, desk.config.fees, price)
+    check_stops(desk.config.stop, plan.lines[0], plan.lines[-1])
     reconciler.refuse_strays(broker.open_orders())
     first_trade = broker.latest_trade_id() + 1
     opening = broker.balances()
@@ -152,7 +154,7 @@ def start(desk: Desk, reconciler: Reconciler, previous: Generation | None) -> No
         started_ms=now,
         carried=carried,
         carried_cost=carried_cost,
-        watch=previous.watch if previous is not None and _taken_over(previous) else None,
+        watch=previous.watch if previous is not None and _moved(previous) else None,
     )
     engine = desk.new_engine(generation)
     changes = desk.changes()
@@ -182,28 +184,42 @@ def _say_started(generation: Generation, warnings: Sequence[str]) -> None:
     )
 
 
-def _taken_over(previous: Generation) -> bool:
+def _moved(previous: Generation) -> bool:
     return previous.closing is not None and previous.closing.next_range is not None
 
 
 def _first_spec(
     desk: Desk, previous: Generation | None, price: Decimal
 ) -> tuple[GridSpec, Decimal]:
-    """The grid to begin, and the base that it takes over (base)."""
-    grid = desk.config.grid
+    """The grid to begin, and the base that it takes over (base).
+
+    After a move or a cleared stop it begins with what the grid before left; where its settings
+    have changed since, with the investment that they say.
+    """
     closing = None if previous is None else previous.closing
-    if closing is not None and closing.next_range is not None:
-        left = EXACT.subtract(closing.equity, EXACT.multiply(closing.base, closing.price))
-        investment = EXACT.add(left, EXACT.multiply(closing.base, price))
-        spec = grid.spec(*closing.next_range)
-        return replace(spec, investment=investment, quantity=None), closing.base
+    if previous is None or closing is None or not closing.takes_over:
+        return _configured(desk, price), Decimal(0)
+    if closing.next_range is not None:
+        spec = desk.config.grid.spec(*closing.next_range)
+    else:
+        spec = _configured(desk, price)
+        if settings_of(desk.config) != previous.settings:
+            return spec, closing.base
+    left = EXACT.subtract(closing.equity, EXACT.multiply(closing.base, closing.price))
+    investment = EXACT.add(left, EXACT.multiply(closing.base, price))
+    return replace(spec, investment=investment, quantity=None), closing.base
+
+
+def _configured(desk: Desk, price: Decimal) -> GridSpec:
+    """The grid that the configuration asks for, at a price (quote)."""
+    grid = desk.config.grid
     if grid.fixed is not None:
-        return grid.fixed, Decimal(0)
+        return grid.fixed
     if grid.atr is None:
         raise AssertionError("a range is fixed or taken from the market")
     atr = grid.atr
     window = desk.candles(atr.interval, candles_for_range(atr.period))
-    return grid.spec(*atr_range(window, price, atr.period, atr.multiple)), Decimal(0)
+    return grid.spec(*atr_range(window, price, atr.period, atr.multiple))
 
 
 def reprice(desk: Desk, engine: GridEngine) -> None:
@@ -226,10 +242,11 @@ def reprice(desk: Desk, engine: GridEngine) -> None:
 
 
 def _plan_again(desk: Desk, generation: Generation, engine: GridEngine, price: Decimal) -> Plan:
-    spec = desk.config.grid.fixed
+    grid = desk.config.grid
+    spec = grid.fixed
     if spec is None or generation.carried:
-        spec = desk.config.grid.spec(generation.plan.lines[0], generation.plan.lines[-1])
-    if generation.carried:
+        spec = grid.spec(generation.plan.lines[0], generation.plan.lines[-1])
+    if grid.quantity is None or generation.carried:
         spec = replace(spec, investment=generation.investment, quantity=None)
     return make_plan(spec, engine.market, desk.config.fees, price)
 
@@ -309,6 +326,7 @@ def _close(desk: Desk, engine: GridEngine, ending: Ending) -> None:
         liquidation_profit=books.liquidation_profit,
         reason=ending.reason,
         base=books.base_held,
+        takes_over=ending.takes_over,
         next_range=ending.next_range,
     )
     desk.store.close_generation(generation.id, desk.clock.now_ms(), closing)

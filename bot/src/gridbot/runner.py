@@ -96,7 +96,7 @@ class Runner:
     def _state(self) -> str:
         """The state that most asks for attention."""
         states = {lane.state for lane in self._lanes}
-        order = ("waiting", "halted", "starting", "paused", "stopped", "trading")
+        order = ("waiting", "halted", "ending", "starting", "paused", "stopped", "trading")
         return next(state for state in order if state in states)
 
     def status(self) -> dict[str, Any]:

@@ -19,6 +19,9 @@ from gridbot.market import plain
 # Paper mode never talks to these: a paper configuration must not be able to spend money.
 PRODUCTION_DOMAINS = ("binance.com", "binance.us")
 PRACTICE_HOSTS = ("demo-api.binance.com",)
+# Longer averages remember more candles than one request gives: a restart would see others.
+MOST_WILDER_PERIOD = 79
+MOST_AVERAGE_PERIOD = 210
 INTERVALS = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d")
 
 
@@ -184,7 +187,7 @@ _GRID: dict[str, Setting] = {
     "grid.lower": Setting(_amount()),
     "grid.upper": Setting(_amount()),
     "grid.atr_interval": Setting(_choice(*INTERVALS), "1h"),
-    "grid.atr_period": Setting(_integer(2, 200), 14),
+    "grid.atr_period": Setting(_integer(2, MOST_WILDER_PERIOD), 14),
     "grid.atr_multiple": Setting(_amount(below=Decimal(1000)), Decimal(3)),
     "grid.grids": Setting(_integer(1, MAX_GRIDS), required=True),
     "grid.spacing": Setting(_choice(*Spacing), Spacing.ARITHMETIC),
@@ -195,14 +198,14 @@ _GRID: dict[str, Setting] = {
     "fees.in": Setting(_choice(*FeesIn), FeesIn.RECEIVED),
     "trend.enabled": Setting(_switch, default=False),
     "trend.interval": Setting(_choice(*INTERVALS), "1h"),
-    "trend.adx_period": Setting(_integer(2, 200), 14),
+    "trend.adx_period": Setting(_integer(2, MOST_WILDER_PERIOD), 14),
     "trend.adx_above": Setting(_amount(zero=True, below=Decimal(100)), Decimal(25)),
     "trend.average": Setting(_choice("ema", "sma"), "ema"),
-    "trend.fast": Setting(_integer(1, 500), 20),
-    "trend.slow": Setting(_integer(2, 500), 50),
+    "trend.fast": Setting(_integer(1, MOST_AVERAGE_PERIOD), 20),
+    "trend.slow": Setting(_integer(2, MOST_AVERAGE_PERIOD), 50),
     "volatility.enabled": Setting(_switch, default=False),
     "volatility.interval": Setting(_choice(*INTERVALS), "15m"),
-    "volatility.atr_period": Setting(_integer(2, 200), 14),
+    "volatility.atr_period": Setting(_integer(2, MOST_WILDER_PERIOD), 14),
     "volatility.atr_above_percent": Setting(_percent(100), Decimal(3)),
     "reposition.direction": Setting(_choice("off", "up", "down", "both"), "off"),
     "reposition.margin_percent": Setting(_amount(zero=True, below=Decimal(100)), Decimal("0.5")),

@@ -39,6 +39,7 @@ def base_document(config: Config) -> dict[str, Any]:
         "foreign_orders": 0,
         "paused": "",
         "halt": None,
+        "closing": None,
         "range": "fixed" if config.grid.atr is None else "atr",
         "policies": policy_lines(config),
         "started_ms": None,
@@ -57,6 +58,8 @@ def status_document(config: Config, trader: Trader) -> dict[str, Any]:
     document["foreign_orders"] = trader.foreign_orders
     document["paused"] = trader.paused
     document["halt"] = _halt(trader)
+    if trader.engine is None:
+        document["closing"] = _closing(trader)
     engine = trader.engine
     if engine is None or trader.generation is None:
         return document
@@ -108,6 +111,21 @@ def _halt(trader: Trader) -> dict[str, Any] | None:
         "price": plain(halt.price),
         "at_ms": halt.at_ms,
         "liquidate": halt.liquidate,
+    }
+
+
+def _closing(trader: Trader) -> dict[str, Any] | None:
+    """What the latest grid came to; null where none has ended."""
+    if trader.closing is None:
+        return None
+    closing = trader.closing
+    return {
+        "equity": plain(closing.equity),
+        "grid_profit": plain(closing.grid_profit),
+        "liquidation_profit": plain(closing.liquidation_profit),
+        "base": plain(closing.base),
+        "price": plain(closing.price),
+        "reason": closing.reason,
     }
 
 

@@ -191,12 +191,7 @@ class StopWatch:
     def _at_price(
         self, price: Decimal, _equity: Decimal, _investment: Decimal
     ) -> tuple[str, str] | None:
-        loss, profit = self._rules.loss_price, self._rules.profit_price
-        if loss is not None and price <= loss:
-            return "loss_price", f"price {plain(price)} is at or below the stop {plain(loss)}"
-        if profit is not None and price >= profit:
-            return "profit_price", f"price {plain(price)} is at or above the target {plain(profit)}"
-        return None
+        return at_price(self._rules, price)
 
     def _lost(
         self, _price: Decimal, equity: Decimal, _investment: Decimal
@@ -229,6 +224,24 @@ class StopWatch:
             f"equity {plain(equity)} is {_percent(equity, investment, investment)} % above the "
             f"investment {plain(investment)}; the target is {plain(goal)} %"
         )
+
+
+def at_price(rules: StopRules, price: Decimal) -> tuple[str, str] | None:
+    """Whether a rule about the price alone holds.
+
+    Args:
+        rules: when to stop.
+        price: the last price (quote).
+
+    Returns:
+        Its name without section and why, or None.
+    """
+    loss, profit = rules.loss_price, rules.profit_price
+    if loss is not None and price <= loss:
+        return "loss_price", f"price {plain(price)} is at or below the stop {plain(loss)}"
+    if profit is not None and price >= profit:
+        return "profit_price", f"price {plain(price)} is at or above the target {plain(profit)}"
+    return None
 
 
 def _below(equity: Decimal, reference: Decimal, percent: Decimal) -> bool:

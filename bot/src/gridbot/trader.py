@@ -25,7 +25,7 @@ from gridbot.guard import Guard
 from gridbot.intents import settle
 from gridbot.orders import OrderState, Role
 from gridbot.reconcile import Reconciler
-from gridbot.store import Generation, HaltRow, Store
+from gridbot.store import Closing, Generation, HaltRow, Store
 
 
 class Trader:
@@ -41,12 +41,14 @@ class Trader:
         desk: what its parts share.
         price: latest price seen (quote).
         halt: why the grid was stopped for good; None where it was not.
+        closing: what the latest grid that has ended came to; None where none has.
     """
 
     def __init__(self, config: Config, broker: Broker, store: Store, clock: Clock) -> None:
         self.desk = Desk(config, broker, store, clock)
         self.price: Decimal | None = None
         self.halt: HaltRow | None = None
+        self.closing: Closing | None = None
         self._reconciler = Reconciler(self.desk)
         self._guard = Guard(self.desk)
 
@@ -115,7 +117,6 @@ class Trader:
         lifecycle.rules_of(self.desk)
         self._guard.pause()
         if self.desk.engine is None and not self._take_up():
-            self.price = self.broker.last_price()
             return False
         engine = self.desk.engine
         if engine is None:
@@ -129,6 +130,7 @@ class Trader:
         desk = self.desk
         generation = desk.store.generation(desk.config.symbol)
         self.halt = desk.store.open_halt(desk.config.symbol)
+        self.closing = None if generation is None else generation.closing
         if generation is not None and generation.closed_ms is None:
             lifecycle.load(desk, generation)
             self._reconciler.forget()
@@ -136,14 +138,15 @@ class Trader:
             if desk.engine is not None:
                 desk.engine.closing = desk.ending is not None
             return True
-        if self.halt is not None or desk.paused:
+        self.price = self.broker.last_price()
+        if self.halt is not None or desk.paused or not self._guard.may_begin(self.price):
             return False
         lifecycle.start(desk, self._reconciler, generation)
         return True
 
     def _unfinished_ending(self, generation: Generation) -> Ending | None:
         if self.halt is not None:
-            return Ending(self.halt.text, liquidate=self.halt.liquidate)
+            return Ending(self.halt.text, liquidate=self.halt.liquidate, takes_over=True)
         document = (generation.watch or {}).get("ending")
         return None if document is None else Ending.from_document(document)
 
@@ -163,9 +166,12 @@ class Trader:
 
     def _wind_down(self, engine: GridEngine, ending: Ending) -> bool:
         if lifecycle.wind_down(self.desk, engine, self._reconciler, ending):
+            generation = self.desk.store.generation(self.desk.config.symbol)
             self.halt = self.desk.store.open_halt(self.desk.config.symbol)
+            self.closing = None if generation is None else generation.closing
             self._reconciler.forget()
             return self.halt is None
+        self.price = self.broker.last_price()
         return True
 
     def close_grid(self, patience_seconds: float) -> int:

@@ -8,14 +8,17 @@ import threading
 import waitress.server
 
 from gridbot import __version__
+from gridbot.archive import ArchiveRules, Archivist
 from gridbot.brokers import open_account
-from gridbot.clock import SystemClock
+from gridbot.clock import Clock, SystemClock
 from gridbot.commands.arguments import add_config
 from gridbot.commands.parts import start_logging
-from gridbot.config import Config, load_config
+from gridbot.config import ArchiveConfig, Config, load_config
 from gridbot.errors import ExitCode, UserError
+from gridbot.lane import AfterStep
 from gridbot.runner import Runner
 from gridbot.store import Store
+from gridbot.trader import Trader
 from gridbot.web import Page
 
 log = logging.getLogger(__name__)
@@ -32,7 +35,13 @@ def run(args: argparse.Namespace) -> int:
     start_logging(config.log_level)
     clock = SystemClock()
     account = open_account(config, clock)
-    runner = Runner(config, account, lambda: Store(config.state_directory), clock)
+    runner = Runner(
+        config,
+        account,
+        lambda: Store(config.state_directory),
+        clock,
+        after_step=archiving(config.archive, clock),
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: clock.stop())
     log.info(
@@ -49,6 +58,25 @@ def run(args: argparse.Namespace) -> int:
     finally:
         account.close()
     return ExitCode.OK
+
+
+def archiving(rules: ArchiveConfig, clock: Clock) -> AfterStep:
+    """What moves closed positions to the archive, once it is due."""
+    archivists: dict[Store, Archivist] = {}
+
+    def after_step(trader: Trader, store: Store) -> None:
+        if trader.engine is None or trader.generation is None:
+            return
+        if store not in archivists:
+            archivists.clear()
+            archivists[store] = Archivist(
+                store, ArchiveRules(rules.positions, rules.format, rules.days)
+            )
+        count = archivists[store].run(trader.generation, trader.engine, clock.now_ms())
+        if count:
+            log.info("%s: %d closed positions archived", trader.config.symbol, count)
+
+    return after_step
 
 
 def _serve(config: Config, runner: Runner) -> None:

@@ -7,6 +7,8 @@ from gridbot.config import load_config
 from gridbot.errors import ExitCode, UserError
 from gridbot.store import Store
 
+ALL = "all"
+
 
 def add_state(parser: argparse.ArgumentParser) -> None:
     """Add `--config` or `--state`, and `--symbol`."""
@@ -41,3 +43,16 @@ def _meant(store: Store, symbol: str | None) -> list[str]:
         known = ", ".join(symbols)
         raise UserError(f"--symbol {symbol}: {store.path} holds {known} only", ExitCode.STATE)
     return [symbol]
+
+
+def read_year(text: str) -> int | None:
+    """A year; None for all of them.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if text == ALL:
+        return None
+    if not (text.isascii() and text.isdigit() and 2000 <= int(text) <= 2999):
+        raise UserError(f'--year {text} needs a year such as 2026, or "{ALL}"')
+    return int(text)

@@ -5,13 +5,11 @@ import json
 from pathlib import Path
 
 from gridbot.commands.arguments import add_json
-from gridbot.commands.state import add_state, open_books
+from gridbot.commands.state import add_state, open_books, read_year
 from gridbot.errors import ExitCode, UserError
 from gridbot.lots import Method
 from gridbot.market import plain
 from gridbot.tax import TaxReport, document, write_report
-
-ALL = "all"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the report and print what it adds up to."""
-    year = _year(args.year)
+    year = read_year(args.year)
     if args.out.suffix != ".csv":
         raise UserError(f"--out {args.out} needs a name that ends with .csv")
     method = Method(args.method)
@@ -46,14 +44,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(_table(report))
     return ExitCode.OK
-
-
-def _year(text: str) -> int | None:
-    if text == ALL:
-        return None
-    if not (text.isascii() and text.isdigit() and 2000 <= int(text) <= 2999):
-        raise UserError(f'--year {text} needs a year such as 2026, or "{ALL}"')
-    return int(text)
 
 
 def _table(report: TaxReport) -> str:

@@ -23,8 +23,8 @@ class Closing:
         liquidation_profit: what selling the base held earned against its cost (quote).
         reason: why the grid ended, in one line.
         base: base that the grid held (base).
-        next_range: lowest and highest price of the grid that takes over (quote); None where none
-            does.
+        takes_over: the next grid begins with what this one leaves.
+        next_range: its lowest and highest price (quote); None where the configuration says.
     """
 
     equity: Decimal
@@ -33,6 +33,7 @@ class Closing:
     liquidation_profit: Decimal
     reason: str
     base: Decimal = ZERO
+    takes_over: bool = False
     next_range: tuple[Decimal, Decimal] | None = None
 
 
@@ -132,7 +133,7 @@ class TradeRow:
         pair: id of the sell leg of the pair that it belongs to; empty where it is of none.
         order: the order.
         fill: the trade; None for an order that never traded.
-        profit: what the pair earned (quote), on the last row of each pair.
+        profit: what the pair earned (quote), on the last trade of each pair in the archive.
     """
 
     generation: int
@@ -267,10 +268,10 @@ def closing_text(closing: Closing | None) -> str | None:
 
 def _closing(document: dict[str, Any]) -> Closing:
     ends = document.pop("next_range")
-    reason = document.pop("reason")
+    reason, takes_over = document.pop("reason"), document.pop("takes_over")
     amounts = {name: Decimal(text) for name, text in document.items()}
     next_range = None if ends is None else (Decimal(ends[0]), Decimal(ends[1]))
-    return Closing(**amounts, reason=reason, next_range=next_range)
+    return Closing(**amounts, reason=reason, takes_over=takes_over, next_range=next_range)
 
 
 # The amounts among a market's rules: text in JSON, exact when read back.

@@ -1,0 +1,95 @@
+"""`gridbot report`: profit by day or month, fees, drawdown and time in range."""
+
+import argparse
+import json
+from pathlib import Path
+
+from gridbot.commands.arguments import add_json
+from gridbot.commands.state import add_state, open_books, read_year
+from gridbot.errors import ExitCode
+from gridbot.market import plain
+from gridbot.report import By, Period, SymbolReport, document, make_report, share_text, total
+
+_HEAD = ("", "pairs", "grid profit", "fills", "fees", "result")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this subcommand's arguments."""
+    add_state(parser)
+    parser.add_argument(
+        "--year", default="all", metavar="YEAR", help='only this year (UTC; default: "all")'
+    )
+    parser.add_argument("--by", choices=[str(by) for by in By], default=str(By.DAY))
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help=".html (needs nothing), or .png (matplotlib)"
+    )
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the report, and draw it."""
+    year, by = read_year(args.year), By(args.by)
+    draw = None
+    if args.plot is not None:
+        from gridbot.backtest.figure import renderer
+
+        draw = renderer(args.plot)
+    store, symbols = open_books(args)
+    try:
+        reports = {symbol: make_report(store, symbol, by, year) for symbol in symbols}
+    finally:
+        store.close()
+    if draw is not None:
+        from gridbot.report_figure import report_figure
+
+        draw(report_figure(reports))
+    if args.json:
+        parts = {symbol: document(report) for symbol, report in reports.items()}
+        print(json.dumps({"by": args.by, "symbols": parts}))
+    else:
+        print("\n\n".join(_text(symbol, report) for symbol, report in reports.items()))
+    return ExitCode.OK
+
+
+def _text(symbol: str, report: SymbolReport) -> str:
+    rows = [_HEAD]
+    rows += [_row(name, period) for name, period in report.periods.items()]
+    rows.append(_row("total", total(report)))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
+    table = [
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    ]
+    quote = report.market.quote
+    return "\n".join([f"{symbol}, amounts in {quote}", *table, *_facts(report)])
+
+
+def _row(name: str, period: Period) -> tuple[str, ...]:
+    return (
+        name,
+        str(period.pairs),
+        f"{period.grid_profit:.2f}",
+        str(period.fills),
+        f"{period.fees:.2f}",
+        f"{period.result:.2f}",
+    )
+
+
+def _facts(report: SymbolReport) -> list[str]:
+    coins = [f"{plain(amount)} {coin}" for coin, amount in report.fees_by_coin.items()]
+    facts = [f"fees: {', '.join(coins) or 'none'}"]
+    if report.liquidation_profit:
+        facts.append(f"liquidation profit: {plain(report.liquidation_profit)}")
+    fall = report.drawdown
+    if fall is not None:
+        percent = 100 * float(share_text(fall.share))
+        facts.append(
+            f"drawdown: {fall.quote:.2f} ({percent:.2f} %), between trades' and hours' prices"
+        )
+    if report.watched_seconds:
+        percent = 100 * report.in_range_seconds / report.watched_seconds
+        hours = report.watched_seconds / 3600
+        facts.append(f"in range: {percent:.1f} % of the {hours:.1f} hours watched")
+    else:
+        facts.append("in range: not known, no full hour was watched")
+    return facts

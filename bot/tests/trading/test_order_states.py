@@ -1,0 +1,582 @@
+"""One test for each row of docs/orders.md, named after it."""
+
+import itertools
+import re
+import sys
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from gridbot.broker import BrokerError, Failure, OrderEvent, RemoteOrder, StreamGap
+from gridbot.desk import Ending
+from gridbot.errors import MismatchError
+from gridbot.orders import OrderState, Role, Side
+from gridbot.reconcile import RECONCILE_SECONDS
+
+from .conftest import Crash, World, answer_of, lost, refusal, unreachable
+
+STILL = ["timestamp,open,high,low,close,volume", "1640995200000" + ",50000" * 4 + ",1"]
+# Still for ten minutes, then down to just below the first buy.
+DIP = [
+    *STILL[:1],
+    *(f"{1_640_995_200_000 + 60_000 * minute}" + ",50000" * 4 + ",1" for minute in range(10)),
+    "1640995800000,50000,50000,49650,49650,1",
+]
+DOCUMENT = Path(__file__).parents[3] / "docs" / "orders.md"
+
+
+def test_every_row_of_the_document_has_its_test():
+    rows = re.findall(r"^\| ([A-Z]\d+) \|", DOCUMENT.read_text(), re.MULTILINE)
+    tests = [
+        match.group(1).upper()
+        for name in vars(sys.modules[__name__])
+        if (match := re.match(r"test_([a-z]\d+)_", name))
+    ]
+    assert rows == tests
+
+
+def still(make_world) -> World:
+    return make_world(STILL)
+
+
+def intended(trader):
+    return [order for order in trader.engine.live.values() if order.state is OrderState.INTENDED]
+
+
+def placed(world: World) -> list[str]:
+    return [name for name in world.exchange_orders() if name.startswith("pi1-")]
+
+
+def fail_post(world: World, what, *, times: int = 1, when: str = "before") -> None:
+    """Let something happen to the next requests that place an order of the grid."""
+    count = itertools.count()
+
+    def disturb(method, path):
+        if (method, path) == ("POST", "order") and next(count) < times:
+            return what(method, path)
+        return None
+
+    setattr(world.wire, when, disturb)
+
+
+def started(world: World):
+    """A grid that has bought its base and holds its orders back until the first is disturbed."""
+    trader = world.trader()
+    trader.step()
+    assert trader.engine.grid_started
+    assert not intended(trader)
+    return trader
+
+
+def one_unsent(world: World):
+    """A running grid with one order that was never sent: what a cancel by hand leads to."""
+    trader = started(world)
+    trader.desk.broker.cancel(buy(trader).client_id)
+    fail_post(world, unreachable)
+    with pytest.raises(BrokerError):
+        trader.step()
+    world.wire.before = lambda *_: None
+    (order,) = intended(trader)
+    assert order.client_id in trader.desk.unsent
+    return trader, order
+
+
+def one_sent(world: World, *, when: str):
+    """A running grid with one order of which no answer came."""
+    trader, order = one_unsent(world)
+    fail_post(world, lost, when=when)
+    with pytest.raises(BrokerError) as told:
+        trader.step()
+    assert told.value.failure is Failure.AMBIGUOUS
+    world.wire.before = world.wire.after = lambda *_: None
+    assert order.client_id not in trader.desk.unsent
+    return trader, order
+
+
+def buy(trader):
+    return max(
+        (order for order in trader.engine.live.values() if order.side is Side.BUY),
+        key=lambda order: order.line,
+    )
+
+
+def state(trader, order):
+    live = trader.engine.live.get(order.client_id)
+    return None if live is None else live.state
+
+
+# An intent.
+
+
+def test_i1_an_unsent_order_is_sent(make_world):
+    world = still(make_world)
+    trader, order = one_unsent(world)
+    trader.step()
+    assert state(trader, order) is OrderState.OPEN
+    assert placed(world).count(order.client_id) == 1
+
+
+def test_i2_a_buy_is_held_back_while_buys_pause(make_world):
+    world = still(make_world)
+    trader, order = one_unsent(world)
+    trader._guard.pause = lambda: setattr(trader.desk, "paused", "downtrend")
+    trader.step()
+    assert order.side is Side.BUY
+    assert state(trader, order) is OrderState.INTENDED
+    assert trader.unsettled == 0
+    trader._guard.pause = lambda: setattr(trader.desk, "paused", "")
+    trader.step()
+    assert state(trader, order) is OrderState.OPEN
+
+
+def test_i3_an_unsent_order_of_a_grid_that_ends_is_closed_in_the_books(make_world):
+    world = still(make_world)
+    trader, order = one_unsent(world)
+    trader.desk.ending = Ending("a test")
+    for _ in range(5):
+        if trader.desk.ending is not None:
+            trader.step()
+    assert order.client_id not in placed(world)
+    stored = {one.client_id: one.state for one in world.store.orders(1)}
+    assert stored[order.client_id] is OrderState.CANCELED
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_i4_a_kill_makes_an_intent_one_that_may_be_there(make_world, when):
+    world = still(make_world)
+    trader, order = one_unsent(world)
+
+    def kill(*_request):
+        raise Crash
+
+    fail_post(world, kill, when=when)
+    with pytest.raises(Crash):
+        trader.step()
+    setattr(world.wire, when, lambda *_: None)
+    world.wire.requests.clear()
+    trader = world.trader()
+    trader.step()
+    assert ("GET", "order") in world.wire.requests
+    world.settle(trader)
+    assert state(trader, order) is OrderState.OPEN
+    assert placed(world).count(order.client_id) == 1
+
+
+# The answer to sending it.
+
+
+def test_a1_an_accepted_order_is_open(make_world):
+    world = still(make_world)
+    trader = started(world)
+    stored = {one.client_id: one for one in world.store.orders(1)}
+    for name, order in trader.engine.live.items():
+        assert order.state is stored[name].state is OrderState.OPEN
+        assert order.exchange_id == stored[name].exchange_id
+
+
+def test_a2_trades_of_an_order_that_takes_are_booked(make_world):
+    world = still(make_world)
+    trader = started(world)
+    (initial,) = [one for one in world.store.orders(1) if one.role is Role.INITIAL]
+    assert initial.state is OrderState.FILLED
+    assert trader.engine.books.initial_base > 0
+
+
+def test_a3_a_refused_order_is_tried_again_under_its_id(make_world):
+    world = still(make_world)
+    trader, order = one_unsent(world)
+    fail_post(world, lambda *_: refusal(400, -1013, "Filter failure: LOT_SIZE"))
+    trader.step()
+    assert trader.refused[order.client_id].delay == 30
+    world.wire.requests.clear()
+    trader.step()
+    assert ("POST", "order") not in world.wire.requests
+    world.clock.sleep(31)
+    trader.step()
+    assert state(trader, order) is OrderState.OPEN
+    assert placed(world).count(order.client_id) == 1
+    assert trader.refused == {}
+
+
+def test_a4_a_refused_initial_order_is_planned_again(make_world):
+    world = still(make_world)
+    trader = world.trader()
+    fail_post(world, lambda *_: refusal(400, -2010, "Account has insufficient balance"))
+    with pytest.raises(BrokerError, match="insufficient balance"):
+        trader.step()
+    assert trader.engine.live == {}
+    trader.step()
+    assert trader.engine.grid_started
+    first, second = [one for one in world.store.orders(1) if one.role is Role.INITIAL]
+    assert (first.state, second.state) == (OrderState.CANCELED, OrderState.FILLED)
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        lost,
+        lambda *_: answer_of("502 Bad Gateway", b"<html>"),
+        lambda *_: refusal(500, -1006, "An unexpected response was received."),
+        lambda *_: refusal(408, -1007, "Timeout waiting for response from backend server."),
+        lambda *_: answer_of("200 OK", b"not JSON"),
+    ],
+)
+def test_a5_without_an_answer_the_order_is_asked_for(make_world, what):
+    world = still(make_world)
+    trader, order = one_unsent(world)
+    fail_post(world, what, when="after")
+    with pytest.raises(BrokerError) as told:
+        trader.step()
+    assert told.value.failure is Failure.AMBIGUOUS
+    world.wire.requests.clear()
+    trader.step()
+    orders = [one for one in world.wire.requests if one[1] == "order"]
+    assert orders == [("GET", "order")]
+    assert state(trader, order) is OrderState.OPEN
+
+
+def test_a6_a_duplicate_is_asked_for(make_world):
+    world = still(make_world)
+    trader, order = one_sent(world, when="after")
+    trader.desk.unsent.add(order.client_id)  # as if it were known not to be there
+    with pytest.raises(BrokerError, match="Duplicate order"):
+        trader.step()
+    trader.step()
+    assert state(trader, order) is OrderState.OPEN
+    assert placed(world).count(order.client_id) == 1
+
+
+def test_a7_what_never_left_is_sent_again(make_world):
+    world = still(make_world)
+    trader, order = one_unsent(world)
+    world.wire.requests.clear()
+    trader.step()
+    assert [one for one in world.wire.requests if one[1] == "order"] == [("POST", "order")]
+    assert state(trader, order) is OrderState.OPEN
+
+
+@pytest.mark.parametrize("status", [429, 418])
+def test_a8_a_limit_is_waited_out(make_world, status):
+    world = still(make_world)
+    trader, order = one_unsent(world)
+    too_many = refusal(status, -1003, "Too much request weight used", **{"Retry-After": "7"})
+    fail_post(world, lambda *_: too_many)
+    with pytest.raises(BrokerError) as told:
+        trader.step()
+    assert told.value.failure is Failure.RATE_LIMITED
+    assert told.value.retry_after == 7
+    assert order.client_id in trader.desk.unsent
+
+
+def test_a9_a_wrong_clock_is_set_and_the_order_sent_once(make_world):
+    world = still(make_world)
+    trader, order = one_unsent(world)
+    fail_post(world, lambda *_: refusal(400, -1021, "Timestamp for this request is outside"))
+    world.wire.requests.clear()
+    trader.step()
+    asked = [one for one in world.wire.requests if one[1] in {"order", "time"}]
+    assert asked == [("POST", "order"), ("GET", "time"), ("POST", "order")]
+    assert state(trader, order) is OrderState.OPEN
+    assert placed(world).count(order.client_id) == 1
+
+
+# Sent, without an answer.
+
+
+def test_s1_an_order_that_is_there_is_open(make_world):
+    world = still(make_world)
+    trader, order = one_sent(world, when="after")
+    trader.step()
+    assert state(trader, order) is OrderState.OPEN
+
+
+@pytest.mark.parametrize("change", [{"price": Decimal(1)}, {"quantity": Decimal(1)}])
+def test_s2_another_order_under_the_same_id_stops_the_bot(make_world, monkeypatch, change):
+    world = still(make_world)
+    trader, _ = one_sent(world, when="after")
+    broker = trader.desk.broker
+    find = broker.find
+    monkeypatch.setattr(broker, "find", lambda name: replace(find(name), **change))
+    with pytest.raises(MismatchError, match="should be buy"):
+        trader.step()
+
+
+def test_s3_a_request_that_may_still_arrive_is_waited_for(make_world):
+    world = still(make_world)
+    trader, order = one_sent(world, when="before")
+    world.wire.requests.clear()
+    for _ in range(3):
+        trader.step()
+        world.clock.sleep(1)
+    assert [one for one in world.wire.requests if one[1] == "order"] == [("GET", "order")]
+    assert state(trader, order) is OrderState.INTENDED
+    assert trader.unsettled == 1
+
+
+def test_s4_a_request_that_can_not_arrive_is_repeated(make_world):
+    world = still(make_world)
+    trader, order = one_sent(world, when="before")
+    trader.step()
+    world.clock.sleep(6.1)
+    world.wire.requests.clear()
+    trader.step()
+    asked = [one for one in world.wire.requests if one[1] == "order"]
+    assert asked == [("GET", "order"), ("POST", "order")]
+    assert state(trader, order) is OrderState.OPEN
+
+
+def test_s5_nothing_is_sent_while_asking_fails(make_world):
+    world = still(make_world)
+    trader, order = one_sent(world, when="after")
+
+    def fail(method, path):
+        return lost() if (method, path) == ("GET", "order") else None
+
+    world.wire.before = fail
+    world.wire.requests.clear()
+    for _ in range(3):
+        with pytest.raises(BrokerError):
+            trader.step()
+        world.clock.sleep(60)
+    assert ("POST", "order") not in world.wire.requests
+    world.wire.before = lambda *_: None
+    trader.step()
+    assert state(trader, order) is OrderState.OPEN
+
+
+def test_s6_an_order_that_is_heard_of_is_open(make_world):
+    world = still(make_world)
+    trader, order = one_sent(world, when="after")
+    remote = trader.desk.broker.find(order.client_id)
+    stream = Stream(trader)
+    stream.say(OrderEvent(remote, None))
+    trader.desk.asked.add(order.client_id)  # the exchange was asked, and its answer came late
+    trader.step()
+    assert state(trader, order) is OrderState.OPEN
+
+
+# Open.
+
+
+class Stream:
+    """A stream that says what it is told to, over the real broker."""
+
+    def __init__(self, trader) -> None:
+        self._waiting = []
+        broker = trader.desk.broker
+        self._real = broker
+        type(self).__getattr__ = lambda self, name: getattr(self._real, name)
+        trader.desk.broker = self
+        self.streaming = True
+        self.lists = 0
+
+    def say(self, *events) -> None:
+        self._waiting += events
+
+    def events(self):
+        said, self._waiting = self._waiting, []
+        return said
+
+    def open_orders(self):
+        self.lists += 1
+        return self._real.open_orders()
+
+
+def partly(order, traded: str, trade) -> OrderEvent:
+    """An event of an order of which so much has traded in all."""
+    remote = RemoteOrder(
+        order.exchange_id,
+        order.client_id,
+        order.side,
+        order.price,
+        order.quantity,
+        Decimal(traded),
+        closed=Decimal(traded) == order.quantity,
+    )
+    return OrderEvent(remote, trade)
+
+
+@pytest.fixture
+def heard(make_world):
+    """A bot that trades by stream, and what the stream has to say about its first fill."""
+    world = make_world(DIP, at_end="hold")
+    trader = started(world)
+    trader.step()
+    stream = Stream(trader)
+    while True:
+        world.clock.sleep(0.5)
+        trades = [
+            trade
+            for trade in stream.trades_from(trader.desk.cursor)
+            if trade.exchange_id in trader.engine._by_exchange_id
+        ]
+        if trades:
+            break
+    trade = trades[0]
+    order = trader.engine.live[trader.engine.client_id_of(trade.exchange_id)]
+    stream.lists = 0
+    return world, trader, stream, order, trade
+
+
+def event_of(order, trade):
+    return partly(order, str(order.quantity), trade)
+
+
+def test_o1_a_fill_that_is_heard_is_booked_and_answered_at_once(heard):
+    world, trader, stream, order, trade = heard
+    stream.say(event_of(order, trade))
+    trader.step()
+    assert stream.lists == 0
+    assert state(trader, order) is None
+    books = trader.engine.books
+    assert books.buys + books.sells == 1
+    neighbour = order.line + (1 if order.side is Side.BUY else -1)
+    answers = [one for one in trader.engine.live.values() if one.line == neighbour]
+    assert [one.side for one in answers] == [Side.SELL if order.side is Side.BUY else Side.BUY]
+    assert trade.trade_id in world.store.known_trades(1, 0)
+
+
+def test_o2_an_event_that_comes_twice_is_booked_once(heard):
+    world, trader, stream, order, trade = heard
+    stream.say(event_of(order, trade), event_of(order, trade))
+    trader.step()
+    stream.say(event_of(order, trade))
+    trader.step()
+    books = trader.engine.books
+    assert books.buys + books.sells == 1
+    fills = world.store.fills(1, 10**9)
+    assert [fill.trade_id for fill in fills].count(trade.trade_id) == 1
+
+
+def test_o3_a_missing_event_is_made_up_for_by_asking(heard):
+    _, trader, stream, order, trade = heard
+    half = replace(trade, quantity=order.quantity / 2, quote=trade.quote / 2)
+    stream.say(event_of(order, half))
+    trader.step()
+    assert stream.lists == 1
+    assert state(trader, order) is None
+
+
+def test_o4_a_gap_is_made_up_for_by_asking(heard):
+    _, trader, stream, order, _ = heard
+    stream.say(StreamGap())
+    trader.step()
+    assert stream.lists == 1
+    assert state(trader, order) is None
+
+
+def test_o5_a_part_is_booked_and_the_rest_waited_for(heard):
+    _, trader, stream, order, trade = heard
+    half = replace(trade, quantity=order.quantity / 2, quote=trade.quote / 2, commission=0)
+    rest = replace(half, trade_id=trade.trade_id + 1000)
+    stream.say(partly(order, str(order.quantity / 2), half))
+    trader.step()
+    assert trader.engine.executed(order.client_id) == order.quantity / 2
+    assert trader.engine.books.buys + trader.engine.books.sells == 0
+    assert all(one.created_ms == order.created_ms for one in trader.engine.live.values())
+    stream.say(event_of(order, rest))
+    trader.step()
+    assert trader.engine.books.buys + trader.engine.books.sells == 1
+
+
+def test_o6_the_rest_of_a_closed_order_is_ordered_again(make_world):
+    world = still(make_world)
+    trader = started(world)
+    order = buy(trader)
+    stream = Stream(trader)
+    stream.cancel(order.client_id)
+    stream.say(OrderEvent(stream.find(order.client_id), None))
+    trader.step()
+    (again,) = [one for one in trader.engine.live.values() if one.line == order.line]
+    assert again.cycle == order.cycle + 1
+    assert (again.side, again.quantity) == (order.side, order.quantity)
+    assert again.state is OrderState.OPEN
+
+
+def test_o7_an_order_that_is_gone_from_the_list_is_asked_for(heard):
+    _, trader, stream, order, trade = heard
+    listed = stream.trades_from
+    # The list of trades is behind; the order's own list is not.
+    stream.trades_from = lambda number: [
+        one for one in listed(number) if one.trade_id != trade.trade_id
+    ]
+    stream.say(StreamGap())
+    trader.step()
+    assert state(trader, order) is None
+    assert trader.engine.books.buys + trader.engine.books.sells >= 1
+
+
+def test_o8_an_accepted_order_that_is_unknown_stops_the_bot(make_world):
+    world = still(make_world)
+    trader = started(world)
+    order = buy(trader)
+    stream = Stream(trader)
+    listed = stream._real.open_orders
+    stream.open_orders = lambda: [one for one in listed() if one.client_id != order.client_id]
+
+    def find(_name):
+        raise BrokerError(Failure.NOT_FOUND, "Order does not exist.")
+
+    stream.find = find
+    stream.say(StreamGap())
+    with pytest.raises(MismatchError, match="does not know it now"):
+        trader.step()
+
+
+def test_o9_more_traded_than_ordered_stops_the_bot(heard):
+    _, trader, stream, order, trade = heard
+    more = replace(trade, quantity=order.quantity * 2)
+    stream.say(partly(order, str(order.quantity * 2), more))
+    with pytest.raises(MismatchError, match="traded"):
+        trader.step()
+
+
+def test_o10_the_exchange_is_asked_now_and_then_in_any_case(make_world):
+    world = still(make_world)
+    trader = started(world)
+    stream = Stream(trader)
+    trader.step()
+    stream.lists = 0
+    trader.step()
+    assert stream.lists == 0
+    world.clock.sleep(RECONCILE_SECONDS)
+    trader.step()
+    assert stream.lists == 1
+
+
+# Closed, and not ours.
+
+
+def test_c1_an_event_of_a_closed_order_changes_nothing(heard):
+    world, trader, stream, order, trade = heard
+    stream.say(event_of(order, trade))
+    trader.step()
+    fills = len(world.store.fills(1, 10**9))
+    stream.say(event_of(order, trade))
+    trader.step()
+    assert len(world.store.fills(1, 10**9)) == fills
+    assert stream.lists == 0
+
+
+def foreign(world: World, name: str):
+    trader = started(world)
+    order = replace(buy(trader), client_id=name, price=Decimal(40_000))
+    world.wire.database = None
+    trader.desk.broker.place(replace(order, quantity=Decimal("0.001")))
+    return trader
+
+
+def test_c2_orders_of_others_are_left_alone_and_counted(make_world):
+    world = still(make_world)
+    trader = foreign(world, "by-hand-1")
+    trader.step()
+    assert trader.foreign_orders == 1
+    assert "by-hand-1" in [one.client_id for one in trader.desk.broker.open_orders()]
+
+
+def test_c3_an_order_of_this_name_that_is_in_no_books_stops_the_bot(make_world):
+    world = still(make_world)
+    trader = foreign(world, "pi1-BTCUSDT-zzzzzz-1b1")
+    with pytest.raises(MismatchError, match="not in its books"):
+        trader.step()
