@@ -257,7 +257,9 @@ class _Batch:
             books.complete(leg_id)
             self._legs.append(leg_id)
         profit = EXACT.subtract(books.grid_profit, before)
-        rows[-1] = replace(rows[-1], profit=profit)
+        # An order that was closed before it traded may come last.
+        last = max((at for at, row in enumerate(rows) if row.fill is not None), default=-1)
+        rows[last] = replace(rows[last], profit=profit)
         self._rows[_year(pair.time_ms)] += rows
 
     def _totals(self, before: Totals, books: Books) -> Totals:

@@ -31,6 +31,12 @@ def rows(store: Store, symbol: str) -> Iterator[TradeRow]:
     yield from archive_rows(store, files)
 
 
+def files_of(store: Store, symbol: str) -> list[FileRecord]:
+    """The files of a symbol's archive, as far as they count now."""
+    with store.transaction("DEFERRED") as connection:
+        return archived.records(connection, symbol)
+
+
 def archive_rows(store: Store, files: Iterable[FileRecord]) -> Iterator[TradeRow]:
     """The rows of some files of the archive.
 

@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _text(symbol: str, report: SymbolReport) -> str:
-    rows = [_HEAD]
+    rows: list[tuple[str, ...]] = [_HEAD]
     rows += [_row(name, period) for name, period in report.periods.items()]
     rows.append(_row("total", total(report)))
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]

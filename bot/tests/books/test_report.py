@@ -1,0 +1,171 @@
+"""Profit by period equals the books; what can not be known is said."""
+
+import json
+import re
+from decimal import Decimal
+
+import pytest
+from gridbot.cli import main
+from gridbot.lots import DAY_MS
+from gridbot.report import By, make_report, total
+from gridbot.store import Closing, Sample, Store
+
+from .conftest import START_MS, SYMBOL, Life
+
+HOUR_MS = 3_600_000
+
+
+@pytest.fixture
+def lives(store):
+    """A grid before and after New Year, archived in part, and one after it."""
+    first = Life(store, start_ms=1_767_223_800_000).swing(6)
+    first.archive()
+    first.swing(2)
+    first.go("50000")
+    profit = Decimal("-12.5")
+    store.close_generation(
+        1, first.now_ms, Closing(Decimal(1), Decimal(50000), Decimal(1), profit, "by hand")
+    )
+    second = Life(store, number=2, start_ms=first.now_ms + 40 * DAY_MS).swing(3)
+    return first, second
+
+
+@pytest.mark.parametrize("by", list(By))
+def test_the_periods_add_up_to_the_books(lives, store, by):
+    report = make_report(store, SYMBOL, by, None)
+    whole, books = total(report), [life.engine.books for life in lives]
+    assert whole.pairs == sum(one.sells for one in books)
+    assert whole.grid_profit == sum(one.grid_profit for one in books)
+    assert whole.fees == sum(one.fees_in_quote for one in books)
+    assert whole.fills == sum(len(life.fills) for life in lives)
+    for coin in ("BTC", "USDT"):
+        assert report.fees_by_coin[coin] == sum(one.fees[coin] for one in books)
+    price = lives[1].fills[-1].price
+    flows = sum(one.quote_flow + one.base_held * price for one in books)
+    assert whole.result == flows
+    assert report.liquidation_profit == Decimal("-12.5")
+    assert list(report.periods) == sorted(report.periods)
+    names = {"day": r"2026-02-1\d", "month": "2026-02"}
+    assert re.fullmatch(names[by], list(report.periods)[-1])
+
+
+def test_a_year_alone(lives, store):
+    every = make_report(store, SYMBOL, By.MONTH, None)
+    years = [make_report(store, SYMBOL, By.MONTH, year) for year in (2025, 2026)]
+    assert years[0].periods | years[1].periods == every.periods
+    assert list(years[0].periods) == ["2025-12"]
+    assert [report.liquidation_profit for report in years] == [0, Decimal("-12.5")]
+    assert make_report(store, SYMBOL, By.MONTH, 2024).drawdown is None
+    assert lives
+
+
+def test_the_drawdown_is_the_deepest_fall_that_prices_tell(store):
+    life = Life(store, price="54000")
+    life.go("46000")
+    report = make_report(store, SYMBOL, By.DAY, None)
+    held, quote = Decimal(0), Decimal(0)
+    results = []
+    for fill in life.fills:
+        sign = 1 if fill.side == "buy" else -1
+        held += sign * fill.quantity - (fill.commission if fill.commission_coin == "BTC" else 0)
+        quote -= sign * fill.quote + (fill.commission if fill.commission_coin == "USDT" else 0)
+        results.append(quote + held * fill.price)
+    deepest = max(peak - low for at, peak in enumerate(results) for low in results[at:])
+    assert report.drawdown.quote == deepest > 0
+    share = deepest / (life.investment + max(results))
+    assert abs(report.drawdown.share - share) < Decimal("1E-9")
+    # An hour's price tells of a deeper one.
+    hour = life.now_ms // HOUR_MS * HOUR_MS
+    store.sample([Sample(SYMBOL, hour, *map(Decimal, (46000, 46000, 30000, 30000)), 3000, 1500)])
+    later = make_report(store, SYMBOL, By.DAY, None)
+    assert later.drawdown.quote == max(results) - (quote + held * 30000)
+    assert (later.watched_seconds, later.in_range_seconds) == (3000, 1500)
+    assert next(iter(later.periods.values())).low == 30000
+
+
+def command(capsys, *arguments):
+    status = main(["report", *(str(argument) for argument in arguments)])
+    return status, capsys.readouterr()
+
+
+def test_the_command(lives, store, tmp_path, capsys):
+    status, text = command(capsys, "--state", tmp_path, "--by", "month")
+    assert status == 0
+    lines = text.out.splitlines()
+    assert lines[0] == "BTC/USDT, amounts in USDT"
+    assert [line.split()[0] for line in lines[2:6]] == ["2025-12", "2026-01", "2026-02", "total"]
+    assert "in range: not known, no full hour was watched" in text.out
+    hour = START_MS // HOUR_MS * HOUR_MS
+    store.sample([Sample(SYMBOL, hour, *[Decimal(50000)] * 4, 3600, 1800)])
+    _, text = command(capsys, "--state", tmp_path, "--year", "2025")
+    assert "in range: 50.0 % of the 1.0 hours watched" in text.out
+    _, text = command(capsys, "--state", tmp_path, "--json")
+    document = json.loads(text.out)["symbols"][SYMBOL]
+    assert document["time_in_range"] == 0.5
+    assert Decimal(document["total"]["grid_profit"]) == sum(
+        life.engine.books.grid_profit for life in lives
+    )
+    assert sum(period["pairs"] for period in document["periods"].values()) == sum(
+        life.engine.books.sells for life in lives
+    )
+
+
+def test_the_plot_needs_nothing_from_elsewhere(lives, tmp_path, capsys):
+    path = tmp_path / "report.html"
+    status, _ = command(capsys, "--state", tmp_path, "--plot", path)
+    assert status == 0
+    page = path.read_text()
+    assert page.count("<svg") == 3
+    assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
+    assert "grid profit" in page
+    assert lives
+
+
+def test_a_bot_that_has_not_traded_yet_is_reported(store, tmp_path, capsys):
+    life = Life(store, price="44000")  # below all lines: nothing trades but the initial purchase
+    store._connection.execute("DELETE FROM fills")
+    status, text = command(capsys, "--state", tmp_path, "--plot", tmp_path / "report.html")
+    assert status == 0
+    assert "fees: none" in text.out
+    assert life
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--year", "x"], 2, '--year x needs a year such as 2026, or "all"'),
+        (["--plot", "report.pdf"], 2, r"--plot = report.pdf needs a name that ends in .*"),
+        (["--symbol", "ETH/USDT"], 4, "--symbol ETH/USDT: .* holds BTC/USDT only"),
+    ],
+)
+def test_every_mistake_is_one_line(tmp_path, capsys, arguments, status, message):
+    store = Store(tmp_path)
+    Life(store)
+    code, text = command(capsys, "--state", tmp_path, *arguments)
+    assert code == status
+    assert re.fullmatch(f"gridbot report: {message}\n", text.err)
+    store.close()
+
+
+def test_an_archive_that_grows_meanwhile_is_looked_at_again(lives, store, monkeypatch):
+    from gridbot import report as module
+
+    second = lives[1]
+    read, looks = module._read, []
+
+    def archive_meanwhile(*arguments):
+        result = read(*arguments)
+        if len(looks) < 2:
+            second.swing(2).archive()
+        looks.append(result)
+        return result
+
+    monkeypatch.setattr(module, "_read", archive_meanwhile)
+    report = make_report(store, SYMBOL, By.DAY, None)
+    assert len(looks) == 3
+    assert total(report).grid_profit == sum(life.engine.books.grid_profit for life in lives)
+    monkeypatch.setattr(
+        module, "_read", lambda *arguments: (second.swing(2).archive(), read(*arguments))[1]
+    )
+    with pytest.raises(module.UserError, match="archived BTC/USDT during each of 5 looks"):
+        make_report(store, SYMBOL, By.DAY, None)
