@@ -109,7 +109,7 @@ def random_candles(rng, start, lines, tick) -> Candles:
 
     rows = []
     close = start
-    for _ in range(rng.randint(1, 300)):
+    for _ in range(rng.randint(1, 160)):
         kind = rng.random()
         opening = close
         if kind < 0.1:

@@ -153,6 +153,7 @@ def test_people_get_a_table(capsys, data):
         ("--fee-in", "bnb", "--fee-in = bnb needs received or quote"),
         ("--tick", "0", "--tick = 0 needs an amount above 0"),
         ("--tick", "30000", "--grids = 5 puts two lines on the same price"),
+        ("--tick", "0.0000000000001", "at most 12 of them after the point"),
         ("--lot", "x", "--lot = x needs an amount above 0"),
         ("--lot", "1", "--investment = 22957.25202 is too small for 5 grids"),
         ("--min-notional", "1e9", "--min-notional = 1e9 needs an amount 0 or more"),

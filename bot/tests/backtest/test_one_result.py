@@ -112,7 +112,7 @@ def test_two_hundred_random_markets():
 def test_fees_rounded_up_as_the_embedded_exchange_does_change_no_price_and_no_quantity():
     """So that its fills are the backtest's, though its books differ in the ninth decimal."""
     fills = 0
-    for seed in range(60):
+    for seed in range(30):
         case = random_case(seed)
         exact = run_backtest(case.candles, case.spec, case.market, case.fees)
         unit = Decimal("0.00000001")
@@ -121,4 +121,4 @@ def test_fees_rounded_up_as_the_embedded_exchange_does_change_no_price_and_no_qu
         for ours, theirs in zip(exact.fills(), rounded.fills(), strict=True):
             assert 0 <= theirs.fee - ours.fee < unit
             fills += 1
-    assert fills > 10_000
+    assert fills > 5_000

@@ -18,7 +18,8 @@ from gridbot.market import Market, plain
 
 FEE_RATES_BELOW = Decimal("0.5")
 _SYMBOL = re.compile(r"[A-Za-z0-9]{1,20}/[A-Za-z0-9]{1,20}")
-_AMOUNT = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
+# So many decimals that the product of quantity, price and rate is still exact.
+_AMOUNT = re.compile(r"[0-9]{1,20}(\.[0-9]{1,12})?")
 # How the core's messages name what is an option here.
 _SETTING = re.compile(r"\bgrid\.(lower|upper|grids|spacing|investment)\b")
 
@@ -108,7 +109,10 @@ def amount(option: str, text: str, *, zero: bool = False, below: Decimal | None 
         bounds += f" and below {plain(below)}"
     value = Decimal(text) if _AMOUNT.fullmatch(text) else Decimal(-1)
     if value < 0 or (value == 0 and not zero) or (below is not None and value >= below):
-        raise UserError(f"{option} = {shown(text)} needs an amount {bounds}, in plain digits")
+        raise UserError(
+            f"{option} = {shown(text)} needs an amount {bounds}, in plain digits, "
+            "at most 12 of them after the point"
+        )
     return value
 
 
