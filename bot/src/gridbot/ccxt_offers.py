@@ -25,11 +25,15 @@ NEEDED = {
 NAME_GIVEN = "a client order ID in createOrder"
 NAME_FOUND = "a client order ID in fetchOrder"
 NUMBERED = "numbered trades"
+NAME_KEPT = "client order IDs that come back as they were given"
+CREDENTIALS = "an account behind an API key and a secret"
 HISTORY = "fetchOrders or fetchClosedOrders (past orders)"
 
 # Exchanges whose answers, as ccxt's source shows them, give trades a name instead of a number; of
 # the others it shows when the account's first trade is read.
 NAMED_TRADES = frozenset({"delta", "kraken", "phemex", "weex"})
+# By the same source these put something before an order's name, or answer with another one.
+CHANGED_NAMES = frozenset({"gate", "gateeu", "woo"})
 
 _NAME = "clientOrderId"
 _DEPTH = 3
@@ -46,8 +50,13 @@ def missing(client: Any) -> list[str]:
     lacking = [f"{name} ({what})" for name, what in NEEDED.items() if has.get(name) is not True]
     if not (has.get("fetchOrders") is True or has.get("fetchClosedOrders") is True):
         lacking.append(HISTORY)
+    for name, required in client.requiredCredentials.items():
+        if required and not getattr(client, name, ""):
+            lacking.append(f"{CREDENTIALS} (it wants {name} as well)")
     if client.id in NAMED_TRADES:
         lacking.append(NUMBERED)
+    if client.id in CHANGED_NAMES:
+        lacking.append(NAME_KEPT)
     kind = type(client)
     if has.get("createOrder") and not _mentions(kind, "create_order", _NAME, _DEPTH):
         lacking.append(NAME_GIVEN)
