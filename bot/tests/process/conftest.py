@@ -51,7 +51,7 @@ class Bench:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.exchange_port, self.page_port = free_port(), free_port()
+        self.exchange_port, self.page_port, self.stream_port = (free_port() for _ in range(3))
         self.running: list[subprocess.Popen] = []
         for name in ("key", "secret"):
             (directory / name).touch(mode=0o600)
@@ -61,14 +61,16 @@ class Bench:
         self.config = directory / "bot.toml"
         self.write_config()
 
-    def write_config(self, **changes: object) -> None:
-        """Write the bot's file; `changes` replace whole lines of it, by key."""
+    def write_config(self, *, streams: bool = False, **changes: object) -> None:
+        """Write the bot's file; `changes` replace whole lines of it, by key, or come at its end."""
+        stream_url = {"stream_url": f'"ws://127.0.0.1:{self.stream_port}"'} if streams else {}
         lines = {
             "mode": '"paper"',
             "bot_name": '"pi1"',
             "[exchange]": None,
             "name": '"binance"',
             "url": f'"http://127.0.0.1:{self.exchange_port}"',
+            **stream_url,
             "api_key_file": f'"{self.directory}/key"',
             "api_secret_file": f'"{self.directory}/secret"',
             "timeout_seconds": 5,
@@ -107,6 +109,7 @@ class Bench:
             "exchange",
             "exchange",
             *("--port", self.exchange_port),
+            *("--stream-port", self.stream_port),
             *("--state-directory", self.directory / "exchange"),
             *("--api-key-file", self.directory / "key"),
             *("--api-secret-file", self.directory / "secret"),
@@ -135,6 +138,11 @@ class Bench:
     def status(self) -> dict:
         answer = self.page("/api/status")
         return {} if answer is None else json.loads(answer[1])
+
+    def shown(self, *arguments: object) -> subprocess.CompletedProcess:
+        """What `gridbot status` prints."""
+        url = f"http://127.0.0.1:{self.page_port}/api/status"
+        return gridbot("status", "--url", url, *arguments)
 
     def log(self, name: str) -> str:
         return (self.directory / f"{name}.log").read_text()

@@ -1,0 +1,120 @@
+"""`gridbot status` and `gridbot resume` beside a bot that really runs."""
+
+import json
+
+from .conftest import gridbot, wait_for
+
+START_MS, MINUTE_MS = 1_640_995_200_000, 60_000
+
+
+def table(shown):
+    """Rows of the table by their label, the texts of each in order."""
+    rows: dict[str, list[str]] = {}
+    for line in shown.stdout.splitlines():
+        rows.setdefault(line[:18].strip(), []).append(line[18:].strip())
+    return rows
+
+
+def trading(bench):
+    return wait_for(lambda: bench.status().get("state") == "trading" and bench.status())
+
+
+def fall(bench):
+    """Flags of a market that stands at 50,000 for an hour, falls to 46,000 and stays there."""
+    rows = ["timestamp,open,high,low,close,volume"]
+    closes = [50_000] * 60 + list(range(50_000, 45_900, -100)) + [46_000] * 10
+    before = closes[0]
+    for minute, close in enumerate(closes):
+        ends = sorted((before, close))
+        rows.append(f"{START_MS + minute * MINUTE_MS},{before},{ends[1]},{ends[0]},{close},1")
+        before = close
+    file = bench.directory / "fall.csv"
+    file.write_text("\n".join(rows) + "\n")
+    return ("--candles", file, "--at-end", "hold")
+
+
+def test_a_trading_bot_is_told_in_a_table_and_as_served(bench):
+    bench.start_exchange()
+    bench.start_bot()
+    trading(bench)
+    shown = bench.shown()
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    rows = table(shown)
+    assert rows["state"] == ["trading"]
+    assert rows["mode"] == ["paper"]
+    assert rows["symbol"] == ["BTC/USDT"]
+    assert rows["open orders"] == ["20"]
+    assert rows["range"] == ["47000 to 53000"]
+    assert rows["account stream"] == ["not up: asked over REST"]
+    assert rows["circuit breaker"] == ["closed"]
+    assert not {"kill switch", "buys paused", "policy", "not healthy"} & rows.keys()
+    served = json.loads(bench.shown("--json").stdout)
+    assert served.keys() == bench.status().keys()
+    assert served["grids"][0]["lines"] == bench.status()["lines"]
+
+
+def test_streams_are_told_once_they_are_up(bench):
+    bench.start_exchange()
+    bench.write_config(streams=True)
+    bench.start_bot()
+    trading(bench)
+    wait_for(lambda: table(bench.shown()).get("account stream") == ["up"])
+    wait_for(lambda: table(bench.shown()).get("market stream") == ["up"])
+
+
+def test_a_waiting_bot_says_why_and_exits_with_1(bench):
+    bench.start_bot()
+    wait_for(lambda: bench.status().get("state") == "waiting")
+    shown = bench.shown()
+    assert shown.returncode == 1
+    rows = table(shown)
+    assert rows["state"] == ["waiting"]
+    assert rows["price"] == ["-"]
+    assert "Connection refused" in rows["not healthy"][0]
+
+
+def test_a_circuit_that_opens_is_told(bench):
+    exchange = bench.start_exchange()
+    bench.start_bot()
+    trading(bench)
+    exchange.kill()
+    exchange.wait()
+    (text,) = wait_for(
+        lambda: [
+            row
+            for row in table(bench.shown()).get("circuit breaker", [])
+            if row.startswith(("open", "half-open"))
+        ]
+    )
+    assert "failures in a row" in text
+
+
+def test_a_fired_kill_switch_stays_over_a_restart_until_a_person_clears_it(bench):
+    bench.write_config(**{"[stop]": None, "loss_price": '"46500"'})
+    market = fall(bench)
+    exchange = bench.start_exchange(*market, "--speed", 1)
+    bot = bench.start_bot()
+    trading(bench)
+    assert bench.stop(exchange) == 0
+    bench.start_exchange(*market, "--speed", 3600)
+    wait_for(lambda: bench.status().get("state") == "halted")
+    shown = bench.shown()
+    rows = table(shown)
+    assert shown.returncode == 0, "a switch that has fired is no illness"
+    assert rows["open orders"] == ["0"]
+    assert "is at or below the stop 46500 (stop.loss_price)" in rows["kill switch"][0]
+    assert rows[""] == ["off until: gridbot resume --config FILE"]
+    assert rows["policy"] == ["stops at a price at or below 46500 USDT, keeps the base held"]
+
+    assert bench.stop(bot) == 0
+    bench.write_config()
+    bench.start_bot()
+    wait_for(lambda: bench.status().get("state") == "halted")
+    first = gridbot("resume", "--config", bench.config)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.startswith("BTC/USDT: cleared (price ")
+    trading(bench)
+    second = gridbot("resume", "--config", bench.config)
+    assert (second.returncode, second.stdout) == (1, "BTC/USDT: no kill switch has fired\n")
+    audit = gridbot("audit", "--config", bench.config)
+    assert audit.returncode == 0, audit.stdout + audit.stderr
