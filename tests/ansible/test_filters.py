@@ -1,16 +1,20 @@
 """The roles' filters, and the pure functions of the smaller modules."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from ansible.errors import AnsibleFilterError
+from gridbot import settings
 
-from roles.grid_bot.filter_plugins import image_plan
+from roles.grid_bot.filter_plugins import image_plan, toml_tables
 from roles.grid_bot.library import image_inputs
 from roles.preflight.filter_plugins import preflight
-from roles.status.filter_plugins import status
+from roles.status.filter_plugins import status, status_table
 from roles.status.library import pi_status
 
+ROLES = Path(__file__).resolve().parents[2] / "roles"
 IMAGE = "gridbot:0123456789abcdef-arm64"
 WANTED = {
     "nvme_device": "/dev/nvme0n1",
@@ -69,12 +73,23 @@ def test_given_password_makes_sudo_right():
     assert preflight.host_problems(look, WANTED | {"sudo": True}) == []
 
 
+STOP = {"loss_price": {"type": "str"}, "liquidate": {"type": "bool"}}
 SPECS = {
     "grid_bot_lower": {"type": "str"},
     "grid_bot_grids": {"type": "int"},
     "grid_bot_mode": {"type": "str", "choices": ["paper", "live"]},
     "grid_bot_dns": {"type": "list", "elements": "str"},
     "grid_bot_api_key": {"type": "str", "choices": ["x"], "no_log": True},
+    "grid_bot_stop": {"type": "dict", "options": STOP},
+    "grid_bot_symbols": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "symbol": {"type": "str", "required": True},
+            "grids": {"type": "int"},
+            "stop": {"type": "dict", "options": STOP},
+        },
+    },
 }
 
 
@@ -93,6 +108,26 @@ SPECS = {
             "grid_bot_dns is {'a': 1}; a list whose elements are each text would do",
         ),
         ({"grid_bot_api_key": "hidden"}, "grid_bot_api_key is not shown; x would do"),
+        (
+            {"grid_bot_stop": "liquidate=yes"},
+            "grid_bot_stop is 'liquidate=yes'; a mapping would do",
+        ),
+        (
+            {"grid_bot_stop": {"los_price": "1"}},
+            "grid_bot_stop.los_price is not a setting; did you mean loss_price?",
+        ),
+        (
+            {"grid_bot_stop": {"liquidate": "perhaps"}},
+            "grid_bot_stop.liquidate is 'perhaps'; true or false would do",
+        ),
+        (
+            {"grid_bot_symbols": [{"symbol": "A/B"}, {"grids": 4}]},
+            "grid_bot_symbols, entry 2: symbol is missing",
+        ),
+        (
+            {"grid_bot_symbols": [{"symbol": "A/B", "stop": {"liquidate": "x"}}]},
+            "grid_bot_symbols, entry 1: stop.liquidate is 'x'; true or false would do",
+        ),
     ],
 )
 def test_wrong_setting_is_one_line(values, line):
@@ -100,7 +135,55 @@ def test_wrong_setting_is_one_line(values, line):
 
 
 def test_right_settings_are_let_through():
-    assert preflight.setting_problems({"grid_bot_grids": 4, "grid_bot_lower": 1.5}, SPECS) == []
+    values = {
+        "grid_bot_grids": 4,
+        "grid_bot_lower": 1.5,
+        "grid_bot_stop": {"loss_price": 38000, "liquidate": True},
+        "grid_bot_symbols": [{"symbol": "A/B", "grids": "4", "stop": {"loss_price": "1.5"}}],
+    }
+    assert preflight.setting_problems(values, SPECS) == []
+
+
+TABLES = yaml.safe_load((ROLES / "grid_bot/meta/argument_specs.yml").read_text())
+OPTIONS = TABLES["argument_specs"]["main"]["options"]
+
+
+def test_tables_have_what_is_set_with_its_type():
+    stop = {"liquidate": "yes", "loss_price": 38000.5, "profit_price": "", "profit_percent": None}
+    assert toml_tables.toml_tables(stop, "stop", OPTIONS["grid_bot_stop"]) == (
+        '\n[stop]\nloss_price = "38000.5"\nliquidate = true\n'
+    )
+    # What YAML makes of the word `off`, and of a number from the command line.
+    move = {"cooldown_minutes": "30", "direction": False}
+    assert toml_tables.toml_tables(move, "reposition", OPTIONS["grid_bot_reposition"]) == (
+        '\n[reposition]\ndirection = "off"\ncooldown_minutes = 30\n'
+    )
+    assert toml_tables.toml_tables({}, "trend", OPTIONS["grid_bot_trend"]) == ""
+
+
+def test_each_grid_of_several_has_its_tables_below_it():
+    grids = [
+        {"stop": {"loss_price": "1"}, "symbol": "A/B", "grids": 4, "exchange": {"seed": 1}},
+        {"symbol": "C/B", "trend": {"enabled": True}},
+    ]
+    text = toml_tables.toml_tables(grids, "grids", OPTIONS["grid_bot_symbols"], ("exchange",))
+    assert tomllib.loads(text) == {
+        "grids": [
+            {"symbol": "A/B", "grids": 4, "stop": {"loss_price": "1"}},
+            {"symbol": "C/B", "trend": {"enabled": True}},
+        ]
+    }
+
+
+def test_the_role_speaks_every_setting_of_a_grid_and_of_the_tables():
+    tables = ("trend", "volatility", "reposition", "stop", "archive", "prune")
+    of_role = {
+        f"{table}.{key}" for table in tables for key in OPTIONS[f"grid_bot_{table}"]["options"]
+    }
+    assert of_role == {key for key in settings.SETTINGS if key.partition(".")[0] in tables}
+    of_grid = {key.partition(".")[2] for key in settings.SETTINGS if key.startswith("grid.")}
+    assert of_grid <= set(OPTIONS["grid_bot_symbols"]["options"])
+    assert {f"grid_bot_{key}" for key in of_grid} <= set(OPTIONS)
 
 
 LOOKS = {
@@ -210,9 +293,48 @@ def test_status_without_a_bot_says_so():
         "sells",
         "grid_profit",
         "price",
+        "reason",
+        "grids",
+        "circuit",
+        "account_stream",
         "uptime_seconds",
         "restarts",
     }
+
+
+GRID = {
+    "symbol": "BTC/USDT",
+    "state": "trading",
+    "price": "46000",
+    "open_orders": 40,
+} | dict.fromkeys(("grid_profit", "buys", "sells"), 1)
+SAID = GRID | {
+    "state": "halted",
+    "mode": "paper",
+    "health": {"ok": False, "reasons": ["ETH/USDT: order x: refused"]},
+    "connection": {"circuit": {"state": "open"}, "account_stream": True},
+    "grids": [
+        GRID | {"paused": "ADX(14) is 30"},
+        GRID | {"symbol": "ETH/USDT", "state": "halted", "paused": "", "halt": {"text": "a loss"}},
+    ],
+}
+
+
+def test_status_has_a_line_for_each_grid_and_says_why_one_does_not_trade():
+    bot = {"state": "halted", **pi_status.what_it_says(SAID), "memory_limit_bytes": 1}
+    hosts = [{"host": "pi1", "bot": bot}, {"host": "pi2", "error": "no route"}]
+    _, first, second, third = status_table.status_table(hosts).splitlines()
+    assert first.split()[:5] == ["pi1", "trading", "paper", "BTC/USDT", "46000"]
+    assert first.endswith("circuit open, ETH/USDT: order x: refused, ADX(14) is 30")
+    assert second.split()[:4] == ["pi1", "halted", "paper", "ETH/USDT"]
+    assert second.endswith("a loss")
+    assert third.split()[0] == "pi2"
+    assert third.endswith("no route")
+
+
+def test_status_of_a_bot_that_is_silent_says_why():
+    said = pi_status.what_it_says({"error": "timed out"})
+    assert (said["reason"], said["grids"], said["circuit"]) == ("timed out", [], None)
 
 
 def test_status_reads_what_the_kernel_writes():

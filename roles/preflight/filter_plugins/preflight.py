@@ -32,6 +32,50 @@ def fits(value: object, option: dict) -> bool:
     return not ArgumentSpecValidator({"value": known}).validate({"value": value}).error_messages
 
 
+def is_made_of_mappings(value: object) -> bool:
+    """Tell whether a value is a mapping or a list of some, and no text that stands for one."""
+    return all(isinstance(one, dict) for one in (value if isinstance(value, list) else [value]))
+
+
+def value_problems(name: str, value: object, option: dict) -> list[str]:
+    """Return a line for each thing in a setting's value that will not do.
+
+    Args:
+        name: Of the setting, or of the key in it.
+        value: Its value.
+        option: Its argument specification.
+    """
+    keys = option.get("options")
+    if not fits(value, option) or (keys and not is_made_of_mappings(value)):
+        shown = "not shown" if option.get("no_log") else repr(value)
+        return [f"{name} is {shown}; {what_would_do(option)} would do"]
+    if not keys:
+        return []
+    if isinstance(value, dict):
+        return key_problems(f"{name}.", value, keys, "a setting")
+    lines = []
+    for number, entry in enumerate(value, 1):
+        lines += key_problems(f"{name}, entry {number}: ", entry, keys, "a setting")
+    return lines
+
+
+def key_problems(prefix: str, values: dict, known: dict[str, dict], what: str) -> list[str]:
+    """Return a line for each key that is not known, is missing, or whose value will not do."""
+    lines = [
+        f"{prefix}{name} is missing"
+        for name, option in known.items()
+        if option.get("required") and name not in values
+    ]
+    for name, value in sorted(values.items()):
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            lines.append(f"{prefix}{name} is not {what}{hint}")
+        else:
+            lines += value_problems(f"{prefix}{name}", value, known[name])
+    return lines
+
+
 def setting_problems(values: dict[str, object], known: dict[str, dict]) -> list[str]:
     """Return a line for each setting that no role has or whose value will not do.
 
@@ -39,16 +83,7 @@ def setting_problems(values: dict[str, object], known: dict[str, dict]) -> list[
         values: The variables that the inventory sets, with their values.
         known: The argument specification of each variable that a role has.
     """
-    lines = []
-    for name, value in sorted(values.items()):
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            lines.append(f"{name} is not a setting of any role{hint}")
-        elif not fits(value, known[name]):
-            shown = "not shown" if known[name].get("no_log") else repr(value)
-            lines.append(f"{name} is {shown}; {what_would_do(known[name])} would do")
-    return lines
+    return key_problems("", values, known, "a setting of any role")
 
 
 def host_problems(look: str, wanted: dict) -> list[str]:

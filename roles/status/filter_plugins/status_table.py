@@ -17,6 +17,7 @@ COLUMNS = (
     "HOST", "BOT", "MODE", "SYMBOL", "PRICE", "GRID PROFIT", "BUYS", "SELLS", "OPEN",
     "MEMORY", "TEMP", "UPTIME", "RESTARTS", "NOTES",
 )  # fmt: skip
+OF_GRID = ("symbol", "price", "grid_profit", "buys", "sells", "open_orders")
 RIGHT = {"PRICE", "GRID PROFIT", "BUYS", "SELLS", "OPEN", "MEMORY", "TEMP", "UPTIME", "RESTARTS"}
 
 
@@ -40,7 +41,8 @@ def _memory(bot: Status) -> str:
     return f"{used / 2**20:.0f}/{limit / 2**20:.0f} MiB" if limit else f"{used / 2**20:.0f} MiB"
 
 
-def _notes(host: Status) -> str:
+def _notes(host: Status) -> list[str]:
+    bot = host.get("bot") or {}
     notes = []
     if host.get("error"):
         notes.append(str(host["error"]))
@@ -50,28 +52,49 @@ def _notes(host: Status) -> str:
         notes.append(f"throttled {host['throttled']}")
     if host.get("ipv6"):
         notes.append("IPv6 is on")
-    if host.get("bot") and not host["bot"].get("memory_limit_bytes"):
+    if bot and not bot.get("memory_limit_bytes"):
         notes.append("no memory limit")
-    return ", ".join(notes)
+    if bot.get("circuit") not in (None, "closed"):
+        notes.append(f"circuit {bot['circuit']}")
+    if bot.get("account_stream") is False:
+        notes.append("no stream")
+    if bot.get("reason"):
+        notes.append(str(bot["reason"]))
+    return notes
 
 
-def _row(host: Status) -> list[str]:
+def _text(status: Status, key: str) -> str:
+    return "-" if status.get(key) is None else str(status[key])
+
+
+def _rows(host: Status) -> list[list[str]]:
+    """One row for each grid of a host, or one where none is known; the first has the host's own."""
     bot = host.get("bot") or {}
+    grids = bot.get("grids") or [bot]
+    return [_row(host, grid, first=number == 0) for number, grid in enumerate(grids)]
 
-    def text(key: str) -> str:
-        return "-" if bot.get(key) is None else str(bot[key])
 
+def _row(host: Status, grid: Status, *, first: bool) -> list[str]:
+    bot = host.get("bot") or {}
     temperature = host.get("temperature_c")
+    of_host = [
+        _memory(bot), "-" if temperature is None else f"{temperature:.0f} °C",
+        _duration(bot.get("uptime_seconds")), _text(bot, "restarts"),
+    ]  # fmt: skip
+    notes = _notes(host) if first else []
+    if grid.get("reason") and grid["reason"] not in notes:
+        notes.append(str(grid["reason"]))
     return [
-        str(host.get("host", "?")), text("state"), text("mode"), text("symbol"), text("price"),
-        text("grid_profit"), text("buys"), text("sells"), text("open_orders"), _memory(bot),
-        "-" if temperature is None else f"{temperature:.0f} °C",
-        _duration(bot.get("uptime_seconds")), text("restarts"), _notes(host),
+        str(host.get("host", "?")), _text(grid, "state"), _text(bot, "mode"),
+        *(_text(grid, key) for key in OF_GRID),
+        *(of_host if first else [""] * len(of_host)), ", ".join(notes),
     ]  # fmt: skip
 
 
 def status_table(hosts: list[Status]) -> str:
-    """One line for each host below a heading; what needs attention stands in the last column.
+    """One line for each grid below a heading; what needs attention stands in the last column.
+
+    What is the host's own (memory, temperature, time up, restarts) is in its first line.
 
     Args:
         hosts: status objects, as the role `status` collects them.
@@ -79,7 +102,7 @@ def status_table(hosts: list[Status]) -> str:
     Returns:
         Lines of aligned text, without a newline at the end.
     """
-    rows = [list(COLUMNS), *(_row(host) for host in hosts)]
+    rows = [list(COLUMNS), *(row for host in hosts for row in _rows(host))]
     widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
     lines = []
     for row in rows:

@@ -34,8 +34,10 @@ status: {description: The object that docs/ansible.md describes., type: dict, re
 """
 
 CGROUPS = "/sys/fs/cgroup"
-# What the bot itself says, and is therefore unknown while it does not answer.
+# What the bot itself says, and is therefore unknown while it does not answer: of its first grid,
+# and of each.
 FROM_BOT = ("mode", "symbol", "open_orders", "buys", "sells", "grid_profit", "price")
+OF_GRID = ("symbol", "state", "price", "grid_profit", "buys", "sells", "open_orders")
 TIMEOUT = 10
 
 
@@ -150,6 +152,33 @@ def ask_bot(details: dict) -> dict:
         return {"error": str(error)}
 
 
+def grid_reason(grid: dict) -> str | None:
+    """Return why a grid does not buy: its kill switch, or what pauses it; None where it does."""
+    halt = grid.get("halt")
+    return (halt["text"] if halt else grid.get("paused")) or None
+
+
+def what_it_says(said: dict) -> dict:
+    """Return what is shown of the bot's own status.
+
+    Args:
+        said: Its document; empty or only an C(error) where it does not answer.
+    """
+    grids = said.get("grids", [said] if "symbol" in said else [])
+    health, connection = said.get("health"), said.get("connection", {})
+    reasons = [said["error"]] if "error" in said else health["reasons"] if health else []
+    return {
+        **{key: said.get(key) for key in FROM_BOT},
+        "reason": "; ".join(reasons) or None,
+        "grids": [
+            {**{key: grid.get(key) for key in OF_GRID}, "reason": grid_reason(grid)}
+            for grid in grids
+        ],
+        "circuit": connection.get("circuit", {}).get("state"),
+        "account_stream": connection.get("account_stream"),
+    }
+
+
 def bot_status(details: dict | None, now: datetime) -> dict:
     """Return the object about the bot.
 
@@ -157,11 +186,10 @@ def bot_status(details: dict | None, now: datetime) -> dict:
         details: What Docker knows of its container, or None where there is none.
         now: The host's time.
     """
-    empty = dict.fromkeys(FROM_BOT)
     if details is None:
         return {
             "state": "absent",
-            **empty,
+            **what_it_says({}),
             "memory_limit_bytes": None,
             "memory_used_bytes": None,
             "uptime_seconds": None,
@@ -174,7 +202,7 @@ def bot_status(details: dict | None, now: datetime) -> dict:
     uptime = seconds_since(details["State"]["StartedAt"], now) if running else None
     return {
         "state": state,
-        **{key: said.get(key) for key in FROM_BOT},
+        **what_it_says(said),
         "memory_limit_bytes": limit,
         "memory_used_bytes": used,
         "uptime_seconds": said.get("uptime_seconds", uptime),
