@@ -64,5 +64,9 @@ class BotClock:
 
     def sleep(self, seconds: float) -> None:
         self.time.sleep(min(seconds, max(0.0, self.stop_at - self.time.seconds)))
+        self.look()
+
+    def look(self) -> None:
+        """Find out whether it is time to stop."""
         if self.until is not None and self.until():
             self._stopped = True

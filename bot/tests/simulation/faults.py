@@ -27,7 +27,23 @@ AFTER = {
 }
 ON_THE_WAY = {"delay": 2, "late arrival": 2}
 ORDER_ONLY = {"-1013": 2, "-2010": 2}
-WORLD = {"canceled by the exchange": 4, "clock jump": 1, "network down": 1, "maintenance": 1}
+MESSAGE = {
+    "message lost": 1,
+    "cut before": 1,
+    "cut after": 2,
+    "message late": 2,
+    "answer lost": 2,
+    "hung": 1,
+}
+EVENT = {"event lost": 2, "event doubled": 2, "events swapped": 2}
+WORLD = {
+    "canceled by the exchange": 4,
+    "clock jump": 1,
+    "network down": 1,
+    "maintenance": 1,
+    "connections dropped": 2,
+    "connections hung": 1,
+}
 
 
 class Faults:
@@ -57,6 +73,19 @@ class Faults:
             return None
         kinds = BEFORE | AFTER | ON_THE_WAY | (ORDER_ONLY if order else {})
         return self.count(self._draw(kinds))
+
+    def of_message(self, method: str) -> str | None:
+        """What happens to a message over a connection; None for nothing."""
+        rate = self.rate * (1.5 if method.startswith("order.") else 1.0)
+        if not self.on or self.dice.random() >= rate:
+            return None
+        return self.count(self._draw(MESSAGE))
+
+    def of_event(self) -> str | None:
+        """What happens to an event of the account; None for nothing."""
+        if not self.on or self.dice.random() >= self.rate:
+            return None
+        return self.count(self._draw(EVENT))
 
     def of_world(self) -> str | None:
         """What happens in the world now; None for nothing."""

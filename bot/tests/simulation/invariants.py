@@ -11,7 +11,6 @@ from gridbot.store import Store
 
 from .world import SYMBOL, World
 
-SYMBOL = "BTCUSDT"
 PRICE = Decimal("51234.56")
 
 
@@ -45,7 +44,7 @@ def _state(world: World) -> str:
 def _doubled_orders(world: World) -> list[str]:
     """Each client order ID once, and never two orders at work for one leg."""
     found = []
-    orders = world.exchange.store.orders(SYMBOL, 0, 0, None, 1_000_000)
+    orders = world.exchange.store.orders(world.listing.symbol, 0, 0, None, 1_000_000)
     names = [order.client_order_id for order in orders]
     if len(names) != len(set(names)):
         found.append(f"{len(names) - len(set(names))} client order IDs were used twice")
@@ -61,10 +60,7 @@ def _doubled_orders(world: World) -> list[str]:
     for leg, parts in legs.items():
         parts.sort(key=lambda order: order.order_id)
         for first, second in itertools.pairwise(parts):
-            if (
-                first.updated_ms > second.created_ms
-                or first.order_id in world.engine.orders
-            ):
+            if first.updated_ms > second.created_ms or first.order_id in world.engine.orders:
                 found.append(
                     f"leg {leg}: {second.client_order_id} while {first.client_order_id} was open"
                 )
@@ -131,5 +127,10 @@ def _flows(world: World) -> list[str]:
 
 def _trades(world: World):
     return world.exchange.store.trades(
-        SYMBOL, order_id=None, from_id=0, start_ms=0, end_ms=None, limit=1_000_000
+        world.listing.symbol,
+        order_id=None,
+        from_id=0,
+        start_ms=0,
+        end_ms=None,
+        limit=1_000_000,
     )

@@ -45,16 +45,16 @@ class Wire(requests.adapters.BaseAdapter):
     accepted: Callable[[], None]
     latency: float = LATENCY_SECONDS
     down: str | None = None
-    under_way: requests.PreparedRequest | None = None
+    under_way: Callable[[], object] = lambda: None
 
     def send(self, request, **_options):
         path = urlsplit(request.url).path.removeprefix("/api/v3/")
         changing = request.method != "GET"
+        self.under_way = lambda: self.deliver(request)
         if (request.method, path) == ("POST", "order"):
             self.leaving(parse_qs(request.body)[b"newClientOrderId"][0].decode())
         self.boundaries.cross("before request")
         if changing:
-            self.under_way = request
             # From here on it may arrive though the bot is dead.
             self.boundaries.cross("request under way")
         fault = self.down or self.faults.of_request(request.method, path)
@@ -99,11 +99,6 @@ class Wire(requests.adapters.BaseAdapter):
             self.accepted()
         return answer_of(sent["status"], content, dict(sent["headers"]))
 
-    def deliver_late(self, request, seconds: float) -> None:
-        """Let a request arrive later, whatever has become of its sender by then."""
-        self.note(f"arrives in {seconds:.1f} s")
-        self.time.after(seconds, lambda: self.deliver(request))
-
     def _fail_before(self, fault, request):
         if fault == "unreachable":
             raise _unreachable()
@@ -113,7 +108,7 @@ class Wire(requests.adapters.BaseAdapter):
         if fault == "broken before":
             raise requests.exceptions.ConnectionError("Connection aborted.")
         if fault == "late arrival":
-            self.deliver_late(request, self.faults.dice.uniform(0.1, 5.5))
+            self.time.after(self.faults.dice.uniform(0.1, 5.5), self.under_way)
             raise requests.exceptions.ConnectionError("Connection aborted.")
         return _REFUSALS[fault]() if fault in _REFUSALS else None
 
