@@ -91,6 +91,8 @@ class BinanceAccount:
         time: the exchange's time.
         market: prices and candles; None without streams.
         exchange: name of the exchange.
+        poll_seconds: how often what no stream tells is asked for.
+        monotonic: the clock's.
         address: where REST requests go.
     """
 
@@ -108,6 +110,8 @@ class BinanceAccount:
         self._clock = clock
         self._config = config
         self.exchange = config.exchange.name
+        self.poll_seconds = float(config.poll_seconds)
+        self.monotonic = clock.monotonic
         self.time = ServerTime(clock)
         self.rest = BinanceRest(
             config.exchange,
@@ -305,7 +309,7 @@ class BinanceAccount:
         return self._ask_once(operation, parameters, read)
 
     def synchronise(self) -> None:
-        """Set the exchange's time anew, over REST."""
+        """Set the exchange's time anew."""
         self.time.forget()
         before = self._clock.monotonic()
         server_ms = self._ask_once(TIME, {}, lambda document: int(document["serverTime"]))
@@ -332,7 +336,7 @@ class BinanceAccount:
 
     def _send(self, operation: Operation, parameters: Json) -> Any:
         if operation.channel is not None and self._channel is not None and self._channel.up:
-            return self._channel.ask(operation.channel, parameters)
+            return self._channel.ask(operation.channel, parameters, signed=operation.signed)
         return self.rest.ask(operation.rest, parameters)
 
     def _read(self, operation: Operation, document: Any, read: Callable[[Any], _Result]) -> _Result:
@@ -366,7 +370,7 @@ class BinanceAccount:
         self._clock.sleep(pause)
 
 
-TIME = Operation("time", "publicGetTime", signed=False)
+TIME = Operation("time", "publicGetTime", "time", signed=False)
 
 
 def stream_urls(config: Config) -> tuple[str, str] | None:

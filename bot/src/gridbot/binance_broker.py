@@ -56,6 +56,7 @@ class BinanceBroker:
         self.symbol = symbol
         self.id = symbol.replace("/", "")
         self._free: dict[str, Decimal] = {}
+        self._price: tuple[float, Decimal] = float("-inf"), Decimal(0)
         self._shelves: dict[str, Shelf] = {}
 
     @property
@@ -107,8 +108,9 @@ class BinanceBroker:
             UserError: the exchange does not trade the symbol.
             BrokerError: see `Failure`.
         """
-        self.account.pump()
-        self.account.synchronise()
+        self.account.wait_for_stream()
+        if self.account.time.due:
+            self.account.synchronise()
         try:
             market = self.account.ask(_RULES, {"symbol": self.id}, self._read_rules)
         except AnsweredError as error:
@@ -118,7 +120,6 @@ class BinanceBroker:
                     f"{self.account.exchange} at {self.address}"
                 ) from error
             raise
-        self.account.wait_for_stream()
         return market
 
     def _read_rules(self, document: Json) -> Market:
@@ -144,19 +145,26 @@ class BinanceBroker:
         )
 
     def last_price(self) -> Decimal:
-        """Price of the latest trade on the market (quote)."""
+        """Price of the latest trade on the market (quote).
+
+        The market stream knows it; while it does not, the exchange is asked, once in a poll.
+        """
         market = self.account.market
         if market is None:
-            return self._ask_price_of_now()
+            return self._ask_last_price()
         self.account.pump()
-        known = market.price(self.id)
-        if known is None:
-            # The stream is asked for by now: what it will say is newer than this.
-            known = self._ask_price_of_now()
-            market.believe(self.id, known)
-        return known
+        price = market.price(self.id)
+        asked, latest = self._price
+        if price is None and self.account.monotonic() - asked < self.account.poll_seconds:
+            return latest
+        if price is None:
+            price = self._ask_last_price()
+            self._price = self.account.monotonic(), price
+            # The stream is subscribed to by now: what it will say is newer than this.
+            market.believe(self.id, price)
+        return price
 
-    def _ask_price_of_now(self) -> Decimal:
+    def _ask_last_price(self) -> Decimal:
         return self.account.ask(
             _PRICE, {"symbol": self.id}, lambda document: above_zero(document["price"])
         )

@@ -3,8 +3,10 @@
 Run it to write the table anew:  python bot/tests/connectivity/exchange_table.py
 """
 
+import importlib.util
 import logging
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
@@ -12,15 +14,22 @@ PAGE = ROOT / "docs" / "exchanges.md"
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 
 
+def names() -> list[str]:
+    """All exchanges of ccxt: it has a module for each, and one that is none."""
+    spec = importlib.util.find_spec("ccxt")
+    modules = Path(spec.submodule_search_locations[0]).glob("[a-z]*.py")
+    return sorted(path.stem for path in modules)
+
+
 def table() -> str:
     """The table, in Markdown."""
-    import ccxt  # all of it
+    from gridbot.ccxt_class import exchange_class
     from gridbot.ccxt_offers import missing
 
     rows = ["| exchange | what it lacks |", "| --- | --- |"]
     good = []
-    for name in ccxt.exchanges:
-        client = getattr(ccxt, name)({"apiKey": "key", "secret": "secret"})
+    for name in names():
+        client = exchange_class(name)({"apiKey": "key", "secret": "secret"})
         if client.has.get("spot") is not True:
             continue
         lacking = missing(client)
@@ -28,7 +37,7 @@ def table() -> str:
             rows.append(f"| {name} | {'; '.join(lacking)} |")
         else:
             good.append(name)
-    head = f"ccxt {ccxt.__version__}. Nothing is lacking on: **{', '.join(good)}**.\n\n"
+    head = f"ccxt {version('ccxt')}. Nothing is lacking on: **{', '.join(good)}**.\n\n"
     return head + "\n".join(rows)
 
 

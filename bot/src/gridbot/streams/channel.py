@@ -114,15 +114,21 @@ class Channel:
         if self.up and self._time.due:
             self.link.tell(self.ask_time)
 
-    def ask(self, method: str, parameters: Json) -> Any:
-        """Send a signed request and wait for its answer.
+    def ask(self, method: str, parameters: Json, *, signed: bool = True) -> Any:
+        """Send a request and wait for its answer.
+
+        Args:
+            method: its name in the WebSocket API.
+            parameters: of the method.
+            signed: whether it bears key, time and signature.
 
         Raises:
             BrokerError: see `Failure`; AMBIGUOUS where no answer came.
         """
         answers: list[Json] = []
         try:
-            number = self._send(method, self._signed(parameters), answers.append)
+            document = self._signed(parameters) if signed else parameters
+            number = self._send(method, document, answers.append)
         except SocketClosed as error:
             raise self._no_answer(f"the connection broke ({error})") from error
         deadline = self._clock.monotonic() + self._timeout
