@@ -94,6 +94,11 @@ def test_a_fired_kill_switch_says_what_to_do(browser, make_world):
     assert text(page, "halts").endswith("gridbot resume --config FILE")
     assert page["halts"]["tree"]["attributes"]["role"] == "alert"
     assert "stops at a price at or below 46500 USDT" in text(page, "policies")
+    figures = text(page, "figures")
+    assert f"The latest grid ended{status['closing']['reason']}" in figures
+    assert "Liquidation profit-" in figures
+    assert "Open orders" not in figures
+    assert "chart" in page, "the prices of the fall can still be seen"
 
 
 def test_paused_buys_say_why(browser, make_world):
@@ -105,6 +110,16 @@ def test_paused_buys_say_why(browser, make_world):
     assert (text(page, "state"), page["state"]["class"]) == ("● trading, buys paused", "badge")
     assert text(page, "paused").startswith("New buys are paused: downtrend: ADX")
     assert "buys pause while ADX(" in text(page, "policies")
+
+
+def test_a_grid_that_waits_to_begin_says_why(browser, make_world):
+    world = make_world(path(50_000, 50_000, 48_000, minutes=30), at_end="hold")
+    world.clock.sleep(45)
+    status, history = reported(world, 6, trend=TREND)
+    assert status["state"] == "paused"
+    page = shown(browser, status, history)
+    assert text(page, "paused") == f"The next grid waits: {status['paused']}."
+    assert text(page, "state") == "● paused"
 
 
 def test_several_grids_can_be_looked_at_in_turn(browser, trading):

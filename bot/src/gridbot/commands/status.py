@@ -22,6 +22,13 @@ _GRID_ROWS = (
     ("equity", "equity"),
     ("fees", "fees"),
 )
+_IDLE_ROWS = _GRID_ROWS[:3]
+_ENDED_ROWS = (
+    ("latest grid ended", "reason"),
+    ("equity then", "equity"),
+    ("grid profit", "grid_profit"),
+    ("base held", "base"),
+)
 _WIDTH = 18
 
 
@@ -76,21 +83,25 @@ def _connection(connection: dict[str, Any]) -> list[tuple[str, Any]]:
         rows.append(("circuit breaker", text))
     if "clock_ahead_ms" in connection:
         rows.append(("clock ahead (ms)", connection["clock_ahead_ms"]))
-    if "weight_limit" in connection:
+    if connection.get("weight_limit") is not None:
         used, limit = connection["weight_used"], connection["weight_limit"]
         rows.append(("request weight", f"{used} of {limit} in this minute"))
     return rows
 
 
 def _grid(grid: dict[str, Any], *, several: bool) -> list[tuple[str, Any]]:
-    rows = [(label, grid.get(key)) for label, key in _GRID_ROWS]
+    ended = grid.get("closing")
+    rows = [(label, grid.get(key)) for label, key in (_IDLE_ROWS if ended else _GRID_ROWS)]
     lines = grid["lines"]
     if lines:
         rows.insert(3, ("range", f"{lines[0]['price']} to {lines[-1]['price']}"))
-    if grid.get("liquidation_profit", "0") != "0":
-        rows.append(("liquidation profit", grid["liquidation_profit"]))
     if several:
         rows.insert(1, ("grid's state", grid["state"]))
+    if ended:
+        rows += [(label, ended[key]) for label, key in _ENDED_ROWS]
+    result = (ended or grid).get("liquidation_profit", "0")
+    if result != "0":
+        rows.append(("liquidation profit", result))
     if grid["paused"]:
         rows.append(("buys paused", grid["paused"]))
     if grid["halt"]:
