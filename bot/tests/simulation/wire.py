@@ -60,7 +60,7 @@ class Wire(requests.adapters.BaseAdapter):
         fault = self.down or self.faults.of_request(request.method, path)
         self.note(f"{request.method} {path}{f': {fault}' if fault else ''}")
         self.time.sleep(self.latency)
-        answer = self._fail_before(fault, request) or self._carry_out(request, fault)
+        answer = self._fail_before(fault) or self._carry_out(request, fault)
         self.time.sleep(self.latency)
         answer = self._fail_after(fault, answer)
         self.boundaries.cross("after answer")
@@ -99,7 +99,7 @@ class Wire(requests.adapters.BaseAdapter):
             self.accepted()
         return answer_of(sent["status"], content, dict(sent["headers"]))
 
-    def _fail_before(self, fault, request):
+    def _fail_before(self, fault):
         if fault == "unreachable":
             raise _unreachable()
         if fault == "lost before":
