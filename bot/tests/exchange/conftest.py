@@ -18,6 +18,8 @@ from gridbot.candles.series import Candle, CandleSeries
 from gridbot.candles.units import to_units
 from gridbot.exchange.api import Api
 from gridbot.exchange.engine import Rules
+from gridbot.exchange.fault_settings import read_faults
+from gridbot.exchange.faults import Faults
 from gridbot.exchange.feed import Feed, Pace
 from gridbot.exchange.limits import Limits
 from gridbot.exchange.listing import Listing
@@ -105,6 +107,8 @@ class World:
     limits: Limits = field(default_factory=Limits)
     balances: dict = field(default_factory=lambda: {"USDT": Decimal(10_000), "BTC": Decimal(1)})
     clock: FakeClock = field(default_factory=FakeClock)
+    faults: list = field(default_factory=list)
+    seed: int = 1
 
     def __post_init__(self) -> None:
         self.speed = Fraction(self.speed)
@@ -112,10 +116,12 @@ class World:
 
     def open(self) -> None:
         self.store = Store(self.directory)
+        faults = Faults(read_faults({"seed": self.seed, "rules": self.faults}), self.clock)
         listing = Listing(
             self.rules,
             Feed(self.series, self.at_end),
             Pace(self.speed, self.series.interval_ms),
+            faults,
         )
         self.exchange = Exchange(
             [listing],
@@ -123,7 +129,9 @@ class World:
             balances=self.balances,
             clock=self.clock,
         )
-        self.api = Api(self.exchange, Credentials(KEY, SECRET), self.limits, "test market")
+        self.api = Api(
+            self.exchange, Credentials(KEY, SECRET), self.limits, "test market", faults=faults
+        )
 
     def reopen(self, *, cleanly: bool = False) -> None:
         """As after a power cut: memory is lost, what was committed is there."""

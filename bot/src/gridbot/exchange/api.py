@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from gridbot.exchange.endpoints import Endpoints, Request
 from gridbot.exchange.errors import ApiError, mandatory, unknown_error
+from gridbot.exchange.faults import PLAN, REST, Fate, Faults, FaultSettings, Plan, Severed
 from gridbot.exchange.limits import Limits
 from gridbot.exchange.requests import Credentials, Parameters
 from gridbot.exchange.service import Exchange
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 LARGEST_BODY = 65_536
 MOST_CONNECTIONS = 32
 HEALTH_PATH = "/gridberry/health"
+STATUS_PATH = "/sapi/v1/system/status"
 BASES = ("/api/v3/", "/api/v1/")
 
 Headers = list[tuple[str, str]]
@@ -37,9 +39,11 @@ class Api:
         limits: weights and order counts allowed.
         market_label: value of the header X-Gridberry-Market.
         most_connections: how many may be open on `streams`.
+        faults: what goes wrong on purpose; None for nothing.
 
     Attributes:
         streams: the exchange's WebSocket side.
+        faults: what goes wrong on purpose.
     """
 
     def __init__(
@@ -50,16 +54,26 @@ class Api:
         market_label: str,
         *,
         most_connections: int = MOST_CONNECTIONS,
+        faults: Faults | None = None,
     ) -> None:
         self.exchange = exchange
         self._endpoints = Endpoints(exchange, credentials, limits)
         self._label = market_label
-        self.streams = Streams(self._endpoints, most_connections)
+        self.faults = faults or Faults(FaultSettings(), exchange.clock)
+        self.streams = Streams(self._endpoints, self.faults, most_connections)
+        self._own = {
+            ("GET", HEALTH_PATH): self._health,
+            ("GET", STATUS_PATH): self._status,
+        }
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        """Answer one request."""
+        """Answer one request.
+
+        Raises:
+            Severed: its connection is to break; only where faults are on and `environ` has no plan.
+        """
         headers: Headers = []
         status, answer = self._dispatch(environ, headers)
         body = json.dumps(answer, separators=(",", ":")).encode()
@@ -73,14 +87,35 @@ class Api:
 
     def _dispatch(self, environ: "WSGIEnvironment", headers: Headers) -> tuple[HTTPStatus, object]:
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
-        if path == HEALTH_PATH and method == "GET":
-            return self._health()
-        return self._ask(method, path, environ, headers)
+        own = self._own.get((method, path))
+        if own is not None:
+            return own()
+        name = next((path.removeprefix(base) for base in BASES if path.startswith(base)), "")
+        plan = environ.get(PLAN)
+        if plan is not None:
+            return self._ask(method, name, environ, headers, plan)
+        plan = self.faults.plan(REST, method, name)
+        self._wait(plan.late_s)
+        if plan.fate in (Fate.LOSE_REQUEST, Fate.HANG_BEFORE):
+            raise Severed(plan)
+        answer = self._ask(method, name, environ, headers, plan)
+        self._wait(plan.slow_s)
+        if plan.fate is not Fate.ANSWER:
+            raise Severed(plan)
+        return answer
+
+    def _wait(self, seconds: float) -> None:
+        if seconds:
+            self.exchange.clock.sleep(seconds)
 
     def _ask(
-        self, method: str, path: str, environ: "WSGIEnvironment", headers: Headers
+        self,
+        method: str,
+        name: str,
+        environ: "WSGIEnvironment",
+        headers: Headers,
+        plan: Plan,
     ) -> tuple[HTTPStatus, object]:
-        name = next((path.removeprefix(base) for base in BASES if path.startswith(base)), "")
         request = None
         try:
             request = Request(
@@ -89,7 +124,8 @@ class Api:
                 Parameters.of_form(environ.get("QUERY_STRING", ""), _body(environ)),
                 environ.get("REMOTE_ADDR", ""),
                 environ.get("HTTP_X_MBX_APIKEY"),
-                self.exchange.clock.now_ms(),
+                self.exchange.clock.now_ms() + plan.skew_ms,
+                plan=plan,
             )
             return HTTPStatus.OK, self._endpoints.answer(request)
         except ApiError as error:
@@ -103,6 +139,12 @@ class Api:
                     headers.extend(usage.headers())
         headers.extend(refusal.headers)
         return refusal.status, {"code": refusal.code, "msg": refusal.message}
+
+    def _status(self) -> tuple[HTTPStatus, object]:
+        """Binance's system status: 1 while nobody is answered."""
+        if self.faults.in_maintenance():
+            return HTTPStatus.OK, {"status": 1, "msg": "system_maintenance"}
+        return HTTPStatus.OK, {"status": 0, "msg": "normal"}
 
     def _health(self) -> tuple[HTTPStatus, object]:
         reasons = []

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from gridbot.errors import UserError
 from gridbot.exchange.engine import QUOTE, RECEIVED
+from gridbot.exchange.fault_settings import WrongFault, read_faults
+from gridbot.exchange.faults import FaultSettings
 from gridbot.exchange.feed import HOLD, REPEAT
 from gridbot.market import plain
 
@@ -49,6 +51,7 @@ class ExchangeConfig:
         balances: what a new account starts with, by coin.
         weight_per_minute: request weight that one address may use in a minute.
         orders_per_10s: new orders that are accepted in ten seconds.
+        faults: what goes wrong on purpose.
     """
 
     host: str
@@ -75,6 +78,7 @@ class ExchangeConfig:
     balances: dict[str, Decimal]
     weight_per_minute: int
     orders_per_10s: int
+    faults: FaultSettings
 
 
 class _WrongValue(ValueError):  # noqa: N818  never leaves this module
@@ -169,6 +173,13 @@ def _balances(value: object) -> dict[str, Decimal]:
     return {coin: _amount(zero=True)(amount) for coin, amount in value.items()}
 
 
+def _faults(value: object) -> FaultSettings:
+    try:
+        return read_faults(value)
+    except WrongFault as error:
+        raise _WrongValue(str(error)) from error
+
+
 REQUIRED = object()
 # Each setting: how it is read, and its default.
 SETTINGS: dict[str, tuple[Callable[[object], object], object]] = {
@@ -196,6 +207,7 @@ SETTINGS: dict[str, tuple[Callable[[object], object], object]] = {
     "balances": (_balances, None),
     "weight_per_minute": (_integer(1, 10**9), 6000),
     "orders_per_10s": (_integer(1, 10**9), 100),
+    "faults": (_faults, {}),
 }
 PORTS = ("port", "stream_port")
 DEFAULT_QUOTE = "10000"

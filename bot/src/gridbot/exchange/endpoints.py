@@ -11,6 +11,7 @@ from http import HTTPStatus
 
 from gridbot.exchange import answers
 from gridbot.exchange.errors import ApiError, invalid_symbol
+from gridbot.exchange.faults import NO_FAULT, Plan
 from gridbot.exchange.limits import Limits, OrderLimiter, Usage, WeightLimiter
 from gridbot.exchange.listing import Listing
 from gridbot.exchange.market_data import day_window, klines
@@ -41,6 +42,7 @@ class Request:
         api_key: what the client says its key is; None where it says nothing.
         now_ms: the server's time.
         usage: the limits that it has counted towards.
+        plan: what goes wrong with it on purpose.
     """
 
     method: str
@@ -50,6 +52,7 @@ class Request:
     api_key: str | None
     now_ms: int
     usage: list[Usage] = field(default_factory=list)
+    plan: Plan = NO_FAULT
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,23 @@ class Endpoints:
         Raises:
             ApiError: it is refused.
         """
+        return self.carry_out(request, self._answer)
+
+    @staticmethod
+    def carry_out(request: Request, act: Callable[[Request], object]) -> object:
+        """Let a request act as far as its plan allows.
+
+        Raises:
+            ApiError: it is refused, or its plan has it fail although it has acted.
+        """
+        if request.plan.refusal is not None:
+            raise request.plan.refusal
+        answer = act(request)
+        if request.plan.failure is not None:
+            raise request.plan.failure
+        return answer
+
+    def _answer(self, request: Request) -> object:
         route = self._routes.get((request.method, request.name))
         if route is None:
             known = request.name in self._names

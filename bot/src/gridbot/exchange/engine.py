@@ -5,7 +5,7 @@ The market is one price that anybody can trade at in any quantity. It moves in s
 """
 
 from bisect import insort
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from copy import copy
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -88,6 +88,10 @@ class Engine:
         next_order_id: number of the next order.
         next_trade_id: number of the next trade.
         price: the market's price now, in quote, as exact as the market's data.
+
+    Attributes:
+        parts_of: in how many trades, one a leg, an order fills that the market has just reached;
+            None for one.
     """
 
     def __init__(
@@ -111,10 +115,16 @@ class Engine:
         self._buys: list[tuple[Decimal, int]] = []
         self._sells: list[tuple[Decimal, int]] = []
         self._by_client_id: dict[str, int] = {}
+        # Orders that the market has reached and that fill in parts: how many are still to come.
+        self._parts: dict[int, int] = {}
+        self.parts_of: Callable[[], int] | None = None
         for coin in (rules.market.base, rules.market.quote):
             balances.setdefault(coin, Balance())
         for order in open_orders:
             self._rest(order)
+            if order.status == PARTIALLY_FILLED:
+                self._leave_level(order)
+                self._parts[order.order_id] = 1
 
     @property
     def last_price(self) -> Decimal:
@@ -130,6 +140,11 @@ class Engine:
     def best_sell(self) -> Decimal | None:
         """Lowest resting sell, or None."""
         return self._sells[0][0] if self._sells else None
+
+    @property
+    def is_filling(self) -> bool:
+        """Whether an order that the market has reached still fills, leg by leg."""
+        return bool(self._parts)
 
     def take_changes(self) -> Changes:
         """What changed since the last call."""
@@ -148,6 +163,8 @@ class Engine:
             price: where the line ends (quote).
             time_ms: when.
         """
+        for order_id, parts in list(self._parts.items()):
+            self._fill_part(self.orders[order_id], parts, time_ms)
         while self._sells and self._sells[0][0] <= price:
             self._fill_resting(self._sells[0][1], time_ms)
         while self._buys and -self._buys[0][0] >= price:
@@ -243,8 +260,21 @@ class Engine:
 
     def _fill_resting(self, order_id: int, time_ms: int) -> None:
         order = self.orders[order_id]
-        self._unrest(order)
-        self._execute(order, order.remaining, order.price, time_ms, is_maker=True)
+        parts = 1 if self.parts_of is None else self.parts_of()
+        self._leave_level(order)
+        self._fill_part(order, parts, time_ms)
+
+    def _fill_part(self, order: Order, parts: int, time_ms: int) -> None:
+        """Fill one of the parts that are left of an order which the market has reached."""
+        share = order.remaining
+        if parts > 1:
+            share = floor_to_lot(EXACT.divide(share, parts), self.rules.market.lot_size)
+        if ZERO < share < order.remaining:
+            self._parts[order.order_id] = parts - 1
+        else:
+            share = order.remaining
+            self._forget(order)
+        self._execute(order, share, order.price, time_ms, is_maker=True)
 
     def _execute(
         self, order: Order, quantity: Decimal, price: Decimal, time_ms: int, *, is_maker: bool
@@ -322,9 +352,17 @@ class Engine:
         insort(self._side(order), self._level(order))
 
     def _unrest(self, order: Order) -> None:
+        if order.order_id not in self._parts:
+            self._leave_level(order)
+        self._forget(order)
+
+    def _leave_level(self, order: Order) -> None:
+        self._side(order).remove(self._level(order))
+
+    def _forget(self, order: Order) -> None:
         del self.orders[order.order_id]
         del self._by_client_id[order.client_order_id]
-        self._side(order).remove(self._level(order))
+        self._parts.pop(order.order_id, None)
 
     def _side(self, order: Order) -> list[tuple[Decimal, int]]:
         return self._sells if order.side == SELL else self._buys

@@ -4,7 +4,8 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from gridbot.candles.units import MAX_UNITS, PRICE_DECIMALS, from_units
 from gridbot.exchange.engine import Engine, Rules
-from gridbot.exchange.feed import Feed, Pace
+from gridbot.exchange.faults import Faults
+from gridbot.exchange.feed import LEGS, Feed, Pace
 from gridbot.exchange.orders import Balance
 from gridbot.exchange.store import FINGERPRINT, POSITION, Store
 
@@ -16,17 +17,19 @@ class Listing:
         rules: what orders must keep to.
         feed: the market.
         pace: how fast it goes.
+        faults: what goes wrong on purpose; None for nothing.
     """
 
     position: int
     engine: Engine
 
-    def __init__(self, rules: Rules, feed: Feed, pace: Pace) -> None:
+    def __init__(self, rules: Rules, feed: Feed, pace: Pace, faults: Faults | None = None) -> None:
         self.rules = rules
         self.feed = feed
         self.symbol = rules.market.exchange_symbol
         self.restarted = False
         self._pace = pace
+        self._faults = faults
         self._last_ms = 0
 
     def fact(self, name: str) -> str:
@@ -71,11 +74,16 @@ class Listing:
             next_trade_id=next_trade_id,
             price=from_units(self.feed.price(self.position)),
         )
+        if self._faults is not None:
+            self.engine.parts_of = self._faults.parts
         self._anchor_position, self._anchor_ms = self.position, monotonic_ms
         self.watch()
 
     def watch(self) -> None:
         """Note between which prices, in units, the market can move without touching an order."""
+        if self.engine.is_filling:
+            self._below, self._above = MAX_UNITS, -1
+            return
         buy, sell = self.engine.best_buy, self.engine.best_sell
         self._below = -1 if buy is None else _units(buy, ROUND_FLOOR)
         self._above = MAX_UNITS if sell is None else _units(sell, ROUND_CEILING)
@@ -102,15 +110,29 @@ class Listing:
 
     def _walk(self, due: int, anchor_wall_ms: int) -> None:
         price = self.feed.price
+        cancels = self._faults is not None and self._faults.cancels
         for position in range(self.position + 1, due + 1):
             units = price(position)
+            if cancels and position % LEGS == 0:
+                self._cancel_one(anchor_wall_ms, position)
             if self._below < units < self._above:
                 continue
-            leg_ms = anchor_wall_ms + self._pace.due_ms(position - self._anchor_position)
-            self.engine.move(from_units(units), self.at(leg_ms))
+            self.engine.move(from_units(units), self._leg_ms(anchor_wall_ms, position))
             self.watch()
         self.position = due
         self.engine.price = from_units(price(due))
+
+    def _leg_ms(self, anchor_wall_ms: int, position: int) -> int:
+        """When a leg was due, as Unix time."""
+        return self.at(anchor_wall_ms + self._pace.due_ms(position - self._anchor_position))
+
+    def _cancel_one(self, anchor_wall_ms: int, position: int) -> None:
+        """Once a candle the exchange may end an order by itself."""
+        struck = None if self._faults is None else self._faults.cancelled(self.engine.orders)
+        if struck is not None:
+            order_id, status = struck
+            self.engine.cancel(order_id, self._leg_ms(anchor_wall_ms, position), status=status)
+            self.watch()
 
     def at(self, time_ms: int) -> int:
         """`time_ms`, but never before an earlier event: clocks of small machines jump."""

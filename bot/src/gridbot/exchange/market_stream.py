@@ -10,6 +10,7 @@ from gridbot.exchange import answers, events
 from gridbot.exchange.answers import Json
 from gridbot.exchange.connection import Connection
 from gridbot.exchange.errors import ApiError
+from gridbot.exchange.faults import Faults
 from gridbot.exchange.feed import LEGS
 from gridbot.exchange.listing import Listing
 from gridbot.exchange.market_data import INTERVALS, bucket_at, day_window
@@ -25,6 +26,9 @@ class Stream(Protocol):
 
     def gather(self, now_ms: int) -> Iterator[Json]:
         """What has become due since the last call."""
+
+    def wait_ms(self, now_ms: int) -> int | None:
+        """Milliseconds until something becomes due that no market move brings."""
 
 
 class KlineStream:
@@ -58,6 +62,12 @@ class KlineStream:
             self._told_ms, self._told_position = now_ms, listing.position
             yield self._event(now_ms, closed=False)
 
+    def wait_ms(self, now_ms: int) -> int | None:
+        """Milliseconds until something becomes due that no market move brings."""
+        if self._told_ms is None or self._listing.position == self._told_position:
+            return None
+        return max(0, self._told_ms + KLINE_PAUSE_MS - now_ms)
+
     def _event(self, now_ms: int, *, closed: bool) -> Json:
         bucket = self._bucket
         if not closed:
@@ -84,6 +94,12 @@ class MiniTickerStream:
         window = day_window(listing.feed, listing.position)
         yield events.mini_ticker(answers.day_ticker(listing.engine, window), now_ms)
 
+    def wait_ms(self, now_ms: int) -> int | None:
+        """Milliseconds until something becomes due that no market move brings."""
+        if self._told_ms is None or self._listing.position == self._told_position:
+            return None
+        return max(0, self._told_ms + TICKER_PAUSE_MS - now_ms)
+
 
 class BookTickerStream:
     """Best bid and ask, whenever they have changed."""
@@ -100,12 +116,17 @@ class BookTickerStream:
         self._told = listing.engine.last_price
         yield events.book_ticker(answers.book_ticker(listing.engine), listing.position + 1)
 
+    def wait_ms(self, now_ms: int) -> int | None:  # noqa: ARG002  one form for all streams
+        """Milliseconds until something becomes due that no market move brings."""
+        return None
+
 
 class MarketConnection(Connection):
     """A connection to the market streams.
 
     Args:
         exchange: whose markets.
+        faults: what goes wrong on purpose.
         names: what to listen to from the start, such as btcusdt@kline_1m.
         combined: whether each event comes with its stream's name.
 
@@ -113,8 +134,10 @@ class MarketConnection(Connection):
         ApiError: there is no such stream.
     """
 
-    def __init__(self, exchange: Exchange, names: list[str], *, combined: bool) -> None:
-        super().__init__(exchange)
+    def __init__(
+        self, exchange: Exchange, faults: Faults, names: list[str], *, combined: bool
+    ) -> None:
+        super().__init__(exchange, faults)
         self._combined = combined
         self._streams: dict[str, Stream] = {}
         for name in names:
@@ -137,11 +160,20 @@ class MarketConnection(Connection):
             raise _no_stream(name)
         return KlineStream(listing, interval)
 
+    def wait_ms(self) -> int | None:
+        """Milliseconds until `outgoing` may have something that no market move brings."""
+        with self._exchange.lock:
+            now_ms = self._exchange.clock.now_ms()
+            waits = [super().wait_ms()]
+            waits += [stream.wait_ms(now_ms) for stream in self._streams.values()]
+        return min((wait for wait in waits if wait is not None), default=None)
+
     def _gather(self) -> None:
         now_ms = self._exchange.clock.now_ms()
         for name, stream in self._streams.items():
             for event in stream.gather(now_ms):
-                self.send({"stream": name, "data": event} if self._combined else event)
+                message = {"stream": name, "data": event} if self._combined else event
+                self.send_event(str(event.get("e", "bookTicker")), message)
                 if self.closed:
                     return
 

@@ -16,9 +16,11 @@ from gridbot.clock import Clock
 from gridbot.credentials import read_secret
 from gridbot.errors import ExitCode, UserError
 from gridbot.exchange.api import Api
+from gridbot.exchange.breakable import Breakable
 from gridbot.exchange.config import ExchangeConfig
 from gridbot.exchange.engine import Rules
 from gridbot.exchange.errors import ApiError
+from gridbot.exchange.faults import Faults
 from gridbot.exchange.feed import Feed, Pace, Series
 from gridbot.exchange.limits import Limits
 from gridbot.exchange.listing import Listing
@@ -30,12 +32,14 @@ from gridbot.market import Market
 
 LOG = logging.getLogger("gridbot.exchange")
 THREADS = 4
+FAULTY_THREADS = 16  # a request that hangs or is late keeps one
 # Requests advance the market themselves; this is for when nobody asks, so that a backlog stays
 # small and fills reach the disk soon.
 IDLE_ADVANCE_S = 2.0
 # While a client listens: not more often than the first, for a fast market, nor less often than
 # the second, for what is told some time after the market has moved.
 CONNECTED_ADVANCE_S = (0.05, 1.0)
+FAULTY_ADVANCE_S = 0.1  # what is late or cut by script wakes nobody
 SERVER_NAME = "gridberry"
 
 
@@ -63,10 +67,12 @@ def build_api(config: ExchangeConfig, clock: Clock) -> Api:
         max_quantity=config.max_quantity,
         max_orders=config.max_orders,
     )
+    faults = Faults(config.faults, clock)
     listing = Listing(
         Rules(market, config.fee_rate, config.fee_in),
         Feed(series, config.at_end),
         Pace(config.speed, series.interval_ms),
+        faults,
     )
     exchange = Exchange(
         [listing],
@@ -81,6 +87,7 @@ def build_api(config: ExchangeConfig, clock: Clock) -> Api:
         limits,
         market_label(config),
         most_connections=config.stream_connections,
+        faults=faults,
     )
 
 
@@ -114,8 +121,13 @@ def serve(config: ExchangeConfig, clock: Clock) -> int:
     exchange = api.exchange
     if exchange.restarted:
         LOG.info("the market has changed since the last run: it starts anew, the books stay")
-    server = create_server(api, sockets=[listener], threads=THREADS, ident=SERVER_NAME)
     stopping = threading.Event()
+    application: Api | Breakable = api
+    threads = THREADS
+    if config.faults.rules:
+        LOG.warning("faults are on: %s", ", ".join(rule.kind for rule in config.faults.rules))
+        application, threads = Breakable(api, stopping), FAULTY_THREADS
+    server = create_server(application, sockets=[listener], threads=threads, ident=SERVER_NAME)
     wake = threading.Event()
     api.streams.on_connect = wake.set
     ticker = threading.Thread(target=_advance, args=(api, stopping, wake), daemon=True)
@@ -168,10 +180,12 @@ def _pause_s(api: Api) -> float:
     """How long nothing can happen that somebody waits for."""
     if not api.streams.open_connections():
         return IDLE_ADVANCE_S
-    wait_ms = api.exchange.wait_ms()
-    if wait_ms is None:
-        return CONNECTED_ADVANCE_S[1]
     shortest, longest = CONNECTED_ADVANCE_S
+    if api.faults.active:
+        longest = FAULTY_ADVANCE_S
+    wait_ms = api.streams.wait_ms()
+    if wait_ms is None:
+        return longest
     return min(max(wait_ms / 1000, shortest), longest)
 
 

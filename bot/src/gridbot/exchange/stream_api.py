@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 from gridbot.exchange.connection import Connection
 from gridbot.exchange.endpoints import Endpoints, Request
 from gridbot.exchange.errors import ApiError
+from gridbot.exchange.faults import SOCKET, Fate, Faults, Severed
 from gridbot.exchange.listing import Listing
 from gridbot.exchange.market_stream import MarketConnection
 from gridbot.exchange.orders import Report
@@ -31,15 +32,17 @@ class Streams:
 
     Args:
         endpoints: what answers requests.
+        faults: what goes wrong on purpose.
         most_connections: more are refused.
 
     Attributes:
         on_connect: called when somebody has connected, maybe by another thread.
     """
 
-    def __init__(self, endpoints: Endpoints, most_connections: int) -> None:
+    def __init__(self, endpoints: Endpoints, faults: Faults, most_connections: int) -> None:
         self._endpoints = endpoints
         self._exchange = endpoints.exchange
+        self._faults = faults
         self._most = most_connections
         self._connections: list[Connection] = []
         self.on_connect: Callable[[], None] | None = None
@@ -54,8 +57,11 @@ class Streams:
             address: who connects.
 
         Raises:
-            ApiError: there is no such path or stream, or there are too many connections.
+            ApiError: there is no such path or stream, there are too many connections, or the
+                exchange is in maintenance.
+            Severed: the connection breaks before it is open, on purpose.
         """
+        self._suffer(path)
         with self._exchange.lock:
             connections = self.open_connections()
             if len(connections) >= self._most:
@@ -80,17 +86,37 @@ class Streams:
             for connection in self.open_connections():
                 connection.shut_down(now_ms)
 
+    def _suffer(self, path: str) -> None:
+        """Let what goes wrong with connecting go wrong."""
+        plan = self._faults.plan(SOCKET, "CONNECT", path.split("/")[1] if path else "")
+        if plan.late_s or plan.slow_s:
+            self._exchange.clock.sleep(plan.late_s + plan.slow_s)
+        if plan.fate is not Fate.ANSWER:
+            raise Severed(plan)
+        refusal = plan.refusal or plan.failure
+        if refusal is not None:
+            raise refusal
+
+    def wait_ms(self) -> int | None:
+        """Milliseconds until a market moves or a connection has something by itself."""
+        with self._exchange.lock:
+            waits = [self._exchange.wait_ms()]
+            waits += [connection.wait_ms() for connection in self.open_connections()]
+        return min((wait for wait in waits if wait is not None), default=None)
+
     def _connection(self, path: str, query: dict[str, list[str]], address: str) -> Connection:
         if path == TRADING_PATH:
             self._charge(address)
             tells_limits = query.get("returnRateLimits") != ["false"]
-            return TradingConnection(self._endpoints, address, tells_limits=tells_limits)
+            return TradingConnection(
+                self._endpoints, self._faults, address, tells_limits=tells_limits
+            )
         if path == COMBINED_PATH:
             names = [name for name in query.get("streams", [""])[0].split("/") if name]
-            return MarketConnection(self._exchange, names, combined=True)
+            return MarketConnection(self._exchange, self._faults, names, combined=True)
         if path == RAW_PATH or path.startswith(f"{RAW_PATH}/"):
             names = [name for name in path.removeprefix(RAW_PATH).split("/") if name]
-            return MarketConnection(self._exchange, names, combined=False)
+            return MarketConnection(self._exchange, self._faults, names, combined=False)
         raise ApiError(-1020, "This operation is not supported.", HTTPStatus.NOT_FOUND)
 
     def _charge(self, address: str) -> None:

@@ -16,6 +16,7 @@ from websockets.sync.server import serve as serve_sockets
 
 from gridbot.exchange.connection import Connection
 from gridbot.exchange.errors import ApiError
+from gridbot.exchange.faults import Severed
 from gridbot.exchange.stream_api import Streams
 
 LOG = logging.getLogger("gridbot.exchange.streams")
@@ -47,6 +48,7 @@ class StreamServer:
 
     def __init__(self, streams: Streams, listener: socket.socket) -> None:
         self._streams = streams
+        self._stopping = threading.Event()
         self._server: Server = serve_sockets(
             _carry,
             sock=listener,
@@ -63,6 +65,7 @@ class StreamServer:
 
     def stop(self) -> None:
         """Tell all clients, and close their sockets and the listening one."""
+        self._stopping.set()
         self._streams.shut_down()
         self._server.shutdown()
         self._thread.join()
@@ -79,6 +82,10 @@ class StreamServer:
             side = self._streams.connect(url.path, url.query, address)
         except ApiError as error:
             return _refusal(error)
+        except Severed as error:
+            self._stopping.wait(error.hang_s)
+            websocket.close_socket()
+            return None
         if isinstance(websocket, Socket):
             websocket.side = side
         return None

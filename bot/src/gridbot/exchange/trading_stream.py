@@ -11,6 +11,7 @@ from gridbot.exchange.answers import Json
 from gridbot.exchange.connection import Connection
 from gridbot.exchange.endpoints import Endpoints, Request
 from gridbot.exchange.errors import ApiError, unknown_error
+from gridbot.exchange.faults import NO_FAULT, SOCKET, Fate, Faults, Plan
 from gridbot.exchange.limits import Usage
 from gridbot.exchange.listing import Listing
 from gridbot.exchange.orders import Report
@@ -46,12 +47,15 @@ class TradingConnection(Connection):
 
     Args:
         endpoints: what answers.
+        faults: what goes wrong on purpose.
         address: who is connected.
         tells_limits: whether answers carry `rateLimits` where a request does not say.
     """
 
-    def __init__(self, endpoints: Endpoints, address: str, *, tells_limits: bool) -> None:
-        super().__init__(endpoints.exchange)
+    def __init__(
+        self, endpoints: Endpoints, faults: Faults, address: str, *, tells_limits: bool
+    ) -> None:
+        super().__init__(endpoints.exchange, faults)
         self._endpoints = endpoints
         self._address = address
         self._tells_limits = tells_limits
@@ -72,29 +76,43 @@ class TradingConnection(Connection):
         now_ms = self._exchange.clock.now_ms()
         for report in reports:
             for event in events.of_report(listing.symbol, report, now_ms):
-                self._send_event(event)
+                message = {"subscriptionId": self._subscription, "event": event}
+                self.send_event(str(event["e"]), message)
         self.ready()
-
-    def _send_event(self, event: Json) -> None:
-        self.send({"subscriptionId": self._subscription, "event": event})
 
     def _handle(self, text: str) -> None:
         message = _parsed(text)
-        answer: Json = {"id": message.get("id")}
-        usage: list[Usage] = []
-        tells_limits = self._tells_limits
-        try:
-            request = self._read(message, usage)
-            tells_limits = request.parameters.boolean("returnRateLimits", default=tells_limits)
-            result = self._own.get(request.name, self._endpoints.answer)(request)
-            answer |= {"status": HTTPStatus.OK, "result": result}
-        except ApiError as error:
-            answer |= self._refused(error)
-        except Exception:  # noqa: BLE001  the client gets Binance's answer, the log gets the trace
-            traceback.print_exc(file=sys.stderr)
-            answer |= self._refused(unknown_error())
-        if tells_limits and usage:
-            answer["rateLimits"] = [_rate_limit(item) for item in reversed(usage)]
+        name = str(message.get("method")).removeprefix(VERSION)
+        plan = self._faults.plan(SOCKET, *METHODS.get(name, ("", name)))
+        if plan.late_s:
+            self.after(round(plan.late_s * 1000), lambda: self._serve(message, plan))
+        else:
+            self._serve(message, plan)
+
+    def _serve(self, message: Json, plan: Plan) -> None:
+        """Act on a request, and answer it as far as its plan allows."""
+        if plan.fate is Fate.LOSE_REQUEST:
+            self.cut()
+        elif plan.fate is Fate.HANG_BEFORE:
+            self.hang(plan.hang_s)
+        else:
+            before = len(self._waiting)
+            answer = self._answer(message, plan)
+            if plan.fate is Fate.ANSWER:
+                self._give(answer, plan)
+                return
+            # What acting has brought is on the same line, and lost with the answer.
+            while len(self._waiting) > before:
+                self._waiting.pop()
+            if plan.fate is Fate.HANG:
+                self.hang(plan.hang_s)
+            else:
+                self.cut()
+
+    def _give(self, answer: Json, plan: Plan) -> None:
+        if plan.slow_s:
+            self.after(round(plan.slow_s * 1000), lambda: self._give(answer, NO_FAULT))
+            return
         self.send(answer)
         if answer["status"] == HTTPStatus.IM_A_TEAPOT:
             self.cut()
@@ -103,7 +121,29 @@ class TradingConnection(Connection):
             self.send({"subscriptionId": self._ended, "event": event})
             self._ended = None
 
-    def _read(self, message: Json, usage: list[Usage]) -> Request:
+    def _answer(self, message: Json, plan: Plan) -> Json:
+        answer: Json = {"id": message.get("id")}
+        usage: list[Usage] = []
+        tells_limits = self._tells_limits
+        try:
+            request = self._read(message, usage, plan)
+            tells_limits = request.parameters.boolean("returnRateLimits", default=tells_limits)
+            own = self._own.get(request.name)
+            if own is None:
+                result = self._endpoints.answer(request)
+            else:
+                result = self._endpoints.carry_out(request, own)
+            answer |= {"status": HTTPStatus.OK, "result": result}
+        except ApiError as error:
+            answer |= self._refused(error)
+        except Exception:  # noqa: BLE001  the client gets Binance's answer, the log gets the trace
+            traceback.print_exc(file=sys.stderr)
+            answer |= self._refused(unknown_error())
+        if tells_limits and usage:
+            answer["rateLimits"] = [_rate_limit(item) for item in reversed(usage)]
+        return answer
+
+    def _read(self, message: Json, usage: list[Usage], plan: Plan) -> Request:
         method, values = message.get("method"), message.get("params", {})
         if not isinstance(method, str) or not isinstance(values, dict):
             raise ApiError(-1135, "Invalid JSON Request")
@@ -115,8 +155,9 @@ class TradingConnection(Connection):
             parameters,
             self._address,
             parameters.text("apiKey"),
-            self._exchange.clock.now_ms(),
+            self._exchange.clock.now_ms() + plan.skew_ms,
             usage,
+            plan,
         )
 
     def _refused(self, error: ApiError) -> Json:
