@@ -2,10 +2,13 @@
 
 import contextlib
 import copy
+import datetime
 import http.server
 import importlib.util
+import ipaddress
 import json
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -164,9 +167,10 @@ def test_one_connection_serves_all_requests(tmp_path, monkeypatch):
 
 
 @contextlib.contextmanager
-def peer(handle):
+def peer(handle, **options):
     """A WebSocket server that does what a test wants."""
-    with serve(handle, "127.0.0.1", 0, compression=None, max_size=None) as server:
+    options |= {"compression": None, "max_size": None}
+    with serve(handle, "127.0.0.1", 0, **options) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}/any"
 
@@ -285,3 +289,51 @@ def test_without_streams_their_library_is_not_imported():
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A certificate for 127.0.0.1 that nobody but this test trusts, and its key."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    now = datetime.datetime.now(datetime.UTC)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    document = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    encoding = serialization.Encoding.PEM
+    (tmp_path / "certificate.pem").write_bytes(document.public_bytes(encoding))
+    plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (tmp_path / "key.pem").write_bytes(key.private_bytes(encoding, *plain))
+    return tmp_path / "certificate.pem", tmp_path / "key.pem"
+
+
+def test_only_a_trusted_server_is_talked_to(certificate, monkeypatch):
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*certificate)
+
+    def say(client):
+        client.send("hello")
+
+    with peer(say, ssl=context) as plain_url:
+        url = plain_url.replace("ws://", "wss://")
+        with pytest.raises(SocketClosed, match="CERTIFICATE_VERIFY_FAILED"):
+            connect(url, 5.0)
+        monkeypatch.setattr("certifi.where", lambda: str(certificate[0]))
+        client = connect(url, 5.0)
+        assert client.receive(PATIENCE_S) == "hello"
+        client.close()
+        with pytest.raises(SocketClosed, match="CERTIFICATE_VERIFY_FAILED"):
+            connect(url.replace("127.0.0.1", "localhost"), 5.0)
