@@ -26,6 +26,10 @@ def assert_refused(result, *said):
         ("grid_bot_exchange_speed=0", "gridbot exchange: speed = 0: needs a number from"),
         ("grid_bot_name=much_too_long_name", 'bot_name = "much_too_long_name" needs 1 to 12'),
         (
+            '{"grid_bot_stop": {"loss_price": "45000"}}',
+            "stop.loss_price = 45000 must be below the lowest line 42000",
+        ),
+        (
             "grid_bot_mode=live",
             "grid_bot_mode is live, which also needs grid_bot_live_confirmation",
         ),
@@ -39,6 +43,18 @@ def assert_refused(result, *said):
 )
 def test_setting_that_will_not_do(machine, setting, said):
     assert_refused(machine.playbook("-e", setting), said)
+
+
+def test_changed_grid_is_refused_and_the_bot_trades_on(pi, machine):
+    state = "docker inspect --format '{{.Id}} {{.State.StartedAt}}' gridberry-bot"
+    before = pi.check_output(state)
+    result = machine.playbook("--tags", "grid_bot", "-e", "grid_bot_lower=41000")
+    assert_refused(
+        result,
+        "grid.lower = 41000 differs from 42000, with which the running grid was started",
+        "the bot was left as it is",
+    )
+    assert pi.check_output(state) == before
 
 
 @pytest.fixture

@@ -35,6 +35,13 @@ def test_fills_come_and_the_books_are_equal(pi, bot, waiting):
     print(f"{fills(bot()) - before} fills on {bot()['market']}, books equal")
 
 
+def test_the_exchange_tells_by_itself(bot, waiting):
+    """Fills and prices come over the streams, and nothing is wrong with the connection."""
+    waiting(lambda: bot()["connection"]["account_stream"], "the account's stream")
+    waiting(lambda: bot()["connection"]["market_stream"], "the market's stream")
+    assert bot()["connection"]["circuit"]["state"] == "closed"
+
+
 def test_exchange_that_does_not_answer_is_said_and_survived(pi, machine, waiting):
     pi.check_output("docker stop gridberry-exchange")
     try:
