@@ -1,14 +1,16 @@
-"""The broker's addresses and its reading of failures; what it does is tested in tests/trading."""
+"""Binance's addresses, answers and failures, read; what is done with them: tests/connectivity."""
 
 import copy
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from gridbot.binance_account import BinanceAccount
-from gridbot.binance_answers import failure_kind
-from gridbot.broker import Failure
+from gridbot.binance_account import BinanceAccount, stream_urls
+from gridbot.binance_answers import failure_kind, read_market, read_report
+from gridbot.broker import Failure, RemoteOrder, RemoteTrade
 from gridbot.clock import SystemClock
 from gridbot.config import LIVE_CONFIRMATION, parse_config
+from gridbot.streams.channel import signature
 
 PAPER = {
     "bot_name": "pi1",
@@ -76,3 +78,175 @@ def test_a_live_bot_talks_to_the_exchange_itself(name, address):
 )
 def test_every_failure_has_one_kind(status, code, text, kind):
     assert failure_kind(status, code, text) is kind
+
+
+@pytest.mark.parametrize(
+    ("changes", "urls"),
+    [
+        ({}, None),
+        (
+            {"stream_url": "ws://exchange:8001"},
+            ("ws://exchange:8001", "ws://exchange:8001"),
+        ),
+        ({"stream_url": "ws://exchange:8001", "name": "binanceus"}, None),
+    ],
+)
+def test_a_paper_bot_knows_no_other_streams_than_it_is_told(changes, urls):
+    document = copy.deepcopy(PAPER)
+    document["exchange"] |= changes
+    assert stream_urls(parse_config(document, Path("bot.toml"))) == urls
+
+
+@pytest.mark.parametrize(
+    ("name", "urls"),
+    [
+        ("binance", ("wss://ws-api.binance.com:443", "wss://stream.binance.com:443")),
+        ("binanceus", None),
+    ],
+)
+def test_a_live_bot_knows_the_exchanges_streams(name, urls):
+    document = copy.deepcopy(PAPER) | {"mode": "live", "live_confirmation": LIVE_CONFIRMATION}
+    document["exchange"]["name"] = name
+    del document["exchange"]["url"]
+    assert stream_urls(parse_config(document, Path("bot.toml"))) == urls
+
+
+REPORT = {
+    "e": "executionReport",
+    "s": "BTCUSDT",
+    "c": "pi1-a",
+    "S": "SELL",
+    "q": "1.00000000",
+    "p": "0.10264410",
+    "C": "",
+    "x": "NEW",
+    "X": "NEW",
+    "i": 4293153,
+    "l": "0.00000000",
+    "z": "0.00000000",
+    "L": "0.00000000",
+    "n": "0",
+    "N": None,
+    "T": 1499405658657,
+    "t": -1,
+    "m": False,
+    "Y": "0.00000000",
+}
+TRADE = {
+    "x": "TRADE",
+    "X": "PARTIALLY_FILLED",
+    "l": "0.4",
+    "z": "0.6",
+    "L": "0.1027",
+    "n": "0.00004",
+    "N": "USDT",
+    "t": 77,
+    "m": True,
+    "Y": "0.04108",
+}
+
+
+def test_a_new_order_is_told_without_a_trade():
+    event = read_report(REPORT)
+    order = RemoteOrder(
+        exchange_id=4293153,
+        client_id="pi1-a",
+        side="sell",
+        price=Decimal("0.10264410"),
+        quantity=Decimal(1),
+        executed=Decimal(0),
+        closed=False,
+    )
+    assert (event.order, event.trade) == (order, None)
+
+
+def test_a_trade_is_told_with_its_fee():
+    event = read_report(REPORT | TRADE)
+    assert (event.order.executed, event.order.closed) == (Decimal("0.6"), False)
+    assert event.trade == RemoteTrade(
+        trade_id=77,
+        exchange_id=4293153,
+        side="sell",
+        price=Decimal("0.1027"),
+        quantity=Decimal("0.4"),
+        quote=Decimal("0.04108"),
+        commission=Decimal("0.00004"),
+        commission_coin="USDT",
+        time_ms=1499405658657,
+        maker=True,
+    )
+
+
+def test_a_trade_that_names_no_coin_for_its_fee_is_left_to_be_asked_for():
+    event = read_report(REPORT | TRADE | {"n": "0", "N": None})
+    assert (event.order.executed, event.trade) == (Decimal("0.6"), None)
+
+
+def test_a_canceled_order_is_told_under_its_own_name():
+    canceled = {"x": "CANCELED", "X": "CANCELED", "c": "name-of-the-cancellation", "C": "pi1-a"}
+    event = read_report(REPORT | canceled)
+    assert (event.order.client_id, event.order.closed) == ("pi1-a", True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "closed"),
+    [
+        ("EXPIRED", "EXPIRED", True),
+        ("REJECTED", "REJECTED", True),
+        ("TRADE_PREVENTION", "EXPIRED_IN_MATCH", True),
+        ("TRADE", "FILLED", True),
+        ("REPLACED", "NEW", False),
+        ("NEW", "PENDING_NEW", False),
+    ],
+)
+def test_an_order_is_closed_by_its_status(kind, status, closed):
+    assert read_report(REPORT | {"x": kind, "X": status}).order.closed is closed
+
+
+def test_a_requests_signature_is_the_one_of_binances_documentation():
+    # https://developers.binance.com/docs/binance-spot-api-docs/websocket-api/request-security
+    key = "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A"
+    secret = "NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3UZjInClVN65XAbvqqM6A7H5fATj0j"
+    parameters = {
+        "symbol": "BTCUSDT",
+        "side": "SELL",
+        "type": "LIMIT",
+        "timeInForce": "GTC",
+        "quantity": "0.01000000",
+        "price": "52000.00",
+        "recvWindow": 100,
+        "timestamp": 1645423376532,
+        "apiKey": key,
+    }
+    expected = "aa1b5712c094bc4e57c05a1a5c1fd8d88dcd628338ea863fec7b88e59fe2db24"
+    assert signature(parameters, secret.encode()) == expected
+
+
+FILTERS = [
+    {"filterType": "PRICE_FILTER", "tickSize": "0.01000000"},
+    {"filterType": "LOT_SIZE", "minQty": "0.00001", "maxQty": "9000", "stepSize": "0.00001"},
+    {"filterType": "NOTIONAL", "minNotional": "5.00000000"},
+]
+BY_SIDE = {
+    "filterType": "PERCENT_PRICE_BY_SIDE",
+    "bidMultiplierUp": "5",
+    "bidMultiplierDown": "0.2",
+    "askMultiplierUp": "4",
+    "askMultiplierDown": "0.5",
+}
+BOTH = {"filterType": "PERCENT_PRICE", "multiplierUp": "3", "multiplierDown": "0.3"}
+
+
+@pytest.mark.parametrize(
+    ("more", "buy_band", "sell_band"),
+    [
+        ([], None, None),
+        ([BY_SIDE], (Decimal("0.2"), Decimal(5)), (Decimal("0.5"), Decimal(4))),
+        ([BOTH], (Decimal("0.3"), Decimal(3)), (Decimal("0.3"), Decimal(3))),
+    ],
+)
+def test_price_bands_are_read(more, buy_band, sell_band):
+    row = {"baseAsset": "BTC", "quoteAsset": "USDT", "filters": FILTERS + more}
+    market = read_market("BTC/USDT", row)
+    assert (market.tick_size, market.min_notional) == (Decimal("0.01"), Decimal(5))
+    assert (market.buy_band, market.sell_band) == (buy_band, sell_band)

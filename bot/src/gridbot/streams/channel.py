@@ -209,15 +209,13 @@ class Channel:
         return self._number
 
     def _signed(self, parameters: Json) -> Json:
-        """Parameters with key, time and signature, as Binance asks for: sorted by name."""
+        """Parameters with key, time and signature."""
         signed = parameters | {
             "apiKey": self._key,
             "recvWindow": self._window,
             "timestamp": self._time.now_ms(),
         }
-        payload = "&".join(f"{name}={signed[name]}" for name in sorted(signed))
-        signature = hmac.new(self._secret, payload.encode(), hashlib.sha256).hexdigest()
-        return signed | {"signature": signature}
+        return signed | {"signature": signature(signed, self._secret)}
 
     def _result(self, answer: Json) -> Any:
         status = answer.get("status")
@@ -246,3 +244,9 @@ class Channel:
 
     def _no_answer(self, reason: str) -> BrokerError:
         return BrokerError(Failure.AMBIGUOUS, f"exchange {self.url}: {reason}")
+
+
+def signature(parameters: Json, secret: bytes) -> str:
+    """Signature of a request: HMAC-SHA-256 of its parameters, sorted by name, in hexadecimal."""
+    payload = "&".join(f"{name}={parameters[name]}" for name in sorted(parameters))
+    return hmac.new(secret, payload.encode(), hashlib.sha256).hexdigest()
