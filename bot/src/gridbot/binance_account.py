@@ -5,7 +5,6 @@ got no answer are tried again, twice at most; an order or a cancellation is sent
 for it has to find out what became of it.
 """
 
-import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,17 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import requests
 
 from gridbot.backoff import Backoff
-from gridbot.binance_answers import (
-    USUAL_WEIGHT_LIMIT,
-    Json,
-    read_report,
-)
+from gridbot.binance_answers import Json, read_report
 from gridbot.binance_rest import RECEIVE_WINDOW_MS, BinanceRest
 from gridbot.broker import BrokerError, Failure, StreamEvent, StreamGap
 from gridbot.circuit import Circuit
 from gridbot.clock import Clock
 from gridbot.config import Config
 from gridbot.gate import Gate
+from gridbot.request_weight import RequestWeight
 from gridbot.server_time import ServerTime
 from gridbot.streams.channel import Channel
 from gridbot.streams.dial import Dialer, DirectDialer, ThreadDialer
@@ -35,16 +31,10 @@ from gridbot.streams.socket import Connect
 if TYPE_CHECKING:
     from gridbot.binance_broker import BinanceBroker
 
-log = logging.getLogger(__name__)
-
 # Where a live bot finds the streams; Binance.US has no such interface for an account.
 LIVE_STREAMS = {"binance": ("wss://ws-api.binance.com:443", "wss://stream.binance.com:443")}
 # Binance takes 100 orders in 10 seconds.
 SECONDS_BETWEEN_ORDERS = 0.1
-# From this share of the allowed request weight on, reads are spread over the rest of the minute.
-BUSY_SHARE = 0.8
-BUSY_PAUSE_SECONDS = 5.0
-MINUTE_MS = 60_000
 # A wait looks around this often: for a stop, and for what the other connection has brought.
 SLICE_SECONDS = 1.0
 DIALING_SLICE_SECONDS = 0.05
@@ -89,6 +79,7 @@ class BinanceAccount:
     Attributes:
         circuit: its breaker.
         time: the exchange's time.
+        weight: how much the exchange is asked.
         market: prices and candles; None without streams.
         exchange: name of the exchange.
         poll_seconds: how often what no stream tells is asked for.
@@ -113,19 +104,18 @@ class BinanceAccount:
         self.poll_seconds = float(config.poll_seconds)
         self.monotonic = clock.monotonic
         self.time = ServerTime(clock)
+        self.weight = RequestWeight(clock, self.time)
         self.rest = BinanceRest(
             config.exchange,
             api_key,
             api_secret,
             now_ms=self.time.now_ms,
-            on_weight=self._note_weight,
+            on_weight=self.weight.note,
             session=session,
         )
         self.address = self.rest.address
         self.circuit = Circuit(clock, self.address)
         self._gate = Gate(clock, self.circuit, dice)
-        self.weight_limit = USUAL_WEIGHT_LIMIT
-        self._weight = (0, 0)  # used, in which minute of the exchange
         self._last_order = float("-inf")
         self._brokers: dict[str, BinanceBroker] = {}
         self._events: dict[str, list[StreamEvent]] = {}
@@ -156,7 +146,7 @@ class BinanceAccount:
             receive_window_ms=RECEIVE_WINDOW_MS,
             on_report=self._take_report,
             on_gap=self._take_gap,
-            on_weight=self._note_weight,
+            on_weight=self.weight.note,
             refuse=self.rest.refuse,
             backoff=Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, dice),
         )
@@ -197,8 +187,8 @@ class BinanceAccount:
             "account_stream": self.streaming,
             "market_stream": self.market is not None and self.market.up,
             "clock_ahead_ms": self.time.ahead_ms,
-            "weight_used": self._weight_used(),
-            "weight_limit": self.weight_limit,
+            "weight_used": self.weight.used,
+            "weight_limit": self.weight.limit,
         }
 
     # The streams.
@@ -329,7 +319,7 @@ class BinanceAccount:
 
         def request() -> _Result:
             if not operation.once:
-                self._slow_down()
+                self.weight.slow_down()
             return self._read(operation, self._send(operation, parameters), read)
 
         return self._gate.ask(request, once=operation.once)
@@ -348,26 +338,6 @@ class BinanceAccount:
                 Failure.AMBIGUOUS,
                 f"exchange {self.address}: its answer to {operation.name} makes no sense",
             ) from error
-
-    # The exchange's limits.
-
-    def _note_weight(self, used: int, limit: int | None = None) -> None:
-        self._weight = used, self.time.now_ms() // MINUTE_MS
-        if limit is not None:
-            self.weight_limit = limit
-
-    def _weight_used(self) -> int:
-        used, minute = self._weight
-        return used if minute == self.time.now_ms() // MINUTE_MS else 0
-
-    def _slow_down(self) -> None:
-        """Leave what is left of this minute's weight to the orders."""
-        if self._weight_used() < BUSY_SHARE * self.weight_limit:
-            return
-        rest_of_minute = (MINUTE_MS - self.time.now_ms() % MINUTE_MS) / 1000
-        pause = min(rest_of_minute, BUSY_PAUSE_SECONDS)
-        log.warning("the exchange's request weight is nearly used up; waiting %.1f s", pause)
-        self._clock.sleep(pause)
 
 
 TIME = Operation("time", "publicGetTime", "time", signed=False)

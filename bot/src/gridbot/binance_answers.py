@@ -7,6 +7,7 @@ from gridbot.broker import Failure, OrderEvent, RemoteOrder, RemoteTrade
 from gridbot.candles.series import Candle
 from gridbot.candles.units import to_units
 from gridbot.market import Market
+from gridbot.request_weight import USUAL_LIMIT
 
 Json = dict[str, Any]
 
@@ -17,8 +18,6 @@ _UNKNOWN_OUTCOME = {-1000, -1001, -1006, -1007, -1008}
 REFUSED_ORDER = -2010
 _DUPLICATE = "Duplicate order"
 _CLOSED = {"FILLED", "CANCELED", "EXPIRED", "EXPIRED_IN_MATCH", "REJECTED"}
-# What an exchange that lets everybody have everything would say of its weight limit.
-USUAL_WEIGHT_LIMIT = 6000
 
 
 def failure_kind(status: int, code: int | None, detail: str) -> Failure:
@@ -81,7 +80,7 @@ def read_weight_limit(document: Json) -> int:
         name = row["rateLimitType"], row["interval"], int(row["intervalNum"])
         if name == ("REQUEST_WEIGHT", "MINUTE", 1):
             return int(row["limit"])
-    return USUAL_WEIGHT_LIMIT
+    return USUAL_LIMIT
 
 
 def read_order(row: Json) -> RemoteOrder:

@@ -129,7 +129,7 @@ class BinanceBroker:
                 Failure.REJECTED,
                 f"{self.symbol} is not trading on {self.address} now (status {row['status']})",
             )
-        self.account.weight_limit = read_weight_limit(document)
+        self.account.weight.limit = read_weight_limit(document)
         return read_market(self.symbol, row)
 
     def ask_price(self) -> Decimal:

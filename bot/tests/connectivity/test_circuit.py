@@ -239,7 +239,7 @@ def test_nearly_used_up_weight_slows_reads_down_and_not_orders(make_world):
     del world.document["exchange"]["stream_url"]
     broker = world.broker()
     broker.connect()
-    assert broker.account.weight_limit == 100
+    assert broker.account.weight.limit == 100
     while broker.account.document()["weight_used"] < 80:
         broker.balances()
     before = world.clock.seconds
