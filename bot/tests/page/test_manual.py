@@ -1,0 +1,105 @@
+"""docs/bot.md says what is so: its examples are read, its tables compared with the code."""
+
+import re
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from gridbot import cli
+from gridbot.config import LIVE_CONFIRMATION, parse_config
+from gridbot.errors import ExitCode
+from gridbot.market import plain
+from gridbot.settings import SETTINGS
+
+MANUAL = Path(__file__).parents[3] / "docs" / "bot.md"
+
+
+@pytest.fixture(scope="module")
+def manual():
+    return MANUAL.read_text(encoding="utf-8")
+
+
+def table(text, head):
+    """Rows of the table below a head, as lists of cells."""
+    lines = text.split(f"| {head} |", 1)[1].splitlines()[2:]
+    rows = []
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+    return rows
+
+
+def text_of(default):
+    if isinstance(default, bool):
+        return str(default).lower()
+    return plain(default) if isinstance(default, Decimal) else str(default)
+
+
+def test_every_setting_is_there_with_its_default(manual):
+    rows = {row[0].strip("`"): row[1].strip("`") for row in table(manual, "setting")}
+    assert rows.keys() == SETTINGS.keys()
+    for name, setting in SETTINGS.items():
+        expected = "required" if setting.required else "none"
+        if setting.default is not None:
+            expected = text_of(setting.default)
+        assert rows[name] == expected, name
+
+
+def test_the_examples_are_valid(manual):
+    examples = re.findall(r"```toml\n(.*?)```", manual, re.DOTALL)
+    one, several = (parse_config(tomllib.loads(text), Path("bot.toml")) for text in examples)
+    assert one.each == (one,)
+    assert [config.symbol for config in several.each] == ["BTC/USDT", "ETH/USDT"]
+    assert [plain(config.stop.max_drawdown_percent) for config in several.each] == ["20", "30"]
+    assert [config.grid.post_only for config in several.each] == [False, True]
+    assert several.others[0].grid.atr is not None
+
+
+def test_every_command_is_there(manual):
+    named = {row[0].split()[1] for row in table(manual, "command")}
+    assert {name.strip("`") for name in named} == {name for name, _, _ in cli.COMMANDS} | {
+        "version"
+    }
+
+
+def test_every_exit_status_is_there(manual):
+    assert [int(row[0]) for row in table(manual, "status")] == list(ExitCode)
+
+
+def test_every_state_is_there(manual):
+    source = (MANUAL.parents[1] / "bot/src/gridbot/lane.py").read_text(encoding="utf-8")
+    said = set(re.search(r"state: (.*)\.\n", source)[1].replace(" or ", ", ").split(", "))
+    assert {row[0].strip("`") for row in table(manual, "`state`")} == said
+
+
+def test_the_words_that_live_needs_are_there(manual):
+    assert LIVE_CONFIRMATION in manual
+
+
+def test_every_module_is_there(manual):
+    rows = " ".join(row[0] for row in table(manual, "module"))
+    named = re.findall(r"`([\w/*]+)`", rows)
+    source = MANUAL.parents[1] / "bot" / "src" / "gridbot"
+    modules = {path.stem for path in source.glob("*.py")} - {"__init__", "__main__"}
+    modules -= {"cli", "clock", "errors"}
+    modules |= {f"{path.parent.name}/" for path in source.glob("*/__init__.py")} | {"page/"}
+
+    def told(module):
+        return any(
+            module.startswith(name[:-1]) if name.endswith("*") else module == name for name in named
+        )
+
+    assert [module for module in sorted(modules) if not told(module)] == []
+    assert [name for name in named if not name.endswith("*") and name not in modules] == []
+
+
+def test_every_link_leads_somewhere(manual):
+    for target in re.findall(r"\]\(([^)]+)\)", manual):
+        name, _, anchor = target.partition("#")
+        file = MANUAL.parent / name if name else MANUAL
+        assert file.exists(), target
+        heads = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+        anchors = {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+        assert not anchor or anchor in anchors, target
