@@ -1,0 +1,150 @@
+"""Settings of an inventory, through the role's own check: the bot and its exchange read them."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+PLAY = [
+    {
+        "hosts": "trading",
+        "gather_facts": False,
+        "tasks": [
+            {"ansible.builtin.import_role": {"name": role, "tasks_from": tasks}}
+            for role, tasks in (("preflight", "settings.yml"), ("grid_bot", "check.yml"))
+        ]
+        + [
+            {
+                "ansible.builtin.copy": {
+                    "content": "{{ __grid_bot_rendered }}",
+                    "dest": "{{ playbook_dir }}/{{ inventory_hostname }}.json",
+                    "mode": "0600",
+                },
+                "delegate_to": "localhost",
+            }
+        ],
+    }
+]
+
+
+def play(directory: Path, inventory: Path) -> subprocess.CompletedProcess:
+    """Check an inventory as site.yml does; what bot and exchange would get is in `directory`."""
+    (directory / "play.yml").write_text(yaml.safe_dump(PLAY))
+    return subprocess.run(
+        [sys.executable, "-m", "ansible", "playbook", "-i", inventory, directory / "play.yml"],
+        check=False,
+        cwd=ROOT,
+        env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "true"},
+        capture_output=True,
+        text=True,
+    )
+
+
+def write_inventory(directory: Path, hosts: dict[str, dict]) -> Path:
+    """An inventory of these hosts with their settings."""
+    path = directory / "inventory.yml"
+    path.write_text(yaml.safe_dump({"trading": {"hosts": hosts}}))
+    return path
+
+
+def examples() -> dict[str, dict]:
+    """The settings that docs/ansible.md shows."""
+    text = (ROOT / "docs/ansible.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(grid_bot_.*?)```", text, re.DOTALL)
+    return {f"example{number}": yaml.safe_load(block) for number, block in enumerate(blocks)}
+
+
+GOOD = {
+    "plain": {},
+    "market": {
+        "grid_bot_range": "atr",
+        "grid_bot_atr_period": "20",
+        "grid_bot_quantity": "0.005",
+        "grid_bot_post_only": True,
+        "grid_bot_stop": {"max_drawdown_percent": 15, "liquidate": "yes"},
+        "grid_bot_prune": {"days": 100},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def accepted(tmp_path_factory):
+    """The directory with what bot and exchange of each good host and example get."""
+    directory = tmp_path_factory.mktemp("accepted")
+    keys = {"grid_bot_api_key": "key", "grid_bot_api_secret": "secret"}  # from a vault, there
+    hosts = GOOD | {name: settings | keys for name, settings in examples().items()}
+    result = play(directory, write_inventory(directory, hosts))
+    assert result.returncode == 0, result.stdout
+    return directory
+
+
+def test_every_example_of_the_documentation_is_accepted(accepted):
+    assert len(examples()) == 5
+    assert all((accepted / f"{name}.json").is_file() for name in examples())
+
+
+def test_the_example_inventory_is_accepted(tmp_path):
+    result = play(tmp_path, ROOT / "inventory/example")
+    assert result.returncode == 0, result.stdout
+
+
+def rendered(directory: Path, host: str) -> tuple[dict, dict]:
+    """What bot and exchange of a host would read."""
+    texts = json.loads((directory / f"{host}.json").read_text(encoding="utf-8"))
+    return tomllib.loads(texts["bot"]), tomllib.loads(texts["exchange"])
+
+
+def test_only_what_is_set_reaches_the_bot(accepted):
+    plain, exchange = rendered(accepted, "plain")
+    assert plain["grid"] == {
+        "lower": "42000",
+        "upper": "50000",
+        "grids": 40,
+        "spacing": "arithmetic",
+        "investment": "10000",
+    }
+    assert set(plain) == {
+        *("mode", "bot_name", "exchange", "market"),
+        *("grid", "fees", "state", "page", "loop", "log"),
+    }
+    assert plain["exchange"]["stream_url"] == f"ws://exchange:{exchange['stream_port']}"
+    market, _ = rendered(accepted, "market")
+    assert market["grid"] == {
+        "range": "atr",
+        "atr_interval": "1h",
+        "atr_period": 20,
+        "atr_multiple": "3",
+        "grids": 40,
+        "spacing": "arithmetic",
+        "quantity": "0.005",
+        "post_only": True,
+    }
+    assert market["stop"] == {"max_drawdown_percent": "15", "liquidate": True}
+    assert market["prune"] == {"days": 100}
+
+
+def test_what_the_bot_refuses_is_one_line_a_host(tmp_path):
+    wrong = {
+        "twice": {"grid_bot_quantity": "1", "grid_bot_investment": "5"},
+        "range": {"grid_bot_range": "atr", "grid_bot_lower": "5"},
+        "trend": {"grid_bot_trend": {"fast": 50}},
+        "stop": {"grid_bot_stop": {"loss_price": "45000"}},
+        "entry": {"grid_bot_symbols": [{"symbol": "A/B", "lower": "1", "upper": "2"}]},
+    }
+    result = play(tmp_path, write_inventory(tmp_path, wrong))
+    assert result.returncode != 0
+    for line in (
+        "twice: gridbot check: grid.investment and grid.quantity are both set",
+        "range: gridbot check: grid.lower = 5 must be left out",
+        "trend: gridbot check: trend.fast = 50 must be below trend.slow = 50",
+        "stop: gridbot check: stop.loss_price = 45000 must be below the lowest line 42000",
+        "entry: gridbot check: grids, entry 1 (A/B): grid.grids is missing",
+    ):
+        assert line in result.stdout, result.stdout
