@@ -21,7 +21,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from gridbot.archive_files import CSV, PARQUET, append, file_name, require_format
-from gridbot.books import RECENT_FILLS, Books, LegBook
+from gridbot.books import Books, LegBook
 from gridbot.engine import GridEngine
 from gridbot.market import EXACT
 from gridbot.orders import Role
@@ -30,8 +30,6 @@ from gridbot.store.archived import ClosedPair
 from gridbot.totals import Totals
 
 DIRECTORY = "archive"
-# Fewer than the latest trades that the page shows: those must still be in the database.
-LEAST_POSITIONS = RECENT_FILLS
 BATCH = 200
 _DAY_MS = 86_400_000
 

@@ -2,12 +2,14 @@
 
 import heapq
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
 from gridbot.archive import DIRECTORY
 from gridbot.archive_files import csv_lines, read, row_of_line
+from gridbot.errors import ExitCode, UserError
 from gridbot.orders import Fill
 from gridbot.store import FileRecord, Store, TradeRow, archived
 
@@ -16,7 +18,7 @@ CHUNK_ROWS = 5000
 FAN_IN = 64
 
 
-def rows(store: Store, symbol: str) -> Iterator[TradeRow]:
+def rows(store: Store, symbol: str) -> Generator[TradeRow]:
     """Every order with its trades, in no order.
 
     The database is read as of one moment; of the archive, what counted at that moment. Until the
@@ -52,10 +54,11 @@ def trades(store: Store, symbol: str) -> Iterator[tuple[TradeRow, Fill]]:
 
     Sorted outside of memory: a long history costs temporary files (in TMPDIR), not memory.
     """
-    traded = (row for row in rows(store, symbol) if row.fill is not None)
-    for row in sort_rows(traded, _by_time):
-        if row.fill is not None:
-            yield row, row.fill
+    with closing(rows(store, symbol)) as every:
+        traded = (row for row in every if row.fill is not None)
+        for row in sort_rows(traded, _by_time):
+            if row.fill is not None:
+                yield row, row.fill
 
 
 def _by_time(row: TradeRow) -> tuple[int, int]:
@@ -69,9 +72,13 @@ def sort_rows(
     chunk_rows: int = CHUNK_ROWS,
     fan_in: int = FAN_IN,
 ) -> Iterator[TradeRow]:
-    """Rows in the order of `key`: sorted in parts, which are merged `fan_in` at a time."""
+    """Rows in the order of `key`: sorted in parts, which are merged `fan_in` at a time.
+
+    Raises:
+        UserError: the parts can not be written.
+    """
     source = iter(unsorted)
-    with tempfile.TemporaryDirectory(prefix="gridbot-") as name:
+    with _temporary_directory() as name:
         directory, parts, number = Path(name), [], 0
         while chunk := list(islice(source, chunk_rows)):
             parts.append(_spill(directory / str(number), sorted(chunk, key=key)))
@@ -85,10 +92,28 @@ def sort_rows(
         yield from _merge(parts, key)
 
 
+def _temporary_directory() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix="gridbot-")
+    except OSError as error:
+        raise _no_room(error) from error
+
+
 def _spill(path: Path, ordered: Iterable[TradeRow]) -> Path:
-    with path.open("w") as file:
-        file.writelines(csv_lines(ordered))
+    try:
+        with path.open("w") as file:
+            file.writelines(csv_lines(ordered))
+    except OSError as error:
+        raise _no_room(error) from error
     return path
+
+
+def _no_room(error: OSError) -> UserError:
+    return UserError(
+        f"temporary files in {tempfile.gettempdir()}: {error.strerror}; set TMPDIR to a directory "
+        "with room",
+        ExitCode.STATE,
+    )
 
 
 def _merge(parts: list[Path], key: Callable[[TradeRow], tuple[int, int]]) -> Iterator[TradeRow]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from gridbot import archive_files
 from gridbot.archive import ArchiveRules, Archivist
-from gridbot.engine import GridEngine
+from gridbot.engine import Carried, GridEngine
 from gridbot.store import Generation, Store
 
 _spec = importlib.util.spec_from_file_location(
@@ -32,10 +32,11 @@ TINY = ArchiveRules(positions=1)
 class Life(market.Walk):
     """A walk whose every step is committed, a minute after the one before."""
 
-    def __init__(
-        self, store, grid=None, charge=None, price="54000", *, number=1, start_ms=START_MS
-    ):
-        self.store, self.number, self.start_ms = store, number, start_ms
+    def __init__(self, store, grid=None, charge=None, price="54000", **options):
+        self.store = store
+        self.number = options.get("number", 1)
+        self.start_ms = options.get("start_ms", START_MS)
+        self.carried = options.get("carried", Carried(Decimal(0), Decimal(0)))
         self.minutes = 0
         self.generation = None
         super().__init__(grid or market.spec(), charge or market.fees(), price)
@@ -51,7 +52,7 @@ class Life(market.Walk):
     def step(self, event, *arguments):
         self.minutes += 1
         if self.generation is None:
-            self.engine._tag = self.tag
+            self.engine._tag, self.engine._carried = self.tag, self.carried
             self._numbers = itertools.count(self.number * 10_000)
         if event == self.engine.record_fill:
             arguments = [replace(arguments[0], time_ms=self.now_ms)]
@@ -78,6 +79,8 @@ class Life(market.Walk):
             first_trade_id=1,
             trade_cursor=1,
             started_ms=self.now_ms,
+            carried=self.carried.base,
+            carried_cost=self.carried.cost,
         )
 
     def swing(self, times, low="45500", high="64500"):
@@ -87,8 +90,31 @@ class Life(market.Walk):
             self.go(high)
         return self
 
-    def archive(self, rules=TINY):
-        return Archivist(self.store, rules).run(self.generation, self.engine, self.now_ms)
+    def disturb(self, move, number):
+        """Trade an order in part, close one before all of it traded, or both."""
+        orders = sorted(self.engine.live.values(), key=lambda order: order.client_id)
+        order = orders[number % len(orders)]
+        if "part" in move:
+            rest = order.quantity - self.engine.executed(order.client_id)
+            part = (rest / 3).quantize(Decimal("0.00000001"))
+            if 0 < part < rest:
+                self.fill(order.client_id, order.price, part)
+        if "cancel" in move:
+            self.step(self.engine.record_canceled, order.client_id)
+        self.accept_all()
+
+    def liquidate(self):
+        """End the grid: close its orders and sell what it holds at the price of now."""
+        self.engine.closing = True
+        for client_id in list(self.engine.live):
+            self.step(self.engine.record_canceled, client_id)
+        self.step(self.engine.liquidate, self.price)
+        self.accept_all()
+        self.store.close_generation(self.number, self.now_ms)
+
+    def archive(self, rules=TINY, *, days_later=0):
+        now_ms = self.now_ms + days_later * 86_400_000
+        return Archivist(self.store, rules).run(self.generation, self.engine, now_ms)
 
 
 def restored(life, store):
@@ -99,6 +125,7 @@ def restored(life, store):
         market=life.market,
         plan=life.plan,
         investment=life.investment,
+        carried=life.carried,
     )
     store.restore(life.number, engine)
     return engine

@@ -1,14 +1,17 @@
 """Positions leave the database for the archive: none is lost, none is twice, books stay equal."""
 
 import tempfile
+import tracemalloc
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from gridbot import archive, history
+from gridbot import history
 from gridbot.archive import ArchiveRules, Archivist
 from gridbot.archive_files import COLUMNS
+from gridbot.books import RECENT_FILLS
+from gridbot.engine import Carried
 from gridbot.errors import UserError
 from gridbot.orders import Fill, Order, OrderState, Role, Side
 from gridbot.store import Store, StoreError, TradeRow
@@ -66,7 +69,7 @@ def test_memory_already_forgot_what_is_archived(store):
 
 def test_the_latest_trades_are_still_there_after_a_restart(store):
     life = Life(store).swing(40)
-    assert life.archive(ArchiveRules(positions=archive.LEAST_POSITIONS)) > 50
+    assert life.archive(ArchiveRules(positions=RECENT_FILLS)) > 50
     check(life, store, recent=True)
 
 
@@ -176,6 +179,45 @@ def test_grids_that_ended_make_room_first(store):
     assert first.engine.books.grid_profit < sum(profits) < total
 
 
+def test_base_that_is_carried_over_is_shared_by_the_sells(store):
+    life = Life(store, price="48000", carried=Carried(Decimal("0.1"), Decimal(4800)))
+    life.swing(3, low="46000", high="66000")
+    assert life.archive() > 5
+    assert_same_books(restored(life, store), life.engine, recent=False)
+    closed = life.engine.books.grid_profit
+    store.close_generation(1, life.now_ms)
+    later = Life(store, number=2)
+    later.archive(days_later=401)
+    profits = [row.profit for row in history.rows(store, SYMBOL) if row.profit is not None]
+    assert sum(profits) == closed
+
+
+def test_a_grid_that_was_liquidated_is_archived_as_a_whole(store):
+    life = Life(store).swing(3)
+    life.disturb("part cancel", 1)
+    life.archive()
+    life.liquidate()
+    assert life.engine.books.liquidation_profit != 0
+    assert_same_books(restored(life, store), life.engine, recent=False)
+    later = Life(store, number=2)
+    later.archive(days_later=401)
+    assert all_fills(store) == life.fills + later.fills
+    roles = {row.order.role for row in history.rows(store, SYMBOL) if row.generation == 1}
+    assert roles == {Role.INITIAL, Role.GRID, Role.LIQUIDATION}
+    (left,) = store._connection.execute("SELECT count(*) FROM legs WHERE generation = 1").fetchone()
+    assert left == 0
+
+
+def test_the_database_does_not_grow_once_the_archive_is_at_work(store, tmp_path):
+    life, sizes = Life(store), []
+    for _ in range(6):
+        life.swing(20)
+        life.archive(ArchiveRules(positions=50))
+        store._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        sizes.append((tmp_path / "gridbot.sqlite3").stat().st_size)
+    assert max(sizes[2:]) <= sizes[1] * 1.05
+
+
 # What may be wrong with the files.
 
 
@@ -278,7 +320,7 @@ def test_a_cut_at_each_operation_of_the_first_archiving(tmp_path, after, form, s
 
 moves = st.lists(
     st.tuples(
-        st.sampled_from(["go", "go", "go", "archive", "cut"]),
+        st.sampled_from(["go", "go", "go", "part", "cancel", "part cancel", "archive", "cut"]),
         st.integers(40_000, 70_000).map(str),
         st.integers(0, 20),
     ),
@@ -304,6 +346,8 @@ def test_any_life_with_any_archiving_and_any_cut(*, moves, start, rate, taken_in
         for move, price, number in moves:
             if move == "go":
                 life.go(price)
+            elif "part" in move or "cancel" in move:
+                life.disturb(move, number)
             elif move == "archive":
                 life.archive()
             else:
@@ -322,15 +366,8 @@ def test_any_life_with_any_archiving_and_any_cut(*, moves, start, rate, taken_in
 @settings(max_examples=30, deadline=None)
 @given(order=st.permutations(range(40)), chunk=st.integers(1, 50), fan_in=st.integers(2, 5))
 def test_rows_come_in_order_whatever_fits_in_memory(order, chunk, fan_in):
-    done = Order(
-        "pi1-X-t-1s1", "leg", Role.GRID, Side.SELL, 1, 1, Decimal(1), Decimal(1),
-        OrderState.FILLED, 5, 0,
-    )  # fmt: skip
-    fill = Fill(0, done.client_id, Side.SELL, *[Decimal("0.1")] * 4, "USDT", 0, maker=True)
-    rows = [
-        TradeRow(1, "", done, replace(fill, trade_id=number, time_ms=number // 3))
-        for number in order
-    ]
+    rows = [a_row(number) for number in order]
+    rows = [replace(row, fill=replace(row.fill, time_ms=row.fill.trade_id // 3)) for row in rows]
     ordered = list(sort_rows_of(rows, chunk, fan_in))
     assert [row.fill.trade_id for row in ordered] == list(range(40))
     assert sorted(rows, key=lambda row: row.fill.trade_id) == ordered
@@ -338,3 +375,23 @@ def test_rows_come_in_order_whatever_fits_in_memory(order, chunk, fan_in):
 
 def sort_rows_of(rows, chunk, fan_in):
     return history.sort_rows(rows, history._by_time, chunk_rows=chunk, fan_in=fan_in)
+
+
+def test_sorting_takes_no_more_memory_for_more_rows():
+    peaks = []
+    for count in (4_000, 16_000):
+        tracemalloc.start()
+        rows = (a_row((number * 7919) % count) for number in range(count))
+        ordered = history.sort_rows(rows, history._by_time, chunk_rows=500, fan_in=8)
+        assert sum(1 for _ in ordered) == count
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] * 1.2
+
+
+def a_row(number):
+    fill = Fill(number, "id", Side.SELL, *[Decimal("0.1")] * 4, "USDT", number, maker=True)
+    order = Order(
+        "id", "leg", Role.GRID, Side.SELL, 1, 1, Decimal(1), Decimal(1), OrderState.FILLED, 5, 0
+    )
+    return TradeRow(1, "", order, fill)

@@ -1,7 +1,9 @@
 """Lots and gains: worked examples checked by hand, and sums that equal the books."""
 
 import csv
+import errno
 import json
+import os
 import re
 from decimal import Decimal
 
@@ -265,6 +267,27 @@ def test_nothing_is_half_written(lives, tmp_path, capsys):
     assert status == 2
     assert "dir.csv is a directory; name a file" in text.err
     assert lives
+
+
+def test_no_room_for_temporary_files_is_told(lives, tmp_path, capsys, monkeypatch):
+    arguments = ("--year", "2026", "--method", "fifo", "--out", tmp_path / "tax.csv")
+    monkeypatch.setattr("tempfile.tempdir", "/none")
+    status, text = command(capsys, "tax", "--state", tmp_path, *arguments)
+    line = (
+        "temporary files in /none: No such file or directory; set TMPDIR to a directory with room"
+    )
+    assert (status, text.err) == (4, f"gridbot tax: {line}\n")
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("gridbot.history.csv_lines", no_room)
+    status, text = command(capsys, "tax", "--state", tmp_path, *arguments)
+    assert status == 4
+    assert "No space left on device; set TMPDIR" in text.err
+    assert not (tmp_path / "tax.csv").exists()
+    assert lives
+
+
+def no_room(_rows):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.mark.usefixtures("store")
