@@ -10,6 +10,7 @@ from gridbot.exchange.engine import Engine, Rules
 from gridbot.exchange.limits import Limits
 from gridbot.exchange.market_data import print_price, quote_volume
 from gridbot.exchange.orders import BUY, LIMIT, LIMIT_MAKER, MARKET, SELL, Balance, Order, Trade
+from gridbot.market import plain
 
 Json = dict[str, object]
 
@@ -68,7 +69,7 @@ def _symbol_info(rules: Rules) -> Json:
 
 def _filters(rules: Rules) -> list[Json]:
     market = rules.market
-    up, down = f"{rules.price_factor:f}", f"{1 / rules.price_factor:f}"
+    band = rules.band
     filters: list[Json] = [
         {
             "filterType": "PRICE_FILTER",
@@ -84,10 +85,10 @@ def _filters(rules: Rules) -> list[Json]:
         },
         {
             "filterType": "PERCENT_PRICE_BY_SIDE",
-            "bidMultiplierUp": up,
-            "bidMultiplierDown": down,
-            "askMultiplierUp": up,
-            "askMultiplierDown": down,
+            "bidMultiplierUp": plain(band.bid_up),
+            "bidMultiplierDown": plain(band.bid_down),
+            "askMultiplierUp": plain(band.ask_up),
+            "askMultiplierDown": plain(band.ask_down),
             "avgPriceMins": 0,  # the last price is what counts
         },
         {

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from gridbot.exchange.counters import OTHER
 from gridbot.exchange.endpoints import Endpoints, Request
 from gridbot.exchange.errors import ApiError, mandatory, unknown_error
 from gridbot.exchange.faults import PLAN, REST, Fate, Faults, FaultSettings, Plan, Severed
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 LARGEST_BODY = 65_536
 MOST_CONNECTIONS = 32
 HEALTH_PATH = "/gridberry/health"
+COUNTERS_PATH = "/gridberry/counters"
 STATUS_PATH = "/sapi/v1/system/status"
 BASES = ("/api/v3/", "/api/v1/")
 
@@ -64,6 +66,7 @@ class Api:
         self._own = {
             ("GET", HEALTH_PATH): self._health,
             ("GET", STATUS_PATH): self._status,
+            ("GET", COUNTERS_PATH): self._counters,
         }
 
     def __call__(
@@ -91,6 +94,8 @@ class Api:
         if own is not None:
             return own()
         name = next((path.removeprefix(base) for base in BASES if path.startswith(base)), "")
+        known = self._endpoints.knows(method, name)
+        self.exchange.counters.add(REST, f"{method} {name}" if known else OTHER)
         plan = environ.get(PLAN)
         if plan is not None:
             return self._ask(method, name, environ, headers, plan)
@@ -139,6 +144,12 @@ class Api:
                     headers.extend(usage.headers())
         headers.extend(refusal.headers)
         return refusal.status, {"code": refusal.code, "msg": refusal.message}
+
+    def _counters(self) -> tuple[HTTPStatus, object]:
+        answer = self.exchange.counters.answer()
+        answer["open_connections"] = len(self.streams.open_connections())
+        answer["faults"] = dict(sorted(self.faults.struck.items()))
+        return HTTPStatus.OK, answer
 
     def _status(self) -> tuple[HTTPStatus, object]:
         """Binance's system status: 1 while nobody is answered."""

@@ -4,13 +4,13 @@ import difflib
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
 from gridbot.errors import UserError
-from gridbot.exchange.engine import QUOTE, RECEIVED
+from gridbot.exchange.engine import QUOTE, RECEIVED, PriceBand
 from gridbot.exchange.fault_settings import WrongFault, read_faults
 from gridbot.exchange.faults import FaultSettings
 from gridbot.exchange.feed import HOLD, REPEAT
@@ -52,6 +52,8 @@ class ExchangeConfig:
         weight_per_minute: request weight that one address may use in a minute.
         orders_per_10s: new orders that are accepted in ten seconds.
         faults: what goes wrong on purpose.
+        price_band: how far limit prices may be from the last price.
+        symbols: the same settings for each symbol where there are several; empty for one.
     """
 
     host: str
@@ -79,6 +81,13 @@ class ExchangeConfig:
     weight_per_minute: int
     orders_per_10s: int
     faults: FaultSettings
+    price_band: PriceBand
+    symbols: tuple["ExchangeConfig", ...] = ()
+
+    @property
+    def each_symbol(self) -> tuple["ExchangeConfig", ...]:
+        """The settings as they are for each symbol."""
+        return self.symbols or (self,)
 
 
 class _WrongValue(ValueError):  # noqa: N818  never leaves this module
@@ -180,6 +189,22 @@ def _faults(value: object) -> FaultSettings:
         raise _WrongValue(str(error)) from error
 
 
+def _price_band(value: object) -> PriceBand:
+    names = [field.name for field in fields(PriceBand)]
+    if not isinstance(value, Mapping) or not set(value) <= set(names):
+        raise _WrongValue(f"needs a table with {', '.join(names)}")
+    multiples = {}
+    for name, multiple in value.items():
+        try:
+            multiples[name] = _amount()(multiple)
+        except _WrongValue as error:
+            raise _WrongValue(f"{name} = {_shown(multiple)}: {error}") from error
+    band = PriceBand(**multiples)
+    if not (band.bid_down <= 1 <= band.bid_up and band.ask_down <= 1 <= band.ask_up):
+        raise _WrongValue("needs multiples down of at most 1 and up of at least 1")
+    return band
+
+
 REQUIRED = object()
 # Each setting: how it is read, and its default.
 SETTINGS: dict[str, tuple[Callable[[object], object], object]] = {
@@ -208,7 +233,24 @@ SETTINGS: dict[str, tuple[Callable[[object], object], object]] = {
     "weight_per_minute": (_integer(1, 10**9), 6000),
     "orders_per_10s": (_integer(1, 10**9), 100),
     "faults": (_faults, {}),
+    "price_band": (_price_band, {}),
 }
+# What may be different for each of several symbols; the rest is the exchange's.
+OF_A_SYMBOL = (
+    "symbol",
+    "candles",
+    "at_end",
+    "seed",
+    "start_price",
+    "tick_size",
+    "lot_size",
+    "min_quantity",
+    "max_quantity",
+    "min_notional",
+    "max_orders",
+    "price_band",
+)
+SYMBOLS = "symbols"
 PORTS = ("port", "stream_port")
 DEFAULT_QUOTE = "10000"
 
@@ -225,6 +267,37 @@ def load_config(path: Path | None, flags: Mapping[str, object]) -> ExchangeConfi
     """
     where = "" if path is None else f"{path}: "
     given = {} if path is None else _read_toml(path)
+    tables = given.pop(SYMBOLS, None)
+    if tables is None:
+        return _read(given, flags, where)
+    if not isinstance(tables, list) or not tables:
+        raise UserError(f"{where}symbols = {_shown(tables)}: needs tables, such as [[symbols]]")
+    if "symbol" in given or flags.get("symbol") is not None:
+        raise UserError(f"{where}symbol stands in each of [[symbols]], and nowhere else")
+    each = []
+    for number, table in enumerate(tables, start=1):
+        place = f"{where}symbols, table {number}: "
+        each.append(_read(given | _of_a_symbol(table, place), flags, place))
+    names = [config.symbol for config in each]
+    if len({name.replace("/", "") for name in names}) < len(names):
+        raise UserError(f"{where}symbols = {', '.join(names)}: needs each symbol once")
+    return replace(each[0], symbols=tuple(each))
+
+
+def _of_a_symbol(table: object, where: str) -> dict[str, object]:
+    """A table of [[symbols]], which names its symbol and what is its own."""
+    if not isinstance(table, Mapping) or "symbol" not in table:
+        raise UserError(f'{where}needs a table with symbol, such as symbol = "BTC/USDT"')
+    for name in table:
+        if name not in OF_A_SYMBOL:
+            raise UserError(
+                f"{where}{name} is no setting of a symbol; these are {', '.join(OF_A_SYMBOL)}"
+            )
+    return dict(table)
+
+
+def _read(given: Mapping[str, object], flags: Mapping[str, object], where: str) -> ExchangeConfig:
+    """The settings of one symbol, and those of the exchange."""
     for name in given:
         if name not in SETTINGS:
             raise UserError(f"{where}unknown setting {name}{_suggestion(name)}")

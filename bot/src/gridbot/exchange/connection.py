@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from itertools import count
 
+from gridbot.exchange.counters import ANSWERS, MESSAGES
 from gridbot.exchange.faults import (
     DROP,
     DUPLICATE_EVENT,
@@ -96,16 +97,19 @@ class Connection:
         self.cut()
 
     def send(self, message: object) -> None:
-        """Queue one message."""
+        """Queue one message that is no event."""
+        self._exchange.counters.add(MESSAGES, ANSWERS)
         self._queue(json.dumps(message, separators=(",", ":")))
 
-    def send_event(self, event: str, message: object) -> None:
+    def send_event(self, stream: str, event: str, message: object) -> None:
         """Queue one event, unless something befalls it.
 
         Args:
+            stream: what it belongs to, such as btcusdt@kline_1m.
             event: its type, such as executionReport.
             message: the event as this connection words it.
         """
+        self._exchange.counters.add(MESSAGES, stream)
         kind = self._faults.of_event(event)
         if kind == DROP:
             self.cut()

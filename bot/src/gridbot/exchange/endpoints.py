@@ -88,6 +88,10 @@ class Endpoints:
         self._routes = self._make_routes()
         self._names = {name for _, name in self._routes}
 
+    def knows(self, method: str, name: str) -> bool:
+        """Whether there is such an endpoint."""
+        return (method, name) in self._routes
+
     def answer(self, request: Request) -> object:
         """Do what is asked.
 

@@ -45,6 +45,23 @@ QUOTE = "quote"
 
 
 @dataclass(frozen=True)
+class PriceBand:
+    """Between which multiples of the last price a limit price lies, by side.
+
+    Attributes:
+        bid_up: highest price of a buy.
+        bid_down: lowest price of a buy.
+        ask_up: highest price of a sell.
+        ask_down: lowest price of a sell.
+    """
+
+    bid_up: Decimal = Decimal(5)
+    bid_down: Decimal = Decimal("0.2")
+    ask_up: Decimal = Decimal(5)
+    ask_down: Decimal = Decimal("0.2")
+
+
+@dataclass(frozen=True)
 class Rules:
     """What the exchange holds its clients to.
 
@@ -54,7 +71,7 @@ class Rules:
         fee_in: `received` takes it from the coin received, `quote` always from the quote coin.
         max_price: highest limit price (quote).
         max_notional: largest price times quantity of a limit order (quote).
-        price_factor: limit prices lie between last price / factor and last price * factor.
+        band: how far limit prices may be from the last price.
     """
 
     market: Market
@@ -62,7 +79,7 @@ class Rules:
     fee_in: str = RECEIVED
     max_price: Decimal = Decimal(1_000_000)
     max_notional: Decimal = Decimal(9_000_000)
-    price_factor: Decimal = Decimal(5)
+    band: PriceBand = PriceBand()
 
 
 @dataclass
@@ -403,7 +420,7 @@ class Engine:
     def _check_filters(self, request: OrderRequest) -> None:
         market = self.rules.market
         if request.price is not None:
-            self._check_price(request.price)
+            self._check_price(request.side, request.price)
         quantity = self._quantity(request)
         too_large = market.max_quantity is not None and quantity > market.max_quantity
         if quantity < market.min_quantity or too_large:
@@ -419,10 +436,11 @@ class Engine:
         if full and request.type != MARKET:
             raise filter_failure("MAX_NUM_ORDERS")
 
-    def _check_price(self, price: Decimal) -> None:
+    def _check_price(self, side: str, price: Decimal) -> None:
         tick = self.rules.market.tick_size
         if not tick <= price <= self.rules.max_price or not is_multiple(price, tick):
             raise filter_failure("PRICE_FILTER")
-        highest = multiply(self.last_price, self.rules.price_factor)
-        if price > highest or multiply(price, self.rules.price_factor) < self.last_price:
+        band, last = self.rules.band, self.last_price
+        up, down = (band.bid_up, band.bid_down) if side == BUY else (band.ask_up, band.ask_down)
+        if not multiply(last, down) <= price <= multiply(last, up):
             raise filter_failure("PERCENT_PRICE_BY_SIDE")

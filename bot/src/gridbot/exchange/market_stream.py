@@ -173,7 +173,7 @@ class MarketConnection(Connection):
         for name, stream in self._streams.items():
             for event in stream.gather(now_ms):
                 message = {"stream": name, "data": event} if self._combined else event
-                self.send_event(str(event.get("e", "bookTicker")), message)
+                self.send_event(name, str(event.get("e", "bookTicker")), message)
                 if self.closed:
                     return
 

@@ -54,28 +54,10 @@ def build_api(config: ExchangeConfig, clock: Clock) -> Api:
         UserError: a file of the settings cannot be used, or the state directory cannot.
     """
     credentials = _credentials(config)
-    series = _series(config)
-    base, _, quote = config.symbol.partition("/")
-    market = Market(
-        symbol=config.symbol,
-        base=base,
-        quote=quote,
-        tick_size=config.tick_size,
-        lot_size=config.lot_size,
-        min_quantity=config.min_quantity,
-        min_notional=config.min_notional,
-        max_quantity=config.max_quantity,
-        max_orders=config.max_orders,
-    )
     faults = Faults(config.faults, clock)
-    listing = Listing(
-        Rules(market, config.fee_rate, config.fee_in),
-        Feed(series, config.at_end),
-        Pace(config.speed, series.interval_ms),
-        faults,
-    )
+    listings = [_listing(each, faults) for each in config.each_symbol]
     exchange = Exchange(
-        [listing],
+        listings,
         store=Store(config.state_directory),
         balances=config.balances,
         clock=clock,
@@ -91,8 +73,37 @@ def build_api(config: ExchangeConfig, clock: Clock) -> Api:
     )
 
 
+def _listing(config: ExchangeConfig, faults: Faults) -> Listing:
+    series = _series(config)
+    base, _, quote = config.symbol.partition("/")
+    market = Market(
+        symbol=config.symbol,
+        base=base,
+        quote=quote,
+        tick_size=config.tick_size,
+        lot_size=config.lot_size,
+        min_quantity=config.min_quantity,
+        min_notional=config.min_notional,
+        max_quantity=config.max_quantity,
+        max_orders=config.max_orders,
+    )
+    return Listing(
+        Rules(market, config.fee_rate, config.fee_in, band=config.price_band),
+        Feed(series, config.at_end),
+        Pace(config.speed, series.interval_ms),
+        faults,
+    )
+
+
 def market_label(config: ExchangeConfig) -> str:
-    """What the header X-Gridberry-Market says, such as ``synthetic seed=7 speed=60``."""
+    """What the header X-Gridberry-Market says, such as ``synthetic seed=7 speed=60``.
+
+    Where there are several symbols, each one's name stands before its own.
+    """
+    if config.symbols:
+        return ", ".join(
+            f"{each.symbol.replace('/', '')} {market_label(each)}" for each in config.symbols
+        )
     speed = f"{float(config.speed):g}"
     if config.candles is None:
         return f"synthetic seed={config.seed} speed={speed}"
@@ -140,7 +151,8 @@ def serve(config: ExchangeConfig, clock: Clock) -> int:
         streams = StreamServer(api.streams, stream_listener)
         LOG.info("streams on ws://%s:%s", *stream_listener.getsockname()[:2])
     host, port = listener.getsockname()[:2]
-    LOG.info("%s on http://%s:%s, market: %s", config.symbol, host, port, market_label(config))
+    symbols = " ".join(each.symbol for each in config.each_symbol)
+    LOG.info("%s on http://%s:%s, market: %s", symbols, host, port, market_label(config))
     try:
         server.run()
     finally:

@@ -15,6 +15,7 @@ from gridbot.candles.units import from_units
 from gridbot.clock import Clock
 from gridbot.errors import ExitCode, UserError
 from gridbot.exchange.amounts import ZERO
+from gridbot.exchange.counters import ORDERS, Counters
 from gridbot.exchange.engine import Changes
 from gridbot.exchange.errors import ApiError, cancel_rejected, internal_error, invalid_symbol
 from gridbot.exchange.listing import Listing
@@ -43,6 +44,7 @@ class Exchange:
 
     Attributes:
         listeners: told of what happened to orders, once it is stored and with the lock held.
+        counters: what has happened since the start.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Exchange:
         self.lock = RLock()
         self.trouble = ""
         self.listeners: list[Listener] = []
+        self.counters = Counters(clock.now_ms())
         self._stale = False
         try:
             self._open_books(balances)
@@ -91,12 +94,10 @@ class Exchange:
     def _open_books(self, start: dict[str, Decimal]) -> None:
         stored = self.store.symbols()
         symbols = [listing.rules.market.symbol for listing in self.listings.values()]
-        missing = sorted(stored - set(symbols))
-        if missing:
+        if stored - set(symbols):
             raise UserError(
-                f"{self.store.path}: holds the books of {', '.join(missing)}, not of"
-                f" {', '.join(sorted(set(symbols) - stored) or symbols)}:"
-                " choose another state_directory",
+                f"{self.store.path}: holds the books of {', '.join(sorted(stored))}, not of"
+                f" {', '.join(symbols)}: choose another state_directory",
                 ExitCode.STATE,
             )
         facts: dict[str, str] = {}
@@ -239,6 +240,8 @@ class Exchange:
         self.trouble = ""
         for symbol, listing in self.listings.items():
             if reports := changes[symbol].reports:
+                for report in reports:
+                    self.counters.add(ORDERS, report.kind)
                 for tell in self.listeners:
                     tell(listing, reports)
 

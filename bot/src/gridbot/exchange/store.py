@@ -91,6 +91,7 @@ POSITION = "position"
 FINGERPRINT = "market_fingerprint"
 SYMBOLS = "symbols"
 PROBE = "probe"
+IN_MEMORY = Path(":memory:")
 # Never REPLACE: that deletes the row, which its trades refer to.
 WRITE_ORDER = """
 INSERT INTO orders VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
@@ -104,7 +105,8 @@ class Store:
     """The database in a state directory, open for one process.
 
     Args:
-        directory: where `exchange.sqlite3` lives; created if missing.
+        directory: where `exchange.sqlite3` lives; created if missing. `:memory:` keeps the books
+            in memory only.
 
     Raises:
         UserError: the directory cannot be used, another process has it, the database is damaged
@@ -112,15 +114,17 @@ class Store:
     """
 
     def __init__(self, directory: Path) -> None:
-        self.path = directory / "exchange.sqlite3"
-        self._lock = _lock(directory)
+        in_memory = directory == IN_MEMORY
+        self.path = directory if in_memory else directory / "exchange.sqlite3"
+        self._lock = None if in_memory else _lock(directory)
         try:
             # One lock in the service keeps threads apart; SQLite need not check them.
             self._database = sqlite3.connect(
                 self.path, isolation_level=None, check_same_thread=False
             )
         except sqlite3.Error as error:
-            self._lock.close()
+            if self._lock is not None:
+                self._lock.close()
             raise self._unusable(error) from error
         try:
             self._prepare()
@@ -160,7 +164,8 @@ class Store:
     def close(self) -> None:
         """Close the database and let another process have it."""
         self._database.close()
-        self._lock.close()
+        if self._lock is not None:
+            self._lock.close()
 
     def fact(self, name: str) -> str | None:
         """A single value, such as the replay position."""

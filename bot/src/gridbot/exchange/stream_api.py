@@ -10,6 +10,7 @@ from http import HTTPStatus
 from urllib.parse import parse_qs
 
 from gridbot.exchange.connection import Connection
+from gridbot.exchange.counters import CONNECTIONS
 from gridbot.exchange.endpoints import Endpoints, Request
 from gridbot.exchange.errors import ApiError
 from gridbot.exchange.faults import SOCKET, Fate, Faults, Severed
@@ -69,6 +70,8 @@ class Streams:
             self._exchange.advance()
             connection = self._connection(path, parse_qs(query), address)
             self._connections.append(connection)
+            kind = "trading" if isinstance(connection, TradingConnection) else "market"
+            self._exchange.counters.add(CONNECTIONS, kind)
         if self.on_connect is not None:
             self.on_connect()
         return connection

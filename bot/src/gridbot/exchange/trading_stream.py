@@ -9,6 +9,7 @@ from http import HTTPStatus
 from gridbot.exchange import events
 from gridbot.exchange.answers import Json
 from gridbot.exchange.connection import Connection
+from gridbot.exchange.counters import OTHER, USER_DATA
 from gridbot.exchange.endpoints import Endpoints, Request
 from gridbot.exchange.errors import ApiError, unknown_error
 from gridbot.exchange.faults import NO_FAULT, SOCKET, Fate, Faults, Plan
@@ -77,12 +78,14 @@ class TradingConnection(Connection):
         for report in reports:
             for event in events.of_report(listing.symbol, report, now_ms):
                 message = {"subscriptionId": self._subscription, "event": event}
-                self.send_event(str(event["e"]), message)
+                self.send_event(USER_DATA, str(event["e"]), message)
         self.ready()
 
     def _handle(self, text: str) -> None:
         message = _parsed(text)
         name = str(message.get("method")).removeprefix(VERSION)
+        known = name in METHODS or name in self._own
+        self._exchange.counters.add(SOCKET, name if known else OTHER)
         plan = self._faults.plan(SOCKET, *METHODS.get(name, ("", name)))
         if plan.late_s:
             self.after(round(plan.late_s * 1000), lambda: self._serve(message, plan))
