@@ -17,7 +17,7 @@ from gridbot.market import EXACT, Market, plain
 from gridbot.orders import Order, OrderState, Role, Side, generation_tag
 from gridbot.reconcile import Reconciler
 from gridbot.stops import check as check_stops
-from gridbot.store import Closing, Generation
+from gridbot.store import Closing, Generation, Store
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +68,24 @@ def check_settings(config: Config, generation: Generation) -> None:
                 f"{key} = {value} differs from {before}, with which the running grid was started: "
                 f"set it back, or end that grid with: gridbot close --config {config.path}"
             )
+
+
+def check_running(config: Config, store: Store) -> None:
+    """Refuse a configuration that would not go on with the grids that run.
+
+    Raises:
+        UserError: a running grid is left out, or its settings differ.
+    """
+    configured = {one.symbol: one for one in config.each}
+    for generation in store.generations():
+        if generation.closed_ms is not None:
+            continue
+        if generation.symbol not in configured:
+            raise UserError(
+                f"market.symbol: the running grid of {generation.symbol} is left out: add it "
+                "again, or end it first, with the configuration that has it: gridbot close"
+            )
+        check_settings(configured[generation.symbol], generation)
 
 
 def check_funds(config: Config, broker: Broker, needed: Decimal) -> None:

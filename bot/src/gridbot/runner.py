@@ -8,7 +8,9 @@ from typing import Any
 from gridbot.brokers import Account
 from gridbot.clock import Clock
 from gridbot.config import Config
+from gridbot.errors import UserError
 from gridbot.lane import AfterStep, Lane
+from gridbot.lifecycle import check_running
 from gridbot.store import Store
 
 log = logging.getLogger(__name__)
@@ -78,7 +80,13 @@ class Runner:
 
     def _opened(self) -> Store:
         if self._store is None:
-            self._store = self._open_store()
+            store = self._open_store()
+            try:
+                check_running(self._config, store)
+            except UserError:
+                store.close()
+                raise
+            self._store = store
         return self._store
 
     # For the page, from other threads.

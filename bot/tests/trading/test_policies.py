@@ -1,5 +1,6 @@
 """Bot and exchange together: what stops a grid, pauses it, moves it, or makes it another one."""
 
+import itertools
 from decimal import Decimal
 
 import pytest
@@ -18,7 +19,7 @@ def path(*prices: int, minutes: int = 1) -> list[str]:
     """Candles that go from price to price, each in so many minutes, and are steady at the end."""
     rows, close = ["timestamp,open,high,low,close,volume"], prices[0]
     stations = [prices[0], *prices, *[prices[-1]] * 5]
-    for before, after in zip(stations, stations[1:], strict=False):
+    for before, after in itertools.pairwise(stations):
         for minute in range(1, minutes + 1):
             target = before + (after - before) * minute // minutes
             high, low = max(close, target), min(close, target)

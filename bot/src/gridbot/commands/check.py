@@ -20,7 +20,6 @@ from gridbot.stops import check as check_stops
 
 if TYPE_CHECKING:
     from gridbot.broker import Broker
-    from gridbot.store import Generation
 
 # Offline the exchange's rules are not known. These refuse nothing that it might allow.
 OFFLINE_STEP = Decimal("0.00000001")
@@ -69,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_running(config: Config, directory: Path) -> None:
     """Refuse a configuration that is not that of the grids which run. The bot may run meanwhile."""
+    from gridbot.lifecycle import check_running
     from gridbot.store import Store
     from gridbot.store.database import FILE_NAME
 
@@ -76,26 +76,13 @@ def _check_running(config: Config, directory: Path) -> None:
         return  # no bot has begun there
     store = Store(directory, read_only=True)
     try:
-        running = [one for one in store.generations() if one.closed_ms is None]
+        check_running(config, store)
+    except UserError as error:
+        if error.exit_code is not ExitCode.USAGE:
+            raise
+        raise UserError(str(error), ExitCode.DIFFERS) from error
     finally:
         store.close()
-    try:
-        _compare(config, running)
-    except UserError as error:
-        raise UserError(str(error), ExitCode.DIFFERS) from error
-
-
-def _compare(config: Config, running: list["Generation"]) -> None:
-    from gridbot.lifecycle import check_settings
-
-    configured = {one.symbol: one for one in config.each}
-    for generation in running:
-        if generation.symbol not in configured:
-            raise UserError(
-                f"market.symbol: the running grid of {generation.symbol} is left out: add it "
-                "again, or end it first, with the configuration that has it: gridbot close"
-            )
-        check_settings(configured[generation.symbol], generation)
 
 
 def _offline(config: Config, price: Decimal | None) -> dict[str, Any]:
