@@ -20,7 +20,7 @@ def trading(bench):
 
 
 def fall(bench):
-    """Flags of a market that stands at 50,000 for an hour, falls to 46,000 and stays there."""
+    """A market that stands at 50,000 for an hour, falls to 46,000 and stays there."""
     rows = ["timestamp,open,high,low,close,volume"]
     closes = [50_000] * 60 + list(range(50_000, 45_900, -100)) + [46_000] * 10
     before = closes[0]
@@ -30,7 +30,7 @@ def fall(bench):
         before = close
     file = bench.directory / "fall.csv"
     file.write_text("\n".join(rows) + "\n")
-    return ("--candles", file, "--at-end", "hold")
+    return file
 
 
 def test_a_trading_bot_is_told_in_a_table_and_as_served(bench):
@@ -91,7 +91,7 @@ def test_a_circuit_that_opens_is_told(bench):
 
 def test_a_fired_kill_switch_stays_over_a_restart_until_a_person_clears_it(bench):
     bench.write_config(**{"[stop]": None, "loss_price": '"46500"'})
-    market = fall(bench)
+    market = ("--candles", fall(bench), "--at-end", "hold")
     exchange = bench.start_exchange(*market, "--speed", 1)
     bot = bench.start_bot()
     trading(bench)
@@ -121,3 +121,70 @@ def test_a_fired_kill_switch_stays_over_a_restart_until_a_person_clears_it(bench
     assert (second.returncode, second.stdout) == (1, "BTC/USDT: no kill switch has fired\n")
     audit = gridbot("audit", "--config", bench.config)
     assert audit.returncode == 0, audit.stdout + audit.stderr
+
+
+EXCHANGE = """
+at_end = "hold"
+
+[balances]
+USDT = "20000"
+
+[[symbols]]
+symbol = "BTC/USDT"
+candles = "{market}"
+
+[[symbols]]
+symbol = "ETH/USDT"
+start_price = "3000"
+"""
+GRIDS = """
+[[grids]]
+symbol = "BTC/USDT"
+lower = "47000"
+upper = "53000"
+grids = 20
+investment = "9000"
+[grids.stop]
+loss_price = "46500"
+
+[[grids]]
+symbol = "ETH/USDT"
+lower = "2500"
+upper = "3500"
+grids = 10
+investment = "5000"
+"""
+
+
+def states(bench):
+    return [grid["state"] for grid in bench.status().get("grids", [])]
+
+
+def test_grids_of_one_bot_are_told_apart_and_stop_alone(bench):
+    settings = bench.directory / "exchange.toml"
+    settings.write_text(EXCHANGE.format(market=fall(bench)))
+    bench.write_config(streams=True)
+    text = bench.config.read_text()
+    head, tail = text.index("[market]"), text.index("[state]")
+    bench.config.write_text(text[:head] + text[tail:] + GRIDS)
+    exchange = bench.start_exchange("--config", settings, "--speed", 1)
+    bench.start_bot()
+    wait_for(lambda: states(bench) == ["trading", "trading"])
+    assert table(bench.shown())["symbol"] == ["BTC/USDT", "ETH/USDT"]
+    assert bench.stop(exchange) == 0
+    bench.start_exchange("--config", settings, "--speed", 3600)
+    wait_for(lambda: states(bench) == ["halted", "trading"])
+    rows = table(bench.shown())
+    assert rows["state"] == ["halted"]
+    assert rows["grid's state"] == ["halted", "trading"]
+    assert rows["open orders"] == ["10"]
+    assert "off until: gridbot resume --config FILE --symbol BTC/USDT" in rows[""]
+    other = gridbot("resume", "--config", bench.config, "--symbol", "ETH/USDT")
+    assert (other.returncode, other.stdout) == (1, "ETH/USDT: no kill switch has fired\n")
+    assert gridbot("resume", "--config", bench.config, "--symbol", "BTC/USDT").returncode == 0
+    wait_for(lambda: states(bench) == ["paused", "trading"])
+    (reason,) = table(bench.shown())["buys paused"]
+    assert reason.startswith("no grid begins while stop.loss_price holds: price ")
+    audit = gridbot("audit", "--config", bench.config, "--json")
+    assert audit.returncode == 0, audit.stdout + audit.stderr
+    assert json.loads(audit.stdout)["grids"].keys() == {"BTC/USDT", "ETH/USDT"}
