@@ -29,6 +29,7 @@ PAGE = 100  # every exchange returns so many
 DAY_MS = 86_400_000
 # How far back trades are looked for after a restart, step by step (days).
 LOOK_BACK_DAYS = (1, 7, 30)
+MOST_NUMBERS = 1000  # orders whose IDs are remembered; of others, trades are found by time
 
 
 class CcxtBroker:
@@ -324,6 +325,8 @@ class CcxtBroker:
         trades = [read_trade(row, self.account.exchange) for row in rows]
         for row in rows:
             self._numbers.setdefault(order_number(row["order"]), row["order"])
+        while len(self._numbers) > MOST_NUMBERS:
+            del self._numbers[next(iter(self._numbers))]  # the one that was met first
         trades.sort(key=lambda trade: trade.trade_id)
         if any(later.time_ms < earlier.time_ms for earlier, later in itertools.pairwise(trades)):
             raise UserError(

@@ -7,6 +7,7 @@ import http.server
 import importlib.util
 import ipaddress
 import json
+import signal
 import socket
 import ssl
 import subprocess
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import pytest
 from gridbot.binance_account import BinanceAccount
-from gridbot.broker import StreamGap
+from gridbot.broker import BrokerError, Failure, StreamGap
 from gridbot.clock import SystemClock
 from gridbot.config import parse_config
 from gridbot.streams.dial import ThreadDialer
@@ -112,6 +113,22 @@ def test_an_exchange_that_restarts_is_found_again(exchange, tmp_path):
         until(lambda: broker.streaming, lambda: broker.wait(0.5))
         assert StreamGap() in broker.events()
         assert broker.open_orders() == []
+
+
+def test_an_exchange_that_hangs_is_given_up_and_found_again(exchange, tmp_path):
+    config = config_for(exchange.url, exchange.stream_url, tmp_path, timeout_seconds=1)
+    with opened(config) as account:
+        broker = account.broker("BTC/USDT")
+        broker.connect()
+        exchange.process.send_signal(signal.SIGSTOP)
+        with pytest.raises(BrokerError) as error:
+            broker.open_orders()
+        assert error.value.failure is Failure.AMBIGUOUS
+        assert not broker.streaming
+        exchange.process.send_signal(signal.SIGCONT)
+        until(lambda: broker.streaming, lambda: broker.wait(0.5))
+        assert broker.open_orders() == []
+        assert account.circuit.state == "closed"
 
 
 def test_a_stop_ends_a_wait(exchange, tmp_path):

@@ -7,6 +7,8 @@ import pytest
 from gridbot.broker import BrokerError, Failure, OrderEvent, StreamGap
 from gridbot.orders import Order, OrderState, Role, Side
 
+from .conftest import trading
+
 
 def order(client_id, side=Side.BUY, price="49000", quantity="0.01"):
     return Order(
@@ -267,3 +269,35 @@ def test_events_of_a_symbol_that_nobody_looks_after_do_not_pile_up(world, broker
     events = broker.events()
     assert len(events) <= 1000
     assert events[0] == StreamGap()
+
+
+def test_a_market_of_longer_candles_tells_its_price_by_another_stream(make_world):
+    rows = trading.zigzag(40)
+    minutes = [row.split(",") for row in rows[1:]]
+    longer = [f"{int(row[0]) * 5 - 4 * int(minutes[0][0])},{','.join(row[1:])}" for row in minutes]
+    world = make_world([rows[0], *longer], at_end="hold")
+    broker = world.broker()
+    broker.connect()
+    for _ in range(20):
+        broker.wait(2.0)
+        price = broker.last_price()
+    requests = rest(world)
+    for _ in range(20):
+        broker.wait(2.0)
+        price = broker.last_price()
+    (listing,) = world.api.exchange.listings.values()
+    assert price == listing.engine.last_price
+    assert rest(world) == requests
+    assert broker.candles("5m", 3)[-1].time % 300_000 == 0
+
+
+def test_a_market_that_stops_streaming_is_asked_once_in_a_poll(world, broker):
+    world.network.refusing = True
+    world.network.market.broken = True
+    for _ in range(10):
+        broker.last_price()
+        world.clock.sleep(0.1)
+    assert rest(world) == ["ticker/price"]
+    world.clock.sleep(2.0)
+    broker.last_price()
+    assert rest(world) == ["ticker/price"] * 2

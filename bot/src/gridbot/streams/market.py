@@ -19,8 +19,10 @@ from gridbot.streams.socket import SocketClosed
 
 log = logging.getLogger(__name__)
 
-PATH = "/stream?streams="
+PATH = "/stream"
 PRICE_INTERVAL = "1m"
+# A market recorded in longer candles has no shorter ones; this every market has.
+PRICE_SUBSTITUTE = "miniTicker"
 # A price is believed no longer than this without a sign of life.
 QUIET_SECONDS = 10.0
 
@@ -56,9 +58,11 @@ class MarketStream:
         self._prices: dict[str, Decimal] = {}
         self._number = 0
         self._asked: dict[int, str] = {}  # streams by the request that asked for them
+        self._attempts = 0
+        self._bare = False  # the address named no streams
         self.link = Link(
             "market stream",
-            lambda: self.url + PATH + "/".join(self._names),
+            self._address,
             dialer,
             clock,
             self,
@@ -85,7 +89,7 @@ class MarketStream:
         self._names.append(name)
         if self.link.open:
             try:
-                self._asked[self._send("SUBSCRIBE", [name])] = name
+                self._subscribe(name)
             except SocketClosed:
                 return  # the next connection is opened with it
 
@@ -106,8 +110,12 @@ class MarketStream:
     # What the link calls.
 
     def opened(self) -> None:
-        """The address has said what is wanted."""
+        """The address has said what is wanted, or it is said now."""
+        self._attempts = 0
         self.link.steady()
+        if self._bare:
+            for name in list(self._names):
+                self._subscribe(name)
 
     def received(self, document: dict[str, Any]) -> None:
         """A candle, or the answer to a request."""
@@ -118,7 +126,10 @@ class MarketStream:
         if data["e"] == "serverShutdown":
             self.link.cut("the exchange ends it (serverShutdown)")
         elif data["e"] == "kline":
-            self._take(data["s"], data["k"])
+            self._take_price(data["s"], data["k"]["c"])
+            self._on_kline(data["s"], data["k"])
+        elif data["e"] == "24hrMiniTicker":
+            self._take_price(data["s"], data["c"])
 
     def lost(self) -> None:
         """What it said is not up to date any more."""
@@ -130,19 +141,33 @@ class MarketStream:
         """Any answer will do."""
         self._send("LIST_SUBSCRIPTIONS", [])
 
-    def _take(self, symbol: str, kline: dict[str, Any]) -> None:
-        price = Decimal(kline["c"])
+    def _address(self) -> str:
+        """Names all streams; but one that the exchange does not have may be refused with all.
+
+        After a failure they are left out, and asked for one by one.
+        """
+        self._attempts += 1
+        self._bare = self._attempts % 2 == 0
+        return self.url + PATH + ("" if self._bare else "?streams=" + "/".join(self._names))
+
+    def _take_price(self, symbol: str, text: str) -> None:
+        price = Decimal(text)
         if not price > 0:
-            raise ValueError(kline["c"])
+            raise ValueError(text)
         self._prices[symbol] = price
-        self._on_kline(symbol, kline)
+
+    def _subscribe(self, name: str) -> None:
+        self._asked[self._send("SUBSCRIBE", [name])] = name
 
     def _answered(self, document: dict[str, Any]) -> None:
         name = self._asked.pop(document["id"], None)
         if name is not None and "result" not in document:
-            # An address that names it would be refused as a whole.
             log.warning("the exchange has no stream %s", name)
             self._names.remove(name)
+            symbol, _, kind = name.partition("@")
+            if kind == f"kline_{PRICE_INTERVAL}":
+                self._names.append(f"{symbol}@{PRICE_SUBSTITUTE}")
+                self._subscribe(self._names[-1])
 
     def _send(self, method: str, names: list[str]) -> int:
         self._number += 1
