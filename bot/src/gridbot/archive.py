@@ -87,9 +87,17 @@ class Archivist:
         Raises:
             StoreError: the archive or the database can not be written.
         """
-        known = self._known.get(generation.symbol)
+        # Taken out and put back: after a failure in between the database is asked again.
+        known = self._known.pop(generation.symbol, None)
         if known is None or known.generation != generation.id:
-            known = self._known[generation.symbol] = self._look(generation)
+            known = self._look(generation)
+        moved = self._archive_due(known, generation, engine, now_ms)
+        self._known[generation.symbol] = known
+        return moved
+
+    def _archive_due(
+        self, known: "_Known", generation: Generation, engine: GridEngine, now_ms: int
+    ) -> int:
         moved = 0
         for old in list(known.ended):
             positions = known.pairs + engine.books.sells - known.archived

@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from gridbot import history
+from gridbot import archive_files, history
 from gridbot.archive import ArchiveRules, Archivist
 from gridbot.archive_files import COLUMNS
 from gridbot.books import RECENT_FILLS
@@ -19,7 +19,7 @@ from gridbot.totals import totals_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from .conftest import MEMORY, SYMBOL, Life, Power, assert_same_books, market, restored
+from .conftest import MEMORY, START_MS, SYMBOL, Life, Power, assert_same_books, market, restored
 
 
 def all_fills(store):
@@ -260,6 +260,27 @@ def test_an_archive_that_can_not_be_written_is_told_and_changes_nothing(store, t
     assert count_legs(store) == before
     (tmp_path / "archive").unlink()
     life.archive()
+    check(life, store)
+
+
+def test_after_a_failure_the_database_is_asked_what_is_archived(store, monkeypatch):
+    life = Life(store, start_ms=START_MS + 86_400_000).swing(120)
+    rules = ArchiveRules(positions=50)
+    archivist, batches = Archivist(store, rules), []
+    append = archive_files.append
+
+    def fail_at_the_second(directory, record, rows):
+        batches.append(record.name)
+        if len(batches) == 2:
+            raise StoreError("the disk is full", lasting=False)
+        return append(directory, record, rows)
+
+    monkeypatch.setattr("gridbot.archive.append", fail_at_the_second)
+    with pytest.raises(StoreError, match="the disk is full"):
+        archivist.run(life.generation, life.engine, life.now_ms)
+    check(life, store)
+    moved = archivist.run(life.generation, life.engine, life.now_ms)
+    assert moved == life.engine.books.sells - 200 - 45
     check(life, store)
 
 
