@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 from gridbot.atr_range import atr_range, candles_for_range
 from gridbot.broker import Broker, BrokerError, Failure
@@ -172,7 +173,7 @@ def start(desk: Desk, reconciler: Reconciler, previous: Generation | None) -> No
         started_ms=now,
         carried=carried,
         carried_cost=carried_cost,
-        watch=previous.watch if previous is not None and _moved(previous) else None,
+        watch=_watch_goes_on(previous),
     )
     engine = desk.new_engine(generation)
     changes = desk.changes()
@@ -202,8 +203,11 @@ def _say_started(generation: Generation, warnings: Sequence[str]) -> None:
     )
 
 
-def _moved(previous: Generation) -> bool:
-    return previous.closing is not None and previous.closing.next_range is not None
+def _watch_goes_on(previous: Generation | None) -> dict[str, Any] | None:
+    """What the stops remember: a move changes the range, not what a loss is measured by."""
+    if previous is None or previous.closing is None or previous.closing.next_range is None:
+        return None
+    return {key: value for key, value in (previous.watch or {}).items() if key != "ending"}
 
 
 def _first_spec(

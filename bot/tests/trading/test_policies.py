@@ -185,6 +185,9 @@ def test_the_range_follows_the_price_and_the_books_go_on(make_world, direction, 
     earned = books.grid_profit + books.unrealised_profit(trader.price)
     assert books.equity(trader.price) - books.investment == earned
     assert world.audit().differences == []
+    moves = len(ended(world))
+    assert trade(world, 10).generation.id == last.id
+    assert len(ended(world)) == moves
     # All that the first grid was given is on the account still, less fees and what it lost.
     quote, base = balances(world)["USDT"], balances(world)["BTC"]
     assert base == books.base_held
