@@ -46,6 +46,40 @@ WORLD = {
 }
 
 
+# What the exchange itself does wrong, and how often beside the others.
+EXCHANGE = {
+    "lost_request": 1,
+    "lost_answer": 2,
+    "delay": 1,
+    "error_before": 1,
+    "error_after": 2,
+    "rate_limit": 0.5,
+    "ban": 0.2,
+    "clock_skew": 1,
+    "reject": 3,
+    "hang": 0.5,
+    "maintenance": 0.1,
+    "partial_fill": 40,
+    "exchange_cancel": 3,
+    "lost_event": 5,
+    "duplicate_event": 5,
+    "reordered_event": 5,
+    "drop": 1,
+}
+SECONDS = {"maintenance": 10.0, "ban": 20.0, "hang": 8.0, "delay": 6.0}
+
+
+def exchange_rules(rate: float) -> list[dict[str, object]]:
+    """Rules for the exchange's own faults, at a rate like that of the network's."""
+    rules = []
+    for kind, weight in EXCHANGE.items() if rate else ():
+        rule: dict[str, object] = {"kind": kind, "probability": min(rate * weight / 10, 0.5)}
+        if kind in SECONDS:
+            rule["seconds"] = SECONDS[kind]
+        rules.append(rule)
+    return rules
+
+
 class Faults:
     """Chance of one world.
 

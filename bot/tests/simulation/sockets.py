@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from gridbot.exchange.api import Api
 from gridbot.exchange.errors import ApiError
+from gridbot.exchange.faults import Severed
 from gridbot.streams.socket import SocketClosed
 
 from .boundaries import Boundaries
@@ -20,6 +21,7 @@ from .faults import Faults
 STREAM_ADDRESS = "ws://exchange.test"
 TRADING_PATH = "/ws-api/v3"
 LATENCY_SECONDS = 0.005
+CONNECT_TIMEOUT_SECONDS = 10.0
 LONGEST_LOOK_SECONDS = 5.0  # somebody looks again after this, though the market stands still
 PLACE = "order.place"
 CHANGING = {PLACE, "order.cancel"}
@@ -76,7 +78,7 @@ class Network:
         """The exchange takes a message though its connection is gone by now."""
         try:
             connection = self.api.streams.connect(TRADING_PATH, "", "127.0.0.1")
-        except ApiError:
+        except (ApiError, Severed):
             return
         self.note(f"a late {method} arrives")
         connection.receive(text)
@@ -105,6 +107,9 @@ class SimulatedSocket:
             self._connection = network.api.streams.connect(parts.path, parts.query, "127.0.0.1")
         except ApiError as error:
             raise SocketClosed(error.message) from error
+        except Severed as error:
+            network.clock().time.sleep(min(error.hang_s, CONNECT_TIMEOUT_SECONDS))
+            raise SocketClosed("connection reset") from error
 
     def send(self, text: str) -> None:
         network = self._network
@@ -175,7 +180,7 @@ class SimulatedSocket:
 
     def _next_look(self) -> float:
         """Seconds until the exchange may have something to say."""
-        wait = self._network.api.exchange.wait_ms()
+        wait = self._network.api.streams.wait_ms()
         longest = LONGEST_LOOK_SECONDS
         return longest if wait is None else min(longest, max(wait / 1000, 0.001))
 

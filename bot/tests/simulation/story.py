@@ -122,7 +122,7 @@ class Story:
                 "kills": self.kills,
                 "stops": self.stops,
                 "boundaries": self._boundaries.count,
-                "faults": dict(world.faults.counts),
+                "faults": dict(world.fault_counts),
                 "seconds": world.time.seconds,
             }
         )

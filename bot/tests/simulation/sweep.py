@@ -65,7 +65,7 @@ class Sweep:
             world.start_bot()
             world.live(self.seconds)
             self.boundaries.hook = lambda _number, _kind: None
-            self.faults = world.faults.counts.copy()
+            self.faults = world.fault_counts
             # The copies share the bot's lock with this process until they end.
             self.workers.finish()
             settle(world)

@@ -6,7 +6,7 @@ from .sizes import sweep_setup
 from .sweep import Sweep
 from .workers import Workers, settle_memory
 
-SECONDS = 240.0
+SECONDS = 150.0
 SEED = 3
 
 

@@ -1,6 +1,10 @@
 """The harness is a check only if it can fail: with a bug planted in the bot, it does."""
 
+from dataclasses import replace
+from decimal import Decimal
+
 import pytest
+from gridbot import reconcile
 from gridbot.binance_broker import BinanceBroker
 from gridbot.broker import BrokerError, Failure
 from gridbot.store import Store
@@ -21,11 +25,23 @@ def test_an_order_sent_again_without_asking_is_found(monkeypatch):
     assert "used twice" in complaints(40)
 
 
-def test_a_trade_that_is_not_read_is_found(monkeypatch):
-    read = BinanceBroker.trades_from
-    monkeypatch.setattr(
-        BinanceBroker, "trades_from", lambda broker, number: read(broker, number)[1:]
-    )
+def test_a_fee_that_is_misread_is_found(monkeypatch):
+    read = reconcile.fill_of
+
+    def without_fee(trade, client_id):
+        return replace(read(trade, client_id), commission=Decimal(0))
+
+    monkeypatch.setattr(reconcile, "fill_of", without_fee)
+    found = complaints(4)
+    assert "fee 0 " in found
+    assert "balance" in found
+
+
+def test_a_trade_that_is_never_read_is_found(monkeypatch):
+    rules = reconcile.Reconciler
+    monkeypatch.setattr(rules, "_hear", lambda _self, _engine: False)
+    monkeypatch.setattr(rules, "_complete", lambda *_arguments: None)
+    monkeypatch.setattr(rules, "_is_booked", lambda _self, number: number % 2 == 0)
     assert "did not settle" in complaints(4)
 
 

@@ -11,6 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import requests
 import urllib3
+from gridbot.exchange.api import Api
+from gridbot.exchange.faults import NO_FAULT, PLAN, REST, Fate, Plan
 
 from .boundaries import Boundaries
 from .clocks import WorldTime
@@ -36,7 +38,7 @@ class Wire(requests.adapters.BaseAdapter):
         latency: seconds that each way takes.
     """
 
-    application: Callable
+    application: Api
     time: WorldTime
     boundaries: Boundaries
     faults: Faults
@@ -60,21 +62,47 @@ class Wire(requests.adapters.BaseAdapter):
         fault = self.down or self.faults.of_request(request.method, path)
         self.note(f"{request.method} {path}{f': {fault}' if fault else ''}")
         self.time.sleep(self.latency)
-        answer = self._fail_before(fault) or self._carry_out(request, fault)
+        answer = self._fail_before(fault) or self._carry_out(request, path, fault)
         self.time.sleep(self.latency)
         answer = self._fail_after(fault, answer)
         self.boundaries.cross("after answer")
         answer.request, answer.url = request, request.url
         return answer
 
-    def _carry_out(self, request, fault):
+    def _carry_out(self, request, path, fault):
         if fault == "delay":
             self.time.sleep(self.faults.dice.uniform(0.5, 7.0))
-        answer = self.deliver(request)
+        plan = self.application.faults.plan(REST, request.method, path)
+        self._suffer_before(plan)
+        answer = self.deliver(request, plan)
         self.boundaries.cross("exchange has acted")
+        self._suffer_after(plan)
         return answer
 
-    def deliver(self, request):
+    def _suffer_before(self, plan: Plan) -> None:
+        """What the exchange wants to befall a request on its way."""
+        self._wait(plan.late_s)
+        if plan.fate is Fate.LOSE_REQUEST:
+            raise requests.exceptions.ConnectionError("Connection aborted.")
+        if plan.fate is Fate.HANG_BEFORE:
+            self._wait(plan.hang_s)
+            raise requests.exceptions.ConnectionError("Connection aborted.")
+
+    def _suffer_after(self, plan: Plan) -> None:
+        self._wait(plan.slow_s)
+        if plan.fate is Fate.LOSE_ANSWER:
+            raise requests.exceptions.ConnectionError("Connection aborted.")
+        if plan.fate is Fate.HANG:
+            self._wait(plan.hang_s)
+            raise requests.exceptions.ConnectionError("Connection aborted.")
+
+    def _wait(self, seconds: float) -> None:
+        """Wait for the exchange; no longer than the bot has patience."""
+        self.time.sleep(min(seconds, REQUEST_TIMEOUT_SECONDS))
+        if seconds > REQUEST_TIMEOUT_SECONDS:
+            raise requests.exceptions.ReadTimeout("Read timed out.")
+
+    def deliver(self, request, plan: Plan = NO_FAULT):
         """Hand a request to the exchange."""
         parts = urlsplit(request.url)
         body = request.body or b""
@@ -88,6 +116,7 @@ class Wire(requests.adapters.BaseAdapter):
             "REMOTE_ADDR": "127.0.0.1",
             "HTTP_X_MBX_APIKEY": request.headers.get("X-MBX-APIKEY", ""),
             "wsgi.input": io.BytesIO(body),
+            PLAN: plan,
         }
         sent = {}
 

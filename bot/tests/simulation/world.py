@@ -8,6 +8,7 @@ again, no ``finally`` and no ``except``. That needs a process of its own, which 
 
 import random
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,7 @@ from gridbot.store import Store
 from .boundaries import Boundaries
 from .chance import dice
 from .clocks import BotClock, WorldTime
-from .faults import Faults
+from .faults import Faults, exchange_rules
 from .sockets import STREAM_ADDRESS, Network
 from .wire import ADDRESS, Wire
 
@@ -126,6 +127,7 @@ class World:
             "api_secret_file": str(self.directory / "secret"),
             "candles": str(self.directory / "candles.csv"),
             "at_end": "hold",
+            "faults": {"seed": self.setup.seed, "rules": exchange_rules(self.setup.fault_rate)},
         }
         return load_exchange_config(None, flags | self.setup.exchange)
 
@@ -211,6 +213,11 @@ class World:
             self.time.after(seconds, self.network.under_way)
 
     @property
+    def fault_counts(self) -> Counter[str]:
+        """What has gone wrong so far, by kind."""
+        return self.faults.counts + self.api.faults.struck
+
+    @property
     def trader(self):
         return self.runner._lanes[0].trader
 
@@ -237,7 +244,7 @@ class World:
 
     def calm(self) -> None:
         """From here on nothing goes wrong and the market stands still."""
-        self.faults.on = False
+        self.faults.on = self.api.faults.active = False
         self.wire.down = self.network.down = None
         self.network.hang_all(0.0)
         self.clock.offset_ms = 0
