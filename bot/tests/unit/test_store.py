@@ -30,9 +30,7 @@ GENERATION = Generation(
     tag="abc123",
     settings={"bot_name": "pi1", "grid.investment": "1000"},
     market=MARKET,
-    plan=Plan(
-        (Decimal("1.10"), Decimal("2.20")), Decimal("1.5"), 0, Decimal("0.1"), Decimal(1000)
-    ),
+    plan=Plan((Decimal("1.10"), Decimal("2.20")), Decimal("1.5"), 0, Decimal("0.1"), Decimal(1000)),
     investment=Decimal(1000),
     opening={"USDT": Decimal("1000.00000001")},
     first_trade_id=7,
@@ -101,9 +99,10 @@ def test_a_transaction_is_all_or_nothing(store):
 
 def test_every_commit_is_on_the_disk(store):
     rows = [store._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in (
-        "journal_mode", "synchronous", "foreign_keys",
+        "journal_mode", "synchronous", "foreign_keys", "page_size", "wal_autocheckpoint",
+        "journal_size_limit",
     )]  # fmt: skip
-    assert rows == ["wal", 2, 1]
+    assert rows == ["wal", 2, 1, 1024, 1000, 1_048_576]
 
 
 @pytest.mark.usefixtures("store")
@@ -269,6 +268,21 @@ def test_a_halt_stands_until_a_person_clears_it(store):
     assert store.open_halt("BTC/USDT") is None
     store.halt("BTC/USDT", price=Decimal(9), at_ms=10, reason_code="drawdown", text="later")
     assert store.open_halt("BTC/USDT").reason_code == "drawdown"
+
+
+def test_the_log_does_not_stay_large(tmp_path, store):
+    store.start_generation(GENERATION, Changes(1, legs=[LEG], orders=[ORDER]))
+    reader = Store(tmp_path, read_only=True)
+    with reader.transaction("DEFERRED") as connection:  # holds the log open
+        connection.execute("SELECT * FROM generations").fetchall()
+        for number in range(600):
+            store.commit(1, Changes(2, orders=[replace(ORDER, client_id=f"o{number}")]))
+        log = tmp_path / "gridbot.sqlite3-wal"
+        assert log.stat().st_size > 1_500_000
+    reader.close()
+    for number in range(20):
+        store.commit(1, Changes(2, orders=[replace(ORDER, client_id=f"p{number}")]))
+    assert log.stat().st_size <= 1_048_576 + 1024
 
 
 def test_parts_of_an_hour_are_put_together(store):
