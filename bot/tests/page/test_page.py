@@ -122,6 +122,24 @@ def test_a_grid_that_waits_to_begin_says_why(browser, make_world):
     assert text(page, "state") == "● paused"
 
 
+def test_a_grid_that_ends_says_why(browser, make_world):
+    world = make_world(FALL, at_end="hold")
+    for _ in range(100):
+        status, history = reported(world, 0.1, stop={"loss_price": "46500"})
+        if status["state"] == "ending":
+            break
+    assert status["state"] == "ending"
+    page = shown(browser, status, history)
+    assert text(page, "paused").startswith("Now the grid ends: price ")
+    assert page["state"]["class"] == "badge"
+
+
+def test_an_exchange_that_counts_no_weight(browser, trading):
+    status, history = trading
+    status["connection"] |= {"weight_used": None, "weight_limit": None}
+    assert "weight" not in text(shown(browser, status, history), "connection")
+
+
 def test_several_grids_can_be_looked_at_in_turn(browser, trading):
     status, history = trading
     history["grids"]["ETH/USDT"] = [[1, "3400"], [2, "3450"]]

@@ -102,6 +102,8 @@ def _grid(grid: dict[str, Any], *, several: bool) -> list[tuple[str, Any]]:
     result = (ended or grid).get("liquidation_profit", "0")
     if result != "0":
         rows.append(("liquidation profit", result))
+    if grid["state"] == "ending":
+        rows.append(("now", grid["reason"]))
     if grid["paused"]:
         rows.append(("buys paused", grid["paused"]))
     if grid["halt"]:
