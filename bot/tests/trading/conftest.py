@@ -170,7 +170,9 @@ def zigzag(count: int = 400, seed: int = 5, centre: int = 50000) -> list[str]:
 class World:
     """One exchange, one bot, one clock."""
 
-    def __init__(self, directory: Path, candles: list[str], **exchange_flags: object) -> None:
+    def __init__(
+        self, directory: Path, candles: list[str], *, symbols: str = "", **exchange_flags: object
+    ) -> None:
         self.directory = directory
         self.clock = VirtualClock()
         for name, text in (("key", KEY), ("secret", SECRET)):
@@ -185,7 +187,11 @@ class World:
             "api_secret_file": str(directory / "secret"),
             "candles": str(directory / "candles.csv"),
         } | exchange_flags
-        self.api = build_api(load_exchange_config(None, flags), self.clock)
+        if symbols:
+            del flags["candles"]
+            (directory / "exchange.toml").write_text(symbols)
+        path = directory / "exchange.toml" if symbols else None
+        self.api = build_api(load_exchange_config(path, flags), self.clock)
         self.wire = Wire(self.api, self.clock, directory / "bot" / "gridbot.sqlite3")
         self.document = {
             "bot_name": "pi1",
@@ -210,8 +216,8 @@ class World:
         session.mount("http://", self.wire)
         return BinanceAccount(self.config, KEY, secret, clock=self.clock, session=session)
 
-    def broker(self, secret: str = SECRET) -> BinanceBroker:
-        return self.account(secret).broker(self.config.symbol)
+    def broker(self, secret: str = SECRET, symbol: str | None = None) -> BinanceBroker:
+        return self.account(secret).broker(symbol or self.config.symbol)
 
     def open_store(self) -> Store:
         self.store = Store(self.config.state_directory)
@@ -241,13 +247,14 @@ class World:
             self.clock.stop_at = float("inf")
         return runner
 
-    def audit(self, patience: float = 5.0) -> Report:
+    def audit(self, symbol: str | None = None, patience: float = 5.0) -> Report:
         self.wire.before = self.wire.after = lambda _method, _path: None
         reader = Store(self.config.state_directory, read_only=True)
-        broker = self.broker()
+        symbol = symbol or self.config.symbol
+        broker = self.broker(symbol=symbol)
         broker.connect()
         try:
-            return audit(broker, reader, self.clock, self.config.symbol, patience_seconds=patience)
+            return audit(broker, reader, self.clock, symbol, patience_seconds=patience)
         finally:
             reader.close()
 
@@ -259,8 +266,8 @@ class World:
             if not trader.step():
                 break
 
-    def exchange_orders(self) -> list[str]:
-        broker = self.broker()
+    def exchange_orders(self, symbol: str | None = None) -> list[str]:
+        broker = self.broker(symbol=symbol)
         broker.connect()
         return [order.client_id for order in broker.orders_from(0)]
 

@@ -362,3 +362,60 @@ def test_a_grid_that_could_not_begin_elsewhere_stays(make_world, caplog):
     trader = trade(world, 230)
     assert trader.engine is not None
     assert "stays in its range: grid.grids = 18 puts lines" in caplog.text
+
+
+SYMBOLS = """
+[[symbols]]
+symbol = "BTC/USDT"
+seed = 5
+start_price = "50000"
+[[symbols]]
+symbol = "ETH/USDT"
+seed = 6
+start_price = "3000"
+[[symbols]]
+symbol = "ETH/BTC"
+seed = 7
+start_price = "0.06"
+tick_size = "0.00001"
+lot_size = "0.0001"
+min_notional = "0.0001"
+[balances]
+USDT = "10000"
+BTC = "0.1"
+"""
+GRIDS = [
+    {"symbol": "BTC/USDT", "lower": "48000", "upper": "52000", "grids": 20, "investment": "4000"},
+    {"symbol": "ETH/USDT", "lower": "2850", "upper": "3150", "grids": 15, "investment": "4000"},
+    {"symbol": "ETH/BTC", "lower": "0.057", "upper": "0.063", "grids": 10, "investment": "0.08"},
+]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_several_grids_share_an_account_and_survive_every_cut(make_world, when):
+    world = make_world(zigzag(5), symbols=SYMBOLS, speed="600")
+    del world.document["market"], world.document["grid"]
+    world.document["grids"] = GRIDS
+
+    def cut(_method, _path):
+        cut.count += 1
+        if cut.count == cut.number:
+            raise Crash
+
+    for number in range(3, 90, 7):
+        cut.count, cut.number = 0, number
+        setattr(world.wire, when, cut)
+        with pytest.raises(Crash):
+            world.run(world.runner(), 100)
+        setattr(world.wire, when, lambda *_: None)
+    runner = world.run(world.runner(), 60)
+    status = runner.status()
+    assert [grid["symbol"] for grid in status["grids"]] == [grid["symbol"] for grid in GRIDS]
+    for one in world.config.each:
+        (grid,) = [grid for grid in status["grids"] if grid["symbol"] == one.symbol]
+        assert grid["buys"] + grid["sells"] > 0
+        report = world.audit(one.symbol)
+        assert report.differences == []
+        assert report.trades > 0
+    names = [order for one in world.config.each for order in world.exchange_orders(one.symbol)]
+    assert len(names) == len(set(names))
