@@ -1,4 +1,8 @@
-"""What every request passes: the circuit breaker, and patience with reads that got no answer."""
+"""What every request passes: the exchange's own bar, the circuit breaker, and patience with reads.
+
+An exchange that says for how long it wants to be left alone is left alone, by all symbols of the
+account: it bans who goes on asking.
+"""
 
 import random
 from collections.abc import Callable
@@ -56,6 +60,7 @@ class Gate:
     def __init__(self, clock: Clock, circuit: Circuit, dice: random.Random | None = None) -> None:
         self._clock = clock
         self.circuit = circuit
+        self._barred_until = float("-inf")
         self._backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, dice)
 
     def ask(self, request: Callable[[], _Result], *, once: bool) -> _Result:
@@ -70,6 +75,7 @@ class Gate:
         """
         failures = 0
         while True:
+            self._check_bar()
             self.circuit.check()
             try:
                 result = request()
@@ -77,6 +83,8 @@ class Gate:
                 failures += 1
                 if not is_breakdown(error):
                     self.circuit.succeeded()
+                    if error.failure is Failure.RATE_LIMITED and error.retry_after is not None:
+                        self._barred_until = self._clock.monotonic() + error.retry_after
                     raise
                 self.circuit.failed()
                 given_up = once or failures > READ_RETRIES or self._clock.stopping
@@ -86,6 +94,15 @@ class Gate:
                 self.circuit.succeeded()
                 return result
             self._clock.sleep(self._backoff.pause(failures))
+
+    def _check_bar(self) -> None:
+        remaining = self._barred_until - self._clock.monotonic()
+        if remaining > 0:
+            raise BrokerError(
+                Failure.RATE_LIMITED,
+                f"the exchange wants to be left alone for another {remaining:.0f} s",
+                retry_after=remaining,
+            )
 
 
 def is_breakdown(error: BrokerError) -> bool:

@@ -145,6 +145,19 @@ def test_a_decision_is_not_asked_for_again(gate):
     assert request.sent == 1
 
 
+def test_an_exchange_that_wants_to_be_left_alone_is(clock, gate):
+    limited = BrokerError(Failure.RATE_LIMITED, "Too much request weight used.", retry_after=20)
+    request = Script(limited, "answer")
+    for _ in range(5):
+        with pytest.raises(BrokerError) as error:
+            gate.ask(request, once=False)
+        assert error.value.failure is Failure.RATE_LIMITED
+        clock.sleep(4.0)
+    assert error.value.retry_after == pytest.approx(4.0)
+    assert request.sent == 1
+    assert gate.ask(request, once=False) == "answer"
+
+
 def test_pauses_double_spread_and_end():
     backoff = Backoff(1.0, 60.0, random.Random(1))  # noqa: S311 - pauses
     for failures, middle in ((1, 1), (2, 2), (5, 16), (7, 60), (1000, 60)):
