@@ -17,6 +17,7 @@ _TOO_MANY = {-1003, -1015, -1034}
 _UNKNOWN_OUTCOME = {-1000, -1001, -1006, -1007, -1008}
 REFUSED_ORDER = -2010
 _DUPLICATE = "Duplicate order"
+_WOULD_TAKE = "immediately match and take"
 _CLOSED = {"FILLED", "CANCELED", "EXPIRED", "EXPIRED_IN_MATCH", "REJECTED"}
 
 
@@ -36,6 +37,7 @@ def failure_kind(status: int, code: int | None, detail: str) -> Failure:
         (code in _UNKNOWN_OUTCOME or status >= 500 or status < 400, Failure.AMBIGUOUS),
         # The first attempt did arrive: the order has to be asked for.
         (code == REFUSED_ORDER and _DUPLICATE in detail, Failure.AMBIGUOUS),
+        (code == REFUSED_ORDER and _WOULD_TAKE in detail, Failure.WOULD_TAKE),
         (code is not None, Failure.REJECTED),
     )
     return next((kind for holds, kind in table if holds), Failure.UNREACHABLE)

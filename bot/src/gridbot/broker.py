@@ -17,13 +17,15 @@ from gridbot.orders import Order
 class Failure(StrEnum):
     """Kinds of failure; what to do depends on nothing else.
 
-    REJECTED: the exchange refused, nothing happened. NOT_FOUND: it does not know the order.
+    REJECTED: the exchange refused, nothing happened. WOULD_TAKE: it refused a post-only order that
+    would have traded at once. NOT_FOUND: it does not know the order.
     AMBIGUOUS: it may or may not have acted; ask before anything else. UNREACHABLE: the request
     never arrived. AUTH: it does not accept the key. RATE_LIMITED: wait. CLOCK: the request's time
     was off, nothing happened.
     """
 
     REJECTED = "rejected"
+    WOULD_TAKE = "would take"
     NOT_FOUND = "not found"
     AMBIGUOUS = "ambiguous"
     UNREACHABLE = "unreachable"

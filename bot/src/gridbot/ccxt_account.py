@@ -218,6 +218,7 @@ class CcxtAccount:
             (errors.DDoSProtection, Failure.RATE_LIMITED, True),
             (errors.OperationFailed, Failure.AMBIGUOUS, False),
             (errors.BadResponse, Failure.AMBIGUOUS, False),
+            (errors.OrderImmediatelyFillable, Failure.WOULD_TAKE, True),
             (errors.InvalidOrder, Failure.REJECTED, True),
             (errors.InsufficientFunds, Failure.REJECTED, True),
             (errors.BadRequest, Failure.REJECTED, True),

@@ -58,11 +58,19 @@ class Ending:
 
 @dataclass
 class Refusal:
-    """An order that the exchange refused: why, and when to try again (monotonic seconds)."""
+    """An order that the exchange refused.
+
+    Attributes:
+        reason: why.
+        retry_at: when to try again (monotonic seconds).
+        delay: how long was waited for that (seconds).
+        expected: it is no trouble: a post-only order whose price the market has passed.
+    """
 
     reason: str
     retry_at: float
     delay: float
+    expected: bool = False
 
 
 @dataclass

@@ -21,9 +21,12 @@ log = logging.getLogger(__name__)
 LATE_ARRIVAL_SECONDS = 1.0
 REFUSED_RETRY_SECONDS = 30.0
 REFUSED_RETRY_MOST_SECONDS = 600.0
+# A post-only order whose price the market has passed waits for it to come back.
+PASSED_RETRY_SECONDS = 10.0
 
 _NOT_ACCEPTED = {
     Failure.REJECTED,
+    Failure.WOULD_TAKE,
     Failure.UNREACHABLE,
     Failure.AUTH,
     Failure.RATE_LIMITED,
@@ -93,9 +96,12 @@ def _send(desk: Desk, engine: GridEngine, order: Order) -> None:
         desk.arrived_by[order.client_id] = latest_arrival(desk)
         if error.failure in _NOT_ACCEPTED:
             desk.unsent.add(order.client_id)
-        if error.failure is not Failure.REJECTED:
+        if error.failure is Failure.WOULD_TAKE:
+            _wait_for_price(desk, order, error)
+        elif error.failure is Failure.REJECTED:
+            _refuse(desk, engine, order, error)
+        else:
             raise
-        _refuse(desk, engine, order, error)
         return
     desk.refused.pop(order.client_id, None)
     accept(desk, engine, order, remote)
@@ -120,6 +126,16 @@ def _refuse(desk: Desk, engine: GridEngine, order: Order, error: BrokerError) ->
         raise error
     retry_at = desk.clock.monotonic() + delay
     desk.refused[order.client_id] = Refusal(str(error), retry_at, delay)
+
+
+def _wait_for_price(desk: Desk, order: Order, error: BrokerError) -> None:
+    """Keep a post-only order that would have taken: as it should be, and no trouble."""
+    if order.client_id not in desk.refused:
+        log.info("order %s waits: the market has passed its price", order.client_id)
+    retry_at = desk.clock.monotonic() + PASSED_RETRY_SECONDS
+    desk.refused[order.client_id] = Refusal(
+        str(error), retry_at, PASSED_RETRY_SECONDS, expected=True
+    )
 
 
 def give_up(desk: Desk, engine: GridEngine, client_ids: list[str]) -> None:

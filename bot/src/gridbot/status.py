@@ -151,7 +151,8 @@ def _order(engine: GridEngine, trader: Trader, order: Order) -> dict[str, Any]:
         "quantity": plain(order.quantity),
         "executed": plain(engine.executed(order.client_id)),
         "state": str(order.state),
-        "refused": None if refusal is None else refusal.reason,
+        "refused": None if refusal is None or refusal.expected else refusal.reason,
+        "waits_for_price": refusal is not None and refusal.expected,
     }
 
 

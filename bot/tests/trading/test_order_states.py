@@ -281,6 +281,21 @@ def test_a9_a_wrong_clock_is_set_and_the_order_sent_once(make_world):
     assert placed(world).count(order.client_id) == 1
 
 
+def test_a10_a_post_only_order_waits_until_it_rests(make_world):
+    world = still(make_world)
+    world.document["grid"]["post_only"] = True
+    trader, order = one_unsent(world)
+    takes = refusal(400, -2010, "Order would immediately match and take.")
+    fail_post(world, lambda *_: takes)
+    trader.step()
+    assert trader.refused[order.client_id].expected
+    assert trader.refused[order.client_id].delay == 10
+    world.clock.sleep(11)
+    trader.step()
+    assert state(trader, order) is OrderState.OPEN
+    assert placed(world).count(order.client_id) == 1
+
+
 # Sent, without an answer.
 
 
