@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from bot.tests.trading.test_policies import FALL, TREND, path
+from bot.tests.trading.test_policies import DOWNTREND, FALL, TREND, path
 
 from .conftest import reported
 
@@ -110,6 +110,18 @@ def test_paused_buys_say_why(browser, make_world):
     assert (text(page, "state"), page["state"]["class"]) == ("● trading, buys paused", "badge")
     assert text(page, "paused").startswith("New buys are paused: downtrend: ADX")
     assert "buys pause while ADX(" in text(page, "policies")
+
+
+def test_orders_that_are_held_back_are_not_drawn_as_open(browser, make_world):
+    world = make_world(DOWNTREND, at_end="hold")
+    reported(world, 80)
+    status, history = reported(world, 55, trend=TREND)
+    held = [order for order in status["orders"] if order["state"] == "intended"]
+    assert {order["side"] for order in held} == {"buy"}
+    grid = shown(browser, status, history)["grid"]["tree"]
+    kinds = [one["attributes"]["class"] for one in grid["children"] if one["name"] == "line"]
+    assert kinds.count("buy held") == len(held)
+    assert f"{len(held)} with an order held back" in grid["attributes"]["aria-label"]
 
 
 def test_a_grid_that_waits_to_begin_says_why(browser, make_world):
