@@ -156,7 +156,8 @@ class Reconciler:
             # A trade of an order whose number is not known yet could not be told from a foreign
             # one.
             return False
-        missing, changed = [], desk.trades_due or self._gap
+        # What the stream brought is read once more, so that the next start need not.
+        missing, changed = [], desk.trades_due or self._gap or bool(desk.booked)
         for order in engine.live.values():
             if order.state is not OrderState.OPEN:
                 continue

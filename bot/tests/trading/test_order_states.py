@@ -560,6 +560,17 @@ def test_o10_the_exchange_is_asked_now_and_then_in_any_case(make_world):
     assert stream.lists == 1
 
 
+def test_what_the_stream_brought_is_not_read_again_at_the_next_start(heard):
+    world, trader, stream, order, trade = heard
+    stream.say(event_of(order, trade))
+    trader.step()
+    assert trader.desk.booked == {trade.trade_id}
+    world.clock.sleep(RECONCILE_SECONDS)
+    trader.step()
+    assert trader.desk.booked == set()
+    assert world.store.generation("BTC/USDT").trade_cursor > trade.trade_id
+
+
 # Closed, and not ours.
 
 
