@@ -47,13 +47,17 @@ def require_format(form: str) -> None:
         UserError: names the setting and what would do.
     """
     if form == PARQUET:
-        try:
-            import pyarrow  # noqa: F401
-        except ImportError as error:
-            raise UserError(
-                'archive.format = "parquet" needs pyarrow, which is not installed here; install '
-                'it, or set archive.format = "csv"'
-            ) from error
+        _require_pyarrow(
+            'archive.format = "parquet" needs pyarrow, which is not installed here; install it, '
+            'or set archive.format = "csv"'
+        )
+
+
+def _require_pyarrow(message: str) -> None:
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise UserError(message) from error
 
 
 def append(directory: Path, record: FileRecord, rows: Iterable[TradeRow]) -> FileRecord:
@@ -197,7 +201,10 @@ def read(directory: Path, record: FileRecord) -> Iterator[TradeRow]:
         if not _is_parquet(record):
             yield from _read_csv(path, record)
             return
-        require_format(PARQUET)
+        _require_pyarrow(
+            f"archive {path} takes pyarrow to be read, which is not installed here; install it, "
+            "or read a copy of the state directory where it is"
+        )
         with path.open("rb") as file:
             _check(path, record, _checksum(iter(lambda: file.read(65_536), b"")))
         yield from _read_parquet(path)

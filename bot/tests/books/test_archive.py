@@ -1,5 +1,8 @@
 """Positions leave the database for the archive: none is lost, none is twice, books stay equal."""
 
+import errno
+import os
+import sys
 import tempfile
 import tracemalloc
 from dataclasses import replace
@@ -19,7 +22,7 @@ from gridbot.totals import totals_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from .conftest import MEMORY, START_MS, SYMBOL, Life, Power, assert_same_books, market, restored
+from .conftest import MEMORY, START_MS, SYMBOL, Life, Os, Power, assert_same_books, market, restored
 
 
 def all_fills(store):
@@ -128,11 +131,28 @@ def test_parquet_holds_the_same(store, tmp_path):
         all_fills(store)
 
 
+def test_the_format_may_change(store, tmp_path):
+    pytest.importorskip("pyarrow")
+    life = Life(store)
+    for form in ("csv", "parquet", "csv", "parquet"):
+        life.swing(4).archive(ArchiveRules(positions=1, form=form))
+    assert len(list((tmp_path / "archive").iterdir())) == 3
+    check(life, store)
+
+
 def test_parquet_without_its_library_is_refused(store, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(UserError, match=r'archive\.format = "parquet" needs pyarrow') as refused:
         Archivist(store, ArchiveRules(form="parquet"))
     assert refused.value.exit_code == 2
+
+
+def test_parquet_that_can_not_be_read_here_is_told(store, monkeypatch):
+    pytest.importorskip("pyarrow")
+    Life(store).swing(5).archive(ArchiveRules(positions=1, form="parquet"))
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UserError, match=r"000001\.parquet takes pyarrow to be read"):
+        all_fills(store)
 
 
 def test_rules_that_make_no_sense_are_refused():
@@ -259,6 +279,30 @@ def test_an_archive_that_can_not_be_written_is_told_and_changes_nothing(store, t
     assert not refused.value.lasting
     assert count_legs(store) == before
     (tmp_path / "archive").unlink()
+    life.archive()
+    check(life, store)
+
+
+def test_a_disk_that_fills_up_in_the_middle_of_a_row_is_told_and_heals(store, tmp_path):
+    life = Life(store).swing(5)
+
+    class FullDisk(Os):
+        def __getattr__(self, name):
+            return self._fill_up if name == "write" else getattr(os, name)
+
+        def _fill_up(self, number, data):
+            os.write(number, data[:100])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    archive_files.os = FullDisk(None)
+    try:
+        with pytest.raises(StoreError, match=r"2025\.csv: No space left on device") as refused:
+            life.archive()
+    finally:
+        archive_files.os = os
+    assert not refused.value.lasting
+    assert (tmp_path / "archive" / "BTC-USDT-2025.csv").stat().st_size == 100
+    check(life, store)
     life.archive()
     check(life, store)
 
