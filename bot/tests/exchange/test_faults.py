@@ -520,4 +520,4 @@ def test_a_real_server_breaks_connections(make_server, tmp_path):
         requests.get(f"{server.url}/api/v3/time", timeout=1)
     assert requests.get(f"{server.url}/api/v3/time", timeout=30).status_code == 200
     assert server.stop() == 0
-    assert "Traceback" not in server.text
+    assert "Traceback" not in server.text, server.text

@@ -261,6 +261,11 @@ class Faults:
                 return _plan(kind, arguments, self._clock.now_ms())
         return NO_FAULT
 
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds that there are rules for."""
+        return list(self._rules)
+
     def in_maintenance(self) -> bool:
         """Whether the exchange answers nobody at the moment; its market goes on."""
         return self.active and self._clock.monotonic() < self._maintenance_end_s

@@ -7,9 +7,9 @@ import socket
 import sys
 import threading
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from waitress.server import create_server
+from waitress.server import BaseWSGIServer, MultiSocketServer, create_server
 
 from gridbot.candles.reader import load_series
 from gridbot.clock import Clock
@@ -24,22 +24,19 @@ from gridbot.exchange.faults import Faults
 from gridbot.exchange.feed import Feed, Pace, Series
 from gridbot.exchange.limits import Limits
 from gridbot.exchange.listing import Listing
+from gridbot.exchange.pump import Pump
 from gridbot.exchange.requests import API_KEY, Credentials
 from gridbot.exchange.service import Exchange
 from gridbot.exchange.store import Store
 from gridbot.exchange.synthetic import SyntheticSeries, SyntheticSettings
 from gridbot.market import Market
 
+if TYPE_CHECKING:
+    from gridbot.exchange.stream_server import StreamServer
+
 LOG = logging.getLogger("gridbot.exchange")
 THREADS = 4
 FAULTY_THREADS = 16  # a request that hangs or is late keeps one
-# Requests advance the market themselves; this is for when nobody asks, so that a backlog stays
-# small and fills reach the disk soon.
-IDLE_ADVANCE_S = 2.0
-# While a client listens: not more often than the first, for a fast market, nor less often than
-# the second, for what is told some time after the market has moved.
-CONNECTED_ADVANCE_S = (0.05, 1.0)
-FAULTY_ADVANCE_S = 0.1  # what is late or cut by script wakes nobody
 SERVER_NAME = "gridberry"
 
 
@@ -121,8 +118,15 @@ def serve(config: ExchangeConfig, clock: Clock) -> int:
     logging.basicConfig(
         stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )
-    signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGINT, _stop)
+    stopping = threading.Event()
+
+    def stop(_number: int, _frame: FrameType | None) -> NoReturn:
+        # What hangs on purpose ends first: the server waits for its threads.
+        stopping.set()
+        raise SystemExit(ExitCode.OK)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
     # Listening first: a port in use is told before a long candle file is read.
     listener = _listen(config, "port", config.port)
     stream_listener = None
@@ -132,33 +136,16 @@ def serve(config: ExchangeConfig, clock: Clock) -> int:
     exchange = api.exchange
     if exchange.restarted:
         LOG.info("the market has changed since the last run: it starts anew, the books stay")
-    stopping = threading.Event()
-    application: Api | Breakable = api
-    threads = THREADS
-    if config.faults.rules:
-        LOG.warning("faults are on: %s", ", ".join(rule.kind for rule in config.faults.rules))
-        application, threads = Breakable(api, stopping), FAULTY_THREADS
-    server = create_server(application, sockets=[listener], threads=threads, ident=SERVER_NAME)
-    wake = threading.Event()
-    api.streams.on_connect = wake.set
-    ticker = threading.Thread(target=_advance, args=(api, stopping, wake), daemon=True)
-    ticker.start()
-    streams = None
-    if stream_listener is not None:
-        # Only who is told to serve streams pays for their library.
-        from gridbot.exchange.stream_server import StreamServer
-
-        streams = StreamServer(api.streams, stream_listener)
-        LOG.info("streams on ws://%s:%s", *stream_listener.getsockname()[:2])
+    server = _server(api, listener, stopping)
+    pump = Pump(api)
+    streams = None if stream_listener is None else _stream_server(api, stream_listener)
     host, port = listener.getsockname()[:2]
     symbols = " ".join(each.symbol for each in config.each_symbol)
     LOG.info("%s on http://%s:%s, market: %s", symbols, host, port, market_label(config))
     try:
         server.run()
     finally:
-        stopping.set()
-        wake.set()
-        ticker.join(timeout=IDLE_ADVANCE_S)
+        pump.stop()
         if streams is not None:
             streams.stop()
         server.close()
@@ -166,39 +153,23 @@ def serve(config: ExchangeConfig, clock: Clock) -> int:
     return ExitCode.OK
 
 
-def _advance(api: Api, stopping: threading.Event, wake: threading.Event) -> None:
-    """Let the markets go on while nobody asks; tell once when the books cannot be written."""
-    told = ""
-    exchange = api.exchange
-    while True:
-        wake.wait(_pause_s(api))
-        wake.clear()
-        if stopping.is_set():
-            return
-        try:
-            exchange.advance()
-        except ApiError:
-            LOG.debug("the market stands still: %s", exchange.trouble)
-        for connection in api.streams.open_connections():
-            connection.ready()
-        if exchange.trouble and not told:
-            LOG.error("%s", exchange.trouble)
-        elif told and not exchange.trouble:
-            LOG.info("books can be written again")
-        told = exchange.trouble
+def _server(
+    api: Api, listener: socket.socket, stopping: threading.Event
+) -> MultiSocketServer | BaseWSGIServer:
+    """What serves the REST API."""
+    if not api.faults.active:
+        return create_server(api, sockets=[listener], threads=THREADS, ident=SERVER_NAME)
+    LOG.warning("faults are on: %s", ", ".join(api.faults.kinds))
+    application = Breakable(api, stopping)
+    return create_server(application, sockets=[listener], threads=FAULTY_THREADS, ident=SERVER_NAME)
 
 
-def _pause_s(api: Api) -> float:
-    """How long nothing can happen that somebody waits for."""
-    if not api.streams.open_connections():
-        return IDLE_ADVANCE_S
-    shortest, longest = CONNECTED_ADVANCE_S
-    if api.faults.active:
-        longest = FAULTY_ADVANCE_S
-    wait_ms = api.streams.wait_ms()
-    if wait_ms is None:
-        return longest
-    return min(max(wait_ms / 1000, shortest), longest)
+def _stream_server(api: Api, listener: socket.socket) -> "StreamServer":
+    # Only who is told to serve streams pays for their library.
+    from gridbot.exchange.stream_server import StreamServer
+
+    LOG.info("streams on ws://%s:%s", *listener.getsockname()[:2])
+    return StreamServer(api.streams, listener)
 
 
 def _close(exchange: Exchange) -> None:
@@ -207,10 +178,6 @@ def _close(exchange: Exchange) -> None:
     except ApiError as error:
         raise UserError(exchange.trouble, ExitCode.STATE) from error
     LOG.info("stopped")
-
-
-def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(ExitCode.OK)
 
 
 def _listen(config: ExchangeConfig, name: str, port: int) -> socket.socket:

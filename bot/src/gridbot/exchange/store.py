@@ -197,7 +197,8 @@ class Store:
             for symbol, change in changes.items():
                 assets |= change.assets
                 many(WRITE_ORDER, [_order_row(symbol, item) for item in change.orders.values()])
-                many(WRITE_TRADE, [_trade_row(symbol, item) for item in change.trades])
+                if change.trades:
+                    many(WRITE_TRADE, [_trade_row(symbol, item) for item in change.trades])
             many(
                 "INSERT OR REPLACE INTO balances VALUES (?,?,?)",
                 [

@@ -19,7 +19,11 @@ from gridbot.exchange.errors import ApiError
 from gridbot.exchange.faults import Severed
 from gridbot.exchange.stream_api import Streams
 
-LOG = logging.getLogger("gridbot.exchange.streams")
+LOG = logging.getLogger("gridbot.exchange")
+SOCKET_LOG = logging.getLogger("gridbot.exchange.sockets")
+SOCKET_LOG.setLevel(logging.WARNING)
+# Whoever is no WebSocket's client gets an answer; a trace of it in the log helps nobody.
+SOCKET_LOG.addFilter(lambda record: record.msg != "opening handshake failed")
 LARGEST_MESSAGE = 65_536
 # A client that takes nothing for this long is cut.
 SEND_LIMIT_S = 5
@@ -58,7 +62,7 @@ class StreamServer:
             max_size=LARGEST_MESSAGE,
             close_timeout=CLOSE_LIMIT_S,
             server_header=None,
-            logger=LOG,
+            logger=SOCKET_LOG,
         )
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
