@@ -136,9 +136,11 @@ def _assumed_market(config: Config) -> Market:
 
 def _online(config: Config, price: Decimal | None) -> dict[str, Any]:
     # Offline, on the controller, the packages that talk to an exchange need not be there.
+    from gridbot.archive_files import require_format
     from gridbot.brokers import open_account
     from gridbot.clock import SystemClock
 
+    require_format(config.archive.format)
     account = open_account(config, SystemClock())
     broker = account.broker(config.symbol)
     try:

@@ -9,6 +9,7 @@ import waitress.server
 
 from gridbot import __version__
 from gridbot.archive import ArchiveRules, Archivist
+from gridbot.archive_files import require_format
 from gridbot.brokers import open_account
 from gridbot.clock import Clock, SystemClock
 from gridbot.commands.arguments import add_config
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the bot; returns after SIGTERM or SIGINT."""
     config = load_config(args.config)
+    require_format(config.archive.format)
     start_logging(config.log_level)
     clock = SystemClock()
     account = open_account(config, clock)
