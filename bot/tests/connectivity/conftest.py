@@ -147,9 +147,6 @@ class StreamWorld(trading.World):
             **options,
         )
 
-    def broker(self, secret=trading.SECRET):
-        return self.account(secret).broker(self.config.symbol)
-
 
 @pytest.fixture
 def make_world(tmp_path):

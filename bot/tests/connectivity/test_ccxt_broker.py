@@ -21,8 +21,11 @@ class CcxtWorld(trading.World):
         session.mount("http://", self.wire)
         return CcxtAccount(self.config, trading.KEY, secret, clock=self.clock, session=session)
 
-    def broker(self, secret=trading.SECRET):
-        return self.account(secret).broker(self.config.symbol)
+    def other(self):
+        """The broker that speaks Binance's API itself."""
+        broker = trading.World.account(self).broker(self.config.symbol)
+        broker.connect()
+        return broker
 
 
 @pytest.fixture
@@ -52,8 +55,7 @@ def broker(world):
 
 
 def test_the_rules_are_those_that_the_other_broker_reads(broker, world):
-    other = trading.World.broker(world)
-    theirs = other.connect()
+    theirs = world.other().connect()
     ours = broker.connect()
     assert ours.symbol == theirs.symbol
     for name in ("tick_size", "lot_size", "min_quantity", "min_notional", "max_quantity"):
@@ -62,8 +64,7 @@ def test_the_rules_are_those_that_the_other_broker_reads(broker, world):
 
 def test_orders_and_trades_are_what_the_other_broker_reads(world, broker):
     placed = broker.place(order("pi9-a"))
-    other = trading.World.broker(world)
-    other.connect()
+    other = world.other()
     assert placed == other.find("pi9-a") == broker.find("pi9-a")
     broker.place(order("pi9-b", price="50600"))
     assert broker.trades_from(1) == other.trades_from(1) != []
@@ -94,8 +95,7 @@ def test_a_broker_that_knows_no_number_of_an_order_finds_it_to_cancel_it(world, 
 
 def test_candles_are_those_that_the_other_broker_reads(world, broker):
     world.clock.sleep(60.0)
-    other = trading.World.broker(world)
-    other.connect()
+    other = world.other()
     assert broker.candles("1m", 20) == other.candles("1m", 20) != []
 
 
