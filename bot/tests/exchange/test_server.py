@@ -63,6 +63,10 @@ def refused(capsys, flags, config="", directory=None) -> str:
         ("start_price = '0.001'", "start_price = 0.001: needs at least tick_size = 0.01"),
         ("host = 5", "host = 5: needs text"),
         ("port = ", "is not TOML"),
+        ("stream_port = 'x'", "stream_port = 'x': needs a whole number from 0 to 65535"),
+        ("stream_connections = 0", "stream_connections = 0: needs a whole number from 1"),
+        ("[faults]\nsede = 1", "unknown setting sede; known are seed, rules"),
+        ("[[faults.rules]]\nkind = 'drops'", "rule 1: kind = 'drops': there is no such fault"),
     ],
 )
 def test_bad_settings_get_one_line(tmp_path, capsys, flags, config, line):

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 import requests
 from gridbot.exchange.stream_server import StreamServer
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 from websockets.sync.client import connect
 
 from .conftest import sign_json
@@ -129,6 +129,36 @@ def test_a_client_that_takes_nothing_is_cut(make_world, monkeypatch):
     wait_until(lambda: not world.api.streams.open_connections())
     slow.close()
     server.stop()
+
+
+def test_faults_break_real_sockets(make_server, tmp_path):
+    config = tmp_path / "exchange.toml"
+    rules = [
+        "kind = 'lost_request'\nmethod = 'CONNECT'\ncount = 1",
+        "kind = 'hang'\nseconds = 1\npath = 'time'\ncount = 1",
+        "kind = 'delay'\nseconds = 1\npath = 'ping'\ncount = 1",
+        "kind = 'maintenance'\nseconds = 3600\npath = 'depth'",
+    ]
+    text = "".join(f"[[faults.rules]]\n{rule}\n" for rule in rules)
+    config.write_text(f"stream_port = 0\n{text}")
+    server = make_server("--config", str(config))
+    with pytest.raises((InvalidMessage, ConnectionClosed, OSError)), opened(server):
+        pass
+    with opened(server) as client:
+        client.send('{"id":1,"method":"time"}')
+        with pytest.raises(ConnectionClosed):
+            client.recv(timeout=PATIENCE_S)
+    with opened(server) as client, opened(server) as other:
+        assert ask(client, "ping")[0]["status"] == 200
+        assert ask(client, "depth", symbol="BTCUSDT")[0]["status"] == 503
+        for cut in (client, other):
+            with pytest.raises(ConnectionClosed):
+                cut.recv(timeout=PATIENCE_S)
+    with pytest.raises(InvalidStatus) as refused, opened(server):
+        pass
+    assert refused.value.response.status_code == 503
+    assert server.stop() == 0
+    assert "Traceback" not in server.text, server.text
 
 
 @pytest.mark.parametrize(

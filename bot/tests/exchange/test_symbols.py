@@ -1,7 +1,9 @@
 """Several symbols on one account."""
 
 import dataclasses
+import os
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from gridbot.errors import UserError
@@ -242,9 +244,9 @@ def test_the_price_band_is_told_and_enforced_by_side(tmp_path):
     world.store.close()
 
 
-def test_books_in_memory_leave_nothing_behind(world, tmp_path):
+def test_books_in_memory_leave_nothing_behind(world):
     world.store.close()
-    memory = dataclasses.replace(world.config, state_directory=type(tmp_path)(":memory:"))
+    memory = dataclasses.replace(world.config, state_directory=Path(":memory:"))
     api = build_api(memory, world.clock)
     other = build_api(memory, world.clock)
     world.api, world.exchange, world.store = api, api.exchange, api.exchange.store
@@ -252,3 +254,22 @@ def test_books_in_memory_leave_nothing_behind(world, tmp_path):
     assert len(world.signed("GET", "openOrders").json) == 1
     assert not other.exchange.store.open_orders("BTCUSDT")
     other.exchange.close()
+
+
+def test_books_in_memory_can_be_forked(world):
+    """A child has books of its own, which what it does to them stays in."""
+    world.store.close()
+    memory = dataclasses.replace(world.config, state_directory=Path(":memory:"))
+    world.api = build_api(memory, world.clock)
+    world.exchange, world.store = world.api.exchange, world.api.exchange.store
+    place(world, "BTCUSDT", 80, "0.1")
+    child = os.fork()
+    if child == 0:
+        orders = 0
+        try:
+            place(world, "BTCUSDT", 81, "0.1")
+            orders = len(world.signed("GET", "allOrders", symbol="BTCUSDT").json)
+        finally:
+            os._exit(orders)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+    assert len(world.signed("GET", "allOrders", symbol="BTCUSDT").json) == 1
