@@ -53,8 +53,7 @@ def fetch(url: str, timeout: float = 5.0) -> tuple[int, bytes]:
     parts = urlsplit(url)
     if parts.scheme != "http" or not parts.hostname:
         raise UserError(f"--url = {url} needs to be like {DEFAULT_URL}")
-    # A name as bytes: as text it would load the tables of international names.
-    address = (parts.hostname.encode(), parts.port or 80)
+    address = (parts.hostname, parts.port or 80)
     with socket.create_connection(address, timeout) as connection:
         connection.sendall(_request(parts))
         chunks = iter(lambda: connection.recv(65_536), b"")
