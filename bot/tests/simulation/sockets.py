@@ -180,7 +180,8 @@ class SimulatedSocket:
 
     def _next_look(self) -> float:
         """Seconds until the exchange may have something to say."""
-        wait = self._network.api.streams.wait_ms()
+        waits = (self._network.api.exchange.wait_ms(), self._connection.wait_ms())
+        wait = min((wait for wait in waits if wait is not None), default=None)
         longest = LONGEST_LOOK_SECONDS
         return longest if wait is None else min(longest, max(wait / 1000, 0.001))
 
