@@ -71,7 +71,32 @@ GOOD = {
         "grid_bot_stop": {"max_drawdown_percent": 15, "liquidate": "yes"},
         "grid_bot_prune": {"days": 100},
     },
+    "several": {
+        "grid_bot_candles": "{{ playbook_dir }}/one/market.csv",
+        "grid_bot_stop": {"max_drawdown_percent": "15"},
+        "grid_bot_symbols": [
+            {"symbol": "A/B", "lower": "90", "upper": "110", "grids": 10, "investment": "1000"},
+            {
+                "symbol": "C/B",
+                "range": "atr",
+                "grids": "10",
+                "quantity": "1",
+                "stop": {"loss_price": "1"},
+                "exchange": {"candles": "{{ playbook_dir }}/two/market.csv", "tick_size": "0.1"},
+            },
+            {
+                "symbol": "C/D",
+                "range": "atr",
+                "grids": 10,
+                "quantity": "1",
+                "exchange": {"candles": "", "start_price": "200", "seed": 8},
+            },
+        ],
+    },
 }
+CANDLES = "timestamp,open,high,low,close,volume\n" + "".join(
+    f"{1640995200000 + 60000 * minute},100,101,99,100,1\n" for minute in range(3)
+)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +104,12 @@ def accepted(tmp_path_factory):
     """The directory with what bot and exchange of each good host and example get."""
     directory = tmp_path_factory.mktemp("accepted")
     keys = {"grid_bot_api_key": "key", "grid_bot_api_secret": "secret"}  # from a vault, there
-    hosts = GOOD | {name: settings | keys for name, settings in examples().items()}
+    for name, high in (("one", "101"), ("two", "102")):
+        (directory / name).mkdir()
+        (directory / name / "market.csv").write_text(CANDLES.replace("101", high))
+    keys["grid_bot_cache"] = str(directory / "cache")
+    hosts = {name: settings | keys for name, settings in GOOD.items()}
+    hosts |= {name: settings | keys for name, settings in examples().items()}
     result = play(directory, write_inventory(directory, hosts))
     assert result.returncode == 0, result.stdout
     return directory
@@ -128,6 +158,34 @@ def test_only_what_is_set_reaches_the_bot(accepted):
     }
     assert market["stop"] == {"max_drawdown_percent": "15", "liquidate": True}
     assert market["prune"] == {"days": 100}
+
+
+def test_several_grids_have_their_markets_on_the_exchange(accepted):
+    bot, exchange = rendered(accepted, "several")
+    assert "market" not in bot
+    assert "grid" not in bot
+    assert [grid["symbol"] for grid in bot["grids"]] == ["A/B", "C/B", "C/D"]
+    assert bot["grids"][1] == {
+        "symbol": "C/B",
+        "range": "atr",
+        "grids": 10,
+        "quantity": "1",
+        "stop": {"loss_price": "1"},
+    }
+    assert bot["stop"] == {"max_drawdown_percent": "15"}
+    assert "symbol" not in exchange
+    assert "candles" not in exchange
+    assert exchange["balances"] == {"B": "20000", "D": "20000"}
+    one, two, made = exchange["symbols"]
+    assert (one["symbol"], two["symbol"]) == ("A/B", "C/B")
+    assert two["tick_size"] == "0.1"
+    # Two files of one name, each in a place of its own.
+    names = {Path(market["candles"]) for market in (one, two)}
+    assert {name.name for name in names} == {"market.csv.gz"}
+    assert len(names) == 2
+    assert made == {"symbol": "C/D", "start_price": "200", "seed": 8}
+    kept = {path.name for path in (accepted / "cache/candles").iterdir()}
+    assert kept == {f"{name.parent.name}.csv.gz" for name in names}
 
 
 def test_what_the_bot_refuses_is_one_line_a_host(tmp_path):

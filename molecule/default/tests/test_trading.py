@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import time
 import urllib.error
 import urllib.request
@@ -20,6 +21,18 @@ def assert_audit_equal(pi):
     assert result.rc == 0, result.stdout + result.stderr
 
 
+ASK_COUNTERS = (
+    "import sys, urllib.request as u;"
+    " sys.stdout.write(u.urlopen('http://exchange:8000/gridberry/counters').read().decode())"
+)
+
+
+def rest_calls(pi):
+    """How many requests the exchange has got over REST since it started, by its own count."""
+    command = f"docker exec gridberry-bot python3 -c {shlex.quote(ASK_COUNTERS)}"
+    return sum(json.loads(pi.check_output(command))["rest"].values())
+
+
 # How long the bot is watched, in real seconds.
 REPLAY_SECONDS = int(os.environ.get("GRIDBERRY_REPLAY_SECONDS", "30"))
 
@@ -35,11 +48,17 @@ def test_fills_come_and_the_books_are_equal(pi, bot, waiting):
     print(f"{fills(bot()) - before} fills on {bot()['market']}, books equal")
 
 
-def test_the_exchange_tells_by_itself(bot, waiting):
-    """Fills and prices come over the streams, and nothing is wrong with the connection."""
+def test_the_exchange_tells_by_itself(pi, bot, waiting):
+    """Prices, fills and orders go over the streams: most fills take no request over REST at all."""
     waiting(lambda: bot()["connection"]["account_stream"], "the account's stream")
     waiting(lambda: bot()["connection"]["market_stream"], "the market's stream")
     assert bot()["connection"]["circuit"]["state"] == "closed"
+    calls, before = rest_calls(pi), fills(bot())
+    waiting(lambda: fills(bot()) >= before + 6, "six more fills")
+    done = fills(bot()) - before
+    calls = rest_calls(pi) - calls
+    print(f"{calls} requests over REST for {done} fills")
+    assert calls <= done / 2
 
 
 def test_exchange_that_does_not_answer_is_said_and_survived(pi, machine, waiting):
