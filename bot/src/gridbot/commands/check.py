@@ -74,7 +74,7 @@ def _check_running(config: Config, directory: Path) -> None:
 
     if directory.is_dir() and not (directory / FILE_NAME).exists():
         return  # no bot has begun there
-    store = Store(directory, read_only=True)
+    store = Store(directory.absolute(), read_only=True)
     try:
         check_running(config, store)
     except UserError as error:
