@@ -409,7 +409,7 @@ def test_fills_while_nobody_is_connected_are_there_afterwards(make_world):
 # Chance and script.
 
 
-def test_equal_seeds_strike_equally_whatever_else_is_on():
+def test_equal_seeds_strike_equally():
     def strikes(seed, *more):
         rules = [{"kind": "lost_answer", "probability": 0.3}, *more]
         faults = Faults(read_faults({"seed": seed, "rules": rules}), FakeClock())

@@ -372,6 +372,8 @@ def test_streams_are_chosen_while_connected(world):
     ("path", "query"),
     [
         ("/", ""),
+        ("", ""),
+        ("ws-api", ""),
         ("/ws-api/v2", ""),
         ("/ws/btcusdt@depth", ""),
         ("/ws/BTCUSDT@kline_1m", ""),

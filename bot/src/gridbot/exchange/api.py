@@ -99,7 +99,8 @@ class Api:
         plan = environ.get(PLAN)
         if plan is not None:
             return self._ask(method, name, environ, headers, plan)
-        plan = self.faults.plan(REST, method, name)
+        with self.exchange.lock:
+            plan = self.faults.plan(REST, method, name)
         self._wait(plan.late_s)
         if plan.fate in (Fate.LOSE_REQUEST, Fate.HANG_BEFORE):
             raise Severed(plan)

@@ -22,8 +22,10 @@ a list of them. The exchange consults `Faults` wherever something can go wrong:
 - Orders that the market touches fill in parts, and are canceled by the exchange, inside the
   market's walk; events are lost, doubled, swapped and cut off inside `Connection.outgoing`.
 
-Every kind draws from a generator of its own, so that a run repeats whatever else is switched on.
-`Faults.struck` counts by kind; `Faults.active` may be set to False, and back, at any time.
+Every rule draws from a generator of its own, seeded by its place among the rules, so that equal
+settings and equal requests bring equal faults. Whoever asks holds the exchange's lock, or is the
+only thread. `Faults.struck` counts by kind; `Faults.active` may be set to False, and back, at any
+time.
 """
 
 from collections import Counter

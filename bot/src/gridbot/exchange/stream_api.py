@@ -91,7 +91,8 @@ class Streams:
 
     def _suffer(self, path: str) -> None:
         """Let what goes wrong with connecting go wrong."""
-        plan = self._faults.plan(SOCKET, "CONNECT", path.split("/")[1] if path else "")
+        with self._exchange.lock:
+            plan = self._faults.plan(SOCKET, "CONNECT", path.strip("/").partition("/")[0])
         if plan.late_s or plan.slow_s:
             self._exchange.clock.sleep(plan.late_s + plan.slow_s)
         if plan.fate is not Fate.ANSWER:
