@@ -16,7 +16,7 @@ Hook = Callable[[int, str], None]
 _WRITES = {"INSERT", "UPDATE", "DELETE", "REPLACE", "CREATE", "DROP", "ALTER", "VACUUM", "PRAGMA"}
 _WRITING_PRAGMAS = ("journal_mode", "user_version", "application_id", "wal_checkpoint")
 _ENDS = {"COMMIT", "END"}
-_FILE_CALLS = ("fsync", "replace", "rename", "unlink", "remove", "link")
+_FILE_CALLS = ("fsync", "ftruncate", "replace", "rename", "unlink", "remove", "link")
 
 
 class Boundaries:
@@ -102,13 +102,27 @@ def watched(boundaries: Boundaries, bot: Path, exchange: Path) -> Iterator[None]
 
         return called
 
+    def write_torn(number, data):
+        """A file is written in two halves, and what dies in between leaves one."""
+        half = len(data) // 2
+        boundaries.cross("before write")
+        written = write(number, data[:half])
+        boundaries.cross("half written")
+        if written == half:
+            written += write(number, data[half:])
+        boundaries.cross("after write")
+        return written
+
+    write = os.write
     calls = {name: getattr(os, name) for name in _FILE_CALLS}
     sqlite3.connect = connect_watched
+    os.write = write_torn
     for name, call in calls.items():
         setattr(os, name, watch(call))
     try:
         yield
     finally:
         sqlite3.connect = connect
+        os.write = write
         for name, call in calls.items():
             setattr(os, name, call)

@@ -4,6 +4,7 @@ import itertools
 from collections import defaultdict
 from decimal import Decimal
 
+from gridbot import history
 from gridbot.audit import audit
 from gridbot.books import Books
 from gridbot.orders import Fill, Order
@@ -72,15 +73,14 @@ def _doubled_orders(world: World) -> list[str]:
 
 
 def _stored(world: World) -> tuple[list[Order], list[Fill]]:
-    """All orders and fills of all grids in the bot's files."""
+    """All orders and fills of all grids in the bot's files, archived or not."""
     reader = Store(world.state, read_only=True)
     try:
-        grids = [grid.id for grid in reader.generations()]
-        orders = [order for grid in grids for order in reader.orders(grid)]
-        fills = [fill for grid in grids for fill in reader.fills(grid, 2**62)]
+        rows = list(history.rows(reader, SYMBOL))
     finally:
         reader.close()
-    return orders, fills
+    orders = {row.order.client_id: row.order for row in rows}
+    return list(orders.values()), [row.fill for row in rows if row.fill is not None]
 
 
 def _lost_fills(world: World) -> list[str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import requests
 from gridbot.binance_account import BinanceAccount
+from gridbot.commands.run import archiving
 from gridbot.config import Config, parse_config
 from gridbot.exchange.config import load_config as load_exchange_config
 from gridbot.exchange.engine import Engine
@@ -178,7 +179,8 @@ class World:
         self.clock = BotClock(self.time)
         self.account = self.new_account()
         state = self.state
-        self.runner = Runner(self.config, self.account, lambda: Store(state), self.clock)
+        archive = archiving(self.config.archive, self.clock)
+        self.runner = Runner(self.config, self.account, lambda: Store(state), self.clock, archive)
         return self.runner
 
     def live(self, seconds: float, until: Callable[[], bool] | None = None) -> None:
