@@ -1,12 +1,16 @@
 """Exact decimal arithmetic of the exchange's books, and how amounts are printed."""
 
 from decimal import ROUND_UP, Decimal
+from functools import lru_cache
 
 from gridbot.market import EXACT
 
 ZERO = Decimal(0)
 COMMISSION_UNIT = Decimal("0.00000001")
 PRINTED_DECIMALS = 8
+NOTHING = "0.00000000"
+# The same prices and quantities are printed over and over.
+AMOUNTS_KEPT = 1024
 
 
 def add(left: Decimal, right: Decimal) -> Decimal:
@@ -37,8 +41,11 @@ def commission_on(amount: Decimal, rate: Decimal) -> Decimal:
     return EXACT.multiply(amount, rate).quantize(COMMISSION_UNIT, ROUND_UP, EXACT)
 
 
+@lru_cache(AMOUNTS_KEPT)
 def printed(amount: Decimal) -> str:
     """An amount as the API prints it: at least eight decimals, never rounded."""
+    if not amount:
+        return NOTHING  # of either sign: equal amounts share what is kept
     text = format(amount, "f")
     whole, _, fraction = text.partition(".")
     if len(fraction) > PRINTED_DECIMALS:
