@@ -6,7 +6,6 @@ The market is one price that anybody can trade at in any quantity. It moves in s
 
 from bisect import insort
 from collections.abc import Callable, Iterable
-from copy import copy
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -361,7 +360,8 @@ class Engine:
             coin: (self.balances[coin].free, self.balances[coin].locked)
             for coin in (market.base, market.quote)
         }
-        self.changes.reports.append(Report(kind, copy(order), trade, cancel_id, balances))
+        then = Order(**vars(order))
+        self.changes.reports.append(Report(kind, then, trade, cancel_id, balances))
 
     def _rest(self, order: Order) -> None:
         self.orders[order.order_id] = order
