@@ -38,8 +38,9 @@ SECONDS_BETWEEN_ORDERS = 0.1
 # A wait looks around this often: for a stop, and for what the other connection has brought.
 SLICE_SECONDS = 1.0
 DIALING_SLICE_SECONDS = 0.05
-# At the start the stream is waited for, so that the first look at the account is not repeated.
-FIRST_STREAM_SECONDS = 3.0
+# At the start the stream is waited for, so that the first look at the account is not repeated; not
+# for long, because the first order waits as well.
+FIRST_STREAM_SECONDS = 0.5
 MOST_EVENTS = 1000  # kept for a symbol that nobody looks after
 
 _Result = TypeVar("_Result")

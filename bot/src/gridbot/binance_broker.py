@@ -108,9 +108,6 @@ class BinanceBroker:
             UserError: the exchange does not trade the symbol.
             BrokerError: see `Failure`.
         """
-        self.account.wait_for_stream()
-        if self.account.time.due:
-            self.account.synchronise()
         try:
             market = self.account.ask(_RULES, {"symbol": self.id}, self._read_rules)
         except AnsweredError as error:
@@ -120,6 +117,10 @@ class BinanceBroker:
                     f"{self.account.exchange} at {self.address}"
                 ) from error
             raise
+        # It has been opened meanwhile, and tells the time.
+        self.account.wait_for_stream()
+        if self.account.time.due:
+            self.account.synchronise()
         return market
 
     def _read_rules(self, document: Json) -> Market:

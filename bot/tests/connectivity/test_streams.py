@@ -4,6 +4,7 @@ import itertools
 from decimal import Decimal
 
 import pytest
+from gridbot.binance_account import FIRST_STREAM_SECONDS
 from gridbot.broker import BrokerError, Failure, OrderEvent, StreamGap
 from gridbot.orders import Order, OrderState, Role, Side
 
@@ -301,3 +302,15 @@ def test_a_market_that_stops_streaming_is_asked_once_in_a_poll(world, broker):
     world.clock.sleep(2.0)
     broker.last_price()
     assert rest(world) == ["ticker/price"] * 2
+
+
+def test_a_stream_that_hangs_holds_up_the_start_for_half_a_second_at_most(world):
+    world.network.on_send = lambda _text: "lost"
+    before = world.clock.seconds
+    broker = world.broker()
+    broker.connect()
+    requests = len(world.wire.requests)
+    assert not broker.streaming
+    assert world.clock.seconds - before <= FIRST_STREAM_SECONDS + requests * 0.01 + 0.01
+    assert broker.place(order("pi9-a")).client_id == "pi9-a"
+    assert rest(world) == ["order"]

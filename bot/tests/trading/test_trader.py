@@ -108,7 +108,7 @@ def test_a_quiet_poll_asks_for_open_orders_and_the_price_and_nothing_else(traded
 def test_connecting_asks_only_for_what_is_needed(make_world):
     world = make_world()
     world.broker().connect()
-    assert world.wire.requests == [("GET", "time"), ("GET", "exchangeInfo")]
+    assert world.wire.requests == [("GET", "exchangeInfo"), ("GET", "time")]
 
 
 def test_an_order_canceled_by_hand_is_placed_again(traded):
