@@ -1,4 +1,4 @@
-"""Ansible filter: where files of candles are kept, on the controller, on a host, in the container."""
+"""Ansible filter: where files of candles are kept: controller, host and container."""
 
 from __future__ import annotations
 
