@@ -43,7 +43,7 @@ class SimulatedSocket:
             raise SocketClosed(error.message) from error
         self.arrived = []
         self.broken = False
-        self.hanging = False
+        self.hanging = network.mute
 
     def send(self, text):
         self._check()
@@ -97,6 +97,7 @@ class Network:
         self.sent = []
         self.dials = []
         self.refusing = False
+        self.mute = False  # new connections say nothing
         self.on_send = lambda _text: None
         self.on_message = lambda text: text
 

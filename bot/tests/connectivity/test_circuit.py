@@ -138,6 +138,13 @@ def test_what_changes_something_is_sent_once(clock, gate):
     assert (request.sent, clock.seconds) == (1, 0.0)
 
 
+def test_a_failure_that_says_how_long_it_lasts_is_not_asked_again_before(gate):
+    request = Script(BrokerError(Failure.AMBIGUOUS, "503", retry_after=20.0))
+    with pytest.raises(BrokerError):
+        gate.ask(request, once=False)
+    assert request.sent == 1
+
+
 def test_a_decision_is_not_asked_for_again(gate):
     request = Script(BrokerError(Failure.NOT_FOUND, "no"))
     with pytest.raises(BrokerError):

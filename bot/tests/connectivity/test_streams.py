@@ -6,7 +6,10 @@ from decimal import Decimal
 import pytest
 from gridbot.binance_account import FIRST_STREAM_SECONDS
 from gridbot.broker import BrokerError, Failure, OrderEvent, StreamGap
+from gridbot.candles.series import Candle
 from gridbot.orders import Order, OrderState, Role, Side
+from gridbot.streams.shelf import Shelf
+from gridbot.streams.socket import SocketClosed
 
 from .conftest import trading
 
@@ -260,6 +263,22 @@ def test_an_interval_that_the_exchange_does_not_stream_leaves_the_rest_alone(wor
     broker.wait(5.0)
     broker.wait(5.0)
     assert broker.account.market.up
+    assert not any("7m" in url for _, url in world.network.dials)
+
+
+def test_a_hole_ends_a_row_of_candles():
+    shelf = Shelf()
+    candles = [Candle(minute * 60_000, 1, 1, 1, 1, 1.0) for minute in range(6)]
+    assert shelf.latest(1) is None
+    shelf.fill(candles[:3], 3)
+    shelf.push(candles[2])
+    shelf.push(candles[3])
+    assert shelf.latest(4) == candles[:4]
+    assert shelf.latest(5) is None
+    shelf.push(candles[5])
+    assert shelf.latest(1) is None
+    shelf.push(candles[5])
+    assert shelf.latest(1) is None
 
 
 def test_events_of_a_symbol_that_nobody_looks_after_do_not_pile_up(world, broker):
@@ -314,3 +333,100 @@ def test_a_stream_that_hangs_holds_up_the_start_for_half_a_second_at_most(world)
     assert world.clock.seconds - before <= FIRST_STREAM_SECONDS + requests * 0.01 + 0.01
     assert broker.place(order("pi9-a")).client_id == "pi9-a"
     assert rest(world) == ["order"]
+
+
+def test_the_time_is_asked_for_every_half_hour_of_a_busy_connection(world, broker):
+    world.network.sent.clear()
+    for number in range(130):
+        broker.place(order(f"pi9-{number}", price="30000", quantity="0.001"))
+        broker.cancel(f"pi9-{number}")
+        broker.wait(0.0)
+        broker.events()
+        world.clock.sleep(15.0)
+    asked = [text for path, text in world.network.sent if path.endswith("v3") and "time" in text]
+    assert sum('"method":"time"' in text for text in asked) == 1
+
+
+def test_a_subscription_without_an_answer_is_given_up(make_world):
+    world = make_world(at_end="hold")
+    world.network.on_send = lambda text: "lost" if "userDataStream" in text else None
+    broker = world.broker()
+    broker.connect()
+    assert not broker.streaming
+    world.network.on_send = lambda _text: None
+    broker.wait(15.0)
+    assert broker.streaming
+
+
+def test_a_subscription_that_bears_a_wrong_time_is_made_again_with_a_right_one(world, broker):
+    for _ in range(5):
+        broker.account.time.sample(world.clock.monotonic(), world.clock.now_ms() - 60_000)
+    world.network.account.broken = True
+    world.network.dials.clear()
+    for _ in range(10):
+        broker.wait(1.0)
+        broker.events()
+    assert broker.streaming
+    assert sum(url.endswith("v3") for _, url in world.network.dials) == 2
+
+
+def test_after_a_connection_that_lasted_the_next_is_tried_at_once(world, broker):
+    def outage(seconds):
+        world.network.refusing = True
+        world.network.account.broken = True
+        world.network.dials.clear()
+        began = world.clock.seconds
+        while world.clock.seconds - began < seconds:
+            broker.wait(1.0)
+            broker.events()
+        world.network.refusing = False
+        return next(when for when, url in world.network.dials if url.endswith("v3")) - began
+
+    outage(300.0)
+    for _ in range(200):
+        broker.wait(1.0)
+        broker.events()
+    assert broker.streaming
+    assert outage(5.0) < 2.5
+
+
+def test_a_connection_that_breaks_while_an_order_is_sent_is_ambiguous_and_gone(world, broker):
+    broker.events()
+
+    def breaks(_text):
+        raise SocketClosed("broken pipe")
+
+    world.network.account.send = breaks
+    with pytest.raises(BrokerError) as error:
+        broker.place(order("pi9-a"))
+    assert error.value.failure is Failure.AMBIGUOUS
+    assert not broker.streaming
+    assert broker.events() == [StreamGap()]
+
+
+def test_a_price_from_before_a_gap_is_not_believed(world, broker):
+    for _ in range(5):
+        broker.wait(1.0)
+    assert broker.last_price() > 0
+    assert rest(world) == []
+    world.network.mute = True
+    world.network.market.broken = True
+    broker.wait(3.0)
+    assert broker.account.market.up
+    broker.last_price()
+    assert rest(world) == ["ticker/price"]
+
+
+def test_the_exchange_says_over_the_channel_how_long_to_wait(make_world):
+    world = make_world(at_end="hold", weight_per_minute=100)
+    broker = world.broker()
+    broker.connect()
+
+    def use_up():
+        for _ in range(20):
+            broker.account._channel.ask("account.status", {})
+
+    with pytest.raises(BrokerError) as error:
+        use_up()
+    assert error.value.failure is Failure.RATE_LIMITED
+    assert 0 < error.value.retry_after <= 60
