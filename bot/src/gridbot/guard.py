@@ -1,6 +1,7 @@
 """Watches over one grid: pauses buys, stops it for good, moves it. Decides by the pure policies."""
 
 import logging
+import re
 from dataclasses import replace
 from decimal import Decimal
 
@@ -50,8 +51,10 @@ class Guard:
         config = self._desk.config
         reasons = [self._verdict(rule) for rule in (config.trend, config.volatility)]
         paused = "; ".join(reason for reason in reasons if reason)
-        if paused != self._desk.paused:
-            log.info("new buys: %s", paused or "no longer paused")
+        if _kind(paused) != _kind(self._desk.paused):
+            log.info(
+                "%s: new buys %s", config.symbol, f"pause: {paused}" if paused else "go on again"
+            )
         self._desk.paused = paused
 
     def _verdict(self, rule: TrendFilter | VolatilityFilter) -> str | None:
@@ -73,7 +76,7 @@ class Guard:
             return True
         code, text = found
         reason = f"no grid begins while stop.{code} holds: {text}"
-        if reason != self._desk.paused:
+        if _kind(reason) != _kind(self._desk.paused):
             log.info("%s: %s", self._desk.config.symbol, reason)
         self._desk.paused = reason
         return False
@@ -199,3 +202,8 @@ class Guard:
             log.warning("%s moves without levels: %s", self._desk.config.symbol, error)
             return []
         return [level.price for level in find_levels(window, rules.levels_candles)]
+
+
+def _kind(reason: str) -> str:
+    """A reason without its numbers, which change from one look to the next."""
+    return re.sub(r"[0-9.]+", "", reason)

@@ -64,7 +64,7 @@ class Database:
     def _connect(self, mode: str) -> sqlite3.Connection:
         with self.reported():
             connection = sqlite3.connect(
-                f"{self.path.as_uri()}?mode={mode}",
+                f"{self.path.absolute().as_uri()}?mode={mode}",
                 uri=True,
                 isolation_level=None,
                 timeout=10,
