@@ -430,3 +430,12 @@ def test_the_exchange_says_over_the_channel_how_long_to_wait(make_world):
         use_up()
     assert error.value.failure is Failure.RATE_LIMITED
     assert 0 < error.value.retry_after <= 60
+
+
+def test_a_request_that_bears_a_wrong_time_is_made_again_with_a_right_one(world, broker):
+    for _ in range(5):
+        broker.account.time.sample(world.clock.monotonic(), world.clock.now_ms() - 60_000)
+    assert broker.open_orders() == []
+    assert rest(world) == []
+    assert abs(broker.account.document()["clock_ahead_ms"]) < 100
+    assert broker.place(order("pi9-a")).client_id == "pi9-a"
