@@ -69,7 +69,7 @@ def told(workers: Workers, wall: float) -> int:
         faults.update(result.get("faults", {}))
     for kind, count in faults.most_common():
         print(f"{kind:<26} {count:>9}")
-    for what in ("fills", "kills", "stops", "boundaries", "seconds"):
+    for what in ("fills", "kills", "stops", "grids", "halted", "boundaries", "seconds"):
         total = sum(float(result.get(what, 0)) for result in results)
         print(f"{what:<26} {total:>9.0f}   {total / len(results):.1f} a story")
     failed = [result for result in results if result["problems"]]

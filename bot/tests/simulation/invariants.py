@@ -6,8 +6,8 @@ from decimal import Decimal
 
 from gridbot import history
 from gridbot.audit import audit
-from gridbot.books import Books
-from gridbot.orders import Fill, Order
+from gridbot.engine import GridEngine
+from gridbot.orders import Fill, Order, Side
 from gridbot.store import Store
 
 from .world import SYMBOL, World
@@ -24,7 +24,7 @@ def problems(world: World) -> list[str]:
         *_doubled_orders(world),
         *_lost_fills(world),
         *_audit(world),
-        *_equation(world.trader.engine.books),
+        *_equation(world.trader.engine),
         *_flows(world),
     ]
 
@@ -106,7 +106,10 @@ def _audit(world: World) -> list[str]:
     ]
 
 
-def _equation(books: Books) -> list[str]:
+def _equation(engine: GridEngine | None) -> list[str]:
+    if engine is None:
+        return []  # the grid was stopped for good
+    books = engine.books
     earned = books.grid_profit + books.unrealised_profit(PRICE)
     if books.equity(PRICE) - books.investment == earned:
         return []
@@ -114,14 +117,19 @@ def _equation(books: Books) -> list[str]:
 
 
 def _flows(world: World) -> list[str]:
-    """What the books in memory say of the coins is what the account has gained and lost."""
+    """What the fills of all grids say of the coins is what the account has gained and lost."""
     start = world.setup.exchange.get("balances", {"USDT": "10000"})
     found = []
+    flows: defaultdict[str, Decimal] = defaultdict(Decimal)
+    for fill in _stored(world)[1]:
+        sign = 1 if fill.side is Side.BUY else -1
+        flows["BTC"] += sign * fill.quantity
+        flows["USDT"] -= sign * fill.quote
+        flows[fill.commission_coin] -= fill.commission
     for coin, balance in world.engine.balances.items():
         gained = balance.free + balance.locked - Decimal(str(start.get(coin, "0")))
-        booked = world.trader.engine.books.flows.get(coin, Decimal(0))
-        if gained != booked:
-            found.append(f"{coin}: account {gained}, books {booked}")
+        if gained != flows[coin]:
+            found.append(f"{coin}: account {gained}, fills {flows[coin]}")
     return found
 
 

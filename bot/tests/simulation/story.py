@@ -3,6 +3,10 @@
 In the end nothing goes wrong any more, the bot catches up, and everything must add up.
 """
 
+from random import Random
+
+from gridbot.store import Store
+
 from .boundaries import Boundaries, watched
 from .chance import dice
 from .invariants import problems
@@ -46,7 +50,36 @@ def setup_of(seed: int) -> tuple[Setup, float]:
         fault_rate=pick.choice((0.03, 0.08, 0.2)),
         world_seconds=pick.choice((6.0, 20.0)),
     )
-    return setup, pick.uniform(50.0, 100.0)
+    return setup, pick.uniform(50.0, 100.0) + extra_seconds(setup, pick)
+
+
+def extra_seconds(setup: Setup, pick: Random) -> float:
+    """Some worlds have a range that follows the price, or kill switches, and need longer for it."""
+    feature = pick.random()
+    if feature < 0.15:
+        setup.more["reposition"] = {
+            "direction": pick.choice(("both", "both", "up", "down")),
+            "cooldown_minutes": pick.choice((0, 1)),
+        }
+        # Long enough outside the range for the bot to believe it.
+        setup.exchange["speed"] = "20"
+        setup.candles[:] = market("trend", 200, pick, reach=1_500)
+        return 150.0
+    if feature < 0.3:
+        setup.more["stop"] = {
+            pick.choice(("max_drawdown_percent", "daily_loss_percent")): pick.choice(("0.5", "2")),
+            "liquidate": pick.random() < 0.6,
+        }
+        return 50.0
+    return 0.0
+
+
+def grids_of(world: World) -> int:
+    """How many grids there were, one after the other."""
+    reader = Store(world.state, read_only=True)
+    count = len(list(reader.generations()))
+    reader.close()
+    return count
 
 
 class Story:
@@ -113,16 +146,16 @@ class Story:
 
     def _end(self) -> None:
         world = self._world
-        found = problems(world)
+        result = {
+            "problems": problems(world),
+            "fills": world.engine.next_trade_id - 1,
+            "kills": self.kills,
+            "stops": self.stops,
+            "boundaries": self._boundaries.count,
+            "grids": grids_of(world),
+            "halted": int(world.trader is not None and world.trader.halt is not None),
+            "faults": dict(world.fault_counts),
+            "seconds": world.time.seconds,
+        }
         remove(self._directory)
-        self._report(
-            {
-                "problems": found,
-                "fills": world.engine.next_trade_id - 1,
-                "kills": self.kills,
-                "stops": self.stops,
-                "boundaries": self._boundaries.count,
-                "faults": dict(world.fault_counts),
-                "seconds": world.time.seconds,
-            }
-        )
+        self._report(result)

@@ -232,7 +232,11 @@ class World:
     def settled(self) -> bool:
         """Whether the bot knows all that the exchange knows, and all its orders are there."""
         trader = self.trader
-        if trader is None or trader.engine is None or not trader.engine.grid_started:
+        if trader is None:
+            return False
+        if trader.halt is not None and trader.engine is None:
+            return not self.engine.orders
+        if trader.engine is None or not trader.engine.grid_started or trader.ending is not None:
             return False
         live = trader.engine.live
         if len(live) != trader.config.grid.grids:
