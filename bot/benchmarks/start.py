@@ -137,7 +137,7 @@ class Bench:
         for name in ("exchange", "bot"):
             (directory / name).mkdir()
         ports = {"port": self._port, "streams": self._streams, "page": self.page}
-        text = CONFIGURATION.format(directory=directory, timeout=int(patience), **ports)
+        text = CONFIGURATION.format(directory=directory, timeout=min(60, int(patience)), **ports)
         (directory / "bot.toml").write_text(text)
 
     def start_exchange(self, *flags: str) -> None:
@@ -316,6 +316,7 @@ def measure(runs: int, seconds: float, patience: float) -> dict[str, Any]:
                 trading, status = Figures.of(process.pid), one.wait_for_trading()
                 maps = Path(f"/proc/{process.pid}/maps").read_text(encoding="utf-8")
     return {
+        "limits": {"seconds": SECONDS_LIMIT, "units": UNITS_LIMIT, "memory": MEMORY_LIMIT},
         "machine": platform.machine(),
         "python": platform.python_version(),
         "load": os.getloadavg()[0],
