@@ -98,7 +98,9 @@ class Sweep:
             world.time.sleep(chance.choice(DOWN_SECONDS))
             world.start_bot()
             settle(world, RECOVERY_SECONDS)
-            report({"problems": problems(world), "crashes": seen["crashes"]})
+            found = problems(world)
+            remove(world.directory if self.workers.alone else copy)
+            report({"problems": found, "crashes": seen["crashes"]})
 
         def again(later: int, later_kind: str) -> None:
             if second is None or later != number + second:
