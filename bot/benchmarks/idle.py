@@ -3,9 +3,10 @@
     python bot/benchmarks/idle.py [--seconds S] [--checks N] [--json]
 
 The real bot with 20 lines and the real exchange, in processes of their own over loopback, streams
-on, the market standing still, the page not asked. Once all orders rest and both streams are up, the
-bot's user and system time are read, and again S seconds later. Docker runs `gridbot health` every
-30 seconds, as a process of its own: its time is measured over N runs and counted separately.
+on, the page not asked. The price moves every two seconds and reaches no line. Once all orders rest
+and both streams are up, the bot's user and system time are read, and again S seconds later.
+Docker runs `gridbot health` every 30 seconds, as a process of its own: its time is measured over N
+runs and counted separately.
 
 Exits 1 where the bot takes more than its limit or orders were filled meanwhile.
 """
@@ -27,13 +28,17 @@ from start import Bench, Figures, bench, environment
 
 SHARE_LIMIT = 0.01  # of one core
 CHECK_EVERY_SECONDS = 30
+# A candle has four legs: one in two seconds, which is how often Binance tells a price at most.
+MARKET_SPEED = "7.5"
 START_MS, MINUTE_MS = 1_640_995_200_000, 60_000
 
 
-def flat_market(file: Path) -> Path:
-    """Candles of a market that stands still."""
+def quiet_market(file: Path) -> Path:
+    """Candles whose price goes up and down between two lines."""
     rows = ["timestamp,open,high,low,close,volume"]
-    rows += [f"{START_MS + minute * MINUTE_MS},50000,50000,50000,50000,1" for minute in range(10)]
+    for minute in range(10):
+        ends = (49980, 50020) if minute % 2 else (50020, 49980)
+        rows.append(f"{START_MS + minute * MINUTE_MS},{ends[0]},50030,49970,{ends[1]},1")
     file.write_text("\n".join(rows) + "\n")
     return file
 
@@ -87,7 +92,8 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     with bench(args.patience) as one:
-        one.start_exchange("--candles", str(flat_market(one.directory / "flat.csv")))
+        market = quiet_market(one.directory / "quiet.csv")
+        one.start_exchange("--candles", str(market), "--speed", MARKET_SPEED)
         found = watch(one, args.seconds, args.checks)
     over = found["share"] > SHARE_LIMIT or found["fills"] > 0
     if args.json:
