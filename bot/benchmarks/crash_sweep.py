@@ -24,7 +24,7 @@ from simulation.workers import Workers, fix_hash_order, progress, settle_memory,
 
 FILLS_NEEDED = 200
 POINTS_NEEDED = 5_000
-SECONDS = 1_600.0
+SECONDS = 1_150.0
 
 
 def options() -> argparse.Namespace:

@@ -30,7 +30,7 @@ LINES = 20
 LATENCY_SECONDS = 0.05
 LIMITS = {"quiet": 30, "busy": 60}
 # How far a candle of each market may go (quote); lines are 300 apart.
-REACH = {"quiet": 5, "busy": 1000}
+REACH = {"quiet": 5, "busy": 1250}
 
 
 @dataclass

@@ -15,6 +15,6 @@ def sweep_setup(seed: int) -> Setup:
         exchange={"speed": "60"},
         more={"archive": {"positions": 50}},
         seed=seed,
-        fault_rate=0.08,
-        world_seconds=15.0,
+        fault_rate=0.04,
+        world_seconds=40.0,
     )
