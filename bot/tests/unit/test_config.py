@@ -79,7 +79,11 @@ def test_a_short_configuration_gets_the_defaults():
         ("bot_name", "b" * 200, "needs 1 to 12 letters"),
         ("market.symbol", "BTCUSDT", 'market.symbol = "BTCUSDT" needs a symbol such as "BTC/USDT"'),
         ("market.symbol", "BTC/BTC", "needs two different coins"),
-        ("exchange.name", "kraken", 'exchange.name = "kraken" is for mode = "live"; paper mode knows'),
+        (
+            "exchange.name",
+            "kraken",
+            'exchange.name = "kraken" is for mode = "live"; paper mode knows',
+        ),
         ("exchange.url", None, "exchange.url is missing: paper mode needs"),
         ("exchange.url", "exchange:8000", "needs a URL of scheme, host and port only"),
         ("exchange.url", "http://x/api", "needs a URL of scheme, host and port only"),
