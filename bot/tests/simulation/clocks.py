@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Callable
 
 START_MS = 1_790_000_000_000
+STEADY_SECONDS = 5.0
 
 
 class WorldTime:
@@ -42,7 +43,7 @@ class BotClock:
     Attributes:
         offset_ms: how far the bot's wall clock is ahead.
         stop_at: world seconds at which the bot is told to stop.
-        until: asked after every wait; true stops the bot.
+        until: asked after every wait; once it has been true for a while, the bot is stopped.
     """
 
     def __init__(self, time: WorldTime) -> None:
@@ -51,6 +52,7 @@ class BotClock:
         self.stop_at = float("inf")
         self.until: Callable[[], bool] | None = None
         self._stopped = False
+        self._since: float | None = None
 
     @property
     def stopping(self) -> bool:
@@ -68,5 +70,9 @@ class BotClock:
 
     def look(self) -> None:
         """Find out whether it is time to stop."""
-        if self.until is not None and self.until():
+        if self.until is None or not self.until():
+            self._since = None
+        elif self._since is None:
+            self._since = self.time.seconds
+        elif self.time.seconds - self._since >= STEADY_SECONDS:
             self._stopped = True

@@ -36,6 +36,7 @@ def setup_of(seed: int) -> tuple[Setup, float]:
             "grids": grids,
             "spacing": pick.choice(("arithmetic", "geometric")),
             "investment": pick.choice(("9000", "2500", "700")),
+            "post_only": pick.random() < 0.2,
         },
         fees={"rate": rate, "in": fee_in},
         exchange={

@@ -20,7 +20,7 @@ from gridbot.config import Config, parse_config
 from gridbot.exchange.config import load_config as load_exchange_config
 from gridbot.exchange.engine import Engine
 from gridbot.exchange.server import build_api
-from gridbot.orders import OrderState
+from gridbot.orders import Order, OrderState, Role, Side
 from gridbot.runner import Runner
 from gridbot.store import Store
 
@@ -241,12 +241,21 @@ class World:
         live = trader.engine.live
         if len(live) != trader.config.grid.grids:
             return False
-        if any(order.state is not OrderState.OPEN for order in live.values()):
+        resting = [order for order in live.values() if not self._may_wait(order)]
+        if any(order.state is not OrderState.OPEN for order in resting):
             return False
         there = {order.client_order_id: order for order in self.engine.orders.values()}
-        return set(there) == set(live) and all(
+        return set(there) == {order.client_id for order in resting} and all(
             trader.engine.executed(name) == order.executed for name, order in there.items()
         )
+
+    def _may_wait(self, order: Order) -> bool:
+        """Whether an order must only rest, and could not at the price of the moment."""
+        post_only = self.trader.config.grid.post_only and order.role is Role.GRID
+        if not post_only or order.state is not OrderState.INTENDED:
+            return False
+        last = self.engine.last_price
+        return order.price >= last if order.side is Side.BUY else order.price <= last
 
     def calm(self) -> None:
         """From here on nothing goes wrong and the market stands still."""
