@@ -347,10 +347,10 @@ def test_only_a_trusted_server_is_talked_to(certificate, monkeypatch):
     with peer(say, ssl=context) as plain_url:
         url = plain_url.replace("ws://", "wss://")
         with pytest.raises(SocketClosed, match="CERTIFICATE_VERIFY_FAILED"):
-            connect(url, 5.0)
+            connect(url, PATIENCE_S)
         monkeypatch.setattr("certifi.where", lambda: str(certificate[0]))
-        client = connect(url, 5.0)
+        client = connect(url, PATIENCE_S)
         assert client.receive(PATIENCE_S) == "hello"
         client.close()
         with pytest.raises(SocketClosed, match="CERTIFICATE_VERIFY_FAILED"):
-            connect(url.replace("127.0.0.1", "localhost"), 5.0)
+            connect(url.replace("127.0.0.1", "localhost"), PATIENCE_S)
