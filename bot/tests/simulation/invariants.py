@@ -97,6 +97,8 @@ def _audit(world: World) -> list[str]:
     broker.connect()
     reader = Store(world.state, read_only=True)
     try:
+        if reader.generation(SYMBOL) is None:
+            return []  # a filter has kept the first grid from beginning
         report = audit(broker, reader, world.clock, world.config.symbol, patience_seconds=0.0)
     finally:
         reader.close()

@@ -1,5 +1,7 @@
 """The worlds that tests and benchmarks sweep: one definition, in two sizes."""
 
+from dataclasses import replace
+
 from .chance import dice
 from .markets import market
 from .world import Setup
@@ -18,3 +20,30 @@ def sweep_setup(seed: int) -> Setup:
         fault_rate=0.04,
         world_seconds=40.0,
     )
+
+
+def moving_setup(seed: int) -> Setup:
+    """A market that leaves the range again and again, and a range that follows it."""
+    return replace(
+        sweep_setup(seed),
+        candles=market("trend", 1_000, dice("moving", seed), reach=1_500),
+        grid={"lower": "49000", "upper": "51000", "grids": GRIDS, "investment": "9000"},
+        exchange={"speed": "20"},
+        more={"reposition": {"direction": "both", "cooldown_minutes": 0}},
+    )
+
+
+def stopping_setup(seed: int) -> Setup:
+    """A market that falls until the grid is stopped for good and sold."""
+    falling = [
+        f"{1_640_995_200_000 + minute * 60_000},{start},{start + 90},{start - 200},{start - 150},1"
+        for minute, start in enumerate(range(50_000, 43_000, -150))
+    ]
+    return replace(
+        sweep_setup(seed),
+        candles=["timestamp,open,high,low,close,volume", *falling],
+        more={"stop": {"max_drawdown_percent": "3", "liquidate": True}},
+    )
+
+
+SWEPT = {"swing": sweep_setup, "moving": moving_setup, "stopping": stopping_setup}

@@ -55,7 +55,11 @@ def setup_of(seed: int) -> tuple[Setup, float]:
 
 
 def extra_seconds(setup: Setup, pick: Random) -> float:
-    """Some worlds have a range that follows the price, or kill switches, and need longer for it."""
+    """Some worlds have a range that follows the price, kill switches or filters.
+
+    Returns:
+        How much longer they last (world seconds).
+    """
     feature = pick.random()
     if feature < 0.15:
         setup.more["reposition"] = {
@@ -72,6 +76,21 @@ def extra_seconds(setup: Setup, pick: Random) -> float:
             "liquidate": pick.random() < 0.6,
         }
         return 50.0
+    if feature < 0.4:
+        setup.more["volatility"] = {
+            "enabled": True,
+            "interval": "1m",
+            "atr_period": 5,
+            "atr_above_percent": pick.choice(("1", "2")),
+        }
+    if feature > 0.9:
+        setup.more["trend"] = {
+            "enabled": True,
+            "interval": "1m",
+            "adx_period": 5,
+            "fast": 5,
+            "slow": 10,
+        }
     return 0.0
 
 

@@ -2,34 +2,36 @@
 
 import pytest
 
-from .sizes import sweep_setup
+from .sizes import SWEPT, sweep_setup
 from .sweep import Sweep
 from .workers import Workers, settle_memory
 
-SECONDS = 150.0
 SEED = 3
 
 
-def told(seed, results):
+def told(world, seed, seconds, results):
     """What a failure says: how to see it again."""
     return "\n".join(
-        f"crash_sweep.py --seed {seed} --boundary {result['name']}: {result['problems']}"
+        f"crash_sweep.py --world {world} --seed {seed} --seconds {seconds} "
+        f"--boundary {result['name']}: {result['problems']}"
         for result in results
     )
 
 
-@pytest.mark.parametrize("every", [5])
-def test_nothing_is_doubled_or_lost_wherever_the_bot_is_killed(every):
+@pytest.mark.parametrize(
+    ("world", "seconds", "every", "least"),
+    [("swing", 150.0, 5, 100), ("moving", 300.0, 29, 50), ("stopping", 120.0, 7, 40)],
+)
+def test_nothing_is_doubled_or_lost_wherever_the_bot_is_killed(world, seconds, every, least):
     workers = Workers()
-    sweep = Sweep(sweep_setup(SEED), SECONDS, lambda number: number % every == 0, workers)
+    sweep = Sweep(SWEPT[world](SEED), seconds, lambda number: number % every == 0, workers)
     settle_memory()
     sweep.run()
     assert sweep.own_problems == []
-    assert len(workers.results) == sum(sweep.picked.values()) > 100
+    assert len(workers.results) == sum(sweep.picked.values()) > least
     assert len(sweep.picked) >= 6
-    assert sweep.fills > 20
     failed = [result for result in workers.results if result["problems"]]
-    assert not failed, told(SEED, failed)
+    assert not failed, told(world, SEED, seconds, failed)
 
 
 def test_the_same_seed_has_the_same_boundaries():

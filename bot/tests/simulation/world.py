@@ -234,7 +234,7 @@ class World:
         trader = self.trader
         if trader is None:
             return False
-        if trader.halt is not None and trader.engine is None:
+        if trader.engine is None and (trader.halt is not None or trader.paused):
             return not self.engine.orders
         if trader.engine is None or not trader.engine.grid_started or trader.ending is not None:
             return False
@@ -250,9 +250,12 @@ class World:
         )
 
     def _may_wait(self, order: Order) -> bool:
-        """Whether an order must only rest, and could not at the price of the moment."""
-        post_only = self.trader.config.grid.post_only and order.role is Role.GRID
-        if not post_only or order.state is not OrderState.INTENDED:
+        """Whether an order is held back: by a filter, or as it must rest and now could not."""
+        if order.state is not OrderState.INTENDED or order.role is not Role.GRID:
+            return False
+        if self.trader.paused and order.side is Side.BUY:
+            return True
+        if not self.trader.config.grid.post_only:
             return False
         last = self.engine.last_price
         return order.price >= last if order.side is Side.BUY else order.price <= last
