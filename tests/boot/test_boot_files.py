@@ -4,11 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
+from ansible.module_utils import boot_text
+from ansible.module_utils.boot_text import BootFileError, Tokens
 from hypothesis import given
 from hypothesis import strategies as st
 
 from roles.boot_config.library import boot_files
-from roles.boot_config.library.boot_files import BootFileError, Tokens
 
 FRESH = (
     "console=serial0,115200 console=tty1 root=PARTUUID=4e639091-02 rootfstype=ext4 fsck.repair=yes"
@@ -48,7 +49,7 @@ endings = st.sampled_from(["", "\n", "\r\n", "\n\n"])
 @st.composite
 def command_lines(draw):
     """A command line with one root= at a random place, random white space and ending."""
-    parts = [part for part in draw(tokens) if boot_files.key_of(part) != "root"]
+    parts = [part for part in draw(tokens) if boot_text.key_of(part) != "root"]
     parts.insert(draw(st.integers(0, len(parts))), "root=/dev/mmcblk0p2")
     text = draw(st.sampled_from(["", " "]))
     for part in parts:
@@ -62,36 +63,36 @@ def foreign(text: str) -> list[str]:
     """The tokens that the role does not own."""
     own_keys = {"ipv6.disable"}
     own = {"cgroup_enable=memory", "cgroup_disable=memory"}
-    found = boot_files.TOKEN.findall(text)
+    found = boot_text.TOKEN.findall(text)
     return [
-        token for token in found if token not in own and boot_files.key_of(token) not in own_keys
+        token for token in found if token not in own and boot_text.key_of(token) not in own_keys
     ]
 
 
 @given(command_lines())
 def test_generated_lines_stay_one_line_keep_foreign_tokens_and_come_back(text):
     try:
-        new = boot_files.new_cmdline(text, TOKENS)
+        new = boot_text.new_cmdline(text, TOKENS)
     except BootFileError:
         boot_files_refuses_original(text)
         return
-    assert len([line for line in re.split(r"[\r\n]+", new) if line.strip(boot_files.SPACE)]) == 1
+    assert len([line for line in re.split(r"[\r\n]+", new) if line.strip(boot_text.SPACE)]) == 1
     assert foreign(new) == foreign(text)
-    held = boot_files.TOKEN.findall(new)
+    held = boot_text.TOKEN.findall(new)
     assert [token for token in held if token.startswith("ipv6.disable=")].count(
         "ipv6.disable=1"
     ) >= 1
     assert not [t for t in held if t.startswith("ipv6.disable=") and t != "ipv6.disable=1"]
     assert "cgroup_enable=memory" in held
     assert "cgroup_disable=memory" not in held
-    assert boot_files.new_cmdline(new, TOKENS) == new
-    assert boot_files.original_cmdline(new, text, TOKENS) == text
+    assert boot_text.new_cmdline(new, TOKENS) == new
+    assert boot_text.original_cmdline(new, text, TOKENS) == text
 
 
 def boot_files_refuses_original(text):
     """A generated line may hold a stub's words or be too long; then the original is at fault."""
     with pytest.raises(BootFileError):
-        boot_files.the_line(text, "cmdline.txt")
+        boot_text.the_line(text, "cmdline.txt")
 
 
 @pytest.mark.parametrize(
@@ -112,36 +113,36 @@ def boot_files_refuses_original(text):
 )
 def test_line_that_cannot_boot_is_refused(text, says):
     with pytest.raises(BootFileError, match=says):
-        boot_files.new_cmdline(text, TOKENS)
+        boot_text.new_cmdline(text, TOKENS)
 
 
 def test_line_that_would_become_too_long_is_refused():
     line = "root=/dev/a ".ljust(2040, "x")
     with pytest.raises(BootFileError, match="with the wanted tokens has"):
-        boot_files.new_cmdline(line, TOKENS)
+        boot_text.new_cmdline(line, TOKENS)
 
 
 def test_fresh_line_gets_the_tokens_at_its_end():
     wanted = FRESH.strip() + " cgroup_enable=memory ipv6.disable=1\n"
-    assert boot_files.new_cmdline(FRESH, TOKENS) == wanted
+    assert boot_text.new_cmdline(FRESH, TOKENS) == wanted
 
 
 def test_substring_of_a_token_does_not_count():
     text = "root=/dev/a xcgroup_enable=memory ipv6.disable=10\n"
-    new = boot_files.new_cmdline(text, TOKENS).split()
+    new = boot_text.new_cmdline(text, TOKENS).split()
     assert new == ["root=/dev/a", "xcgroup_enable=memory", "cgroup_enable=memory", "ipv6.disable=1"]
 
 
 def test_other_cgroup_tokens_stay():
     text = "cgroup_enable=cpuset root=/dev/a cgroup_memory=1\n"
-    new = boot_files.new_cmdline(text, TOKENS).split()
+    new = boot_text.new_cmdline(text, TOKENS).split()
     assert new[:3] == ["cgroup_enable=cpuset", "root=/dev/a", "cgroup_memory=1"]
 
 
 def test_undo_keeps_what_others_changed_since():
-    new = boot_files.new_cmdline("ipv6.disable=0 root=/dev/a\n", TOKENS)
+    new = boot_text.new_cmdline("ipv6.disable=0 root=/dev/a\n", TOKENS)
     since = new.replace("\n", " quiet\n")
-    undone = boot_files.original_cmdline(since, "ipv6.disable=0 root=/dev/a\n", TOKENS)
+    undone = boot_text.original_cmdline(since, "ipv6.disable=0 root=/dev/a\n", TOKENS)
     assert undone.split() == ["root=/dev/a", "quiet", "ipv6.disable=0"]
 
 
@@ -160,7 +161,7 @@ def test_undo_keeps_what_others_changed_since():
 )
 def test_token_that_cannot_be_asked_for_is_refused(wanted, says):
     with pytest.raises(BootFileError, match=says):
-        boot_files.check_wanted(wanted)
+        boot_text.check_wanted(wanted)
 
 
 CONFIG = "# comment\ndtparam=audio=on\n\n[cm4]\notg_mode=1\n"
@@ -169,33 +170,33 @@ CONFIG = "# comment\ndtparam=audio=on\n\n[cm4]\notg_mode=1\n"
 @pytest.mark.parametrize("text", [CONFIG, CONFIG.rstrip("\n"), "", CONFIG.replace("\n", "\r\n")])
 def test_block_is_added_once_changed_in_place_and_taken_away(text):
     lines = ("disable_splash=1", "gpu_mem=16")
-    new = boot_files.new_config(text, lines)
+    new = boot_text.new_config(text, lines)
     newline = "\r\n" if "\r\n" in text else "\n"
-    inside = new.split(boot_files.BLOCK_BEGIN)[1].split(newline)
+    inside = new.split(boot_text.BLOCK_BEGIN)[1].split(newline)
     assert inside[1:4] == ["[all]", *lines]
     assert new.startswith(text)
-    assert boot_files.new_config(new, lines) == new
-    changed = boot_files.new_config(new, ("gpu_mem=32",))
-    assert changed.count(boot_files.BLOCK_BEGIN) == 1
+    assert boot_text.new_config(new, lines) == new
+    changed = boot_text.new_config(new, ("gpu_mem=32",))
+    assert changed.count(boot_text.BLOCK_BEGIN) == 1
     assert "gpu_mem=16" not in changed
-    assert boot_files.original_config(changed, text) == text
+    assert boot_text.original_config(changed, text) == text
 
 
 def test_lines_after_the_block_stay_after_it():
-    new = boot_files.new_config(CONFIG, ("a=1",)) + "[all]\nb=2\n"
-    assert boot_files.new_config(new, ()) == CONFIG + "[all]\nb=2\n"
+    new = boot_text.new_config(CONFIG, ("a=1",)) + "[all]\nb=2\n"
+    assert boot_text.new_config(new, ()) == CONFIG + "[all]\nb=2\n"
 
 
 @pytest.mark.parametrize("line", ["", " ", "a\nb", "a=" + "1" * 97, "a\0"])
 def test_config_line_that_the_firmware_would_not_read_is_refused(line):
     with pytest.raises(BootFileError, match=r"config\.txt line is"):
-        boot_files.new_config(CONFIG, (line,))
+        boot_text.new_config(CONFIG, (line,))
 
 
-@pytest.mark.parametrize("text", [STUB, "a=1\0", f"{boot_files.BLOCK_BEGIN}\na=1\n"])
+@pytest.mark.parametrize("text", [STUB, "a=1\0", f"{boot_text.BLOCK_BEGIN}\na=1\n"])
 def test_config_that_is_not_one_is_refused(text):
     with pytest.raises(BootFileError):
-        boot_files.new_config(text, ("a=1",))
+        boot_text.new_config(text, ("a=1",))
 
 
 @pytest.fixture
@@ -217,8 +218,12 @@ def run(boot: Path, *, check_mode: bool = False, **more):
         "cmdline_replace": ["ipv6.disable=1"],
         "cmdline_absent": ["cgroup_disable=memory"],
         "config_lines": ["disable_splash=1"],
+        "tryboot": False,
         "directories": [str(boot / "firmware"), str(boot)],
         "running_cmdline": str(boot / "running"),
+        "generator": str(boot / "etc/z50-raspi-firmware"),
+        "defaults": str(boot / "etc"),
+        "bootloader": str(boot / "bootloader"),
     }
     return boot_files.run(parameters | more, check_mode=check_mode)
 
