@@ -127,6 +127,18 @@ def test_fresh_line_gets_the_tokens_at_its_end():
     assert boot_text.new_cmdline(FRESH, TOKENS) == wanted
 
 
+def test_a_token_goes_with_the_white_space_before_it():
+    text = "a  cgroup_disable=memory \t b root=/dev/a  ipv6.disable=0\n"
+    wanted = "a \t b root=/dev/a cgroup_enable=memory ipv6.disable=1\n"
+    assert boot_text.new_cmdline(text, TOKENS) == wanted
+
+
+@pytest.mark.parametrize("after", ["root=/dev/a", "b root=/dev/a a", "root=/dev/a xa b"])
+def test_a_line_that_lost_a_token_is_refused(after):
+    with pytest.raises(BootFileError, match="would lose a token of"):
+        boot_text.check_kept("root=/dev/a a b", after, TOKENS, "cmdline.txt")
+
+
 def test_substring_of_a_token_does_not_count():
     text = "root=/dev/a xcgroup_enable=memory ipv6.disable=10\n"
     new = boot_text.new_cmdline(text, TOKENS).split()
@@ -185,6 +197,22 @@ def test_block_is_added_once_changed_in_place_and_taken_away(text):
 def test_lines_after_the_block_stay_after_it():
     new = boot_text.new_config(CONFIG, ("a=1",)) + "[all]\nb=2\n"
     assert boot_text.new_config(new, ()) == CONFIG + "[all]\nb=2\n"
+
+
+def test_lines_after_the_block_do_not_come_under_a_boards_filter_without_it():
+    text = "[pi4]\nfirst=1\n"
+    new = boot_text.new_config(text, ("a=1",))
+    assert boot_text.new_config(new + "# mine\nlater=1\n", ()) == (
+        text + "[all]\n# mine\nlater=1\n"
+    )
+    for harmless in ("", "# mine\n", "[all]\nlater=1\n"):
+        assert boot_text.new_config(new + harmless, ()) == text + harmless
+
+
+def test_block_stays_where_it_is_when_its_lines_change():
+    new = boot_text.new_config(CONFIG, ("a=1",)) + "b=2\n"
+    changed = boot_text.new_config(new, ("a=2",))
+    assert changed == new.replace("a=1", "a=2")
 
 
 @pytest.mark.parametrize("line", ["", " ", "a\nb", "a=" + "1" * 97, "a\0"])
