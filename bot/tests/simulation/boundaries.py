@@ -4,6 +4,7 @@ Between two of them nothing leaves the process: a crash there is the crash at th
 """
 
 import os
+import random
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -79,7 +80,7 @@ def watched(boundaries: Boundaries, bot: Path, exchange: Path) -> Iterator[None]
         bot: everything below it is the bot's.
         exchange: the exchange's state directory; its database is in memory, where a fork copies it.
     """
-    connect = sqlite3.connect
+    connect, chance = sqlite3.connect, random._urandom  # a world seeds the system's chance
 
     def connect_watched(path, *arguments, **options):
         name = str(path).removeprefix("file://").partition("?")[0]
@@ -124,5 +125,6 @@ def watched(boundaries: Boundaries, bot: Path, exchange: Path) -> Iterator[None]
     finally:
         sqlite3.connect = connect
         os.write = write
+        random._urandom = chance
         for name, call in calls.items():
             setattr(os, name, call)
