@@ -294,6 +294,52 @@ def test_undo_gives_the_originals_back_byte_for_byte(boot):
     assert not run(boot, state="absent")["changed"]
 
 
+def test_a_token_that_is_no_longer_wanted_goes_and_one_of_others_stays(boot):
+    run(boot, cmdline_present=["quiet", "splash"])
+    cmdline = boot / "firmware/cmdline.txt"
+    cmdline.write_text(cmdline.read_text().replace("splash", "splash theirs=1"))
+    run(boot, cmdline_present=["splash"])
+    held = cmdline.read_text().split()
+    assert {"quiet", "splash", "theirs=1"} & set(held) == {"splash", "theirs=1"}
+    # What somebody else puts in again is theirs.
+    cmdline.write_text(cmdline.read_text().replace("splash", "splash quiet"))
+    run(boot, cmdline_present=["splash"])
+    assert "quiet" in cmdline.read_text().split()
+
+
+def test_undo_takes_out_what_was_put_in_under_other_settings(boot):
+    before = contents(boot)
+    run(boot, cmdline_present=["quiet"], cmdline_replace=["fsck.repair=no"])
+    run(boot, cmdline_absent=["resize"])
+    nothing = {"cmdline_present": [], "cmdline_replace": [], "cmdline_absent": []}
+    assert run(boot, state="absent", **nothing)["changed"]
+    assert contents(boot) == before
+
+
+def test_what_was_taken_out_is_back_when_nobody_forbids_it_any_more(boot):
+    before = (boot / "firmware/cmdline.txt").read_text().split()
+    run(boot, cmdline_replace=["fsck.repair=no"], cmdline_absent=["resize"])
+    run(boot, cmdline_replace=[], cmdline_absent=[], cmdline_present=[])
+    assert sorted((boot / "firmware/cmdline.txt").read_text().split()) == sorted(before)
+    run(boot, cmdline_replace=["fsck.repair=skip"], cmdline_absent=[], cmdline_present=[])
+    held = (boot / "firmware/cmdline.txt").read_text().split()
+    assert [token for token in held if token.startswith("fsck")] == ["fsck.repair=skip"]
+
+
+def test_a_token_that_was_there_before_stays(boot):
+    run(boot, cmdline_present=["rootdelay=1", "resize"])
+    run(boot, cmdline_present=[])
+    assert "resize" in (boot / "firmware/cmdline.txt").read_text().split()
+
+
+def test_a_host_of_an_earlier_version_gets_no_note_without_a_change(boot):
+    run(boot)
+    (boot / "firmware/cmdline.txt.gridberry-tokens").unlink()
+    before = contents(boot)
+    assert not run(boot)["changed"]
+    assert contents(boot) == before
+
+
 def test_the_first_original_is_kept_through_later_changes(boot):
     run(boot)
     run(boot, cmdline_present=["cgroup_enable=memory", "quiet"])

@@ -56,6 +56,7 @@ def test_what_was_tried_is_kept_by_running_again_without(boot):
     assert set(contents(boot)) == {
         *("cmdline.txt", "config.txt"),
         *("cmdline.txt.gridberry-original", "config.txt.gridberry-original"),
+        "cmdline.txt.gridberry-tokens",
     }
     assert TRIED_TOKEN not in (boot / "cmdline.txt").read_text()
     assert not run(boot)["changed"]

@@ -3,14 +3,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ansible.module_utils import boot_text
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.boot_text import BootFileError, Tokens
+from ansible.module_utils.boot_disk import (
+    CREATED_SUFFIX,
+    ORIGINAL_SUFFIX,
+    TEMPORARY_SUFFIX,
+    TOKENS_SUFFIX,
+    Plan,
+    beside,
+    carry_out,
+    names_in,
+    read,
+    read_if_there,
+)
+from ansible.module_utils.boot_text import BootFileError, Past, Tokens
 
 DOCUMENTATION = r"""
 module: boot_files
@@ -73,9 +83,6 @@ missing: {description: Wanted tokens that the running kernel was not started wit
 tried: {description: Whether tryboot.txt was written instead., type: bool, returned: success}
 """
 
-ORIGINAL_SUFFIX = ".gridberry-original"  # beside a file: what it was before the first change
-CREATED_SUFFIX = ".gridberry-created"  # beside a file: it was not there before
-TEMPORARY_SUFFIX = ".gridberry-new"  # beside a file: what it will be
 # What Debian's generator has in it, and Raspberry Pi OS's of the same name has not.
 GENERATOR_READS = "raspi-extra-cmdline"
 
@@ -95,38 +102,6 @@ class Wanted:
     lines: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What one file contains and should contain; None where there is or should be no file.
-
-    Attributes:
-        path: The file.
-        old: Its content now.
-        new: What it should be.
-        boots: Whether the firmware reads it.
-        keep: Whether what it was before the first change is kept beside it.
-        drop: Notes beside it that are of no use once it is so.
-    """
-
-    path: Path
-    old: str | None
-    new: str | None
-    boots: bool = True
-    keep: bool = True
-    drop: list[Path] = field(default_factory=list)
-
-    @property
-    def diff(self) -> dict[str, str]:
-        """The change as Ansible shows it."""
-        header = str(self.path)
-        return {
-            "before_header": header,
-            "after_header": header,
-            "before": self.old or "",
-            "after": self.new or "",
-        }
-
-
 def find_directory(candidates: list[str]) -> Path:
     """Return the directory of the files that boot this Pi.
 
@@ -142,78 +117,6 @@ def find_directory(candidates: list[str]) -> Path:
         f"no cmdline.txt in {' or '.join(candidates)}: this host does not boot like a Raspberry Pi;"
         " boot_config_enabled: false leaves its boot files alone"
     )
-
-
-def read(path: Path) -> str:
-    """Return a boot file's content; bytes that are not UTF-8 survive."""
-    return path.read_bytes().decode(**boot_text.ENCODING)
-
-
-def read_if_there(path: Path) -> str | None:
-    """Return a file's content, or None where there is none."""
-    return read(path) if path.exists() else None
-
-
-def beside(path: Path, suffix: str) -> Path:
-    """Return the path of a note beside a file."""
-    return path.with_name(path.name + suffix)
-
-
-def names_in(directory: Path) -> frozenset[str]:
-    """Return the names of a directory's files in lower case, as vfat compares them."""
-    return frozenset(path.name.lower() for path in directory.iterdir())
-
-
-def flush_directory(directory: Path) -> None:
-    """Make renames in a directory survive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write(path: Path, text: str) -> None:
-    """Replace a file on vfat: after a power cut it is the old one or the new one, whole.
-
-    Raises:
-        BootFileError: What was read back is not what was written.
-    """
-    temporary = beside(path, TEMPORARY_SUFFIX)
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(text.encode(**boot_text.ENCODING))
-            stream.flush()
-            # vfat knows no modes and refuses to set most; where they exist, they stay.
-            mode = path.stat().st_mode & 0o7777 if path.exists() else None
-            if mode is not None and mode != os.fstat(stream.fileno()).st_mode & 0o7777:
-                os.fchmod(stream.fileno(), mode)
-            os.fsync(stream.fileno())
-        if read(temporary) != text:
-            raise BootFileError(f"{temporary} reads back differently; {path} was left alone")
-        temporary.replace(path)
-        flush_directory(path.parent)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-    if read(path) != text:
-        raise BootFileError(f"{path} reads back differently; the original is beside it")
-
-
-def carry_out(plan: Plan) -> None:
-    """Put a file's new content in place, what it was noted first, and drop notes of no more use."""
-    kept, created = beside(plan.path, ORIGINAL_SUFFIX), beside(plan.path, CREATED_SUFFIX)
-    if plan.new != plan.old:
-        if plan.keep and not kept.exists() and not created.exists():
-            write(created if plan.old is None else kept, plan.old or "")
-        if plan.new is None:
-            plan.path.unlink()
-            flush_directory(plan.path.parent)
-        else:
-            write(plan.path, plan.new)
-    for note in plan.drop:
-        note.unlink()
-        flush_directory(note.parent)
 
 
 def new_content(kind: str, text: str, wanted: Wanted, name: str) -> str:
@@ -276,6 +179,30 @@ def plan_file(path: Path, kind: str, wanted: Wanted, *, boots: bool = True) -> P
     return Plan(path, old, None if old is None and not new else new, boots, keep=False, drop=drop)
 
 
+def plan_tokens(path: Path, kind: str, wanted: Wanted, *, boots: bool = True) -> list[Plan]:
+    """Return what has to happen to a file of tokens and to the note of what was done to it.
+
+    The note comes first, as otherwise a power cut would leave tokens of which nobody knows.
+
+    Raises:
+        BootFileError: The file is not valid, or would not be.
+    """
+    note = beside(path, TOKENS_SUFFIX)
+    noted = read_if_there(note)
+    past = Past.parse(noted or "")
+    undo = wanted.state != "present"
+    tokens = past.correct(wanted.tokens, undo=undo)
+    plan = plan_file(path, kind, replace(wanted, tokens=tokens), boots=boots)
+    if undo:
+        return [replace(plan, drop=plan.drop + ([note] if noted is not None else []))]
+    first, last = (one.text or None for one in past.after(plan.old or "", plan.new or ""))
+    return [
+        Plan(note, noted, first, boots=False, keep=False, note=True),
+        plan,
+        Plan(note, first, last, boots=False, keep=False, note=True),
+    ]
+
+
 def is_generated(generator: Path) -> bool:
     """Tell whether Debian's raspi-firmware writes the boot files anew at kernel upgrades."""
     return generator.is_file() and GENERATOR_READS in generator.read_text(errors="replace")
@@ -288,13 +215,13 @@ def plans(directory: Path, parameters: dict, wanted: Wanted) -> list[Plan]:
         BootFileError: One is not valid, or would not be.
     """
     found = [
-        plan_file(directory / "cmdline.txt", "cmdline", wanted),
+        *plan_tokens(directory / "cmdline.txt", "cmdline", wanted),
         plan_file(directory / "config.txt", "config", wanted),
     ]
     if is_generated(Path(parameters["generator"])):
         defaults = Path(parameters["defaults"])
         found += [
-            plan_file(defaults / "raspi-extra-cmdline", "extra", wanted, boots=False),
+            *plan_tokens(defaults / "raspi-extra-cmdline", "extra", wanted, boots=False),
             plan_file(defaults / "raspi-firmware-custom", "custom", wanted, boots=False),
         ]
     return found
@@ -316,10 +243,10 @@ def plan_try(directory: Path, found: list[Plan]) -> list[Plan]:
     Raises:
         BootFileError: There is a tryboot.txt of somebody else.
     """
-    cmdline, config = (plan.new or "" for plan in found[:2])
+    new = {plan.path.name: plan.new or "" for plan in found if plan.boots}
     contents = {
-        boot_text.TRIED_CMDLINE: boot_text.tried_cmdline(cmdline),
-        "tryboot.txt": boot_text.tried_config(config),
+        boot_text.TRIED_CMDLINE: boot_text.tried_cmdline(new["cmdline.txt"]),
+        "tryboot.txt": boot_text.tried_config(new["config.txt"]),
     }
     tryboot = read_if_there(directory / "tryboot.txt")
     if tryboot and not tryboot.startswith(boot_text.TRIED_HEADER):
@@ -415,6 +342,7 @@ def run(parameters: dict, *, check_mode: bool) -> dict:
             carry_out(plan)
     # A try ends with the same two files: its diff is theirs.
     shown = [plan for plan in found if plan.new != plan.old] if tried else steps
+    shown = [plan for plan in shown if not plan.note]
     return {
         "changed": bool(shown),
         "diff": [plan.diff for plan in shown],

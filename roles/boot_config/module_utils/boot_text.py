@@ -55,6 +55,49 @@ class Tokens:
         return token in self.absent or bool(rivals and token not in rivals)
 
 
+@dataclass(frozen=True)
+class Past:
+    """What the role put into a line of tokens and took out of it, in all runs so far."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Past:
+        """Return what a note says."""
+        lines = text.split("\n")
+        marked = {mark: tuple(one[1:] for one in lines if one[:1] == mark) for mark in "+-"}
+        return cls(marked["+"], marked["-"])
+
+    @property
+    def text(self) -> str:
+        """The note: a line for each token, after a plus or a minus."""
+        lines = [f"+{token}\n" for token in self.added]
+        return "".join(lines + [f"-{token}\n" for token in self.removed])
+
+    def correct(self, tokens: Tokens, *, undo: bool) -> Tokens:
+        """Return what is wanted, when what was wanted earlier is taken into account."""
+        if undo:
+            wanted = tokens.present + self.added
+            return Tokens(wanted, tokens.replace, tokens.absent + self.removed)
+        stale = tuple(token for token in self.added if token not in tokens.wanted)
+        back = tuple(token for token in self.removed if not tokens.forbid(token))
+        return Tokens(tokens.present + back, tokens.replace, tokens.absent + stale)
+
+    def after(self, before: str, now: str) -> tuple[Past, Past]:
+        """Return what to note before a line is changed, and afterwards."""
+        old, new = TOKEN.findall(before), TOKEN.findall(now)
+        own = [token for token in new if token not in old and token not in self.removed]
+        added = (*self.added, *own)
+        taken = [token for token in old if token not in new and token not in self.added]
+        removed = (*self.removed, *taken)
+        first = Past(tuple(dict.fromkeys(added)), tuple(dict.fromkeys(removed)))
+        return first, Past(
+            tuple(token for token in first.added if token in new),
+            tuple(token for token in first.removed if token not in new),
+        )
+
+
 def key_of(token: str) -> str:
     """Return a token's key: what is left of the equals sign, or all of it."""
     return token.partition("=")[0]
