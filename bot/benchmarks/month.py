@@ -77,6 +77,8 @@ def main() -> int:
     with memory_directory() as directory:
         world = World(directory, setup, Boundaries())
         setup.candles.clear()
+        # The exchange is in this process as well, but it is the bot whose memory is asked for.
+        world.exchange.store._database.execute("PRAGMA cache_size = -64")  # noqa: SLF001
         for day in range(1, arguments.days + 1):
             world.time.after(
                 day * DAY_SECONDS, lambda day=day: resident.append(print_row(world, day))
