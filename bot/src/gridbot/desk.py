@@ -206,6 +206,7 @@ class Desk:
 
     def settled(self, order: Order) -> None:
         """The exchange has an order; nothing about it is open any more."""
+        self.refused.pop(order.client_id, None)
         self.arrived_by.pop(order.client_id, None)
         self.unsent.discard(order.client_id)
         self.asked.discard(order.client_id)

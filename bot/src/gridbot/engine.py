@@ -411,6 +411,9 @@ class GridEngine:
         return client_order_id(self._prefix, self._tag, place, cycle), cycle
 
     def _new_order(self, changes: Changes, leg: Leg, price: Decimal, quantity: Decimal) -> None:
+        """Write down an order for a leg; one order has no more than the exchange takes at once."""
+        if self.market.max_quantity is not None:
+            quantity = min(quantity, floor_to_lot(self.market.max_quantity, self.market.lot_size))
         client_id, cycle = self._next_id(leg.role, leg.line, leg.side)
         self._cycles[order_place(leg.role, leg.line, leg.side)] = cycle
         order = Order(

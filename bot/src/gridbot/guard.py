@@ -38,6 +38,8 @@ class Guard:
         self._stops = StopWatch(desk.config.stop, StopState())
         self._written = StopState()
         self._investment = Decimal(0)
+        self._filtered = ""  # what the filters said at the latest look
+        self._held_back = ""  # why no grid began at the latest look
         self._left_since_ms: int | None = None
         self._refused_ms = (
             -REFUSED_PAUSE_MS
@@ -51,11 +53,11 @@ class Guard:
         config = self._desk.config
         reasons = [self._verdict(rule) for rule in (config.trend, config.volatility)]
         paused = "; ".join(reason for reason in reasons if reason)
-        if _kind(paused) != _kind(self._desk.paused):
+        if _kind(paused) != _kind(self._filtered):
             log.info(
                 "%s: new buys %s", config.symbol, f"pause: {paused}" if paused else "go on again"
             )
-        self._desk.paused = paused
+        self._desk.paused = self._filtered = paused
 
     def _verdict(self, rule: TrendFilter | VolatilityFilter) -> str | None:
         if not rule.enabled:
@@ -73,12 +75,13 @@ class Guard:
         """Whether a grid that began at this price (quote) would not be stopped at once."""
         found = at_price(self._desk.config.stop, price)
         if found is None:
+            self._held_back = ""
             return True
         code, text = found
         reason = f"no grid begins while stop.{code} holds: {text}"
-        if _kind(reason) != _kind(self._desk.paused):
+        if _kind(reason) != _kind(self._held_back):
             log.info("%s: %s", self._desk.config.symbol, reason)
-        self._desk.paused = reason
+        self._desk.paused = self._held_back = reason
         return False
 
     def watch(self, engine: GridEngine, price: Decimal) -> None:
@@ -90,7 +93,7 @@ class Guard:
             self._take_up(generation)
         halt = self._stop(engine, generation, price)
         if halt is not None:
-            self._halt(engine, halt)
+            self._halt(engine, generation, halt)
             return
         self._move(engine, generation, price)
 
@@ -123,19 +126,25 @@ class Guard:
     def _document(self) -> dict[str, object]:
         return {"stop": self._stops.state.document(), "investment": plain(self._investment)}
 
-    def _halt(self, engine: GridEngine, halt: Halt) -> None:
-        """Write down that the grid has been stopped, before anything is done about it."""
+    def _halt(self, engine: GridEngine, generation: Generation, halt: Halt) -> None:
+        """Write down that the grid has been stopped, before anything is done about it.
+
+        Its end is written down beside the switch: a person may clear that before the grid has
+        ended, and a grid whose orders are half canceled can not go on.
+        """
         desk = self._desk
+        ending = Ending(halt.text, liquidate=desk.config.stop.liquidate, takes_over=True)
         desk.store.halt(
             desk.config.symbol,
             reason_code=halt.reason_code,
             text=halt.text,
             price=halt.price,
             at_ms=halt.at_ms,
-            liquidate=desk.config.stop.liquidate,
+            liquidate=ending.liquidate,
+            ends=(generation.id, self._document() | {"ending": ending.document()}),
         )
         log.error("%s stopped by %s: %s", desk.config.symbol, halt.reason_code, halt.text)
-        desk.ending = Ending(halt.text, liquidate=desk.config.stop.liquidate, takes_over=True)
+        desk.ending = ending
         engine.closing = True
 
     # The range.

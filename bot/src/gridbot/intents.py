@@ -103,7 +103,6 @@ def _send(desk: Desk, engine: GridEngine, order: Order) -> None:
         else:
             raise
         return
-    desk.refused.pop(order.client_id, None)
     accept(desk, engine, order, remote)
 
 

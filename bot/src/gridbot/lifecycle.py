@@ -8,11 +8,12 @@ from typing import Any
 
 from gridbot.atr_range import atr_range, candles_for_range
 from gridbot.broker import Broker, BrokerError, Failure
+from gridbot.candle_cache import CandlesMissingError
 from gridbot.config import Config
 from gridbot.desk import Desk, Ending
 from gridbot.engine import GridEngine
 from gridbot.errors import UserError
-from gridbot.grid import GridSpec, Plan, make_plan, plan_warnings
+from gridbot.grid import GridSpec, Plan, grid_lines, make_plan, plan_warnings
 from gridbot.intents import give_up, latest_arrival, settle
 from gridbot.market import EXACT, Market, plain
 from gridbot.orders import Order, OrderState, Role, Side, generation_tag
@@ -142,16 +143,15 @@ def start(desk: Desk, reconciler: Reconciler, previous: Generation | None) -> No
 
     Raises:
         UserError: the grid will not do at this price.
-        BrokerError: the account can not pay it, or the exchange failed.
+        BrokerError: the account can not pay it, the exchange failed, or a grid that goes on from
+            the one before will not do at this price.
         MismatchError: the exchange holds orders of this bot that are in no books.
     """
     broker, market = desk.broker, desk.market
     if market is None:
         raise AssertionError("the exchange's rules are read first")
     price = broker.ask_price()
-    spec, carried = _first_spec(desk, previous, price)
-    plan = make_plan(spec, market, desk.config.fees, price)
-    check_stops(desk.config.stop, plan.lines[0], plan.lines[-1])
+    plan, carried = _first_plan(desk, market, previous, price)
     reconciler.refuse_strays(broker.open_orders())
     first_trade = broker.latest_trade_id() + 1
     opening = broker.balances()
@@ -210,6 +210,31 @@ def _watch_goes_on(previous: Generation | None) -> dict[str, Any] | None:
     return {key: value for key, value in (previous.watch or {}).items() if key != "ending"}
 
 
+def _first_plan(
+    desk: Desk, market: Market, previous: Generation | None, price: Decimal
+) -> tuple[Plan, Decimal]:
+    """The plan to begin with, and the base that it takes over (base).
+
+    Settings with which a grid has run before will do again at another price: that is waited for.
+    """
+    try:
+        spec, carried = _first_spec(desk, previous, price)
+        plan = make_plan(spec, market, desk.config.fees, price)
+        check_stops(desk.config.stop, plan.lines[0], plan.lines[-1])
+    except UserError as error:
+        closing = None if previous is None else previous.closing
+        goes_on = closing is not None and closing.takes_over
+        if previous is None or not goes_on or settings_of(desk.config) != previous.settings:
+            raise
+        raise _passing(error) from error
+    return plan, carried
+
+
+def _passing(error: UserError) -> BrokerError:
+    """An error of which the next price may be free; one of the exchange is so already."""
+    return error if isinstance(error, BrokerError) else BrokerError(Failure.REJECTED, str(error))
+
+
 def _first_spec(
     desk: Desk, previous: Generation | None, price: Decimal
 ) -> tuple[GridSpec, Decimal]:
@@ -240,7 +265,10 @@ def _configured(desk: Desk, price: Decimal) -> GridSpec:
     if grid.atr is None:
         raise AssertionError("a range is fixed or taken from the market")
     atr = grid.atr
-    window = desk.candles(atr.interval, candles_for_range(atr.period))
+    try:
+        window = desk.candles(atr.interval, candles_for_range(atr.period))
+    except CandlesMissingError as error:
+        raise BrokerError(Failure.UNREACHABLE, str(error)) from error
     return grid.spec(*atr_range(window, price, atr.period, atr.multiple))
 
 
@@ -264,13 +292,25 @@ def reprice(desk: Desk, engine: GridEngine) -> None:
 
 
 def _plan_again(desk: Desk, generation: Generation, engine: GridEngine, price: Decimal) -> Plan:
-    grid = desk.config.grid
+    """The plan at another price: on the grid's own lines, with what it may spend.
+
+    Where the initial trade has come off in part, only the price is another one.
+
+    Raises:
+        BrokerError: it will not do at this price.
+    """
+    leg, grid, lines = engine.initial_leg(), desk.config.grid, generation.plan.lines
+    if leg is not None and engine.books.legs[leg.id].executed > 0:
+        return replace(engine.plan, start_price=price)
     spec = grid.fixed
-    if spec is None or generation.carried:
-        spec = grid.spec(generation.plan.lines[0], generation.plan.lines[-1])
-    if grid.quantity is None or generation.carried:
+    if spec is None or grid_lines(spec, engine.market.tick_size) != lines:
+        spec = grid.spec(lines[0], lines[-1])
+    if spec.quantity != generation.plan.quantity:
         spec = replace(spec, investment=generation.investment, quantity=None)
-    return make_plan(spec, engine.market, desk.config.fees, price)
+    try:
+        return make_plan(spec, engine.market, desk.config.fees, price)
+    except UserError as error:
+        raise _passing(error) from error
 
 
 def hurry(desk: Desk, engine: GridEngine) -> None:

@@ -229,9 +229,23 @@ class Store(Database):
         price: Decimal,
         at_ms: int,
         liquidate: bool = False,
+        ends: tuple[int, dict[str, Any]] | None = None,
     ) -> None:
-        """Write down that a kill switch has fired; the first one stands until it is cleared."""
+        """Write down that a kill switch has fired; the first one stands until it is cleared.
+
+        Args:
+            symbol: unified name.
+            reason_code: which rule.
+            text: one line for a person.
+            price: price at which it fired (quote).
+            at_ms: Unix milliseconds.
+            liquidate: whether the base held is to be sold.
+            ends: the grid that it ends, and what is remembered of that from now on (a JSON
+                object): the grid comes to its end even where the switch is cleared before.
+        """
         with self.transaction() as connection:
+            if ends is not None:
+                _write_watch(connection, *ends)
             connection.execute(
                 "INSERT INTO halts (symbol, reason_code, text, price, at_ms, liquidate)"
                 " SELECT ?,?,?,?,?,? WHERE NOT EXISTS"

@@ -1,0 +1,178 @@
+"""Rare sequences of a grid's life: each one lost money, ended the process or told a lie once."""
+
+from decimal import Decimal
+
+import pytest
+from gridbot import cli, lifecycle
+from gridbot.broker import BrokerError
+from gridbot.errors import UserError
+from gridbot.orders import OrderState
+
+from .conftest import World, lost, refusal
+from .test_order_states import STILL, fail_post, one_unsent, state
+from .test_policies import FALL, balances, ended, path, trade
+
+ATR = {
+    "range": "atr",
+    "atr_interval": "1m",
+    "atr_period": 14,
+    "atr_multiple": "30",
+    "grids": 10,
+    "investment": "5000",
+}
+
+
+def resume(world: World, monkeypatch) -> int:
+    monkeypatch.setattr("gridbot.commands.resume.load_config", lambda _path: world.config)
+    return cli.main(["resume", "--config", "bot.toml"])
+
+
+def test_a_stop_cleared_before_its_grid_has_ended_still_ends_it(make_world, monkeypatch):
+    world = make_world(FALL, at_end="hold")
+    world.document |= {"stop": {"loss_price": "46500", "liquidate": True}}
+    trader = world.trader()
+    while trader.ending is None:
+        trader.step()
+        world.clock.sleep(0.5)
+    first = trader.generation
+    trader.step()
+    assert trader.ending is not None
+    assert resume(world, monkeypatch) == 0
+    world.document["stop"] = {}
+    trader = trade(world, 60)
+    (grid,) = ended(world)
+    assert grid.id == first.id
+    assert trader.generation.id != first.id
+    assert len(trader.engine.live) == 20
+    assert world.audit().differences == []
+
+
+def test_candles_that_are_not_there_yet_do_not_end_the_bot(make_world):
+    world = make_world(path(50_000, 50_500, 49_500, 50_500, 50_000, minutes=10), speed="1")
+    world.document["grid"] = ATR
+    world.clock.sleep(2400)
+    # The market's time is read, the candles themselves fail: once, and twice more at once.
+    fails = iter([False, True, True, True])
+
+    def disturb(_method, name):
+        if name == "klines" and next(fails, False):
+            lost()
+
+    world.wire.before = disturb
+    runner = world.run(world.runner(), 120)
+    assert next(fails, None) is None
+    assert runner.status()["grids"][0]["lines"]
+
+
+def test_a_move_whose_new_grid_does_not_do_at_once_waits_for_a_price(make_world, monkeypatch):
+    world = make_world(path(50_000, 50_000, 54_000, *[54_000] * 9, minutes=60), at_end="hold")
+    world.document |= {"reposition": {"direction": "up", "cooldown_minutes": 0}}
+    whole, failing = lifecycle.make_plan, [True]
+
+    def make_plan(*args):
+        if failing and ended(world):
+            raise UserError("grid.grids = 20 puts two lines on the same price")
+        return whole(*args)
+
+    monkeypatch.setattr(lifecycle, "make_plan", make_plan)
+    with pytest.raises(BrokerError, match=r"grid\.grids = 20 puts two lines"):
+        trade(world, 300)
+    (first,) = ended(world)
+    assert first.closing.reason == "moved up"
+    failing.clear()
+    assert trade(world, 60).engine.grid_started
+
+
+def too_small(*_args):
+    raise UserError("grid.investment = 9000 is too small")
+
+
+def test_an_initial_trade_that_can_not_be_planned_again_waits(make_world, monkeypatch):
+    world = make_world(STILL)
+    trader = world.trader()
+    fail_post(world, lambda *_: refusal(400, -2010, "Account has insufficient balance"))
+    with pytest.raises(BrokerError, match="insufficient balance"):
+        trader.step()
+    whole = lifecycle.make_plan
+    monkeypatch.setattr(lifecycle, "make_plan", too_small)
+    with pytest.raises(BrokerError, match=r"grid\.investment = 9000 is too small"):
+        trader.step()
+    monkeypatch.setattr(lifecycle, "make_plan", whole)
+    trader.step()
+    assert trader.engine.grid_started
+
+
+def test_a_moved_grid_that_is_planned_again_keeps_its_range(make_world):
+    rise = path(50_000, 50_000, 54_000, *[54_000] * 9, minutes=60)
+    world = make_world(rise, at_end="hold", fee_in="quote")
+    world.document |= {
+        "fees": {"in": "quote"},
+        "reposition": {"direction": "up", "cooldown_minutes": 0},
+    }
+
+    def disturb(method, name):
+        moved = len(list(world.store.generations())) == 2
+        if disturb.on and moved and (method, name) == ("POST", "order"):
+            disturb.on = False
+            return refusal(400, -2010, "Account has insufficient balance")
+        return None
+
+    disturb.on = True
+    world.wire.before = disturb
+    try:
+        trade(world, 280)
+    except BrokerError:
+        assert not disturb.on
+    world.wire.before = lambda *_: None
+    trader = trade(world, 30)
+    (first,) = ended(world)
+    assert first.closing.base == 0
+    assert trader.engine.grid_started
+    assert trader.engine.plan.lines[0] < 54_000 < trader.engine.plan.lines[-1]
+    assert trader.engine.books.investment == first.closing.equity
+    assert world.audit().differences == []
+
+
+def test_an_order_that_was_refused_and_then_found_is_not_shown_as_refused(make_world):
+    world = make_world(STILL)
+    trader, order = one_unsent(world)
+    fail_post(world, lambda *_: refusal(400, -1013, "Filter failure: LOT_SIZE"))
+    trader.step()
+    assert order.client_id in trader.refused
+    world.clock.sleep(31)
+    world.wire.before = lambda *_: None
+    fail_post(world, lost, when="after")
+    with pytest.raises(BrokerError):
+        trader.step()
+    trader.step()
+    assert state(trader, order) is OrderState.OPEN
+    assert trader.refused == {}
+
+
+def test_a_grid_that_may_not_begin_is_logged_once(make_world, caplog):
+    caplog.set_level("INFO")
+    world = make_world(path(46_000, 46_000), at_end="hold")
+    trade(world, 60, stop={"loss_price": "46500"})
+    assert caplog.text.count("no grid begins while stop.loss_price holds") == 1
+    assert "go on again" not in caplog.text
+
+
+def test_more_than_the_exchange_takes_at_once_is_traded_in_parts(make_world, monkeypatch):
+    fall = path(50_000, 50_000, 46_000, minutes=60)
+    world = make_world(fall, at_end="hold", max_quantity="0.02")
+    trader = trade(world, 1)
+    plan = trader.engine.plan
+    assert not trader.engine.grid_started
+    # What is left to buy needs a price and no plan: there is one.
+    monkeypatch.setattr(lifecycle, "make_plan", too_small)
+    trader = trade(world, 60, stop={"loss_price": "46500", "liquidate": True})
+    assert trader.engine.grid_started
+    assert trader.engine.plan.quantity == plan.quantity
+    trader = trade(world, 200)
+    assert trader.halt is not None
+    assert balances(world).get("BTC", Decimal(0)) < Decimal("0.00001")
+    (grid,) = ended(world)
+    dust = grid.closing.base * grid.closing.price
+    earned = grid.closing.grid_profit + grid.closing.liquidation_profit
+    assert grid.closing.equity - grid.investment == earned + dust
+    assert world.audit().differences == []
