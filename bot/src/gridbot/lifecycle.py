@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 # An order of the initial trade or the liquidation rests this long before it is tried at the price
 # of the moment.
 RESTING_SECONDS = 10.0
+# What a grid's orders are found by: also where it is only to be ended.
+_WHERE = ("mode", "bot_name", "exchange.name", "market.symbol")
 
 
 def settings_of(config: Config) -> dict[str, str]:
@@ -56,8 +58,13 @@ def settings_of(config: Config) -> dict[str, str]:
     return settings
 
 
-def check_settings(config: Config, generation: Generation) -> None:
+def check_settings(config: Config, generation: Generation, *, to_end: bool = False) -> None:
     """Refuse a configuration that is not the running grid's.
+
+    Args:
+        config: the configuration.
+        generation: the running grid.
+        to_end: it is only to be ended: its lines may be other ones.
 
     Raises:
         UserError: names the first setting that differs and what would do.
@@ -65,10 +72,12 @@ def check_settings(config: Config, generation: Generation) -> None:
     now = settings_of(config)
     for key in [*now, *(key for key in generation.settings if key not in now)]:
         value, before = now.get(key, "not set"), generation.settings.get(key, "not set")
-        if before != value:
+        where = key in _WHERE
+        if before != value and (where or not to_end):
+            end = "" if where else f", or end that grid with: gridbot close --config {config.path}"
             raise UserError(
                 f"{key} = {value} differs from {before}, with which the running grid was started: "
-                f"set it back, or end that grid with: gridbot close --config {config.path}"
+                f"set it back{end}"
             )
 
 
@@ -116,9 +125,9 @@ def check_funds(config: Config, broker: Broker, needed: Decimal) -> None:
         )
 
 
-def load(desk: Desk, generation: Generation) -> None:
-    """Take up a stored grid that has not ended."""
-    check_settings(desk.config, generation)
+def load(desk: Desk, generation: Generation, *, to_end: bool = False) -> None:
+    """Take up a stored grid that has not ended, to trade it on or only to end it."""
+    check_settings(desk.config, generation, to_end=to_end)
     engine = desk.new_engine(generation)
     desk.store.restore(generation.id, engine)
     desk.generation, desk.engine = generation, engine

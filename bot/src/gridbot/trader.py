@@ -191,7 +191,7 @@ class Trader:
         generation = desk.store.generation(desk.config.symbol)
         if generation is None or generation.closed_ms is not None:
             raise UserError(f"state.directory = {desk.config.state_directory}: no grid is running")
-        lifecycle.load(desk, generation)
+        lifecycle.load(desk, generation, to_end=True)
         engine = desk.engine
         if engine is None:
             raise AssertionError("the grid was loaded")

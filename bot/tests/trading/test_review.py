@@ -10,7 +10,7 @@ from gridbot.orders import OrderState
 
 from .conftest import World, lost, refusal
 from .test_order_states import STILL, fail_post, one_unsent, state
-from .test_policies import FALL, balances, ended, path, trade
+from .test_policies import FALL, GRIDS, SYMBOLS, balances, ended, path, trade
 
 ATR = {
     "range": "atr",
@@ -176,3 +176,39 @@ def test_more_than_the_exchange_takes_at_once_is_traded_in_parts(make_world, mon
     earned = grid.closing.grid_profit + grid.closing.liquidation_profit
     assert grid.closing.equity - grid.investment == earned + dust
     assert world.audit().differences == []
+
+
+def test_a_changed_grid_can_be_ended_as_the_bot_advises(make_world):
+    world = make_world(STILL)
+    trade(world, 6)
+    world.document["grid"] = {"lower": "40000", "upper": "60000", "grids": 10, "quantity": "0.01"}
+    with pytest.raises(UserError, match="or end that grid with: gridbot close"):
+        world.trader().step()
+    assert world.trader().close_grid(60) == 20
+    assert world.broker().open_orders() == []
+    assert trade(world, 6).generation.id == 2
+
+
+def test_a_grid_is_not_ended_on_another_account(make_world):
+    world = make_world(STILL)
+    trade(world, 6)
+    world.document["bot_name"] = "pi2"
+    with pytest.raises(UserError, match=r"bot_name = pi2 differs from pi1, .*: set it back$"):
+        world.trader().close_grid(60)
+
+
+def test_closing_all_grids_leaves_out_those_that_have_ended(make_world, monkeypatch, capsys):
+    world = make_world(symbols=SYMBOLS, speed="60")
+    del world.document["market"], world.document["grid"]
+    world.document["grids"] = GRIDS[:2]
+    world.run(world.runner(), 20)
+    first, second = world.config.each
+    monkeypatch.setattr("gridbot.commands.close.load_config", lambda _path: world.config)
+    monkeypatch.setattr("gridbot.commands.close.start_logging", lambda _level: None)
+    monkeypatch.setattr("gridbot.commands.close.SystemClock", lambda: world.clock)
+    monkeypatch.setattr("gridbot.commands.close.open_account", lambda *_: world.account())
+    assert cli.main(["close", "--config", "bot.toml", "--symbol", first.symbol]) == 0
+    assert cli.main(["close", "--config", "bot.toml"]) == 0
+    assert world.broker(symbol=second.symbol).open_orders() == []
+    assert cli.main(["close", "--config", "bot.toml"]) == 2
+    assert "no grid is running" in capsys.readouterr().err

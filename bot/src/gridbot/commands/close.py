@@ -6,7 +6,7 @@ from gridbot.brokers import open_account
 from gridbot.clock import SystemClock
 from gridbot.commands.arguments import add_config, add_symbol, chosen
 from gridbot.commands.parts import start_logging
-from gridbot.config import load_config
+from gridbot.config import Config, load_config
 from gridbot.errors import ExitCode
 from gridbot.store import Store
 from gridbot.trader import Trader
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     store = Store(config.state_directory)
     count = 0
     try:
-        for one in chosen(config, args.symbol):
+        for one in _running(chosen(config, args.symbol), store):
             trader = Trader(one, account.broker(one.symbol), store, clock)
             count += trader.close_grid(PATIENCE_SECONDS)
     finally:
@@ -37,3 +37,10 @@ def run(args: argparse.Namespace) -> int:
         account.close()
     print(f"closed: {count} orders canceled; the coins stay on the account")
     return ExitCode.OK
+
+
+def _running(configs: tuple[Config, ...], store: Store) -> tuple[Config, ...]:
+    """Those whose grid runs; where none does, all of them, so that it is said."""
+    grids = {one.symbol: store.generation(one.symbol) for one in configs}
+    running = {symbol for symbol, grid in grids.items() if grid and grid.closed_ms is None}
+    return tuple(one for one in configs if one.symbol in running) or configs
