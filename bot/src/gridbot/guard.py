@@ -87,7 +87,7 @@ class Guard:
     def watch(self, engine: GridEngine, price: Decimal) -> None:
         """Look at the grid at a price (quote); end it where a rule says so."""
         generation = self._desk.generation
-        if generation is None or not engine.grid_started or engine.closing:
+        if generation is None or engine.closing:
             return
         if self._watched != generation.id:
             self._take_up(generation)
@@ -95,7 +95,8 @@ class Guard:
         if halt is not None:
             self._halt(engine, generation, halt)
             return
-        self._move(engine, generation, price)
+        if engine.grid_started:
+            self._move(engine, generation, price)
 
     # Stops.
 
@@ -161,8 +162,8 @@ class Guard:
             return
         if self._left_since_ms is None:
             self._left_since_ms = now
-        if now - self._refused_ms < REFUSED_PAUSE_MS:
-            return
+        if now - self._refused_ms < REFUSED_PAUSE_MS or desk.paused:
+            return  # a grid that is given up while no other may begin leaves its base unwatched
         moved = new_range(
             rules,
             lower,

@@ -212,3 +212,38 @@ def test_closing_all_grids_leaves_out_those_that_have_ended(make_world, monkeypa
     assert world.broker(symbol=second.symbol).open_orders() == []
     assert cli.main(["close", "--config", "bot.toml"]) == 2
     assert "no grid is running" in capsys.readouterr().err
+
+
+def test_a_stop_fires_while_the_base_is_still_being_bought(make_world):
+    world = make_world(FALL, at_end="hold", max_quantity="0.01")
+    trader = trade(world, 60, stop={"loss_price": "46500", "liquidate": True})
+    assert trader.halt.reason_code == "stop.loss_price"
+    (grid,) = ended(world)
+    bought = sum(one.quantity for one in world.store.fills(grid.id, 10**9) if one.side == "buy")
+    assert 0 < bought < grid.plan.initial_quantity
+    assert balances(world).get("BTC", Decimal(0)) < Decimal("0.00001")
+    earned = grid.closing.grid_profit + grid.closing.liquidation_profit
+    dust = grid.closing.base * grid.closing.price
+    assert grid.closing.equity - grid.investment == earned + dust
+    assert world.audit().differences == []
+
+
+def test_a_grid_is_not_given_up_while_no_other_may_begin(make_world):
+    world = make_world(path(50_000, 50_000, 46_000, *[46_000] * 9, minutes=60), at_end="hold")
+    world.document |= {
+        "reposition": {"direction": "down", "cooldown_minutes": 0},
+        "stop": {"loss_price": "40000"},
+    }
+    trader = trade(world, 10)
+    trader._guard.pause = lambda: setattr(trader.desk, "paused", "downtrend")
+    for _ in range(150):
+        trader.step()
+        world.clock.sleep(2.0)
+    assert ended(world) == []
+    assert trader.engine is not None
+    trader._guard.pause = lambda: setattr(trader.desk, "paused", "")
+    for _ in range(20):
+        trader.step()
+        world.clock.sleep(2.0)
+    assert len(ended(world)) == 1
+    assert trader.engine.grid_started
