@@ -120,8 +120,8 @@ class Guard:
         now = self._desk.clock.now_ms()
         halt = self._stops.observe(price, equity, self._investment, now)
         if halt is None and self._stops.state.worth_writing(self._written):
-            self._written = self._stops.state
             self._desk.store.set_watch(generation.id, self._document())
+            self._written = self._stops.state
         return halt
 
     def _document(self) -> dict[str, object]:

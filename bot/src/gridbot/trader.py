@@ -154,15 +154,22 @@ class Trader:
         desk = self.desk
         settle(desk, engine)
         if engine.waiting_for_price:
+            # The rest may have to wait for money; the stops of what is bought do not.
+            self._watch(engine)
+            if desk.ending is not None:
+                return True
             lifecycle.reprice(desk, engine)
             settle(desk, engine)
         self._reconciler.follow(engine)
         settle(desk, engine)
         if not engine.grid_started:
             lifecycle.hurry(desk, engine)
-        self.price = desk.broker.last_price()
-        self._guard.watch(engine, self.price)
+        self._watch(engine)
         return desk.again or desk.ending is not None
+
+    def _watch(self, engine: GridEngine) -> None:
+        self.price = self.desk.broker.last_price()
+        self._guard.watch(engine, self.price)
 
     def _wind_down(self, engine: GridEngine, ending: Ending) -> bool:
         if lifecycle.wind_down(self.desk, engine, self._reconciler, ending):

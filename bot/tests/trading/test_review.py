@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 from gridbot import cli, lifecycle
-from gridbot.broker import BrokerError
+from gridbot.broker import BrokerError, Failure
 from gridbot.errors import UserError
 from gridbot.orders import OrderState
 
@@ -247,3 +247,25 @@ def test_a_grid_is_not_given_up_while_no_other_may_begin(make_world):
         world.clock.sleep(2.0)
     assert len(ended(world)) == 1
     assert trader.engine.grid_started
+
+
+def test_a_stop_fires_while_the_rest_of_the_base_waits_for_money(make_world, monkeypatch):
+    world = make_world(FALL, at_end="hold", max_quantity="0.01")
+    world.document["stop"] = {"loss_price": "46500", "liquidate": True}
+    trader = world.trader()
+    trader.step()
+    assert trader.engine.books.base_held > 0
+
+    def refuse(*_args):
+        raise BrokerError(Failure.REJECTED, "the account has 0 free")
+
+    monkeypatch.setattr(lifecycle, "check_funds", refuse)
+    with pytest.raises(BrokerError, match="the account has 0 free"):
+        trader.step()
+    world.clock.sleep(20)
+    for _ in range(10):
+        trader.step()
+        world.clock.sleep(2.0)
+    assert trader.halt.reason_code == "stop.loss_price"
+    assert balances(world).get("BTC", Decimal(0)) < Decimal("0.00001")
+    assert world.audit().differences == []
