@@ -187,7 +187,7 @@ class GridEngine:
 
         The initial trade is a limit order at the plan's start price, so that it can not cost
         more than was planned. Where it would be too small to trade, the sells share what is
-        carried.
+        carried, or, where the shares would be too small, the least is bought that can be.
         """
         missing = EXACT.subtract(self.plan.initial_quantity, self._carried.base)
         side = Side.BUY if missing > 0 else Side.SELL
@@ -196,7 +196,10 @@ class GridEngine:
         if not carries and quantity == 0:
             self._place_grid(changes, None)
             return
-        too_small = carries and quantity < smallest_order(self.market, self.plan.start_price)
+        least = smallest_order(self.market, self.plan.start_price)
+        too_small = carries and quantity < least
+        if too_small and side is Side.BUY and not self._can_sell_shares(self._carried.base):
+            quantity, too_small = least, False
         leg = self._open_leg(
             changes,
             Role.INITIAL,
@@ -206,6 +209,12 @@ class GridEngine:
         )
         if too_small:
             self._place_grid(changes, leg)
+
+    def _can_sell_shares(self, held: Decimal) -> bool:
+        """Whether the sells of the start could share what is held."""
+        sells = self.plan.sell_lines
+        share = sell_quantity(EXACT.divide(held, Decimal(len(sells))), self.market.lot_size)
+        return share >= smallest_order(self.market, self.plan.lines[sells[0]])
 
     def reprice(self, changes: Changes, plan: Plan) -> None:
         """Try the initial trade again at a new price, given as a new plan.

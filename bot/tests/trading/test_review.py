@@ -5,8 +5,11 @@ from decimal import Decimal
 import pytest
 from gridbot import cli, lifecycle
 from gridbot.broker import BrokerError, Failure
+from gridbot.engine import Carried, Changes, GridEngine
 from gridbot.errors import UserError
-from gridbot.orders import OrderState
+from gridbot.grid import Fees, GridSpec, Spacing, make_plan
+from gridbot.market import Market, plain
+from gridbot.orders import OrderState, Role, Side
 
 from .conftest import World, lost, refusal
 from .test_order_states import STILL, fail_post, one_unsent, state
@@ -59,7 +62,7 @@ def test_candles_that_are_not_there_yet_do_not_end_the_bot(make_world):
             lost()
 
     world.wire.before = disturb
-    runner = world.run(world.runner(), 120)
+    runner = world.run(world.runner(), 300)
     assert next(fails, None) is None
     assert runner.status()["grids"][0]["lines"]
 
@@ -269,3 +272,37 @@ def test_a_stop_fires_while_the_rest_of_the_base_waits_for_money(make_world, mon
     assert trader.halt.reason_code == "stop.loss_price"
     assert balances(world).get("BTC", Decimal(0)) < Decimal("0.00001")
     assert world.audit().differences == []
+
+
+@pytest.mark.parametrize(
+    ("carried", "bought", "sold"),
+    [("0.00004", "0.0001", None), ("0.0001", None, "0.0001"), ("0.00000001", "0.00011", None)],
+)
+def test_a_sell_of_what_is_taken_over_is_one_that_the_exchange_takes(carried, bought, sold):
+    market = Market(
+        symbol="BTC/USDT",
+        base="BTC",
+        quote="USDT",
+        tick_size=Decimal("0.01"),
+        lot_size=Decimal("0.00001"),
+        min_quantity=Decimal("0.00001"),
+        min_notional=Decimal(5),
+    )
+    spec = GridSpec(Decimal(47_000), Decimal(53_000), 20, Spacing.ARITHMETIC, Decimal(120))
+    plan = make_plan(spec, market, Fees(Decimal("0.001")), Decimal(52_650))
+    assert len(plan.sell_lines) == 1
+    base = Decimal(carried)
+    engine = GridEngine(
+        bot_name="pi1",
+        tag="000001",
+        market=market,
+        plan=plan,
+        investment=plan.investment,
+        carried=Carried(base, base * plan.start_price),
+    )
+    changes = Changes(0)
+    engine.begin(changes)
+    initial = [plain(one.quantity) for one in changes.orders if one.role is Role.INITIAL]
+    sells = [plain(one.quantity) for one in changes.orders if one.side is Side.SELL]
+    assert initial == ([] if bought is None else [bought])
+    assert sells == ([] if sold is None else [sold])
