@@ -93,6 +93,7 @@ class Desk:
         arrived_by: when a request that may be on its way has arrived or never will (monotonic).
         asked: client order IDs that the exchange did not know when asked.
         refused: orders that the exchange refused, by client order ID.
+        untraded: how often the exchange has closed an order of a leg untraded, by leg.
         canceling: orders that were asked to be canceled, by client order ID.
         traded_since: monotonic time since which the initial trade or liquidation rests.
         trades_due: something happened of which no order list tells.
@@ -115,6 +116,7 @@ class Desk:
     arrived_by: dict[str, float] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
     refused: dict[str, Refusal] = field(default_factory=dict)
+    untraded: dict[str, int] = field(default_factory=dict)
     canceling: set[str] = field(default_factory=set)
     traded_since: float = 0.0
     trades_due: bool = True
@@ -145,6 +147,7 @@ class Desk:
         self.arrived_by.clear()
         self.asked.clear()
         self.canceling.clear()
+        self.untraded.clear()
         self.booked.clear()
         self.trades_due = True
 
@@ -183,6 +186,8 @@ class Desk:
         self.unsent.update(order.client_id for order in changes.orders)
         if any(order.role is not Role.GRID for order in changes.orders):
             self.traded_since = self.clock.monotonic()
+        for leg, _ in changes.complete:
+            self.untraded.pop(leg, None)
         for order in changes.updated:
             if order.state is not OrderState.OPEN:
                 self.canceling.discard(order.client_id)

@@ -365,10 +365,7 @@ def wind_down(desk: Desk, engine: GridEngine, reconciler: Reconciler, ending: En
             if order.client_id in desk.unsent and order.role is not Role.LIQUIDATION
         ],
     )
-    for order in list(engine.live.values()):
-        asked = order.client_id in desk.canceling
-        if order.state is OrderState.OPEN and order.role is not Role.LIQUIDATION and not asked:
-            cancel(desk, order)
+    _cancel_all(desk, engine)
     hurry(desk, engine)
     reconciler.follow(engine)
     if engine.live:
@@ -382,6 +379,26 @@ def wind_down(desk: Desk, engine: GridEngine, reconciler: Reconciler, ending: En
             return False
     _close(desk, engine, ending)
     return True
+
+
+def _cancel_all(desk: Desk, engine: GridEngine) -> None:
+    """Cancel what is open; one order that is refused does not hold up the others.
+
+    Raises:
+        BrokerError: the exchange failed, or refused at least one.
+    """
+    refused = None
+    for order in list(engine.live.values()):
+        asked = order.client_id in desk.canceling
+        if order.state is OrderState.OPEN and order.role is not Role.LIQUIDATION and not asked:
+            try:
+                cancel(desk, order)
+            except BrokerError as error:
+                if error.failure is not Failure.REJECTED:
+                    raise
+                refused = error
+    if refused is not None:
+        raise refused
 
 
 def _close(desk: Desk, engine: GridEngine, ending: Ending) -> None:

@@ -17,10 +17,10 @@ from gridbot.broker import (
     RemoteTrade,
     StreamGap,
 )
-from gridbot.desk import Desk
+from gridbot.desk import Desk, Refusal
 from gridbot.engine import Changes, GridEngine
 from gridbot.errors import MismatchError
-from gridbot.intents import accept
+from gridbot.intents import REFUSED_RETRY_MOST_SECONDS, REFUSED_RETRY_SECONDS, accept
 from gridbot.market import EXACT
 from gridbot.orders import Fill, Order, OrderState, Side, client_prefix
 
@@ -286,7 +286,26 @@ class Reconciler:
         asked_for = engine.closing or order.client_id in self.desk.canceling
         level = logging.INFO if asked_for else logging.WARNING
         log.log(level, "order %s was closed before all of it traded", order.client_id)
+        untraded = engine.executed(order.client_id) == 0
+        known = len(changes.orders)
         engine.record_canceled(changes, order.client_id)
+        if untraded and not asked_for:
+            self._slow_down(order, changes.orders[known:])
+
+    def _slow_down(self, order: Order, instead: list[Order]) -> None:
+        """Let the next order of a leg wait where the exchange closes one untraded again and again.
+
+        Without that, each would cost a write and a few requests, as fast as they can be made.
+        """
+        desk = self.desk
+        times = desk.untraded[order.leg] = desk.untraded.get(order.leg, 0) + 1
+        if times == 1:
+            return
+        delay = min(REFUSED_RETRY_SECONDS * 2 ** min(times - 2, 10), REFUSED_RETRY_MOST_SECONDS)
+        for again in instead:
+            reason = f"the exchange has closed this order {times} times before it traded"
+            retry_at = desk.clock.monotonic() + delay
+            desk.refused[again.client_id] = Refusal(reason, retry_at, delay)
 
 
 def fill_of(trade: RemoteTrade, client_id: str) -> Fill:

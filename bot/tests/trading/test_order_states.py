@@ -507,6 +507,16 @@ def test_o6_the_rest_of_a_closed_order_is_ordered_again(make_world):
     assert again.cycle == order.cycle + 1
     assert (again.side, again.quantity) == (order.side, order.quantity)
     assert again.state is OrderState.OPEN
+    # The exchange does not want it: not as fast as orders can be sent.
+    stream.cancel(again.client_id)
+    stream.say(OrderEvent(stream.find(again.client_id), None))
+    trader.step()
+    (third,) = [one for one in trader.engine.live.values() if one.line == order.line]
+    assert third.state is OrderState.INTENDED
+    assert trader.refused[third.client_id].delay == 30
+    world.clock.sleep(31)
+    trader.step()
+    assert state(trader, third) is OrderState.OPEN
 
 
 def test_o7_an_order_that_is_gone_from_the_list_is_asked_for(heard):

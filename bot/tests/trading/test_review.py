@@ -306,3 +306,28 @@ def test_a_sell_of_what_is_taken_over_is_one_that_the_exchange_takes(carried, bo
     sells = [plain(one.quantity) for one in changes.orders if one.side is Side.SELL]
     assert initial == ([] if bought is None else [bought])
     assert sells == ([] if sold is None else [sold])
+
+
+def test_one_order_that_can_not_be_canceled_does_not_keep_the_others_open(make_world):
+    world = make_world(STILL)
+    trader = world.trader()
+    trader.step()
+    stubborn = min(trader.engine.live)
+    broker = trader.desk.broker
+    cancel = broker.cancel
+
+    def cancel_most(client_id):
+        if client_id == stubborn:
+            raise BrokerError(Failure.REJECTED, "Order is not cancelable.")
+        cancel(client_id)
+
+    broker.cancel = cancel_most
+    trader.desk.ending = lifecycle.Ending("a test")
+    with pytest.raises(BrokerError, match="not cancelable"):
+        trader.step()
+    assert [order.client_id for order in broker.open_orders()] == [stubborn]
+    broker.cancel = cancel
+    for _ in range(3):
+        if trader.desk.ending is not None:
+            trader.step()
+    assert broker.open_orders() == []
