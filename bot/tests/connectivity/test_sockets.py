@@ -115,12 +115,20 @@ def test_an_exchange_that_restarts_is_found_again(exchange, tmp_path):
         assert broker.open_orders() == []
 
 
+def is_stopped(pid):
+    """Whether a process is stopped with all its threads."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return all((task / "stat").read_text().rpartition(")")[2].split()[0] == "T" for task in tasks)
+
+
 def test_an_exchange_that_hangs_is_given_up_and_found_again(exchange, tmp_path):
     config = config_for(exchange.url, exchange.stream_url, tmp_path, timeout_seconds=1)
     with opened(config) as account:
         broker = account.broker("BTC/USDT")
         broker.connect()
         exchange.process.send_signal(signal.SIGSTOP)
+        # On a busy machine it goes on for a moment.
+        until(lambda: is_stopped(exchange.process.pid), lambda: time.sleep(0.01))
         with pytest.raises(BrokerError) as error:
             broker.open_orders()
         assert error.value.failure is Failure.AMBIGUOUS
