@@ -2,6 +2,7 @@
 
 import heapq
 import json
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from itertools import count
@@ -22,7 +23,7 @@ MOST_WAITING = 10_000
 OVERTAKING_MS = 1_000
 
 
-class Connection:
+class Connection(ABC):
     """A client's connection; what it means is up to the class that derives from this one.
 
     Any thread may call it.
@@ -157,13 +158,14 @@ class Connection:
     def _monotonic_ms(self) -> int:
         return round(self._exchange.clock.monotonic() * 1000)
 
+    @abstractmethod
     def _handle(self, text: str) -> None:
         """Act on a message; the lock is held."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _gather(self) -> None:
         """Queue what has become due; the lock is held."""
 
+    @abstractmethod
     def _shutdown(self, event: dict[str, object]) -> object:
         """How this kind of connection words the exchange's end."""
-        raise NotImplementedError

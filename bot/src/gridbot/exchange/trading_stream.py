@@ -81,6 +81,9 @@ class TradingConnection(Connection):
                 self.send_event(USER_DATA, str(event["e"]), message)
         self.ready()
 
+    def _gather(self) -> None:
+        """Nothing: the account's events are queued as they happen."""
+
     def _handle(self, text: str) -> None:
         message = _parsed(text)
         name = str(message.get("method")).removeprefix(VERSION)
