@@ -250,8 +250,13 @@ class World:
         )
 
     def _may_wait(self, order: Order) -> bool:
-        """Whether an order is held back: by a filter, or as it must rest and now could not."""
+        """Whether an order is held back: by a filter, or as it must rest and now could not.
+
+        One that may have been sent is not: the bot is still to find out.
+        """
         if order.state is not OrderState.INTENDED or order.role is not Role.GRID:
+            return False
+        if order.client_id not in self.trader.desk.unsent:
             return False
         if self.trader.paused and order.side is Side.BUY:
             return True
