@@ -29,9 +29,9 @@ BOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(BOT / "src"))
 
 from gridbot.backtest import Candles, Result, read_candles, run_backtest  # noqa: E402 (path first)
-from gridbot.candles.units import from_units  # noqa: E402
-from gridbot.grid import Fees, FeesIn, GridSpec, Spacing  # noqa: E402
-from gridbot.market import Market  # noqa: E402
+from gridbot.candles.units import from_units  # noqa: E402  the path is set above
+from gridbot.grid import Fees, FeesIn, GridSpec, Spacing  # noqa: E402  the path is set above
+from gridbot.market import Market  # noqa: E402  the path is set above
 
 REPETITIONS = 10
 ROUNDS = 9

@@ -19,9 +19,9 @@ BOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(BOT / "src"), str(BOT / "tests")]
 
 from simulation.sizes import SWEPT  # noqa: E402  the path is set above
-from simulation.sweep import Sweep  # noqa: E402
-from simulation.workers import Workers, fix_hash_order, progress, settle_memory, show_log  # noqa: E402
-from simulation.world import Setup  # noqa: E402
+from simulation.sweep import Sweep  # noqa: E402  the path is set above
+from simulation.workers import Workers, fix_hash_order, progress, settle_memory, show_log  # noqa: E402  the path is set above
+from simulation.world import Setup  # noqa: E402  the path is set above
 
 FILLS_NEEDED = 200
 POINTS_NEEDED = 5_000

@@ -68,7 +68,7 @@ class Transactions:
             with transaction(store, mode) as connection:
                 yield connection
 
-        Database.transaction = counted  # type: ignore[method-assign]
+        Database.transaction = counted  # type: ignore[method-assign]  # counted on purpose
 
 
 @dataclass(frozen=True)

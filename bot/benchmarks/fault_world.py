@@ -19,7 +19,7 @@ BOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(BOT / "src"), str(BOT / "tests")]
 
 from simulation.story import Story  # noqa: E402  the path is set above
-from simulation.workers import (  # noqa: E402
+from simulation.workers import (  # noqa: E402  the path is set above
     Report,
     Workers,
     fix_hash_order,

@@ -20,11 +20,11 @@ BOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(BOT / "src"), str(BOT / "tests")]
 
 from simulation.boundaries import Boundaries  # noqa: E402  the path is set above
-from simulation.chance import dice  # noqa: E402
-from simulation.markets import market  # noqa: E402
-from simulation.sweep import memory_directory  # noqa: E402
-from simulation.workers import fix_hash_order  # noqa: E402
-from simulation.world import Setup, World  # noqa: E402
+from simulation.chance import dice  # noqa: E402  the path is set above
+from simulation.markets import market  # noqa: E402  the path is set above
+from simulation.sweep import memory_directory  # noqa: E402  the path is set above
+from simulation.workers import fix_hash_order  # noqa: E402  the path is set above
+from simulation.world import Setup, World  # noqa: E402  the path is set above
 
 DAY_SECONDS = 86_400
 CANDLES_A_DAY = 1_440
@@ -78,7 +78,7 @@ def main() -> int:
         world = World(directory, setup, Boundaries())
         setup.candles.clear()
         # The exchange is in this process as well, but it is the bot whose memory is asked for.
-        world.exchange.store._database.execute("PRAGMA cache_size = -64")  # noqa: SLF001
+        world.exchange.store._database.execute("PRAGMA cache_size = -64")  # noqa: SLF001  the exchange's own cache
         for day in range(1, arguments.days + 1):
             world.time.after(
                 day * DAY_SECONDS, lambda day=day: resident.append(print_row(world, day))

@@ -19,11 +19,11 @@ BOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(BOT / "src"), str(BOT / "tests")]
 
 from simulation.boundaries import Boundaries  # noqa: E402  the path is set above
-from simulation.chance import dice  # noqa: E402
-from simulation.markets import market  # noqa: E402
-from simulation.sweep import memory_directory  # noqa: E402
-from simulation.workers import fix_hash_order  # noqa: E402
-from simulation.world import Setup, World  # noqa: E402
+from simulation.chance import dice  # noqa: E402  the path is set above
+from simulation.markets import market  # noqa: E402  the path is set above
+from simulation.sweep import memory_directory  # noqa: E402  the path is set above
+from simulation.workers import fix_hash_order  # noqa: E402  the path is set above
+from simulation.world import Setup, World  # noqa: E402  the path is set above
 
 HOUR_SECONDS = 3600
 LINES = 20

@@ -55,7 +55,7 @@ def require_format(form: str) -> None:
 
 def _require_pyarrow(message: str) -> None:
     try:
-        import pyarrow  # noqa: F401
+        import pyarrow  # noqa: F401  is it there?
     except ImportError as error:
         raise UserError(message) from error
 

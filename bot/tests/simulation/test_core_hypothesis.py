@@ -36,7 +36,7 @@ class Core(RuleBasedStateMachine):
         lot=st.sampled_from(["0.00000001", "0.00001"]).map(Decimal),
         price=PRICES,
     )
-    def begin(self, grids, spacing, investment, rate, taken_in, lot, price):  # noqa: PLR0917
+    def begin(self, grids, spacing, investment, rate, taken_in, lot, price):  # noqa: PLR0917  drawn by name
         self.fees = Fees(rate, taken_in)
         self.market = Market(
             SYMBOL, "BTC", "USDT", Decimal("0.01"), lot, min_quantity=lot, min_notional=Decimal(5)

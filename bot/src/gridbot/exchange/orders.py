@@ -85,11 +85,6 @@ class Order:
     updated_ms: int
 
     @property
-    def is_open(self) -> bool:
-        """Whether it can still be executed or cancelled."""
-        return self.status in OPEN_STATUSES
-
-    @property
     def remaining(self) -> Decimal:
         """Base not executed yet."""
         return subtract(self.quantity, self.executed)

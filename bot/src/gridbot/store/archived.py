@@ -128,13 +128,13 @@ def leg_rows(
 ) -> Iterator[TradeRow]:
     """The orders of a leg and their trades, in the order in which they were written."""
     orders = connection.execute(
-        f"SELECT {ORDER_COLUMNS} FROM orders WHERE leg = ? ORDER BY rowid",  # noqa: S608
+        f"SELECT {ORDER_COLUMNS} FROM orders WHERE leg = ? ORDER BY rowid",  # noqa: S608  constant columns
         (leg_id,),
     ).fetchall()
     for order_row in orders:
         order = order_of(order_row)
         fills = connection.execute(
-            f"SELECT {FILL_COLUMNS} FROM fills WHERE client_id = ?"  # noqa: S608
+            f"SELECT {FILL_COLUMNS} FROM fills WHERE client_id = ?"  # noqa: S608  constant columns
             " ORDER BY trade_id",
             (order.client_id,),
         ).fetchall()

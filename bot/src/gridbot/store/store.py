@@ -129,7 +129,7 @@ class Store(Database):
             totals = archived.totals(connection, generation_id)
             engine.restore_totals(totals)
             legs = connection.execute(
-                f"SELECT {LEG_COLUMNS} FROM legs WHERE generation = ? ORDER BY rowid",  # noqa: S608
+                f"SELECT {LEG_COLUMNS} FROM legs WHERE generation = ? ORDER BY rowid",  # noqa: S608  constant columns
                 (generation_id,),
             )
             for row in legs:
@@ -153,14 +153,14 @@ class Store(Database):
     @staticmethod
     def _restore_orders(connection: sqlite3.Connection, engine: GridEngine, leg: str) -> None:
         orders = connection.execute(
-            f"SELECT {ORDER_COLUMNS} FROM orders WHERE leg = ? ORDER BY rowid",  # noqa: S608
+            f"SELECT {ORDER_COLUMNS} FROM orders WHERE leg = ? ORDER BY rowid",  # noqa: S608  constant columns
             (leg,),
         ).fetchall()
         for row in orders:
             order = order_of(row)
             executed = Decimal(0)
             fills = connection.execute(
-                f"SELECT {FILL_COLUMNS} FROM fills WHERE client_id = ?"  # noqa: S608
+                f"SELECT {FILL_COLUMNS} FROM fills WHERE client_id = ?"  # noqa: S608  constant columns
                 " ORDER BY trade_id",
                 (order.client_id,),
             )
