@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Ansible module: put several files in place at once, or take them away again."""
+"""Ansible module: put files in place at once with what they are for in force, or take them away."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.file_set_effects import EffectError, announce, effects_of, settle
 
 DOCUMENTATION = r"""
 module: file_set
-short_description: Puts several files in place at once, or takes them away again
+short_description: Puts files in place at once with what they are for in force, or takes them away
 description:
   - Every module run costs seconds on a small machine. This one checks and writes all the files of
     a role in a single run. It validates all new contents before it writes the first one.
   - Each file is written to a temporary file beside it, flushed to the disk and renamed.
+  - Then what the files are for is put in force, where a probe says that it is not yet. Check mode
+    runs the probes alone.
 options:
   state:
     description: C(present) writes what differs; C(absent) removes the files, or puts back the
@@ -60,6 +63,41 @@ options:
       keep_original: {type: bool, default: false, description: The file may have been there before.
         Keep what it was as C(PATH.gridberry-original), or note with C(PATH.gridberry-created) that
         it was not there. C(absent) goes back to that, and leaves a file with neither alone.}
+  effects:
+    description:
+      - What must be in force, in this order, whatever C(state) is. A failure stops the rest.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: What it is in words; errors and diffs name it.
+        type: str
+        required: true
+      probe:
+        description: Shell commands that only read. Status 0 says that it is in force; what they
+          print says why it is not.
+        type: str
+        required: true
+      apply:
+        description: Shell commands that put it in force.
+        type: str
+        required: true
+      on_change:
+        description: Files of this set whose change makes it due whatever the probe says; C(*) for
+          any of them.
+        type: list
+        elements: path
+        default: []
+      first:
+        description: Whether it comes before the files are written.
+        type: bool
+        default: false
+      tries:
+        description: How often the probe is asked after C(apply), a second apart, before it counts
+          as failed.
+        type: int
+        default: 1
 author: [Gridberry]
 """
 
@@ -73,11 +111,21 @@ EXAMPLES = r"""
         content: "{}\n"
         validate: dockerd --validate --config-file %s
         keep_original: true
+    effects:
+      - name: Docker runs with daemon.json
+        probe: systemctl is-active docker
+        apply: systemctl restart docker
+        on_change: [/etc/docker/daemon.json]
 """
 
 RETURN = r"""
 paths:
   description: What was changed, or would be in check mode.
+  type: list
+  elements: str
+  returned: always
+applied:
+  description: The names of the effects that were not in force and were applied, or would be.
   type: list
   elements: str
   returned: always
@@ -458,7 +506,52 @@ def specification() -> dict:
                 "keep_original": {"type": "bool", "default": False},
             },
         },
+        "effects": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {
+                "name": {"type": "str", "required": True},
+                "probe": {"type": "str", "required": True},
+                "apply": {"type": "str", "required": True},
+                "on_change": {"type": "list", "elements": "path", "default": []},
+                "first": {"type": "bool", "default": False},
+                "tries": {"type": "int", "default": 1},
+            },
+        },
     }
+
+
+def carry_out(
+    steps: list[Step], entries: list[dict], *, check_mode: bool
+) -> tuple[list[str], list[dict]]:
+    """Write the files and put in force what they are for.
+
+    Args:
+        steps: What has to be done to files, validated.
+        entries: The parameter C(effects).
+        check_mode: Only tell what would be done.
+
+    Returns:
+        The names of the effects that were due, and all diffs.
+
+    Raises:
+        EffectError: An effect cannot be put in force.
+    """
+    effects = effects_of(entries)
+    changed = {str(step.path) for step in steps}
+    if not check_mode:
+        announce(effects, changed)
+    before, diffs = settle(
+        [effect for effect in effects if effect.first], changed, check_mode=check_mode
+    )
+    if not check_mode:
+        for step in steps:
+            ACTIONS[step.kind](step)
+    after, more = settle(
+        [effect for effect in effects if not effect.first], changed, check_mode=check_mode
+    )
+    return before + after, diffs + [step.diff for step in steps] + more
 
 
 def main() -> None:
@@ -471,18 +564,17 @@ def main() -> None:
             note = run_validation(step, check_mode=module.check_mode)
             if note:
                 notes.append(note)
-        if not module.check_mode:
-            for step in steps:
-                ACTIONS[step.kind](step)
-    except FileSetError as error:
+        applied, diffs = carry_out(steps, module.params["effects"], check_mode=module.check_mode)
+    except (FileSetError, EffectError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"{error.filename}: {error.strerror}")
     module.exit_json(
-        changed=bool(steps),
+        changed=bool(steps or applied),
         paths=[str(step.path) for step in steps],
+        applied=applied,
         notes=notes,
-        diff=[step.diff for step in steps],
+        diff=diffs,
     )
 
 
