@@ -1,0 +1,32 @@
+# Tells what is installed of the packages named by its arguments, in lines of a word and a value.
+# Reads only; quick where all of them are there. From the environment:
+#
+#   DPKG  dpkg's database (default /var/lib/dpkg);  NOTES  what the role noted
+: "${DPKG:=/var/lib/dpkg}" "${NOTES:=/var/lib/gridberry/packages}"
+installed=$(dpkg-query --admindir="$DPKG" -W -f='${Package} ${db:Status-Status}\n' "$@" 2>/dev/null |
+    sed -n 's/ installed$//p')
+complete=yes
+for package in "$@"; do
+    case "
+$installed
+" in
+        *"
+$package
+"*) echo "installed $package" ;;
+        *)
+            echo "missing $package"
+            complete=
+            ;;
+    esac
+done
+if [ -r "$NOTES" ]; then sed 's/^/noted /' "$NOTES" | sort -u; fi
+# dpkg keeps a journal while it works: what lies there was left by a power cut.
+if [ -n "$(ls -A "$DPKG/updates" 2>/dev/null)" ]; then echo "interrupted journal"; fi
+if [ -z "$complete" ]; then
+    dpkg-query --admindir="$DPKG" -W -f='${db:Status-Status} ${Package}\n' 2>/dev/null |
+        sed -n -E 's/^(half-configured|half-installed|unpacked|triggers-awaited|triggers-pending) /interrupted /p'
+    # Without package lists apt knows no package.
+    if [ -n "$(find "${LISTS:-/var/lib/apt/lists}" -maxdepth 1 -name '*_Packages*' -print 2>/dev/null | head -n 1)" ]; then
+        echo "lists yes"
+    fi
+fi
