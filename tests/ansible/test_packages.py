@@ -66,7 +66,7 @@ def test_half_configured_is_not_installed(look):
 
 
 def test_a_power_cut_left_dpkg_in_the_middle(look):
-    (look.root / "dpkg/updates/0001").write_text(STATUS.split("\n\n")[0] + "\n")
+    (look.root / "dpkg/updates/0001").write_text(STATUS.split("\n\n", maxsplit=1)[0] + "\n")
     assert "interrupted journal" in look("chrony")
 
 
