@@ -48,6 +48,11 @@ class Settings:
     ssh_port: int
     forwards: dict[int, int]
 
+    @property
+    def time_port(self) -> int:
+        """The UDP port of 127.0.0.1 where the guest asks for the time, numbered as `ssh_port`."""
+        return self.ssh_port
+
     def to_json(self) -> str:
         """Return it as JSON."""
         return json.dumps(asdict(self), indent=2) + "\n"
@@ -196,6 +201,7 @@ class Machine:
                 "known_hosts": os.fspath(self.known_hosts),
             },
             "forwards": {str(guest): host for guest, host in settings.forwards.items()},
+            "time_port": settings.time_port,
             "console": os.fspath(self.console),
             "memory_mib": settings.memory_mib,
             "cpus": settings.cpus,

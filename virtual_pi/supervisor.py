@@ -66,12 +66,28 @@ class Supervisor:
         for name, path in credential_files(self._machine).items():
             rules = name == "tmpfiles.extra"
             write_whole(path, identity_rules(self._machine) if rules else self._machine.name)
+        time_server = self._start_time_server()
         try:
             while self._boot_once():
                 pass
         except BrickedError as error:
             self._note(f"nothing to boot: {error}")
             self._record(state="bricked", reason=str(error), supervisor=None, qemu=None)
+        finally:
+            time_server.kill()
+            time_server.wait()
+
+    def _start_time_server(self) -> subprocess.Popen[bytes]:
+        """Start what tells the guest the time: a process, as no thread may run while QEMU starts.
+
+        What it has to say, such as that its port is taken, is in the supervisor's log.
+        """
+        port = str(self._machine.settings().time_port)
+        return subprocess.Popen(
+            [sys.executable, "-m", "virtual_pi.time_server", port],
+            stdin=subprocess.DEVNULL,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call; no thread runs now
+        )
 
     def _boot_once(self) -> bool:
         """Boot and wait for the end; tell whether to boot again."""

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from virtual_pi.machines import list_machines  # noqa: E402 - found by the line above
+from virtual_pi.time_server import HOST_IN_GUEST  # noqa: E402 - likewise
 
 
 def state_directory() -> Path:
@@ -41,6 +42,8 @@ def host_variables(machine: dict) -> dict:
         "ansible_ssh_common_args": f"-o {known_hosts} -o StrictHostKeyChecking=yes"
         " -o IdentitiesOnly=yes",
         "virtual_pi_forwards": machine["forwards"],
+        # No other server can be reached from there.
+        "time_sync_servers": [f"{HOST_IN_GUEST} port {machine['time_port']}"],
     }
 
 

@@ -20,6 +20,7 @@ MACHINE = {
         "known_hosts": "/with space/known_hosts",
     },
     "forwards": {"8080": 40080},
+    "time_port": 40022,
 }
 
 
@@ -30,6 +31,7 @@ def test_a_machine_is_in_the_group_with_what_ssh_needs():
     assert variables["ansible_port"] == 40022
     assert variables["ansible_ssh_private_key_file"] == "/with space/key"
     assert variables["virtual_pi_forwards"] == {"8080": 40080}
+    assert variables["time_sync_servers"] == ["10.0.2.2 port 40022"]
 
 
 def test_host_keys_are_checked_and_paths_may_have_spaces():
