@@ -3,25 +3,50 @@
 #
 #   DIRECTORY, VOLUME, IMAGE and TOML (the text of the bot.toml to come) must be set before.
 #
-# Prints nothing where it would, else a line `refused: REASON` or `not compared: REASON`.
+# Prints nothing where it would, else one line:
+#
+#   refused: REASON       it would not go on
+#   not compared: REASON  nobody can say yet: the books are of an older bot, which the new one migrates
+#   unknown: REASON       the question could not be asked, also not again; nothing may be replaced
+command -v docker >/dev/null || exit 0 # check mode on a host to come
 printf '%s' "$TOML" | cmp -s - "$DIRECTORY/bot.toml" && exit 0
-docker volume inspect "$VOLUME" >/dev/null 2>&1 || exit 0 # no bot has traded here
+volumes=$(docker volume ls --quiet --filter "name=^$VOLUME\$" 2>&1) || {
+    echo "unknown: docker volume ls: $(echo "$volumes" | tail -n 1)"
+    exit 0
+}
+[ -n "$volumes" ] || exit 0 # no bot has traded here
 # In check mode the image may not be here yet: then the one that runs compares.
-docker image inspect "$IMAGE" >/dev/null 2>&1 ||
-    IMAGE=$(docker inspect --format '{{.Image}}' gridberry-bot 2>/dev/null) || exit 0
+older=
+if ! docker image inspect "$IMAGE" >/dev/null 2>&1; then
+    older=yes
+    IMAGE=$(docker inspect --format '{{.Image}}' gridberry-bot 2>/dev/null) || {
+        echo "not compared: the image is not here yet, and no bot runs"
+        exit 0
+    }
+fi
 file=$(mktemp /run/gridberry-XXXXXX) || exit
 trap 'rm -f "$file"' EXIT
 printf '%s' "$TOML" >"$file"
 chmod 0644 "$file"
-said=$(docker run --rm --pull never --network none --read-only --cap-drop ALL \
-    --security-opt no-new-privileges --user 10001:10001 \
-    --volume "$file:/etc/gridbot/bot.toml:ro" --volume "$VOLUME:/var/lib/gridbot" \
-    "$IMAGE" check --offline --config /etc/gridbot/bot.toml --state /var/lib/gridbot \
-    2>&1 >/dev/null)
-status=$?
-# 1 is the answer no. Anything else is none: books of an older bot, an image that cannot compare.
-case $status in
-    0) exit 0 ;;
-    1) echo "refused: $(echo "$said" | tail -n 1 | sed 's/^gridbot check: //')" ;;
-    *) echo "not compared: $(echo "$said" | tail -n 1 | sed 's/^gridbot check: //')" ;;
-esac
+tries=3
+while :; do
+    said=$(docker run --rm --pull never --network none --read-only --cap-drop ALL \
+        --security-opt no-new-privileges --user 10001:10001 \
+        --volume "$file:/etc/gridbot/bot.toml:ro" --volume "$VOLUME:/var/lib/gridbot" \
+        "$IMAGE" check --offline --config /etc/gridbot/bot.toml --state /var/lib/gridbot \
+        2>&1 >/dev/null)
+    status=$?
+    said=$(echo "$said" | tail -n 1 | sed 's/^gridbot check: //')
+    tries=$((tries - 1))
+    case "$status $older $said" in
+        "0 "*) ;;
+        "1 "*) echo "refused: $said" ;;
+        *"written by an older gridbot"*) echo "not compared: $said" ;;
+        "2 yes "*) echo "not compared: the image that runs cannot: $said" ;;
+        *)
+            [ "$tries" -eq 0 ] || { sleep 3 && continue; }
+            echo "unknown: the comparison ended with status $status: $said"
+            ;;
+    esac
+    exit 0
+done
