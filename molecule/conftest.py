@@ -5,6 +5,7 @@ import os
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,18 +13,26 @@ from pathlib import Path
 import pytest
 import testinfra
 
-ROOT = Path(__file__).resolve().parents[3]
-NAME = "molecule-pi"
+ROOT = Path(__file__).resolve().parents[1]
+# The scenario's machine.
+NAME = os.environ.get("GRIDBERRY_TEST_MACHINE", "molecule-pi")
 # Emulated, an answer takes up to a minute after a start.
 PATIENCE = 300
 
 
 @dataclass(frozen=True)
 class Machine:
-    """How to reach the machine and what may be done to it from outside."""
+    """How to reach the machine and what may be done to it from outside.
+
+    Attributes:
+        ssh_config: For ssh and testinfra.
+        page: Where the bot's page is, seen from here.
+        forwards: Ports of the machine and the ports of 127.0.0.1 that lead there.
+    """
 
     ssh_config: Path
     page: str
+    forwards: dict[int, int]
 
     def ssh(self, command: str, **more) -> subprocess.CompletedProcess:
         """Run a command in it, with everything that subprocess.run takes."""
@@ -34,6 +43,23 @@ class Machine:
         """Run a verb of virtual_pi on it."""
         command = [sys.executable, "-m", "virtual_pi", *words]
         subprocess.run(command, check=True, cwd=ROOT)
+
+    def console(self) -> str:
+        """What the machine and its firmware printed since it was made."""
+        command = [sys.executable, "-m", "virtual_pi", "console", NAME]
+        return subprocess.run(
+            command, check=True, cwd=ROOT, capture_output=True, text=True, errors="replace"
+        ).stdout
+
+    def restart(self, *, cut: bool = False) -> None:
+        """Switch it off and on again; returns once SSH answers.
+
+        Args:
+            cut: The power is cut, instead of a clean end.
+        """
+        self.virtual_pi("cut" if cut else "stop", NAME)
+        self.forget_connection()
+        self.virtual_pi("start", NAME, "--wait")
 
     def forget_connection(self) -> None:
         """Close the connection that is kept open; the machine at its other end has gone."""
@@ -64,7 +90,9 @@ def machine(tmp_path_factory):
     ssh = found["ssh"]
     directory = tmp_path_factory.mktemp("ssh")
     # A socket's path must be short; pytest's directories are not.
-    control = Path(os.environ.get("XDG_RUNTIME_DIR", "/tmp"), f"gridberry-test-{os.getpid()}")
+    control = Path(
+        os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir(), f"gridberry-test-{os.getpid()}"
+    )
     config = directory / "config"
     config.write_text(
         f"Host {NAME}\n"
@@ -80,7 +108,7 @@ def machine(tmp_path_factory):
         "  ControlPersist 600\n"
     )
     forwards = {int(port): host for port, host in found["forwards"].items()}
-    one = Machine(config, f"http://127.0.0.1:{forwards[8080]}")
+    one = Machine(config, f"http://127.0.0.1:{forwards.get(8080)}", forwards)
     yield one
     one.forget_connection()
 
@@ -121,3 +149,36 @@ def bot(pi):
         return json.loads(pi.check_output(f"python3 -c {shlex.quote(script)}"))
 
     return ask
+
+
+LOOK = """
+for container in gridberry-exchange gridberry-bot; do
+    docker inspect --format '{{.State.Status}}, {{.RestartCount}} restarts, {{.Name}}' $container
+    docker logs --tail 6 $container
+done 2>&1
+systemctl --failed --no-legend --plain
+"""
+
+
+def pytest_terminal_summary(terminalreporter):
+    """After failures, say last which, and how the machine is: long logs are cut at the front."""
+    failed = [
+        report.nodeid for key in ("failed", "error") for report in terminalreporter.getreports(key)
+    ]
+    if not failed:
+        return
+    terminalreporter.section("the machine now")
+    command = [
+        sys.executable,
+        "-m",
+        "virtual_pi",
+        "ssh",
+        NAME,
+        "--",
+        f"sudo sh -c {shlex.quote(LOOK)}",
+    ]
+    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
+    for line in (done.stdout or done.stderr).splitlines():
+        terminalreporter.write_line(line[:300])
+    for name in failed:
+        terminalreporter.write_line(f"failed: {name}")
