@@ -24,7 +24,8 @@ def test_boot_files_are_one_line_and_one_block(pi):
     assert pi.file("/boot/firmware/cmdline.txt").content_string.count("\n") <= 1
     config = pi.file("/boot/firmware/config.txt").content_string
     assert config.count("# BEGIN gridberry") == 1
-    assert "\n[all]\ndisable_splash=1\n" in config
+    # The role's own two, and the one that the scenario adds.
+    assert "\n[all]\ngpu_mem=16\narm_64bit=1\ndisable_splash=1\n" in config
 
 
 def test_stubs_were_left_alone(pi):
