@@ -24,11 +24,8 @@ class TestValues:
         assert kernel_values.problems(OWN) == []
 
     def test_readme_has_each_value_and_a_reason(self):
-        rows = re.findall(
-            r"^\| `(-?[\w.-]+)` \| `(\d+)` \| (.+) \|$",
-            (ROLE / "README.md").read_text(),
-            re.MULTILINE,
-        )
+        row = re.compile(r"^\| `(-?[\w.-]+)` \| `(\d+)` \| (.+) \|$", re.MULTILINE)
+        rows = row.findall((ROLE / "README.md").read_text())
         assert {name: int(value) for name, value, _ in rows} == OWN
 
     def test_docker_keeps_what_it_needs(self):
