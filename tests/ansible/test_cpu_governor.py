@@ -103,7 +103,6 @@ class Host:
             text=True,
             check=False,
         )
-        print(done.stdout + done.stderr)
         return done.stdout + done.stderr
 
 
@@ -194,10 +193,10 @@ class TestRole:
             'CPU_ONDEMAND_UP_THRESHOLD=70\nCPU_DEFAULT_GOVERNOR="performance"\n'
         )
         assert (pi.root / "etc/default/cpufrequtils").read_text() == 'GOVERNOR="performance"\n'
-        assert "changed=0" in pi.play()
         pi.write(f"{POLICY}/scaling_governor", "powersave\n")
         assert "changed=1" in pi.play()
         assert pi.governor() == "performance"
+        assert "changed=0" in pi.play()
         assert "changed=1" in pi.play("-e", "cpu_governor_state=absent")
         assert pi.governor() == pi.governor("policy2") == "ondemand"
         assert (
@@ -205,11 +204,10 @@ class TestRole:
         ).read_text() == "CPU_ONDEMAND_UP_THRESHOLD=70\n"
         after = {path.relative_to(pi.root) for path in pi.root.rglob("*")} - set(before)
         assert {str(path) for path in after} == {"var", "var/lib", "var/lib/gridberry"}
-        assert "changed=0" in pi.play("-e", "cpu_governor_state=absent")
 
     def test_virtual_machine_is_said_and_left_alone(self, host):
         said = host("virtual").play()
-        assert "its kernel does not scale the CPUs' frequency" in said
+        assert "its kernel scales no frequencies" in said
         assert "changed=0" in said
         assert "failed=0" in said
 
