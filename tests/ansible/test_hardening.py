@@ -1,0 +1,285 @@
+"""The role hardening: its filters, and its scripts against trees and programs made for the test."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible.errors import AnsibleFilterError
+from jinja2 import Environment
+
+from roles.hardening.filter_plugins import hardening
+
+ROLE = Path(__file__).resolve().parents[2] / "roles/hardening"
+ALL = {
+    "ssh": True,
+    "firewall": True,
+    "rollback_seconds": 60,
+    "ssh_root_login": "no",
+    "ssh_allow_users": [],
+    "ssh_allow_groups": [],
+    "ssh_from": [],
+    "ssh_tcp_forwarding": "local",
+    "ssh_max_auth_tries": 3,
+    "ssh_max_sessions": 4,
+    "ssh_login_grace_time": 30,
+    "ssh_client_alive_interval": 300,
+    "banner": "private",
+    "open_ports": [],
+    "mdns": True,
+    "ping_per_second": 5,
+    "container_interfaces": ["docker0", "br-*"],
+    "upgrades_held": ["docker"],
+    "reboot_window": "",
+    "umask": "027",
+    "kernel_modules": ["dccp"],
+}
+LOOK = """connection 192.168.1.7 50000 192.168.1.20 2222
+user trader
+include yes
+port 22
+kex curve25519-sha256,diffie-hellman-group14-sha1,mlkem768x25519-sha256,
+cipher aes128-cbc,aes256-ctr,chacha20-poly1305@openssh.com,
+mac hmac-sha1,hmac-sha2-256-etm@openssh.com,
+digest abc /etc/ssh/sshd_config.d/00-gridberry.conf
+listen udp UNCONN 0 0 10.0.2.15%enp0s5:68 0.0.0.0:* users:(("systemd-network",pid=248,fd=31))
+listen udp UNCONN 0 0 127.0.0.53%lo:53 0.0.0.0:* users:(("systemd-resolve",pid=229,fd=18))
+listen tcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=328,fd=6))
+listen tcp LISTEN 0 128 [::]:22 [::]:* users:(("sshd",pid=328,fd=7))
+listen tcp LISTEN 0 4096 *:9100 *:* users:(("node_exporter",pid=9,fd=3))
+listen tcp LISTEN 0 4096 [::1]:631 [::]:* users:(("cupsd",pid=10,fd=7))
+listen udp UNCONN 0 0 0.0.0.0:111 0.0.0.0:* users:(("rpcbind",pid=11,fd=5))
+listen udp UNCONN 0 0 [::]:111 [::]:* users:(("rpcbind",pid=11,fd=7))
+listen tcp LISTEN 0 64 0.0.0.0:2049 0.0.0.0:*
+"""
+FOUND = hardening.facts(LOOK)
+
+
+class TestSettings:
+    def test_good_ones_have_no_problems(self):
+        good = ALL | {
+            "ssh_allow_users": ["trader", "ops@192.168.1.*"],
+            "ssh_from": ["192.168.1.0/24", "fd00::/8"],
+            "open_ports": [{"port": 9100, "proto": "tcp", "from": ["10.0.0.1"]}],
+            "reboot_window": "04:00",
+            "upgrades_held": ["docker", "linux-image-.*$", "libstdc\\+\\+6$"],
+        }
+        assert hardening.setting_problems(good) == []
+
+    @pytest.mark.parametrize(
+        ("settings", "says"),
+        [
+            ({"ssh_allow_users": ["a b"]}, "hardening_ssh_allow_users has 'a b'; a user such as"),
+            ({"ssh_allow_groups": ["x\nPermitRootLogin yes"]}, "hardening_ssh_allow_groups has"),
+            ({"ssh_from": ["lan"]}, "hardening_ssh_from has 'lan'; a network such as"),
+            ({"open_ports": [{"port": 70000}]}, "entry 1: port is 70000; 1 to 65535 would do"),
+            (
+                {"open_ports": [{"port": 1}, {"port": 2, "from": ["x; accept"]}]},
+                "hardening_open_ports, entry 2: from has 'x; accept'",
+            ),
+            ({"container_interfaces": ['x" accept']}, "hardening_container_interfaces has"),
+            ({"kernel_modules": ["usb storage"]}, "hardening_kernel_modules has 'usb storage'"),
+            ({"upgrades_held": ['x"; };']}, "hardening_upgrades_held has"),
+            ({"reboot_window": "4:00"}, "hardening_reboot_window is '4:00'; '04:00' would do"),
+            ({"umask": "27"}, "hardening_umask is '27'; '027' would do"),
+            ({"rollback_seconds": 5}, "hardening_rollback_seconds is 5; 30 to 3600 would do"),
+            ({"ssh_max_auth_tries": 0}, "hardening_ssh_max_auth_tries is 0; 1 to 100 would do"),
+        ],
+    )
+    def test_bad_ones_are_named(self, settings, says):
+        (line,) = hardening.setting_problems(ALL | settings)
+        assert says in line
+
+
+class TestHost:
+    def test_facts(self):
+        assert FOUND["user"] == "trader"
+        assert FOUND["from"] == "192.168.1.7"
+        # Where sshd listens, and where the connection in use came in.
+        assert FOUND["ports"] == [22, 2222]
+        assert FOUND["included"]
+        assert FOUND["digests"] == {"/etc/ssh/sshd_config.d/00-gridberry.conf": "abc"}
+
+    def test_an_empty_look_is_no_error(self):
+        found = hardening.facts("connection \nuser \n")
+        assert (found["user"], found["from"], found["ports"]) == ("", "", [])
+
+    def test_nothing_in_the_way(self):
+        assert hardening.host_problems(FOUND, ALL) == []
+        inside = ALL | {"ssh_from": ["192.168.1.0/24"]}
+        assert hardening.host_problems(FOUND, inside) == []
+
+    @pytest.mark.parametrize(
+        ("found", "settings", "says"),
+        [
+            ({"included": False}, {}, "does not include /etc/ssh/sshd_config.d"),
+            ({"user": "root"}, {}, "logs in as root and hardening_ssh_root_login is 'no'"),
+            ({"firewalls": ["ufw"]}, {}, "hardening_firewall is true and ufw runs"),
+            ({}, {"ssh_from": ["10.0.0.0/8", "fd00::/8"]}, "comes from 192.168.1.7; add its"),
+        ],
+    )
+    def test_what_is_in_the_way(self, found, settings, says):
+        (line,) = hardening.host_problems(FOUND | found, ALL | settings)
+        assert says in line
+
+    def test_a_part_that_is_off_is_in_nobodys_way(self):
+        found = FOUND | {"included": False, "user": "root", "firewalls": ["ufw"]}
+        assert hardening.host_problems(found, ALL | {"ssh": False, "firewall": False}) == []
+
+    def test_root_may_stay_where_told(self):
+        settings = ALL | {"ssh_root_login": "prohibit-password"}
+        assert hardening.host_problems(FOUND | {"user": "root"}, settings) == []
+
+
+class TestSsh:
+    def test_only_algorithms_that_the_release_knows(self):
+        lines = hardening.ssh_lines(ALL, FOUND)
+        assert "KexAlgorithms mlkem768x25519-sha256,curve25519-sha256" in lines
+        assert "Ciphers chacha20-poly1305@openssh.com,aes256-ctr" in lines
+        assert "MACs hmac-sha2-256-etm@openssh.com" in lines
+
+    def test_no_list_where_the_host_tells_none(self):
+        lines = hardening.ssh_lines(ALL, hardening.facts(""))
+        assert not [line for line in lines if line.startswith(("Kex", "Ciphers", "MACs"))]
+
+    def test_users_groups_and_banner(self):
+        lines = hardening.ssh_lines(
+            ALL | {"ssh_allow_users": ["a", "b"], "ssh_allow_groups": ["g"], "banner": ""}, FOUND
+        )
+        assert lines[-2:] == ["AllowUsers a b", "AllowGroups g"]
+        assert not [line for line in lines if line.startswith("Banner")]
+
+    def test_in_force_is_what_sshd_tells(self):
+        lines = ["PermitRootLogin prohibit-password", "AllowUsers a b", "LogLevel VERBOSE"]
+        assert hardening.ssh_in_force(lines) == [
+            "permitrootlogin without-password",
+            "allowusers a",
+            "allowusers b",
+            "loglevel VERBOSE",
+        ]
+
+    def test_the_new_login_uses_a_connection_of_its_own(self):
+        reach = {
+            "executable": "ssh",
+            "host": "pi1.lan",
+            "port": 2222,
+            "key": "/keys/a b",
+            "args": "-o ControlMaster=auto",
+            "common": "-o 'ProxyJump=gate one'",
+            "extra": "",
+        }
+        command = hardening.login_command(reach, "trader")
+        assert command.index("ControlPath=none") < command.index("ControlMaster=auto")
+        assert {"BatchMode=yes", "PreferredAuthentications=publickey"} <= set(command)
+        assert command[-9:] == [
+            "ProxyJump=gate one",
+            *("-p", "2222", "-i", "/keys/a b", "-l", "trader", "pi1.lan", "true"),
+        ]
+
+    def test_a_host_is_no_option(self):
+        with pytest.raises(AnsibleFilterError, match="is no host"):
+            hardening.login_command(dict.fromkeys(("executable", "args"), "") | {"host": "-oX"}, "")
+
+
+class TestFirewall:
+    def test_rules(self):
+        ports = [
+            {"port": 8080},
+            {"port": 53, "proto": "udp", "from": ["10.1.2.3/8", "fd00::1", "192.0.2.4"]},
+        ]
+        assert hardening.open_rules(ports, [22], ["192.168.1.0/24"]) == [
+            "ip saddr { 192.168.1.0/24 } meta l4proto tcp ct original proto-dst 22 accept",
+            "meta l4proto tcp ct original proto-dst 8080 accept",
+            (
+                "ip saddr { 10.0.0.0/8, 192.0.2.4/32 } meta l4proto udp"
+                " ct original proto-dst 53 accept"
+            ),
+            "ip6 saddr { fd00::1/128 } meta l4proto udp ct original proto-dst 53 accept",
+        ]
+
+    def test_overlapping_networks_are_merged(self):
+        # nft refuses a set whose intervals overlap.
+        (rule,) = hardening.open_rules([], [22], ["10.0.0.0/8", "10.1.0.0/16", "10.0.0.0/8"])
+        assert "{ 10.0.0.0/8 }" in rule
+
+    def test_the_page_is_open_where_it_is_published(self):
+        template = yaml.safe_load((ROLE / "defaults/main.yml").read_text())["hardening_open_ports"]
+        render = (
+            Environment(autoescape=True).from_string(template).render
+        )  # strings of numbers alone
+        assert render() == render(grid_bot_page_address="127.0.0.1") == "[]"
+        shown = render(grid_bot_page_address="0.0.0.0", grid_bot_page_port=81)
+        assert shown.replace("&#39;", "'") == "[{'port': 81}]"
+
+    def test_what_listens_and_is_not_opened(self):
+        lines = hardening.unexpected(FOUND, ALL)
+        assert [line.split(", which")[0] for line in lines] == [
+            "node_exporter listens on tcp port 9100",
+            "rpcbind listens on udp port 111",
+            "the kernel listens on tcp port 2049",
+        ]
+        assert "the firewall closes it" in lines[0]
+        opened = ALL | {
+            "open_ports": [{"port": 9100}, {"port": 2049}, {"port": 111, "proto": "udp"}]
+        }
+        assert hardening.unexpected(FOUND, opened) == []
+
+    def test_without_a_firewall_it_says_so(self):
+        assert "no firewall closes it" in hardening.unexpected(FOUND, ALL | {"firewall": False})[0]
+
+
+def run_script(name: str, directory: Path, programs: dict[str, str], **variables: str) -> str:
+    """Run one of the role's scripts with programs of the test's; return what it printed."""
+    path = directory / "bin"
+    path.mkdir()
+    for program, text in programs.items():
+        (path / program).write_text(f"#!/bin/sh\n{text}\n")
+        (path / program).chmod(0o755)
+    environment = {"PATH": f"{path}:{os.environ['PATH']}"} | variables
+    done = subprocess.run(
+        ["sh", ROLE / "files" / name], env=environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+PROGRAMS = {
+    "sshd": 'echo "port 22"; echo "usedns no"',
+    "ssh": 'echo "one-$2"; echo "two-$2"',
+    "ss": 'echo "tcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:*"',
+    "systemctl": '[ "$3" = firewalld ]',
+}
+
+
+class TestLook:
+    def look(self, tmp_path: Path, included: str) -> str:
+        etc = tmp_path / "etc"
+        (etc / "ssh").mkdir(parents=True)
+        (etc / "ssh/sshd_config").write_text(f"# a comment\n{included}\nUsePAM yes\n")
+        (etc / "ufw").mkdir()
+        (etc / "ufw/ufw.conf").write_text("ENABLED=yes\n")
+        (tmp_path / "rules").write_text("x")
+        return run_script(
+            "look.sh",
+            tmp_path,
+            PROGRAMS,
+            ETC=str(etc),
+            SSHD_DROP_IN=str(tmp_path / "nothing"),
+            FIREWALL=str(tmp_path / "rules"),
+            SSH_CONNECTION="10.0.0.1 5 10.0.0.2 22",
+            USER="trader",
+        )
+
+    def test_it_finds_all(self, tmp_path):
+        found = hardening.facts(self.look(tmp_path, "Include /etc/ssh/sshd_config.d/*.conf"))
+        assert found["included"]
+        assert found["ports"] == [22]
+        assert found["firewalls"] == ["ufw", "firewalld"]
+        assert found["algorithms"]["kex"] == ["one-kex", "two-kex", ""]
+        assert list(found["digests"]) == [str(tmp_path / "rules")]
+        assert len(found["listeners"]) == 1
+        assert (found["user"], found["from"]) == ("trader", "10.0.0.1")
+
+    @pytest.mark.parametrize("line", ["", "#Include /etc/ssh/sshd_config.d/*.conf", "Include /x"])
+    def test_a_file_that_includes_nothing(self, tmp_path, line):
+        assert not hardening.facts(self.look(tmp_path, line))["included"]
