@@ -16,7 +16,9 @@ from virtual_pi.emulation import debian_architecture, enable_arm64
 from virtual_pi.errors import VirtualPiError
 from virtual_pi.paths import RECIPE
 
-RELEASES = ("trixie",)
+RELEASES = ("bookworm", "trixie")
+# Until trixie, /bin -> usr/bin and its like came from what installed Debian, not from base-files.
+MERGED_BY_INSTALLER = ("bookworm",)
 REQUIRED = "?or(?priority(required),?essential)"
 LOG_TAIL_LINES = 15
 
@@ -162,6 +164,7 @@ def build(request: Request, target: Path, archives: Path, log: Path, progress: P
         VirtualPiError: A tool failed; says where the log is, with its tail.
     """
     native = ""
+    environment = os.environ | {"GRIDBERRY_RECIPE": os.fspath(RECIPE)}
     foreign = request.arch != debian_architecture()
     if foreign:
         enable_arm64()
@@ -171,7 +174,7 @@ def build(request: Request, target: Path, archives: Path, log: Path, progress: P
         tools = (REQUIRED, *read_list(RECIPE / "native-tools.txt"))
         command = _mmdebstrap(request.release, debian_architecture(), Path(native))
         command += [f"--include={name}" for name in tools]
-        _run(command, log, dict(os.environ), lambda _: None)
+        _run(command, log, environment, lambda _: None)
     progress.stage("prepare apt")
     command = _mmdebstrap(request.release, request.arch, target)
     # A hook's first argument is the root; mmdebstrap runs it through a shell.
@@ -179,20 +182,23 @@ def build(request: Request, target: Path, archives: Path, log: Path, progress: P
         '--extract-hook=sh "$GRIDBERRY_RECIPE/unpack.sh" "$1"',
         "--skip=cleanup/apt/lists",
     ]
-    environment = os.environ | {
-        "GRIDBERRY_RECIPE": os.fspath(RECIPE),
+    environment |= {
         "ARCHIVES": os.fspath(archives),
         "CONFIGURE": os.fspath(RECIPE / "configure.sh"),
         "CUSTOMIZE": os.fspath(RECIPE / request.customize) if request.customize else "",
         "DPKG_CONFIG": " ".join(request.dpkg_config),
         "FILES": os.fspath(RECIPE / "files"),
         "NATIVE": native,
+        # What init-system-helpers needs where the installer merged /usr; apt would choose the
+        # program that merges it instead, which needs all of Perl.
+        "MERGED": "usr-is-merged" if request.release in MERGED_BY_INSTALLER else "",
         "PACKAGES": " ".join(request.packages),
     }
     _run(command, log, environment, lambda name: progress.stage(STAGES.get(name, name)))
 
 
 def _mmdebstrap(release: str, arch: str, target: Path) -> list[str]:
+    merge = f'--setup-hook=sh "$GRIDBERRY_RECIPE/merge-usr.sh" "$1" {arch}'
     return [
         # Its mounts below the target stay in a namespace of their own: whatever happens to it,
         # nothing of this machine can be reached through the tree that is removed afterwards.
@@ -203,6 +209,7 @@ def _mmdebstrap(release: str, arch: str, target: Path) -> list[str]:
         "--variant=extract",
         f"--architectures={arch}",
         '--aptopt=Acquire::Languages "none"',
+        *([merge] if release in MERGED_BY_INSTALLER else []),
         "--verbose",
         release,
         os.fspath(target),

@@ -17,6 +17,10 @@ if [ -e "$root/usr/sbin/update-initramfs" ]; then
     chmod 0755 "$root/skip"
     mount --bind "$root/skip" "$root/usr/sbin/update-initramfs"
 fi
+if [ -e "$root/var/lib/dpkg/info/usr-is-merged.postinst" ]; then
+    # It removes a /lib64 that no package owns: before the one of this machine's programs is there.
+    chroot "$root" dpkg --configure --force-unsafe-io usr-is-merged
+fi
 if [ -n "$native" ]; then
     # shellcheck disable=SC2046 # program names hold no spaces
     cover "$root" "$native" $(twins "$root" "$native")

@@ -50,7 +50,9 @@ if [ -n "$native" ]; then
             set -- "$@" "bin/$program"
         fi
     done
-    set -- "$@" lib/dracut/dracut-install
+    if [ -f "$native/usr/lib/dracut/dracut-install" ]; then # since trixie
+        set -- "$@" lib/dracut/dracut-install
+    fi
     cover "$root" "$native" "$@"
 fi
 chroot "$root" update-initramfs -c -k "$kernel"

@@ -7,6 +7,7 @@
 #
 # $1: the root file system. From the environment:
 #   PACKAGES      apt's package names and patterns, separated by spaces
+#   MERGED        a package that all of them need beside the essential ones; empty for none
 #   ARCHIVES      directory that keeps the .deb files between builds
 #   DPKG_CONFIG   dpkg options, one a line, comments allowed
 #   CONFIGURE     path of configure.sh;  NATIVE  its second argument
@@ -32,13 +33,14 @@ trap 'rm -rf "$nothing"' EXIT
 stage download
 set -f # the patterns are apt's, not the shell's
 # shellcheck disable=SC2086 # a list of names
-names $PACKAGES > "$nothing/names"
+names $PACKAGES $MERGED > "$nothing/names"
 # The kernel's pre-installation script already runs programs of the packages it depends on.
 { grep -v '^linux-image-' "$nothing/names"; grep '^linux-image-' "$nothing/names" || true; } \
     > "$nothing/all"
-names '?essential' > "$nothing/essential"
 # shellcheck disable=SC2086 # a list of names
-apt -oDir::Cache::archives="$ARCHIVES" --download-only install $PACKAGES
+names '?essential' $MERGED > "$nothing/essential"
+# shellcheck disable=SC2086 # a list of names
+apt -oDir::Cache::archives="$ARCHIVES" --download-only install $PACKAGES $MERGED
 set +f
 
 stage unpack

@@ -1,4 +1,6 @@
+import fnmatch
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ def test_hash_follows_everything_that_goes_in(monkeypatch: pytest.MonkeyPatch) -
     request = image.image_request("trixie")
     names = {rootfs.recipe_hash(request, image.__file__)}
     names.add(rootfs.recipe_hash(request, rootfs.__file__))
-    names.add(rootfs.recipe_hash(image.image_request("sid"), image.__file__))
+    names.add(rootfs.recipe_hash(image.image_request("bookworm"), image.__file__))
     monkeypatch.setenv("GRIDBERRY_DEBIAN_MIRROR", "http://mirror.example/debian")
     names.add(rootfs.recipe_hash(request, image.__file__))
     assert len(names) == 4
@@ -43,6 +45,30 @@ def test_hash_follows_the_recipe_files(tmp_path: Path, monkeypatch: pytest.Monke
     config.chmod(0o755)
     names.add(rootfs.recipe_hash(request, str(module)))
     assert len(names) == 3
+
+
+@pytest.mark.parametrize("arch", ["arm64", "amd64"])
+def test_usr_is_merged_before_the_first_package_of_an_older_release(
+    arch: str, tmp_path: Path
+) -> None:
+    script = RECIPE / "merge-usr.sh"
+    subprocess.run(["sh", script, tmp_path, arch], check=True)
+    links = {path.name: str(path.readlink()) for path in tmp_path.iterdir() if path.is_symlink()}
+    biarch = {"lib64": "usr/lib64"} if arch == "amd64" else {}
+    assert links == {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib"} | biarch
+    assert all((tmp_path / name).is_dir() for name in links)
+
+
+def test_excluded_drivers_are_excluded_on_both_releases() -> None:
+    options = rootfs.read_list(RECIPE / "dpkg-modules.cfg")
+    patterns = [option.removeprefix("path-exclude=") for option in options]
+    for directory in ("/lib/modules", "/usr/lib/modules"):
+        sound, virtio = (
+            f"{directory}/6.1.0-arm64/kernel/{name}.ko"
+            for name in ("sound/core/snd", "drivers/net/virtio_net")
+        )
+        assert any(fnmatch.fnmatchcase(sound, pattern) for pattern in patterns)
+        assert not any(fnmatch.fnmatchcase(virtio, pattern) for pattern in patterns)
 
 
 def test_mirror_of_the_user_replaces_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
