@@ -1,13 +1,41 @@
 # Tells what a host is, in lines of a word and a value. Reads only, needs neither Python nor root.
 #
 #   NVME must be set before: a block device, or empty.
+#   CLOCK must be set before: the controller's time, in seconds since 1970.
+#   For tests: PROC, SYS, ETC, DPKG.
+: "${PROC:=/proc}" "${SYS:=/sys}" "${ETC:=/etc}" "${DPKG:=/var/lib/dpkg}"
+echo "clock $(($(date +%s) - CLOCK))" # first: what follows takes its time
 echo "user $(id -un)"
-if [ "$(id -u)" -eq 0 ] || sudo -n true 2>/dev/null; then echo "sudo yes"; else echo "sudo no"; fi
+sudo=no
+if [ "$(id -u)" -eq 0 ] || sudo -n true 2>/dev/null; then sudo=yes; fi
+echo "sudo $sudo"
 echo "machine $(uname -m)"
-. /etc/os-release 2>/dev/null
+echo "packages $(dpkg --print-architecture 2>/dev/null)"
+if [ -r "$PROC/device-tree/model" ]; then echo "board $(tr -d '\000' <"$PROC/device-tree/model")"; fi
+. "$ETC/os-release" 2>/dev/null
 echo "release ${VERSION_CODENAME:-unknown}"
 case " ${ID:-} ${ID_LIKE:-} " in *" debian "*) echo "family debian" ;; *) echo "family ${ID:-unknown}" ;; esac
 echo "free $(df -Pm /var | awk 'NR == 2 {print $4}')"
+echo "memory $(awk '$1 == "MemTotal:" {print int($2 / 1024)}' "$PROC/meminfo")"
+awk '$2 == "/" {options = "," $4 ","} END {if (index(options, ",ro,")) print "root read-only"}' "$PROC/mounts"
 command -v python3 >/dev/null && echo "python yes"
 [ -n "$NVME" ] && [ -b "$NVME" ] && echo "nvme yes"
 echo "disks $(lsblk -dnro NAME,SIZE,TYPE 2>/dev/null | awk '$3 == "disk" {printf "%s/dev/%s (%s)", sep, $1, $2; sep = ", "}')"
+
+# What the firmware says of power and heat: it answers who is in the group video. A kernel without the
+# program knows of under-voltage by itself, on a Pi.
+throttled=$(vcgencmd get_throttled 2>/dev/null) || throttled=$(sudo -n vcgencmd get_throttled 2>/dev/null)
+case $throttled in
+    throttled=0x*) echo "throttled ${throttled#throttled=}" ;;
+    *)
+        for sensor in "$SYS"/class/hwmon/hwmon*; do
+            [ "$(cat "$sensor/name" 2>/dev/null)" = rpi_volt ] || continue
+            [ "$(cat "$sensor/in0_lcrit_alarm" 2>/dev/null)" = 1 ] && echo "throttled 0x1"
+        done
+        ;;
+esac
+temperature=$(cat "$SYS/class/thermal/thermal_zone0/temp" 2>/dev/null) && echo "temperature $temperature"
+
+# dpkg keeps a journal while it works: what lies there was left by a power cut.
+if [ -n "$(ls -A "$DPKG/updates" 2>/dev/null)" ]; then echo "dpkg interrupted"; fi
+true

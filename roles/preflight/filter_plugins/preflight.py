@@ -16,6 +16,45 @@ KINDS = {
 }
 
 
+# With a clock further away than this, in seconds, signatures of packages and certificates are not
+# valid yet, or not any more.
+CLOCK_BEHIND, CLOCK_AHEAD = -86400, 7 * 86400
+CLOCK_HINT = (
+    "wait until it has asked a time server (timedatectl says so), or set it with: sudo date --set"
+)
+
+# The firmware's bits 0 to 3, and 16 to 19, which say the same of the time since the last boot.
+THROTTLED_NOW = (
+    "its supply gives too little voltage now, which ruins cards; another one would do",
+    "its processor's frequency is capped now; look at power supply and cooling",
+    "its processor is throttled now; look at power supply and cooling",
+    "its processor is at the soft temperature limit now; cool it",
+)
+THROTTLED_ONCE = (
+    "its supply gave too little voltage",
+    "its processor's frequency was capped",
+    "its processor was throttled",
+    "its processor was at the soft temperature limit",
+)
+HOT = 80  # degrees Celsius
+
+BOARDS = tuple(
+    f"Raspberry Pi {name}"
+    for name in ("3", "4", "5", "Zero 2", *(f"Compute Module {number}" for number in (3, 4, 5)))
+)
+
+# What ssh says, and what to do then.
+REACH_HINTS = (
+    ("Permission denied", "ssh-copy-id puts your key there; ansible_user must be its login user"),
+    (
+        "Host key verification failed",
+        "log in once with ssh, or, if the host was installed anew, first ssh-keygen -R its name",
+    ),
+    ("Could not resolve", "is its name in the inventory (ansible_host) right?"),
+    ("REMOTE HOST IDENTIFICATION HAS CHANGED", "after a new installation: ssh-keygen -R"),
+)
+
+
 def what_would_do(option: dict) -> str:
     """Return in words what values an option takes, from its argument specification."""
     if "choices" in option:
@@ -86,15 +125,21 @@ def setting_problems(values: dict[str, object], known: dict[str, dict]) -> list[
     return key_problems("", values, known, "a setting of any role")
 
 
+def looked(look: str) -> dict[str, str]:
+    """Return what look.sh said: the value of each word."""
+    return dict(line.strip().partition(" ")[::2] for line in look.splitlines())
+
+
 def host_problems(look: str, wanted: dict) -> list[str]:
     """Return a line for each thing that is in the way on a host.
 
     Args:
         look: The output of the role's look.sh: lines of a word and a value.
-        wanted: The settings C(nvme_device), C(free_mb), C(releases), C(architectures), and C(sudo):
-            whether a password for sudo was given or found to work.
+        wanted: The settings C(nvme_device), C(free_mb), C(memory_mb), C(releases),
+            C(architectures), C(throttled), and C(sudo): whether a password for sudo was given or
+            found to work.
     """
-    found = dict(line.partition(" ")[::2] for line in look.splitlines())
+    found = looked(look)
     user = found.get("user", "the login user")
     problems = []
     if found.get("sudo") != "yes" and not wanted["sudo"]:
@@ -102,10 +147,49 @@ def host_problems(look: str, wanted: dict) -> list[str]:
             f"sudo asks {user} for a password; run again with --ask-become-pass, or allow it on the"
             f" host: echo '{user} ALL=(ALL) NOPASSWD: ALL' | sudo tee /etc/sudoers.d/010_{user}"
         )
+    problems += system_problems(found, wanted)
+    if int(found.get("free") or 0) < wanted["free_mb"]:
+        problems.append(
+            f"/var has {found.get('free')} MB free and preflight_free_mb is {wanted['free_mb']};"
+            " make room on the host"
+        )
+    if "memory" in found and int(found["memory"] or 0) < wanted["memory_mb"]:
+        problems.append(
+            f"it has {found['memory']} MB of memory and preflight_memory_mb is"
+            f" {wanted['memory_mb']}; a board with more would do"
+        )
+    if found.get("root") == "read-only":
+        problems.append(
+            "its system's disk is mounted read-only, as the kernel does when a card fails; look at"
+            " dmesg on the host"
+        )
+    if wanted["nvme_device"] and "nvme" not in found:
+        problems.append(
+            f"preflight_nvme_device is {wanted['nvme_device']} and the host has no such block"
+            f" device, only {found.get('disks') or 'none'}; attach it, name one of these, or set it"
+            " to '' to do without"
+        )
+    problems += clock_lines(found, None)
+    if wanted.get("throttled") == "fail":
+        problems += [
+            f"{line}; preflight_throttled: warn would do nevertheless"
+            for line in throttled_lines(found)
+        ]
+    return problems
+
+
+def system_problems(found: dict[str, str], wanted: dict) -> list[str]:
+    """Return a line for each thing about processor and system that is in the way."""
+    problems = []
     if found.get("machine") not in wanted["architectures"]:
         problems.append(
             f"its processor is {found.get('machine')}; {' or '.join(wanted['architectures'])}"
             " would do (preflight_architectures)"
+        )
+    elif found.get("packages") in {"armhf", "armel", "i386"}:
+        problems.append(
+            f"its system is a 32-bit one ({found['packages']}) on a 64-bit kernel; an image of the"
+            " 64-bit Debian or Raspberry Pi OS would do"
         )
     if found.get("family") != "debian" or found.get("release") not in wanted["releases"]:
         problems.append(
@@ -114,18 +198,88 @@ def host_problems(look: str, wanted: dict) -> list[str]:
         )
     if "python" not in found:
         problems.append("it has no python3; on the host: sudo apt-get install python3")
-    if int(found.get("free") or 0) < wanted["free_mb"]:
-        problems.append(
-            f"/var has {found.get('free')} MB free and preflight_free_mb is {wanted['free_mb']};"
-            " make room on the host"
-        )
-    if wanted["nvme_device"] and "nvme" not in found:
-        problems.append(
-            f"preflight_nvme_device is {wanted['nvme_device']} and the host has no such block"
-            f" device, only {found.get('disks') or 'none'}; attach it, name one of these, or set it"
-            " to '' to do without"
-        )
     return problems
+
+
+def in_words(seconds: int) -> str:
+    """Return a length of time as people say it."""
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} seconds"
+
+
+def clock_lines(found: dict[str, str], limit: int | None) -> list[str]:
+    """Return a line if the host's clock is too far from the controller's.
+
+    A Pi without a clock that runs on boots in the past, until a time server has answered. apt and
+    TLS refuse a clock that is a day behind, or a week ahead, and so do the roles.
+
+    Args:
+        found: What look.sh said.
+        limit: More seconds than this are told, as long as apt and TLS work; None asks for what
+            stops them.
+    """
+    if "clock" not in found:
+        return []
+    offset = int(found["clock"])
+    stops = offset < CLOCK_BEHIND or offset > CLOCK_AHEAD
+    where = "behind" if offset < 0 else "ahead of"
+    line = f"its clock is {in_words(abs(offset))} {where} this computer's"
+    if limit is None:
+        return [f"{line}, with which apt and TLS fail; {CLOCK_HINT}"] if stops else []
+    if stops or abs(offset) <= limit:
+        return []
+    return [f"{line} (preflight_clock_seconds is {limit}); an exchange refuses orders then"]
+
+
+def throttled_lines(found: dict[str, str]) -> list[str]:
+    """Return a line for each thing about power and heat that is wrong now."""
+    bits = int(found.get("throttled", "0x0"), 16)
+    lines = [text for bit, text in enumerate(THROTTLED_NOW) if bits >> bit & 1]
+    temperature = int(found.get("temperature") or 0) // 1000
+    if "throttled" not in found and temperature >= HOT:
+        lines.append(f"its processor is at {temperature} °C, where boards slow down; cool it")
+    return lines
+
+
+def host_warnings(look: str, wanted: dict) -> list[str]:
+    """Return a line for each thing on a host that is worth knowing and in nobody's way.
+
+    Args:
+        look: The output of the role's look.sh: lines of a word and a value.
+        wanted: The settings C(throttled) and C(clock_seconds).
+    """
+    found = looked(look)
+    warnings = clock_lines(found, wanted["clock_seconds"])
+    if wanted["throttled"] == "warn":
+        warnings += throttled_lines(found)
+    if wanted["throttled"] != "ignore":
+        bits = int(found.get("throttled", "0x0"), 16)
+        has = [text for bit, text in enumerate(THROTTLED_ONCE) if bits >> (16 + bit) & 1]
+        # What is so now has been said.
+        if has and not bits & 0xF:
+            warnings.append(f"since its last boot {', '.join(has)}; power supply and cooling?")
+    board = found.get("board", "")
+    if board.startswith("Raspberry Pi") and not board.startswith(BOARDS):
+        warnings.append(f"it is a {board}, which the roles were not made for; they go on")
+    if found.get("dpkg") == "interrupted":
+        warnings.append(
+            "dpkg was interrupted there; the first role that installs ends what it began"
+        )
+    return warnings
+
+
+def unreachable_problem(message: str) -> str:
+    """Return in one line why a host cannot be reached, and what would do.
+
+    Args:
+        message: What ssh said.
+    """
+    said = " ".join(message.split()) or "no answer"
+    hints = [hint for words, hint in REACH_HINTS if words in said]
+    hint = hints[0] if hints else "is it on, and is ansible_host right?"
+    return f"it cannot be reached: {said.rstrip('.')}; {hint}"
 
 
 class FilterModule:
@@ -136,4 +290,6 @@ class FilterModule:
         return {
             "preflight_setting_problems": setting_problems,
             "preflight_host_problems": host_problems,
+            "preflight_host_warnings": host_warnings,
+            "preflight_unreachable_problem": unreachable_problem,
         }

@@ -1,0 +1,230 @@
+"""What preflight says of a host: its real script against fixture trees, and what is made of it."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from roles.preflight.filter_plugins import preflight
+
+ROOT = Path(__file__).resolve().parents[2]
+LOOK = ROOT / "roles/preflight/files/look.sh"
+PI = ROOT / "tests/fixtures/pi"
+WANTED = {
+    "nvme_device": "",
+    "free_mb": 1,
+    "memory_mb": 850,
+    "releases": ["bookworm", "trixie"],
+    "architectures": ["aarch64", "x86_64"],
+    "sudo": True,
+    "throttled": "warn",
+    "clock_seconds": 60,
+}
+GOOD = """clock -2
+user trader
+sudo yes
+machine aarch64
+packages arm64
+board Raspberry Pi 4 Model B Rev 1.4
+release trixie
+family debian
+free 9000
+memory 906
+python yes
+disks /dev/mmcblk0 (30G)
+throttled 0x0
+temperature 47712
+"""
+
+
+@pytest.fixture
+def host(tmp_path):
+    """The function that runs the script on a host of paper; it returns what the script said."""
+    for name in ("etc", "proc", "dpkg/updates", "bin"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "etc/os-release").write_text("ID=debian\nVERSION_CODENAME=trixie\n")
+    (tmp_path / "proc/meminfo").write_text("MemTotal:         927744 kB\nMemFree: 1 kB\n")
+    (tmp_path / "proc/mounts").write_text("/dev/mmcblk0p2 / ext4 rw,noatime 0 0\n")
+
+    def look(board: str = "pi4", answers: str = "", clock: int = 0) -> str:
+        link = tmp_path / "proc/device-tree"
+        link.unlink(missing_ok=True)
+        link.symlink_to((PI / board / "sys/firmware/devicetree/base").resolve())
+        sys = PI / board / "sys" if not (tmp_path / "sys").exists() else tmp_path / "sys"
+        (tmp_path / "answers").write_text(answers)
+        path = [str(tmp_path / "bin"), os.environ["PATH"]]
+        if answers:
+            path.insert(0, str(PI / "bin"))
+        result = subprocess.run(
+            ["sh", "-c", f"NVME=; CLOCK=$(($(date +%s) - {clock}))\n{LOOK.read_text()}"],
+            check=True,
+            env={
+                "PATH": ":".join(path),
+                "PROC": str(tmp_path / "proc"),
+                "SYS": str(sys),
+                "ETC": str(tmp_path / "etc"),
+                "DPKG": str(tmp_path / "dpkg"),
+                "VCGENCMD_ANSWERS": str(tmp_path / "answers"),
+            },
+            capture_output=True,
+            text=True,
+        )
+        assert result.stderr == ""
+        return result.stdout
+
+    look.path = tmp_path
+    return look
+
+
+def program(host, name: str, text: str) -> None:
+    """Put a program of paper before the real one."""
+    (host.path / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+    (host.path / "bin" / name).chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("board", "model"),
+    [
+        ("pi3b+", "Raspberry Pi 3 Model B Plus Rev 1.3"),
+        ("pi4", "Raspberry Pi 4 Model B Rev 1.4"),
+        ("cm4", "Raspberry Pi Compute Module 4 Rev 1.1"),
+        ("pi5", "Raspberry Pi 5 Model B Rev 1.0"),
+        ("virtual", "linux,dummy-virt"),
+    ],
+)
+def test_every_board_is_known_and_healthy(host, board, model):
+    look = host(board, "get_throttled throttled=0x0\n")
+    found = preflight.looked(look)
+    assert found["board"] == model
+    assert found["memory"] == "906"
+    assert preflight.host_problems(look, WANTED) == []
+    assert preflight.host_warnings(look, WANTED) == []
+
+
+@pytest.mark.parametrize(
+    ("bits", "now", "once"),
+    [
+        ("0x1", ["too little voltage now"], []),
+        ("0x50005", ["too little voltage now", "is throttled now"], []),
+        ("0x8", ["soft temperature limit now"], []),
+        (
+            "0x50000",
+            [],
+            ["since its last boot its supply gave too little voltage, its processor was"],
+        ),
+    ],
+)
+def test_what_the_firmware_says_of_power_and_heat(host, bits, now, once):
+    look = host(answers=f"get_throttled throttled={bits}\n")
+    lines = preflight.host_warnings(look, WANTED)
+    assert len(lines) == len(now + once)
+    assert all(words in line for words, line in zip(now + once, lines, strict=True))
+    assert preflight.host_problems(look, WANTED) == []
+    refused = preflight.host_problems(look, WANTED | {"throttled": "fail"})
+    assert len(refused) == len(now)
+    assert all("preflight_throttled" in line for line in refused)
+    assert preflight.host_warnings(look, WANTED | {"throttled": "fail"}) == lines[len(now) :]
+    assert preflight.host_warnings(look, WANTED | {"throttled": "ignore"}) == []
+
+
+def test_without_vcgencmd_the_kernels_sensors_are_asked(host):
+    sensors = host.path / "sys/class"
+    (sensors / "hwmon/hwmon1").mkdir(parents=True)
+    (sensors / "thermal/thermal_zone0").mkdir(parents=True)
+    (sensors / "hwmon/hwmon1/name").write_text("rpi_volt\n")
+    (sensors / "hwmon/hwmon1/in0_lcrit_alarm").write_text("0\n")
+    (sensors / "thermal/thermal_zone0/temp").write_text("79900\n")
+    program(host, "vcgencmd", "exit 255")
+    program(host, "sudo", "exit 1")
+    assert preflight.host_warnings(host(), WANTED) == []
+    (sensors / "thermal/thermal_zone0/temp").write_text("81234\n")
+    [line] = preflight.host_warnings(host(), WANTED)
+    assert "at 81 °C" in line
+    (sensors / "hwmon/hwmon1/in0_lcrit_alarm").write_text("1\n")
+    [line] = preflight.host_warnings(host(), WANTED)
+    assert "too little voltage now" in line
+
+
+def test_program_that_only_root_may_ask_is_asked_as_root(host):
+    program(host, "vcgencmd", "exit 255")
+    program(host, "sudo", "[ $# -eq 3 ] && echo throttled=0x50000")
+    assert preflight.looked(host())["throttled"] == "0x50000"
+
+
+def test_a_power_cut_during_an_installation_is_told(host):
+    (host.path / "dpkg/updates/0001").write_text("")
+    [line] = preflight.host_warnings(host(answers="get_throttled throttled=0x0\n"), WANTED)
+    assert "dpkg was interrupted" in line
+
+
+def test_a_disk_that_the_kernel_gave_up_is_refused(host):
+    (host.path / "proc/mounts").write_text("/dev/mmcblk0p2 / ext4 ro,noatime 0 0\n")
+    [line] = preflight.host_problems(host(), WANTED)
+    assert "read-only" in line
+
+
+@pytest.mark.parametrize(
+    ("offset", "refused", "told"),
+    [
+        (0, False, False),
+        (-59, False, False),
+        (-3600, False, True),
+        (3600, False, True),
+        (-3 * 86400, True, False),
+        (6 * 86400, False, True),
+        (8 * 86400, True, False),
+    ],
+)
+def test_clock_is_refused_only_where_apt_and_tls_would_fail(offset, refused, told):
+    look = GOOD.replace("clock -2", f"clock {offset}")
+    problems, warnings = (
+        preflight.host_problems(look, WANTED),
+        preflight.host_warnings(look, WANTED),
+    )
+    assert [bool(problems), bool(warnings)] == [refused, told]
+    assert all("its clock is" in line for line in problems + warnings)
+
+
+def test_clock_is_compared_with_the_controllers(host):
+    assert int(preflight.looked(host(clock=5000))["clock"]) in range(5000, 5030)
+    [line] = preflight.clock_lines({"clock": "-300"}, 60)
+    assert "5 minutes behind this computer's (preflight_clock_seconds is 60)" in line
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("packages arm64", "packages armhf", "a 32-bit one (armhf) on a 64-bit kernel"),
+        ("memory 906", "memory 429", "it has 429 MB of memory and preflight_memory_mb is 850"),
+    ],
+)
+def test_each_problem_is_one_line(old, new, says):
+    assert preflight.host_problems(GOOD, WANTED) == []
+    [line] = preflight.host_problems(GOOD.replace(old, new), WANTED)
+    assert says in line
+
+
+def test_a_board_of_next_year_is_told_and_let_through():
+    look = GOOD.replace("Raspberry Pi 4 Model B Rev 1.4", "Raspberry Pi 6 Model B Rev 1.0")
+    assert preflight.host_problems(look, WANTED) == []
+    [line] = preflight.host_warnings(look, WANTED)
+    assert "Raspberry Pi 6 Model B" in line
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        ("ssh: connect to host 10.0.0.9 port 22: No route to host", "is it on"),
+        ("trader@10.0.0.9: Permission denied (publickey).", "ssh-copy-id"),
+        ("Host key verification failed.", "ssh-keygen -R"),
+        ("ssh: Could not resolve hostname pi7: Name or service not known", "inventory"),
+        ("", "no answer; is it on"),
+    ],
+)
+def test_why_a_host_cannot_be_reached_is_one_line(said, hint):
+    line = preflight.unreachable_problem(
+        f"Failed to connect to the host via ssh: {said}\r\n" * bool(said)
+    )
+    assert hint in line
+    assert "\n" not in line
