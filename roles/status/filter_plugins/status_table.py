@@ -18,6 +18,14 @@ COLUMNS = (
     "MEMORY", "TEMP", "UPTIME", "RESTARTS", "NOTES",
 )  # fmt: skip
 OF_GRID = ("symbol", "price", "grid_profit", "buys", "sells", "open_orders")
+# Milliseconds; exchanges refuse orders that seem to be older than a few seconds.
+CLOCK_MS = 100
+INCIDENTS = (
+    ("oom_kills", "OOM kill", "OOM kills"),
+    ("under_voltage", "under-voltage", "times under-voltage"),
+    ("throttled", "throttling", "throttlings"),
+    ("unclean_boots", "end without shutdown", "ends without shutdown"),
+)
 RIGHT = {"PRICE", "GRID PROFIT", "BUYS", "SELLS", "OPEN", "MEMORY", "TEMP", "UPTIME", "RESTARTS"}
 
 
@@ -41,6 +49,22 @@ def _memory(bot: Status) -> str:
     return f"{used / 2**20:.0f}/{limit / 2**20:.0f} MiB" if limit else f"{used / 2**20:.0f} MiB"
 
 
+def _clock_notes(clock: Status) -> list[str]:
+    if clock.get("synchronised") is False:
+        return ["clock not synchronised"]
+    if abs(clock.get("offset_ms") or 0) > CLOCK_MS:
+        return [f"clock is off by {clock['offset_ms']:.0f} ms"]
+    return []
+
+
+def _incident_notes(incidents: Status) -> list[str]:
+    return [
+        f"{incidents[name]} {one if incidents[name] == 1 else several} in {incidents['days']} days"
+        for name, one, several in INCIDENTS
+        if incidents.get(name)
+    ]
+
+
 def _notes(host: Status) -> list[str]:
     bot = host.get("bot") or {}
     notes = []
@@ -50,6 +74,7 @@ def _notes(host: Status) -> list[str]:
         notes.append("reboot required")
     if host.get("throttled"):
         notes.append(f"throttled {host['throttled']}")
+    notes += _clock_notes(host.get("clock") or {}) + _incident_notes(host.get("incidents") or {})
     if host.get("ipv6"):
         notes.append("IPv6 is on")
     if bot and not bot.get("memory_limit_bytes"):

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import urllib.request
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -39,6 +39,19 @@ CGROUPS = "/sys/fs/cgroup"
 FROM_BOT = ("mode", "symbol", "open_orders", "buys", "sells", "grid_profit", "price")
 OF_GRID = ("symbol", "state", "price", "grid_profit", "buys", "sells", "open_orders")
 TIMEOUT = 10
+
+INCIDENTS = "/var/lib/gridberry/incidents"
+INCIDENT_DAYS = 7
+# What is counted under which name.
+COUNTED = {
+    "oom_kill": "oom_kills",
+    "under_voltage": "under_voltage",
+    "frequency_capped": "throttled",
+    "throttled": "throttled",
+    "temperature_limit": "throttled",
+    "unclean_boot": "unclean_boots",
+}
+OF_INCIDENT = ("time", "kind", "process", "container")
 
 
 def read_text(path: str) -> str | None:
@@ -94,6 +107,69 @@ def throttled() -> str | None:
     """Return the firmware's throttling bits such as C(0x50000), or None without vcgencmd."""
     said = output(["vcgencmd", "get_throttled"])
     return said.partition("=")[2] if said and "=" in said else None
+
+
+def chrony_clock(tracking: str) -> dict | None:
+    """Return the clock as chrony has it, or None where it says something else.
+
+    Args:
+        tracking: What C(chronyc -c tracking) prints. Its fifth field is by how many seconds the
+            clock is slow; the bound of its error is chrony's own formula (chronyc(1), root
+            dispersion).
+    """
+    fields = tracking.split(",")
+    try:
+        slow, delay, dispersion = (float(fields[number]) for number in (4, 10, 11))
+    except (IndexError, ValueError):
+        return None
+    if fields[-1] == "Not synchronised":
+        return {"synchronised": False, "offset_ms": None, "error_ms": None, "source": None}
+    return {
+        "synchronised": True,
+        "offset_ms": round(-slow * 1000, 3),
+        "error_ms": round((abs(slow) + delay / 2 + dispersion) * 1000, 3),
+        "source": fields[1] or None,
+    }
+
+
+def clock() -> dict:
+    """Return how right the clock is; without chrony, whether the kernel was told that it is."""
+    found = chrony_clock(output(["chronyc", "-n", "-c", "tracking"]) or "")
+    if found:
+        return found
+    said = output(["timedatectl", "show", "--property=NTPSynchronized", "--value"])
+    synchronised = {"yes": True, "no": False}.get(said or "")
+    return {"synchronised": synchronised, "offset_ms": None, "error_ms": None, "source": None}
+
+
+def incidents(lines: str, now: datetime) -> dict:
+    """Return how often what happened lately, and what happened last.
+
+    Args:
+        lines: What the role C(logs) recorded; a line that a power cut tore is left out.
+        now: The host's time.
+    """
+    since = (now - timedelta(days=INCIDENT_DAYS)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    counts = dict.fromkeys(COUNTED.values(), 0)
+    last = None
+    for line in lines.splitlines():
+        try:
+            record = json.loads(line)
+            name, count, time = COUNTED[record["kind"]], int(record["count"]), str(record["time"])
+        except (ValueError, KeyError, TypeError):
+            continue
+        if time >= since:
+            counts[name] += count
+        last = {key: record.get(key) for key in OF_INCIDENT}
+    return {"days": INCIDENT_DAYS, **counts, "last": last}
+
+
+def incident_status(now: datetime) -> dict | None:
+    """Return the object about incidents, or None where nobody records them."""
+    lines = read_text(f"{INCIDENTS}.jsonl")
+    if lines is None and read_text(f"{INCIDENTS}.boot") is None:
+        return None
+    return incidents(lines or "", now)
 
 
 def seconds_since(moment: str, now: datetime) -> int | None:
@@ -235,11 +311,14 @@ def main() -> None:
     )
     details = inspect(module.params["container"])
     identity = details["Image"] if details else None
+    now = datetime.now(UTC)
     status = {
         **host_status(),
+        "clock": clock(),
+        "incidents": incident_status(now),
         "image_id": identity,
         "image_bytes": image_bytes(identity) if identity else None,
-        "bot": bot_status(details, datetime.now(UTC)),
+        "bot": bot_status(details, now),
     }
     module.exit_json(changed=False, status=status)
 

@@ -1,0 +1,92 @@
+"""Logs are bounded in force, and incidents outlast a cut of the power."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+# journald says this when it opens a journal (SD_MESSAGE_JOURNAL_USAGE of systemd/sd-messages.h).
+USAGE = "ec387f577b844b8fa948f33cad9a75e6"
+RECORDS = "/var/lib/gridberry/incidents.jsonl"
+GREEDY = "x = 'a' * 10**8"
+
+
+def records(pi) -> list[dict]:
+    """The incidents that the machine recorded."""
+    return [json.loads(line) for line in pi.file(RECORDS).content_string.splitlines()]
+
+
+def test_the_journal_is_on_the_disk_and_bounded(pi):
+    # The machine's root is a virtio disk: no SD card, as far as the kernel knows.
+    said = pi.check_output("journalctl -q -b -o json -n 1 MESSAGE_ID=%s", USAGE)
+    usage = json.loads(said.splitlines()[-1])
+    assert usage["JOURNAL_PATH"].startswith("/var/log/journal/")
+    assert int(usage["MAX_USE"]) == 64 * 1024**2
+
+
+def test_a_file_that_grows_too_large_is_rotated_although_it_is_not_its_day(pi):
+    log, rule = "/var/log/gridberry-test.log", "/etc/logrotate.d/zz-gridberry-test"
+    pi.check_output("printf '%%s {\n  monthly\n  rotate 2\n}\n' %s >%s", log, rule)
+    try:
+        pi.check_output("truncate -s 1M %s && systemctl start logrotate.service", log)
+        assert pi.file(log).size == 2**20
+        pi.check_output("truncate -s 6M %s && systemctl start logrotate.service", log)
+        assert pi.file(f"{log}.1").size == 6 * 2**20
+    finally:
+        pi.check_output("rm -f %s %s %s.1 %s.2", rule, log, log, log)
+
+
+def test_files_are_looked_at_every_hour(pi):
+    assert pi.service("logrotate.timer").is_running
+    said = pi.check_output("systemctl show -p TimersCalendar --value logrotate.timer")
+    assert "*-*-* *:00:00" in said
+    assert "00:00:00" not in said.replace("*:00:00", "")
+
+
+def test_bad_power_is_recorded(pi, waiting):
+    before = len(records(pi)) if pi.file(RECORDS).exists else 0
+    pi.check_output("echo 'hwmon hwmon1: Undervoltage detected!' >/dev/kmsg")
+    waiting(lambda: pi.file(RECORDS).exists and len(records(pi)) > before, "a record")
+    assert records(pi)[-1]["kind"] == "under_voltage"
+
+
+@pytest.fixture
+def after_a_kill_and_a_cut(pi, machine, waiting):
+    """The name of the scope in which a process was killed, just before the power was cut."""
+    scope = "gridberry-test-memory"
+    done = pi.run(
+        f"systemd-run --scope --unit {scope} -p MemoryMax=20M -p MemorySwapMax=0"
+        f' python3 -c "{GREEDY}"'
+    )
+    assert done.rc != 0
+    waiting(lambda: scope in pi.run("cat %s", RECORDS).stdout, "the kill to be recorded")
+    boot = pi.file("/proc/sys/kernel/random/boot_id").content_string.strip().replace("-", "")
+    machine.restart(cut=True)
+    return scope, boot
+
+
+def test_a_killed_process_is_known_after_the_power_was_cut(
+    pi, waiting, after_a_kill_and_a_cut, tmp_path
+):
+    scope, boot = after_a_kill_and_a_cut
+    [kill] = [one for one in records(pi) if scope in (one.get("cgroup") or "")]
+    assert (kill["kind"], kill["process"], kill["boot"]) == ("oom_kill", "python3", boot)
+    assert kill["at_its_limit"]
+    waiting(lambda: records(pi)[-1]["kind"] == "unclean_boot", "the cut to be recorded")
+    assert records(pi)[-1]["before"] == boot
+
+    # And the fleet's status tells.
+    output = tmp_path / "status.json"
+    subprocess.run(
+        ["ansible-playbook", "-i", "inventory/virtual", "playbooks/status.yml",
+         "-e", f"status_output={output}"],
+        check=True, cwd=ROOT, capture_output=True,
+    )  # fmt: skip
+    [host] = json.loads(output.read_text())
+    assert host["incidents"]["oom_kills"] >= 1
+    assert host["incidents"]["unclean_boots"] >= 1
+    assert host["incidents"]["last"]["kind"] == "unclean_boot"
+    assert host["clock"]["synchronised"] is True
+    assert host["clock"]["source"] == "10.0.2.2"

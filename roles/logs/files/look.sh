@@ -1,0 +1,20 @@
+# Tells what /var/log is on and whether logrotate is installed, in lines of two words. Reads only.
+# From the environment:
+#
+#   SYS  where the kernel shows its devices (default /sys);  LOGS  the directory (default /var/log)
+: "${SYS:=/sys}" "${LOGS:=/var/log}"
+place=disk
+# The device's name, and those of what it is made of: a partition's disk, below LVM and encryption.
+source=$(findmnt -nro SOURCE -T "$LOGS" | sed 's/\[.*//')
+case "$source" in
+    /dev/zram* | tmpfs | ramfs | log2ram | none) place=memory ;;
+    /dev/*)
+        for device in $(lsblk -nrso NAME "$source" 2>/dev/null); do
+            # MMC would be soldered memory, which wears as a disk does.
+            if [ "$(cat "$SYS/block/$device/device/type" 2>/dev/null)" = SD ]; then place=card; fi
+        done
+        ;;
+esac
+echo "logs $place"
+dpkg-query -W -f='${db:Status-Status} ${Package}\n' logrotate 2>/dev/null
+:

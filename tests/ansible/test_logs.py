@@ -1,0 +1,470 @@
+"""Role logs: the record of incidents as the program that it is, where the journal goes, status."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from roles.logs.files import incidents
+from roles.logs.filter_plugins import logs
+from roles.status.filter_plugins import status_table
+from roles.status.library import pi_status
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = ROOT / "roles/logs/files/incidents.py"
+LOOK = ROOT / "roles/logs/files/look.sh"
+FIXTURES = ROOT / "tests/fixtures/pi"
+CONTAINER = "c0ffee" + "0" * 58
+CGROUP = f"/system.slice/docker-{CONTAINER}.scope"
+BOOT = "11111111111111111111111111111111"
+EARLIER = "22222222222222222222222222222222"
+PATIENCE = 30
+
+# As Linux 6.12 prints them.
+CONTEXT = (
+    "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset={cgroup},mems_allowed=0,"
+    "oom_memcg={cgroup},task_memcg={cgroup},task=python3,pid={pid},uid=1000"
+)
+KILLED = (
+    "{whose} of memory: Killed process {pid} ({name}) total-vm:120000kB, anon-rss:20480kB,"
+    " file-rss:4096kB, shmem-rss:0kB, UID:1000 pgtables:100kB oom_score_adj:0"
+)
+IN_CONTAINER = [
+    CONTEXT.format(cgroup=CGROUP, pid=77),
+    KILLED.format(whose="Memory cgroup out", pid=77, name="python3"),
+]
+UNDER_VOLTAGE = "hwmon hwmon1: Undervoltage detected!"
+
+
+def found(*messages: str) -> list[dict]:
+    """The incidents that messages tell of."""
+    kernel = incidents.Kernel()
+    return [one for one in map(kernel.incident, messages) if one]
+
+
+class TestMessages:
+    def test_a_kill_tells_process_and_cgroup(self):
+        [one] = found(*IN_CONTAINER)
+        assert one == {
+            "kind": "oom_kill",
+            "process": "python3",
+            "pid": 77,
+            "cgroup": CGROUP,
+            "container": CONTAINER[:12],
+            "at_its_limit": True,
+            "memory_bytes": 20480 * 1024,
+        }
+
+    def test_a_kill_because_all_memory_is_used_up_is_told_apart(self):
+        [one] = found(KILLED.format(whose="Out", pid=5, name="a (b) c"))
+        assert (one["process"], one["cgroup"], one["container"]) == ("a (b) c", None, None)
+        assert not one["at_its_limit"]
+
+    def test_the_context_of_another_process_is_not_taken(self):
+        [one] = found(
+            CONTEXT.format(cgroup="/a", pid=1), KILLED.format(whose="Out", pid=2, name="x")
+        )
+        assert one["cgroup"] is None
+
+    @pytest.mark.parametrize(
+        "message",
+        [UNDER_VOLTAGE, "Under-voltage detected! (0x00050005)", "rpi_volt: undervoltage detected"],
+    )
+    def test_under_voltage_of_old_and_new_kernels(self, message):
+        assert found(message) == [{"kind": "under_voltage"}]
+
+    @pytest.mark.parametrize(
+        "message",
+        [
+            "hwmon hwmon1: Voltage normalised",
+            "python3 invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0",
+            "oom_reaper: reaped process 77 (python3), now anon-rss:0kB",
+            "systemd[1]: Started something about memory.",
+            "",
+        ],
+    )
+    def test_all_else_is_left_alone(self, message):
+        assert found(message) == []
+
+    def test_a_container_has_its_name_where_docker_keeps_it(self, tmp_path, monkeypatch):
+        details = tmp_path / "data/containers" / CONTAINER / "config.v2.json"
+        details.parent.mkdir(parents=True)
+        details.write_text('{"Name": "/gridberry-bot"}')
+        daemon = tmp_path / "daemon.json"
+        daemon.write_text(json.dumps({"data-root": str(tmp_path / "data")}))
+        monkeypatch.setattr(incidents, "DOCKER", daemon)
+        assert incidents.container_name(CGROUP) == "gridberry-bot"
+        assert incidents.container_name(f"/docker/{CONTAINER}") == "gridberry-bot"
+        details.write_text("{half")
+        assert incidents.container_name(CGROUP) == CONTAINER[:12]
+        assert incidents.container_name("/user.slice") is None
+
+    def test_lines_of_the_kernel_have_a_time(self):
+        chunk = (
+            "6,339,5140900,-;one; two\n SUBSYSTEM=usb\n3,340,5140901,-,caller=T1;three\nrubbish\n"
+        )
+        assert incidents.kernel_records(chunk) == [(5140900, "one; two"), (5140901, "three")]
+
+
+class Pi:
+    """A machine made of files, and the program that watches it as a process."""
+
+    def __init__(self, directory: Path) -> None:
+        self.state = directory / "state"
+        self.state.mkdir()
+        self.records_file = self.state / "incidents.jsonl"
+        self.marker = self.state / "incidents.boot"
+        self._directory = directory
+        self._programs = directory / "bin"
+        self._programs.mkdir()
+        self._uptime = 0
+        self._answers = directory / "answers"
+        self._answers.write_text("get_throttled throttled=0x0\n")
+        shutil.copytree(FIXTURES / "pi5/sys", directory / "sys", symlinks=True)
+        self.sys = directory / "sys"
+        self.process: subprocess.Popen | None = None
+        self._kmsg: int | None = None
+        self._log = ""
+        self.boot(BOOT)
+
+    def boot(self, identity: str) -> None:
+        """Begin another boot: an empty kernel log."""
+        boot_id = self._directory / "proc/sys/kernel/random/boot_id"
+        boot_id.parent.mkdir(parents=True, exist_ok=True)
+        boot_id.write_text(f"{identity}\n")
+        self._log, self._uptime = "", 0
+
+    def has_vcgencmd(self, answer: str) -> None:
+        """Give it the firmware's program, with an answer to get_throttled."""
+        self._answers.write_text(f"get_throttled throttled={answer}\n")
+        if not (self._programs / "vcgencmd").exists():
+            shutil.copy(FIXTURES / "bin/vcgencmd", self._programs)
+
+    def has_journal(self, messages: list[dict]) -> None:
+        """Give it a journalctl that has these kernel messages, whatever boot is asked for."""
+        program = self._programs / "journalctl"
+        lines = "\n".join(json.dumps(message) for message in messages)
+        program.write_text(f"#!/bin/sh\ncat <<'EOF'\n{lines}\nEOF\n")
+        program.chmod(0o755)
+
+    def start(self) -> None:
+        """Start the program; the kernel's log so far is there to be read."""
+        fifo = self._directory / "kmsg"
+        fifo.unlink(missing_ok=True)
+        os.mkfifo(fifo)
+        environment = {
+            "PATH": f"{self._programs}:/usr/bin:/bin",
+            "STATE_DIRECTORY": str(self.state),
+            "KMSG": str(fifo),
+            "PROC": str(self._directory / "proc"),
+            "SYS": str(self.sys),
+            "DOCKER": str(self._directory / "daemon.json"),
+            "VCGENCMD_ANSWERS": str(self._answers),
+        }
+        # Both ends, so that it is neither waited for nor ever ends.
+        self._kmsg = os.open(fifo, os.O_RDWR)
+        os.write(self._kmsg, self._log.encode())
+        self.process = subprocess.Popen([sys.executable, "-IS", PROGRAM], env=environment)
+        self.wait(self.listens)
+        self.wait(lambda: self.marker.exists() and self.marker.stat().st_size)
+
+    def listens(self) -> bool:
+        """Whether the program has a handler for the signal that ends it."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
+        return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+    def kernel(self, *messages: str) -> None:
+        """Let the kernel say something."""
+        for message in messages:
+            self._uptime += 1_000_000
+            line = f"4,{self._uptime // 1_000_000},{self._uptime},-;{message}\n"
+            self._log += line
+            if self._kmsg is not None:
+                os.write(self._kmsg, line.encode())
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """End the program."""
+        self.process.send_signal(number)
+        status = self.process.wait(PATIENCE)
+        os.close(self._kmsg)
+        self._kmsg = self.process = None
+        assert status == (0 if number == signal.SIGTERM else -number)
+
+    def records(self) -> list[dict]:
+        """What was recorded."""
+        text = self.records_file.read_text() if self.records_file.exists() else ""
+        return [json.loads(line) for line in text.splitlines() if line.endswith("}")]
+
+    def kinds(self) -> list[str]:
+        """What kinds of incidents were recorded."""
+        return [record["kind"] for record in self.records()]
+
+    @staticmethod
+    def wait(condition) -> None:
+        """Wait until a condition holds."""
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < end, "waited in vain"
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def pi(tmp_path):
+    one = Pi(tmp_path)
+    yield one
+    if one.process:
+        one.stop(signal.SIGKILL)
+
+
+class TestProgram:
+    def test_a_kill_is_on_the_disk_while_it_runs(self, pi):
+        pi.start()
+        pi.kernel("something else", *IN_CONTAINER)
+        pi.wait(pi.records)
+        [record] = pi.records()
+        assert (record["kind"], record["process"], record["boot"]) == ("oom_kill", "python3", BOOT)
+        assert record["uptime_us"] == 3_000_000
+        assert record["count"] == 1
+        assert datetime.fromisoformat(record["time"]).tzinfo == UTC
+
+    def test_what_was_before_its_start_is_found_and_only_once(self, pi):
+        pi.kernel(*IN_CONTAINER)
+        pi.start()
+        pi.wait(pi.records)
+        pi.stop(signal.SIGKILL)
+        pi.start()
+        pi.kernel(UNDER_VOLTAGE)
+        pi.wait(lambda: len(pi.records()) > 1)
+        assert pi.kinds() == ["oom_kill", "under_voltage"]
+
+    def test_the_same_again_is_only_counted(self, pi):
+        pi.start()
+        pi.kernel(*[UNDER_VOLTAGE] * 5)
+        pi.wait(pi.records)
+        pi.kernel(*IN_CONTAINER)
+        pi.wait(lambda: len(pi.records()) > 1)
+        assert [(one["kind"], one["count"]) for one in pi.records()] == [
+            ("under_voltage", 1),
+            ("oom_kill", 1),
+        ]
+        pi.stop()
+        assert [one["count"] for one in pi.records()] == [1, 1, 4]
+
+    def test_nothing_is_written_while_nothing_happens(self, pi):
+        pi.start()
+        pi.kernel(*["usb 1-1: new device"] * 50)
+        pi.stop()
+        assert list(pi.state.iterdir()) == []
+
+    def test_an_end_without_shutdown_is_recorded_at_the_next_boot(self, pi):
+        pi.boot(EARLIER)
+        pi.start()
+        pi.stop(signal.SIGKILL)
+        pi.boot(BOOT)
+        pi.start()
+        pi.wait(pi.records)
+        [record] = pi.records()
+        assert (record["kind"], record["before"]) == ("unclean_boot", EARLIER)
+        assert record["watchdog"] is None
+        assert pi.marker.read_text().strip() == BOOT
+
+    def test_the_watchdog_says_that_it_was_it(self, pi):
+        pi.boot(EARLIER)
+        pi.start()
+        pi.stop(signal.SIGKILL)
+        (pi.sys / "class/watchdog/watchdog0/bootstatus").write_text("32\n")
+        pi.boot(BOOT)
+        pi.start()
+        pi.wait(pi.records)
+        assert pi.records()[0]["watchdog"] is True
+
+    def test_an_end_with_shutdown_and_a_restarted_program_are_none(self, pi):
+        pi.boot(EARLIER)
+        pi.start()
+        pi.stop()
+        pi.boot(BOOT)
+        pi.start()
+        pi.stop(signal.SIGKILL)
+        pi.start()
+        pi.stop()
+        assert pi.records() == []
+
+    def test_what_only_the_journal_of_the_earlier_boot_has_is_recorded(self, pi):
+        pi.boot(EARLIER)
+        pi.kernel(*IN_CONTAINER)
+        pi.start()
+        pi.wait(pi.records)
+        pi.stop(signal.SIGKILL)
+        at = 1_763_745_000_000_000
+        pi.has_journal(
+            [
+                {
+                    "MESSAGE": message,
+                    "_SOURCE_MONOTONIC_TIMESTAMP": str(uptime),
+                    "__REALTIME_TIMESTAMP": str(at + uptime),
+                }
+                for uptime, message in [
+                    (1_000_000, IN_CONTAINER[0]),
+                    (2_000_000, IN_CONTAINER[1]),
+                    (9_000_000, [1, 2, 3]),  # as journalctl gives what is no text
+                    (9_000_000, KILLED.format(whose="Out", pid=5, name="sshd")),
+                ]
+            ]
+        )
+        pi.boot(BOOT)
+        pi.start()
+        pi.wait(lambda: len(pi.records()) > 2)
+        first, second, third = pi.records()
+        assert (first["process"], first["boot"]) == ("python3", EARLIER)
+        assert (second["process"], second["boot"]) == ("sshd", EARLIER)
+        assert (third["kind"], third["last_message"]) == ("unclean_boot", second["time"])
+
+    def test_the_firmwares_bits_are_recorded_once_a_boot(self, pi):
+        pi.has_vcgencmd("0xd0005")
+        pi.start()
+        pi.wait(lambda: len(pi.records()) > 2)
+        kinds = ["under_voltage", "throttled", "temperature_limit"]
+        assert pi.kinds() == kinds
+        assert pi.records()[0]["bits"] == "0xd0005"
+        pi.stop()
+        pi.start()
+        pi.stop()
+        assert pi.kinds() == kinds
+        pi.boot(EARLIER)
+        pi.start()
+        pi.wait(lambda: len(pi.records()) > 5)
+        assert pi.kinds() == kinds * 2
+
+    def test_under_voltage_that_the_kernel_told_of_is_not_told_again_by_the_firmware(self, pi):
+        pi.has_vcgencmd("0x50005")
+        pi.kernel(UNDER_VOLTAGE)
+        pi.start()
+        pi.wait(lambda: len(pi.records()) > 1)
+        assert pi.kinds() == ["under_voltage", "throttled"]
+
+    def test_without_vcgencmd_the_sensor_is_asked(self, pi):
+        alarm = pi.sys / "class/hwmon/hwmon1/in0_lcrit_alarm"
+        alarm.parent.mkdir(parents=True)
+        alarm.write_text("1\n")
+        pi.start()
+        pi.wait(pi.records)
+        assert pi.kinds() == ["under_voltage"]
+
+    def test_a_line_that_a_power_cut_tore_costs_only_itself(self, pi):
+        pi.records_file.write_text('{"kind": "oom_kill", "boot": "x"}\n{"kind": "under_vol')
+        pi.kernel(*IN_CONTAINER)
+        pi.start()
+        pi.wait(lambda: len(pi.records()) > 1)
+        assert pi.kinds() == ["oom_kill", "oom_kill"]
+
+    def test_it_keeps_so_many_records(self, pi):
+        old = json.dumps({"kind": "under_voltage", "boot": "x", "time": "old"})
+        pi.records_file.write_text(f"{old}\n" * (incidents.KEPT + incidents.SPARE))
+        pi.start()
+        pi.kernel(*IN_CONTAINER)
+        pi.wait(lambda: pi.kinds()[-1:] == ["oom_kill"])
+        assert len(pi.records()) == incidents.KEPT
+
+
+class TestSettings:
+    def test_the_journal_stays_off_the_card(self):
+        assert logs.storage("auto", ["logs disk"]) == "persistent"
+        assert logs.storage("auto", ["logs card"]) == "volatile"
+        assert logs.storage("auto", ["logs memory"]) == "volatile"
+        assert logs.storage("persistent", ["logs card"]) == "persistent"
+        assert logs.storage("volatile", ["logs disk"]) == "volatile"
+
+    def test_numbers_out_of_bounds_are_named(self):
+        fine = dict.fromkeys(logs.BOUNDS, 16)
+        assert logs.setting_problems(fine) == []
+        assert logs.setting_problems(fine | {"logs_days": 0}) == [
+            "logs_days is 0; 1 to 3650 would do"
+        ]
+
+    @pytest.mark.parametrize(
+        ("source", "disks", "kind", "place"),
+        [
+            ("/dev/mmcblk0p2", "mmcblk0p2\nmmcblk0", "SD", "card"),
+            ("/dev/mmcblk0p2[/var/log]", "mmcblk0p2\nmmcblk0", "SD", "card"),
+            ("/dev/mapper/root", "root\nmmcblk0p2\nmmcblk0", "SD", "card"),
+            ("/dev/mmcblk0p2", "mmcblk0p2\nmmcblk0", "MMC", "disk"),
+            ("/dev/nvme0n1p1", "nvme0n1p1\nnvme0n1", "", "disk"),
+            ("tmpfs", "", "", "memory"),
+            ("/dev/zram1", "zram1", "", "memory"),
+        ],
+    )
+    def test_the_host_tells_what_logs_are_on(self, tmp_path, source, disks, kind, place):
+        for name, said in (("findmnt", source), ("lsblk", disks)):
+            program = tmp_path / name
+            program.write_text(f"#!/bin/sh\ncat <<'EOF'\n{said}\nEOF\n")
+            program.chmod(0o755)
+        device = tmp_path / "sys/block/mmcblk0/device"
+        device.mkdir(parents=True)
+        (device / "type").write_text(f"{kind}\n")
+        environment = os.environ | {"PATH": f"{tmp_path}:/usr/bin:/bin", "SYS": f"{tmp_path}/sys"}
+        said = subprocess.run(
+            ["sh", LOOK], env=environment, capture_output=True, text=True, check=True
+        )
+        assert said.stdout.splitlines()[0] == f"logs {place}"
+
+
+NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
+
+
+def line(kind: str, day: int, count: int = 1, **more: object) -> str:
+    """A line of the record."""
+    return json.dumps({"time": f"2026-11-{day:02}T11:00:00Z", "kind": kind, "count": count, **more})
+
+
+class TestStatus:
+    def test_counts_what_happened_lately(self):
+        lines = [
+            line("oom_kill", 10),
+            line("oom_kill", 20, 3),
+            line("throttled", 20),
+            line("temperature_limit", 20),
+            "{torn",
+            '"text"',
+            line("something new", 20),
+            line("oom_kill", 21, process="python3", container="gridberry-bot"),
+        ]
+        assert pi_status.incidents("\n".join(lines), NOW) == {
+            "days": 7,
+            "oom_kills": 4,
+            "under_voltage": 0,
+            "throttled": 2,
+            "unclean_boots": 0,
+            "last": {
+                "time": "2026-11-21T11:00:00Z",
+                "kind": "oom_kill",
+                "process": "python3",
+                "container": "gridberry-bot",
+            },
+        }
+
+    def test_nothing_recorded_is_not_the_same_as_nobody_records(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(pi_status, "INCIDENTS", str(tmp_path / "incidents"))
+        assert pi_status.incident_status(NOW) is None
+        (tmp_path / "incidents.boot").write_text(BOOT)
+        assert pi_status.incident_status(NOW)["oom_kills"] == 0
+        (tmp_path / "incidents.jsonl").write_text(line("unclean_boot", 21))
+        assert pi_status.incident_status(NOW)["unclean_boots"] == 1
+
+    def test_every_kind_that_is_recorded_is_counted(self):
+        kinds = {"oom_kill", "unclean_boot", *incidents.OCCURRED.values()}
+        assert kinds == set(pi_status.COUNTED)
+
+    def test_table_notes_them(self):
+        said = pi_status.incidents("\n".join([line("oom_kill", 20, 2), line("throttled", 20)]), NOW)
+        table = status_table.status_table([{"host": "pi1", "incidents": said}])
+        assert "2 OOM kills in 7 days, 1 throttling in 7 days" in table
+        quiet = status_table.status_table([{"host": "pi1", "incidents": None}])
+        assert "days" not in quiet
