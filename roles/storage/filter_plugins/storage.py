@@ -1,0 +1,408 @@
+"""Ansible filters: what a host's drives call for, and what fstab should say then.
+
+What fstab takes: util-linux, fstab(5); systemd, systemd.mount(5).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+
+# Data can be on these. What is made is ext4.
+FILE_SYSTEMS = ("ext4", "btrfs", "xfs", "f2fs")
+# How a drive that is no SD card is attached. A card is `mmc`, or nothing at all in older tools.
+DRIVES = ("nvme", "usb", "sata", "ata", "sas")
+# A dead drive must not stop the boot, nor hold it up for the usual 90 seconds.
+OPTIONS = "defaults,noatime,nofail,x-systemd.device-timeout=10s"
+MARKER = "# Gridberry, role storage: the next line is its own; storage_state: absent takes it out"
+KEPT = "#gridberry-kept# "  # before a line that was there for the same file system
+ATIMES = {"atime", "relatime", "strictatime", "norelatime", "nostrictatime"}
+
+MOUNT = re.compile(r"(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+")
+SYSTEM_PLACES = re.compile(
+    r"/(bin|etc|home|lib\w*|mnt|opt|root|sbin|srv|tmp|usr|var)|/(boot|dev|proc|run|sys)(/.*)?"
+)
+TEMPORARY = "/tmp"  # noqa: S108 # no file is made there: it is looked for in fstab
+LABEL = re.compile(r"[A-Za-z0-9_.-]{1,16}")
+SIZE = re.compile(r"[1-9]\d*[MG]|[1-9]\d?%|")
+SYSTEM_MOUNT = re.compile(r"/|/(boot|etc|usr|var)|/boot/.*")
+DEVICE = re.compile(r"auto|/dev/[A-Za-z0-9_./:+=-]+")
+
+
+class FstabError(Exception):
+    """Why fstab cannot be edited, in one line for the user."""
+
+
+def setting_problems(settings: dict) -> list[str]:
+    """Return a line for each setting that will not do.
+
+    Args:
+        settings: As the role's C(vars/main.yml) has them.
+    """
+    wanted = (
+        ("mount", MOUNT, "a path such as /mnt/data"),
+        ("label", LABEL, "1 to 16 letters, digits, and any of ._-"),
+        ("tmp_size", SIZE, "a size such as 256M or 25%, or ''"),
+        ("device", DEVICE, "auto, or a drive's path such as /dev/nvme0n1"),
+    )
+    problems = [
+        f"storage_{name} is {settings[name]!r}; {what} would do"
+        for name, pattern, what in wanted
+        if not pattern.fullmatch(settings[name])
+    ]
+    if not problems and SYSTEM_PLACES.fullmatch(settings["mount"]):
+        problems.append(
+            f"storage_mount is {settings['mount']!r}, which the system needs; /mnt/data would do"
+        )
+    return problems
+
+
+# ---- fstab ----
+
+
+def fields(line: str) -> list[str]:
+    """Return the fields of a line of fstab; none of a comment or an empty line."""
+    return [] if line.lstrip().startswith("#") else line.split()
+
+
+def replace_options(line: str, options: str) -> str:
+    """Return a line of fstab with other options and every other character as it was."""
+    return re.sub(r"^(\s*\S+\s+\S+\s+\S+\s+)\S+", lambda found: found[1] + options, line, count=1)
+
+
+def with_noatime(text: str) -> str:
+    """Return fstab with C(noatime) for the root file system."""
+    lines = text.splitlines(keepends=True)
+    for number, line in enumerate(lines):
+        words = fields(line)
+        if len(words) < 4 or words[1] != "/" or words[2] not in FILE_SYSTEMS:
+            continue
+        options = words[3].split(",")
+        if "noatime" not in options:
+            rest = [one for one in options if one not in ATIMES]
+            lines[number] = replace_options(line, ",".join([*rest, "noatime"]))
+    return "".join(lines)
+
+
+def with_original_root(text: str, original: str) -> str:
+    """Return fstab with the root file system's line as it was, if only C(noatime) differs."""
+    roots = [line.rstrip("\n") for line in original.splitlines() if fields(line)[1:2] == ["/"]]
+    made = {with_noatime(line): line for line in roots}
+    return "".join(
+        made.get(line.rstrip("\n"), line.rstrip("\n")) + ("\n" if line.endswith("\n") else "")
+        for line in text.splitlines(keepends=True)
+    )
+
+
+def without_data(text: str) -> str:
+    """Return fstab without the role's line, and with the line back that it stands for."""
+    kept: list[str] = []
+    ours = False
+    for line in text.splitlines(keepends=True):
+        if line.strip() == MARKER:
+            ours = True
+        elif ours and line.startswith(KEPT):
+            kept.append(line.removeprefix(KEPT))
+        elif ours and fields(line):
+            ours = False
+        else:
+            ours = False
+            kept.append(line)
+    return "".join(kept)
+
+
+def means(spec: str, node: dict) -> bool:
+    """Tell whether a line's first field names a file system."""
+    names = {f"UUID={node['uuid']}", f"LABEL={node['label']}", node["path"]}
+    names |= {f"/dev/disk/by-uuid/{node['uuid']}", f"/dev/disk/by-label/{node['label']}"}
+    return spec.replace('"', "") in names
+
+
+def with_data(text: str, node: dict, mount: str) -> str:
+    """Return fstab with a line that mounts a file system for data.
+
+    Args:
+        text: The present fstab.
+        node: The file system: C(path), C(label), C(uuid), C(type).
+        mount: Where.
+
+    Raises:
+        FstabError: Another line mounts something else there.
+    """
+    check = 2 if node["type"] == "ext4" else 0  # the others have no check at boot
+    wanted = f"UUID={node['uuid']} {mount} {node['type']} {OPTIONS} 0 {check}\n"
+    block = f"{MARKER}\n{wanted}"
+    if re.search(rf"^{re.escape(MARKER)}\n({KEPT}.*\n)*{re.escape(wanted)}", text, re.MULTILINE):
+        return text
+    lines = without_data(text).splitlines(keepends=True)
+    place = None
+    for number, line in enumerate(lines):
+        words = fields(line)
+        if words[1:2] != [mount]:
+            continue
+        if not means(words[0], node):
+            raise FstabError(
+                f"/etc/fstab mounts {words[0]} at storage_mount, {mount}, and the drive is"
+                f" {node['path']}; take that line out, or set another storage_mount"
+            )
+        place = number
+    if place is not None:
+        kept = lines[place].rstrip("\n")
+        lines[place] = f"{MARKER}\n{KEPT}{kept}\n{wanted}"
+        return "".join(lines)
+    if lines and not lines[-1].endswith("\n"):
+        lines[-1] += "\n"
+    return "".join([*lines, block])
+
+
+# ---- drives ----
+
+
+def read(look: str) -> dict:
+    """Return what look.sh printed, by word; words that come again as lists."""
+    found: dict = {"probe": {}, "holds": {}, "blank": set()}
+    for line in look.splitlines():
+        word, _, rest = line.strip().partition(" ")
+        if word == "probe":
+            node, key, value = [*rest.split(" ", 2), ""][:3]
+            found["probe"].setdefault(node, {})[key] = value
+        elif word == "holds":
+            node, _, what = rest.partition(" ")
+            found["holds"][node] = what
+        elif word == "blank":
+            found["blank"].add(rest)
+        elif word:
+            found[word] = rest
+    return found
+
+
+def tree(disk: dict) -> list[dict]:
+    """Return a disk and everything that is made of it."""
+    below = [one for child in disk.get("children", []) for one in tree(child)]
+    return [disk, *below]
+
+
+def mounted(disk: dict) -> list[str]:
+    """Return where something of a disk is mounted; C([SWAP]) where it is swap."""
+    return [place for one in tree(disk) for place in one["mountpoints"] if place]
+
+
+def is_system(disk: dict) -> bool:
+    """Tell whether the running system is on a disk, or what it boots with."""
+    return any(SYSTEM_MOUNT.fullmatch(place) for place in mounted(disk))
+
+
+def describe(disk: dict) -> str:
+    """Return a disk in words."""
+    model = (disk["model"] or "no model").strip()
+    size = int(disk["size"]) / 1e9
+    return f"{disk['path']} ({model}, {size:.0f} GB, serial {serial(disk) or 'unknown'})"
+
+
+def serial(disk: dict) -> str:
+    """Return a disk's serial number; empty where it has none."""
+    return (disk["serial"] or "").strip()
+
+
+def own(disk: dict, probed: dict, label: str) -> list[dict]:
+    """Return the file systems on a disk that carry the label."""
+    return [
+        {"path": path, "type": said.get("TYPE"), "label": label, "uuid": said.get("UUID")}
+        for path, said in probed.items()
+        if path in {one["path"] for one in tree(disk)}
+        and said.get("LABEL") == label
+        and said.get("TYPE") in FILE_SYSTEMS
+    ]
+
+
+def choose(found: dict, disks: list[dict], wanted: dict) -> tuple[dict | None, str]:
+    """Return the disk for data, and if there is none, why."""
+    if wanted["device"] != "auto":
+        path = found.get("device") or wanted["device"]
+        for disk in disks:
+            if disk["path"] == path:
+                return disk, ""
+            if path in {one["path"] for one in tree(disk)}:
+                return None, f"storage_device is {path}, a part of {disk['path']}; name that"
+        names = ", ".join(disk["path"] for disk in disks) or "none"
+        return None, f"storage_device is {path} and the host has no such disk, only {names}"
+    nvme = [disk for disk in disks if disk["path"].startswith("/dev/nvme")]
+    if not nvme:
+        return None, "there is no NVMe drive, and storage_device is auto"
+    free = [disk for disk in nvme if not is_system(disk)]
+    marked = [disk for disk in free if own(disk, found["probe"], wanted["label"])]
+    for some in (marked, free or nvme):
+        if len(some) == 1:
+            return some[0], ""
+    names = ", ".join(describe(disk) for disk in free or nvme)
+    return None, f"storage_device is auto and there are several NVMe drives: {names}; name one"
+
+
+def decide(found: dict, disk: dict, wanted: dict) -> dict:
+    """Return what happens to a disk that the system is not on.
+
+    Returns:
+        C(action): adopt or format, with C(node) and C(force); or C(refuse), a line.
+    """
+    name = describe(disk)
+    identity = serial(disk) or disk["path"]
+    noted = found.get("note") == identity
+    marked = own(disk, found["probe"], wanted["label"])
+    if len(marked) > 1:
+        paths = " and ".join(one["path"] for one in marked)
+        return {"refuse": f"{name} has the label {wanted['label']} twice, on {paths}; relabel one"}
+    if marked and (not noted or mounted(disk)):
+        return {"action": "adopt", "node": marked[0], "force": False}
+    new = {"path": disk["path"], "type": "ext4", "label": wanted["label"], "uuid": found["fresh"]}
+    if mounted(disk) or any(one["type"] not in ("disk", "part") for one in tree(disk)):
+        places = ", ".join(mounted(disk)) or "part of a volume or array"
+        return {
+            "refuse": f"{name} is in use ({places}) and has no file system labelled"
+            f" {wanted['label']} (storage_label); it is not touched"
+        }
+    told = bool(serial(disk)) and wanted["erase_serial"] == serial(disk)
+    if noted or disk["path"] in found["blank"] or told:
+        return {"action": "format", "node": new, "force": told}
+    labels = [
+        f"storage_label: {said['LABEL']} would take {path} as it is"
+        for path, said in found["probe"].items()
+        if said.get("LABEL") and said.get("TYPE") in FILE_SYSTEMS
+    ]
+    hints = [*labels, f"storage_erase_serial: {serial(disk)!r} would erase it"]
+    what = found["holds"].get(disk["path"], "something")
+    line = f"{name} holds {what}; {', '.join(hints)}"
+    if wanted["erase_serial"]:
+        line += f" (it is {wanted['erase_serial']!r})"
+    return {"refuse": line}
+
+
+def fstab_text(found: dict, word: str) -> str:
+    """Return a copy of fstab that look.sh printed.
+
+    Raises:
+        FstabError: It is not text.
+    """
+    try:
+        return base64.b64decode(found.get(word, "")).decode()
+    except UnicodeDecodeError:
+        raise FstabError("/etc/fstab has bytes that are not UTF-8; mend it first") from None
+
+
+def plan_drive(found: dict, wanted: dict) -> dict:
+    """Return what is to happen about the drive for data.
+
+    Returns:
+        C(kind): drive, root (the system is on the drive), or none; C(say): what the user should
+        know; C(refuse): why nothing may be done; and for a drive what C(decide) returns.
+    """
+    disks = [
+        disk
+        for disk in json.loads(found["lsblk"])["blockdevices"]
+        if disk["type"] == "disk" and not re.match(r"/dev/(zram|ram|loop)", disk["path"])
+    ]
+    disk, why = choose(found, disks, wanted)
+    if disk is None:
+        kind = {"kind": "none", "refuse": "", "say": ""}
+        if wanted["required"] or "several" in why or "a part of" in why:
+            return kind | {"refuse": why if "; " in why else f"{why}; storage_required is true"}
+        return kind | {"say": f"{why}: data stays on the card"}
+    if is_system(disk):
+        if disk["tran"] not in DRIVES:
+            return {
+                "kind": "none",
+                "say": "",
+                "refuse": f"storage_device is {disk['path']}, the card that the system is on;"
+                " a drive, or auto, would do",
+            }
+        return {
+            "kind": "root",
+            "refuse": "",
+            "say": f"the system is on {describe(disk)}: data is a directory there",
+        }
+    drive = {"kind": "drive", "refuse": "", "say": "", "disk": disk["path"], "serial": serial(disk)}
+    drive |= {"identity": serial(disk) or disk["path"], **decide(found, disk, wanted)}
+    if not drive["refuse"]:
+        drive["refuse"] = place_problem(found, drive, wanted)
+    if not drive["refuse"] and drive["action"] == "format":
+        drive["say"] = f"{describe(disk)} is formatted"
+    return drive
+
+
+def place_problem(found: dict, drive: dict, wanted: dict) -> str:
+    """Return why a drive cannot be mounted at its place, or nothing."""
+    if "mounted" in found and found["mounted"] != drive["node"]["uuid"]:
+        return (
+            f"something else than {drive['node']['path']} is mounted at storage_mount,"
+            f" {wanted['mount']}; unmount it, or set another storage_mount"
+        )
+    if "underneath" in found:
+        return (
+            f"storage_mount, {wanted['mount']}, is a directory with files such as"
+            f" {found['underneath']}, which the drive would hide; move them away"
+        )
+    return ""
+
+
+def storage_plan(look: str, wanted: dict) -> dict:
+    """Return what is to be done on a host.
+
+    Args:
+        look: What the role's look.sh printed.
+        wanted: The settings, as the role's C(vars/main.yml) has them.
+
+    Returns:
+        What C(plan_drive) returns, with C(fstab): its text then; C(fstab_changes); C(ours):
+        whether it has had the role's line; C(noatime): whether the root file system has that in
+        it; C(tmp): whether /tmp can be bounded.
+    """
+    found = read(look)
+    drive = {"action": "", "node": {}, "force": False, "disk": "", "serial": "", "identity": ""}
+    try:
+        text, original = fstab_text(found, "fstab"), fstab_text(found, "original")
+        if wanted["state"] == "absent":
+            drive |= {"kind": "none", "say": "", "refuse": ""}
+            fstab = with_original_root(without_data(text), original)
+        else:
+            drive |= plan_drive(found, wanted)
+            fstab = with_noatime(text) if wanted["root_noatime"] else text
+            if drive["kind"] == "drive" and not drive["refuse"]:
+                fstab = with_data(fstab, drive["node"], wanted["mount"])
+    except FstabError as error:
+        return drive | {"kind": "none", "say": "", "refuse": str(error)}
+    roots = [line for line in fstab.splitlines() if fields(line)[1:2] == ["/"]]
+    places = [place for line in fstab.splitlines() for place in fields(line)[1:2]]
+    return drive | {
+        "fstab": fstab,
+        "fstab_changes": fstab != text,
+        "ours": MARKER in text,
+        "noatime": any("noatime" in fields(line)[3].split(",") for line in roots),
+        "tmp": bool(wanted["tmp_size"]) and TEMPORARY not in places and "tmp" not in found,
+    }
+
+
+def health_lines(text: str) -> list[str]:
+    """Return a line for each drive that says it is failing.
+
+    Args:
+        text: What storage-health printed.
+    """
+    return [
+        f"{one['device']} ({one['model']}, serial {one['serial']}) says that it is failing"
+        f" (critical warning {one['critical_warning']}, {one['media_errors']} media errors,"
+        f" {one['percentage_used']} % used)"
+        for one in json.loads(text)
+        if one["failing"]
+    ]
+
+
+class FilterModule:
+    """What Ansible finds in this file."""
+
+    def filters(self) -> dict[str, object]:
+        """Return the filters by name."""
+        return {
+            "storage_problems": setting_problems,
+            "storage_plan": storage_plan,
+            "storage_failing": health_lines,
+        }
