@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from ansible.errors import AnsibleFilterError
 from jinja2 import Environment
 
 from roles.hardening.filter_plugins import hardening
+from tests import lynis_audit
 
 ROLE = Path(__file__).resolve().parents[2] / "roles/hardening"
 ALL = {
@@ -283,3 +285,52 @@ class TestLook:
     @pytest.mark.parametrize("line", ["", "#Include /etc/ssh/sshd_config.d/*.conf", "Include /x"])
     def test_a_file_that_includes_nothing(self, tmp_path, line):
         assert not hardening.facts(self.look(tmp_path, line))["included"]
+
+
+LYNIS = """report_version_major=1
+warning[]=PKGS-7392|Found one or more vulnerable packages.|-|-|
+suggestion[]=SSH-7408|Consider hardening SSH configuration|Port (set 22 to )|-|
+suggestion[]=KRNL-6000|One or more sysctl values differ from the scan profile|-|-|
+details[]=KRNL-6000|sysctl|desc:sysctl key;field:kernel.sysrq;prefval:0;value:176;|
+details[]=SSH-7408|sshd|desc:sshd option Port;field:Port;prefval:;value:22;|
+hardening_index=79
+"""
+
+
+class TestLynis:
+    def test_findings(self):
+        report = lynis_audit.parse_report(LYNIS)
+        assert report.index == 79
+        assert [(one.test, one.text) for one in report.findings] == [
+            ("PKGS-7392", "Found one or more vulnerable packages."),
+            ("SSH-7408", "Consider hardening SSH configuration: Port (set 22 to )"),
+            ("KRNL-6000", "kernel.sysrq is 176, lynis wants 0"),
+        ]
+
+    def test_an_audit_that_was_broken_off(self):
+        with pytest.raises(SystemExit, match="did not come to its end"):
+            lynis_audit.parse_report("suggestion[]=X|y|-|-|\n")
+
+    @pytest.mark.parametrize(
+        ("index", "reasons", "status"),
+        [
+            (80, ["PKGS-7392", "SSH-7408", "KRNL-6000"], 0),
+            (79, ["PKGS-7392", "SSH-7408", "KRNL-6000"], 1),
+            (95, ["PKGS-7392", "SSH-7408"], 1),
+        ],
+    )
+    def test_what_fails(self, index, reasons, status):
+        report = lynis_audit.parse_report(LYNIS.replace("79", str(index)))
+        given = [{"test": test, "why": f"because of {test}"} for test in reasons]
+        text, found = lynis_audit.describe(report, report, given)
+        assert found == status
+        assert ("NO REASON" in text) == (len(reasons) < 3)
+        assert "because of SSH-7408" in text
+
+    def test_a_reason_is_for_what_it_says(self):
+        reasons = tomllib.loads((lynis_audit.REASONS).read_text(encoding="utf-8"))["reason"]
+        assert all({"test", "why"} <= set(reason) for reason in reasons)
+        port = lynis_audit.Finding("SSH-7408", "Consider: Port (set 22 to )")
+        other = lynis_audit.Finding("SSH-7408", "Consider: X11Forwarding (set YES to NO)")
+        assert lynis_audit.reason_for(port, reasons)
+        assert lynis_audit.reason_for(other, reasons) is None
