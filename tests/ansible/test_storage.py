@@ -442,3 +442,91 @@ class TestVerify:
         done = self.verify(tmp_path, self.present() + line)
         assert done.returncode == 1
         assert done.stdout
+
+
+@pytest.fixture
+def formatting(tmp_path):
+    """Run format.sh against a drive that fixtures for the programs describe."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    answers = {
+        "lsblk": (
+            'case "$*" in *-dnro*TYPE*) echo "${KIND:-disk}";; *SERIAL*) echo "${SAYS:-S1}";;'
+            ' *MOUNTPOINTS*) echo "$USED";; *PATH,TYPE*) echo "/dev/x disk";;'
+            ' *) printf "disk\\n$BELOW\\n" | sed "/^$/d";; esac'
+        ),
+        "wipefs": 'case "$*" in *-n*) echo "$SIGNATURE";; esac',
+        "blkid": 'case "$*" in *UUID*) echo "$UUID";; *) exit "${FOUND:-2}";; esac',
+        "mkfs.ext4": 'cp "$NOTE" "$NOTE.seen"; exit "${BROKEN:-0}"',
+        "sync": "",
+        "blockdev": "",
+        "udevadm": "",
+    }
+    for name, script in answers.items():
+        (programs / name).write_text(f'#!/bin/sh\necho "{name} $*" >>"$LOG"\n{script}\n')
+        (programs / name).chmod(0o755)
+    note = tmp_path / "state/note"
+    log = tmp_path / "log"
+
+    def run(**more: str) -> subprocess.CompletedProcess:
+        wanted = {"DEVICE": "/dev/x", "SERIAL": "S1", "IDENTITY": "S1", "FORCE": "no"}
+        wanted |= {"LABEL": "gridberry", "UUID": UUID, "NOTE": str(note), "LOG": str(log)}
+        log.write_text("")
+        return subprocess.run(
+            ["sh", str(FILES / "format.sh")],
+            env={"PATH": f"{programs}:{os.environ['PATH']}", **wanted, **more},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+
+    run.note = note
+    run.log = log
+    return run
+
+
+class TestFormat:
+    def made(self, run) -> bool:
+        return "mkfs.ext4" in run.log.read_text()
+
+    def test_blank_drive(self, formatting):
+        done = formatting()
+        assert done.returncode == 0, done.stderr
+        assert f"mkfs.ext4 -q -F -m 1 -L gridberry -U {UUID} /dev/x" in formatting.log.read_text()
+        assert formatting.note.with_name("note.seen").read_text() == "S1\n"
+        assert not formatting.note.exists()
+
+    @pytest.mark.parametrize(
+        ("state", "says"),
+        [
+            ({"KIND": "part"}, "is no disk"),
+            ({"SAYS": "S2"}, "has another serial number than S1"),
+            ({"USED": "/srv", "FORCE": "yes"}, "is in use"),
+            ({"BELOW": "lvm", "FORCE": "yes"}, "is part of a volume or array"),
+            ({"SIGNATURE": "ext4"}, "holds something"),
+            ({"FOUND": "0"}, "holds something"),
+            ({"FOUND": "8"}, "holds something"),
+        ],
+    )
+    def test_what_has_changed_since_the_plan_stops_it(self, formatting, state, says):
+        done = formatting(**state)
+        assert done.returncode == 1
+        assert done.stderr == f"/dev/x: {says}; not formatted\n"
+        assert not self.made(formatting)
+        assert not formatting.note.exists()
+
+    def test_told_by_serial(self, formatting):
+        assert formatting(SIGNATURE="ext4", FORCE="yes").returncode == 0
+        assert "wipefs -q -a /dev/x" in formatting.log.read_text()
+
+    def test_broken_off_leaves_its_note_and_begins_again(self, formatting):
+        assert formatting(BROKEN="1").returncode != 0
+        assert formatting.note.read_text() == "S1\n"
+        assert formatting(SIGNATURE="ext4").returncode == 0
+        assert not formatting.note.exists()
+
+    def test_note_of_another_drive_is_no_permission(self, formatting):
+        formatting(BROKEN="1")
+        formatting.note.write_text("S9\n")
+        assert formatting(SIGNATURE="ext4").returncode == 1
+        assert not self.made(formatting)
