@@ -1,0 +1,66 @@
+# Tells how a host and its bot are, in lines of a word and a value. Reads only. From the environment:
+#
+#   WAIT    seconds to wait until the host has started and the containers in EXPECT are healthy
+#   EXPECT  names of containers, separated by blanks
+#   for tests: PROC, RUN, MODULES, DPKG
+: "${PROC:=/proc}" "${RUN:=/run}" "${MODULES:=/lib/modules}" "${DPKG:=/var/lib/dpkg}" "${WAIT:=0}"
+
+uptime_now() { cut -d . -f 1 "$PROC/uptime"; }
+
+# A line for each of the bot's containers: name, state, health.
+containers() {
+    docker ps --all --quiet --filter label=com.docker.compose.project=gridberry |
+        xargs -r docker inspect --format \
+            '{{.Name}} {{.State.Status}} {{with .State.Health}}{{.Status}}{{else}}unchecked{{end}}' |
+        sed 's/^\///'
+}
+
+settled() {
+    case $(systemctl is-system-running) in starting | initializing | offline) return 1 ;; esac
+    [ -n "$EXPECT" ] || return 0
+    found=$(containers 2>/dev/null)
+    for name in $EXPECT; do
+        case "
+$found
+" in *"
+$name running healthy
+"* | *"
+$name running unchecked
+"*) ;; *) return 1 ;; esac
+    done
+}
+
+end=$(($(uptime_now) + WAIT))
+while [ "$WAIT" -gt 0 ] && ! settled && [ "$(uptime_now)" -lt "$end" ]; do sleep 2; done
+
+echo "boot $(cat "$PROC/sys/kernel/random/boot_id")"
+echo "system $(systemctl is-system-running)"
+systemctl list-units --failed --plain --no-legend | sed 's/^\([^ ]*\).*/failed \1/'
+echo "free $(df -Pm /var | awk 'NR == 2 {print $4}')"
+echo "synchronized $(timedatectl show -p NTPSynchronized --value 2>/dev/null)"
+if [ -e "$RUN/reboot-required" ]; then echo "flag yes"; fi
+
+# The newest kernel of the kind that runs: 6.12.30+rpt-rpi-v8, 6.1.0-28-arm64. Not what is left of one
+# that was removed.
+kernel=$(uname -r)
+kind=$(echo "$kernel" | sed -E 's/^[0-9.]+(\+[^-]*)?(-[0-9]+)?-//')
+echo "kernel $kernel"
+for directory in "$MODULES"/*-"$kind"; do
+    [ -d "$directory/kernel" ] && basename "$directory"
+done | sort -V | sed -n '$s/^/newest /p'
+
+if [ -n "$(ls -A "$DPKG/updates" 2>/dev/null)" ]; then echo "dpkg interrupted"; fi
+if command -v docker >/dev/null; then
+    if found=$(containers 2>/dev/null) && docker version >/dev/null 2>&1; then
+        echo "docker answers"
+        echo "$found" | sed -n 's/^./container &/p'
+        # The bot's own account of its books; a bot that is not well ends with 1.
+        case "$found" in *"gridberry-bot running"*)
+            echo "books $(docker exec gridberry-bot gridbot status --json 2>/dev/null | tr -d '\n')"
+            ;;
+        esac
+    else
+        echo "docker silent"
+    fi
+fi
+true

@@ -1,0 +1,72 @@
+# Upgrades a host's packages, so that whatever is cut off is ended by the next run. Configuration files
+# that were changed stay as they are; programs keep running until the reboot. From the environment:
+#
+#   MODE    change, or check: tell what would be done, by the package lists as they are
+#   FULL    yes: packages may be removed where an upgrade needs it
+#   DOCKER  yes: Docker's packages, too
+#
+# Prints lines of a word and a value: `upgraded NAME OLD NEW`, `new NAME VERSION`, `removed NAME`,
+# `held NAME` for what could be upgraded and is not, and in check mode `lists SECONDS`, their age.
+set -u
+export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l APT_LISTCHANGES_FRONTEND=none LC_ALL=C.UTF-8
+work=$(mktemp -d /run/gridberry-upgrade-XXXXXX) || exit
+trap 'rm -rf "$work"' EXIT
+verb=upgrade
+[ "$FULL" != yes ] || verb=dist-upgrade
+
+# Docker is taken out of apt's sight for this run alone: nothing of it is left after a power cut.
+{
+    cat /etc/apt/preferences 2>/dev/null
+    [ "$DOCKER" = yes ] || cat <<'EOT'
+
+Package: docker.io docker-cli docker-compose docker-buildx containerd runc docker-ce docker-ce-* containerd.io docker-compose-plugin docker-buildx-plugin
+Pin: version *
+Pin-Priority: -1
+EOT
+} >"$work/preferences"
+
+apt() {
+    apt-get -q -y -o DPkg::Lock::Timeout=600 -o Dpkg::Options::=--force-confdef \
+        -o Dpkg::Options::=--force-confold "$@" </dev/null
+}
+# What an upgrade does, as apt foresees it.
+plan() {
+    apt-get -q -s "$@" >"$work/foreseen" 2>&1 || {
+        grep '^E:' "$work/foreseen" | tail -n 1
+        return 1
+    }
+    sed -n -E -e 's/^Inst ([^ ]+) \[([^]]+)\] \(([^ ]+) .*/upgraded \1 \2 \3/p' \
+        -e 's/^Inst ([^ ]+) \(([^ ]+) .*/new \1 \2/p' -e 's/^Remv ([^ ]+) .*/removed \1/p' "$work/foreseen"
+}
+
+if [ "$MODE" = change ]; then
+    # A power cut during an installation: dpkg refuses all work until this is done.
+    dpkg --configure -a --force-confdef --force-confold </dev/null >"$work/log" 2>&1 &&
+        apt --fix-broken install >>"$work/log" 2>&1 &&
+        apt update >>"$work/log" 2>&1 || {
+        grep -v '^ *$' "$work/log" | tail -n 3
+        exit 1
+    }
+else
+    newest=$(find /var/lib/apt/lists -maxdepth 1 -name '*_Packages*' -printf '%C@\n' 2>/dev/null | sort -n | tail -n 1)
+    echo "lists $(($(date +%s) - ${newest%%.*}))"
+fi
+
+plan -o "Dir::Etc::Preferences=$work/preferences" "$verb" --with-new-pkgs >"$work/plan" || {
+    cat "$work/plan"
+    exit 1
+}
+# What is left out: by the pin, or because it needs something to be removed.
+plan dist-upgrade >"$work/all" || exit
+sed -n 's/^upgraded \([^ ]*\) .*/\1/p' "$work/plan" >"$work/going"
+sed -n 's/^upgraded \([^ ]*\) .*/\1/p' "$work/all" | grep -vxF -f "$work/going" | sed 's/^/held /'
+if [ "$MODE" = change ] && [ -s "$work/plan" ]; then
+    apt -o "Dir::Etc::Preferences=$work/preferences" "$verb" --with-new-pkgs >"$work/log" 2>&1 || {
+        grep -E '^(E:|dpkg: error|Errors were)' "$work/log" | tail -n 3
+        exit 1
+    }
+    # The downloaded packages are of no more use, and a card is small.
+    apt clean >/dev/null 2>&1
+    sync
+fi
+cat "$work/plan"
