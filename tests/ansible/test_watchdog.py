@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import jinja2
 import pytest
 import yaml
 
@@ -165,6 +166,62 @@ class TestModule:
         assert watchdog.plan(look(bare), DEFAULTS)["module"] == ""
         plan = watchdog.plan(look(bare), DEFAULTS | {"softdog": True})
         assert (plan["module"], plan["load"]) == ("softdog", True)
+
+
+class TestFiles:
+    def test_systemd_is_told_the_seconds(self):
+        lines = render("system.conf.j2", DEFAULTS, PI / "pi4")
+        assert lines[1:] == ["[Manager]", "RuntimeWatchdogSec=60", "RebootWatchdogSec=125"]
+
+    def test_systemd_is_told_to_let_go_where_the_daemon_holds_it(self):
+        lines = render("system.conf.j2", DAEMON, PI / "pi3b+")
+        assert lines[-2:] == ["RuntimeWatchdogSec=0", "RebootWatchdogSec=15"]
+
+    def test_daemon_tests_nothing_by_itself(self):
+        assert render("daemon.conf.j2", DAEMON, PI / "pi4")[1:] == [
+            "watchdog-device = /dev/watchdog0",
+            "watchdog-timeout = 60",
+            "interval = 5",
+            "realtime = yes",
+            "priority = 1",
+            "admin =",
+        ]
+
+    def test_daemon_tests_what_is_set(self):
+        tests = {"max_load_1": 24, "min_memory_mb": 16, "max_temperature": 95}
+        file = {"heartbeat_file": "/run/gridberry/heartbeat"}
+        lines = render("daemon.conf.j2", DAEMON | tests | file, PI / "pi4")
+        assert {
+            *("max-load-1 = 24", "max-load-5 = 24", "max-load-15 = 24"),
+            f"min-memory = {16 * 1024 * 1024 // os.sysconf('SC_PAGESIZE')}",
+            "temperature-sensor = /sys/class/thermal/thermal_zone0/temp",
+            "max-temperature = 95",
+        } < set(lines)
+        assert lines[-2:] == ["file = /run/gridberry/heartbeat", "change = 900"]
+        assert not any(
+            "temperature" in line
+            for line in render("daemon.conf.j2", DAEMON | tests, PI / "virtual")
+        )
+
+    def test_file_is_young_when_the_daemon_starts(self):
+        file = {"heartbeat_file": "/run/gridberry/heartbeat"}
+        lines = render("service.conf.j2", DAEMON | file, PI / "pi4")
+        start = lines.index("ExecStart=/usr/sbin/watchdog -c /etc/gridberry/watchdog.conf")
+        assert lines.index("ExecStartPre=/bin/mkdir -p /run/gridberry") < start
+        assert lines.index("ExecStartPre=/bin/touch /run/gridberry/heartbeat") < start
+        # The unit's own is taken back first: it would start what somebody has configured.
+        assert lines[start - 1] == "ExecStart="
+
+
+def render(name, settings, root):
+    """Return the lines of one of the role's files for a host."""
+    environment = jinja2.Environment(trim_blocks=True)  # noqa: S701 - no HTML
+    environment.filters["dirname"] = os.path.dirname
+    values = {f"watchdog_{key}": value for key, value in settings.items()}
+    values["__watchdog_plan"] = watchdog.plan(look(root), settings)
+    values["__watchdog_configuration_path"] = "/etc/gridberry/watchdog.conf"
+    text = (ROLE / "templates" / name).read_text()
+    return environment.from_string(text).render(values).splitlines()
 
 
 def look(root):
