@@ -287,6 +287,132 @@ class TestLook:
         assert not hardening.facts(self.look(tmp_path, line))["included"]
 
 
+# Programs that note how they were called; "mounted" stands for the mount.
+STUBS = {
+    "sshd": """
+echo "sshd $*" >>"$LOG"
+[ "$FAIL" = "sshd $1" ] && { echo "line 3: Bad configuration option" >&2; exit 255; }
+[ "$1" = -T ] && echo "passwordauthentication ${TOLD:-no}"
+exit 0""",
+    "nft": """
+echo "nft $*" >>"$LOG"
+[ "$FAIL" = "nft $1" ] && { echo "Error: syntax error" >&2; exit 1; }
+[ "$1" = list ] && exit "${LISTED:-1}"
+exit 0""",
+    "mount": 'echo mount >>"$LOG"; touch "$RUN.mounted"',
+    "umount": 'echo umount >>"$LOG"; rm "$RUN.mounted"',
+    "mountpoint": '[ -e "$RUN.mounted" ]',
+    "systemctl": """
+echo "systemctl $*" >>"$LOG"
+case "$*" in *rollback.service) exit 3 ;; esac
+exit 0""",
+    "systemd-run": """
+echo armed >>"$LOG"
+[ "$FAIL" != systemd-run ] || { echo no bus >&2; exit 1; }""",
+}
+
+
+class TestTrial:
+    def run(self, directory: Path, script: str = "trial.sh", **variables: str) -> str:
+        """Run a script with programs that only note that they were called."""
+        for old in (directory / "bin").glob("*"):
+            old.unlink()
+        if (directory / "bin").is_dir():
+            (directory / "bin").rmdir()
+        return run_script(
+            script,
+            directory,
+            STUBS,
+            LOG=str(directory / "log"),
+            **{
+                "FAIL": "",
+                "RUN": str(directory / "run"),
+                "SSHD_DROP_IN": str(directory / "drop-in"),
+                "FIREWALL": str(directory / "rules"),
+                "SSHD_NEW": "PasswordAuthentication no",
+                "FIREWALL_NEW": "table inet gridberry",
+                "IN_FORCE": "passwordauthentication no",
+                "ROLLBACK": (ROLE / "files/rollback.sh").read_text(),
+                "SECONDS_LEFT": "60",
+                "LOGIN": "trader",
+                "FROM": "192.0.2.1",
+            }
+            | variables,
+        )
+
+    def log(self, directory: Path) -> list[str]:
+        return (directory / "log").read_text().splitlines()
+
+    def test_the_timer_is_armed_before_anything_is_in_force(self, tmp_path):
+        assert self.run(tmp_path) == "trying\n"
+        log = self.log(tmp_path)
+        rules = f"nft -f {tmp_path}/run/firewall.nft"
+        assert log.index("armed") < log.index(rules) < log.index("systemctl reload ssh.service")
+        assert "sshd -T -C user=trader,host=192.0.2.1,addr=192.0.2.1" in log[: log.index("armed")]
+
+    def test_kept_after_the_login(self, tmp_path):
+        self.run(tmp_path)
+        assert self.run(tmp_path, "keep.sh") == "kept\n"
+        assert self.log(tmp_path)[-1] == "umount"
+        assert not (tmp_path / "run").exists()
+
+    def test_not_kept_where_the_timer_was_first(self, tmp_path):
+        self.run(tmp_path)
+        self.run(tmp_path, "take_back.sh")
+        assert "problem the new login took too long" in self.run(tmp_path, "keep.sh")
+
+    def test_taken_back(self, tmp_path):
+        self.run(tmp_path)
+        (tmp_path / "log").unlink()
+        self.run(tmp_path, "take_back.sh")
+        assert [line for line in self.log(tmp_path) if "is-active" not in line] == [
+            "systemctl stop gridberry-hardening-rollback.timer",
+            "umount",
+            "systemctl reload ssh.service",
+            "nft delete table inet gridberry",
+        ]
+        # The place that was held for the trial.
+        assert not (tmp_path / "drop-in").exists()
+        assert not (tmp_path / "run").exists()
+
+    def test_taken_back_to_what_was_there(self, tmp_path):
+        (tmp_path / "drop-in").write_text("old\n")
+        (tmp_path / "rules").write_text("old\n")
+        self.run(tmp_path, LISTED="0")
+        self.run(tmp_path, "take_back.sh")
+        assert self.log(tmp_path)[-1] == f"nft -f {tmp_path}/rules"
+        assert (tmp_path / "drop-in").read_text() == "old\n"
+
+    @pytest.mark.parametrize(
+        ("variables", "says"),
+        [
+            ({"FAIL": "sshd -t"}, "sshd refuses the new SSH settings: line 3: Bad configuration"),
+            ({"TOLD": "yes"}, "wins over hardening's passwordauthentication no; take it out"),
+            ({"FAIL": "nft -c"}, "nft refuses the new rules: Error: syntax error"),
+            ({"FAIL": "nft -f"}, "nft refuses the new rules: Error: syntax error"),
+            ({"FAIL": "systemd-run"}, "can not be armed: no bus"),
+        ],
+    )
+    def test_what_is_in_the_way_leaves_all_as_it_was(self, tmp_path, variables, says):
+        answer = self.run(tmp_path, **variables)
+        assert answer.startswith("problem ")
+        assert says in answer
+        assert not (tmp_path / "run").exists()
+        assert not (tmp_path / "run.mounted").exists()
+        assert not (tmp_path / "drop-in").exists()
+
+    def test_one_part_alone(self, tmp_path):
+        assert self.run(tmp_path, SSHD_NEW="") == "trying\n"
+        assert not [line for line in self.log(tmp_path) if "sshd" in line or line == "mount"]
+
+    def test_a_trial_that_was_broken_off_is_taken_back_first(self, tmp_path):
+        self.run(tmp_path)
+        (tmp_path / "log").unlink()
+        assert self.run(tmp_path) == "trying\n"
+        log = self.log(tmp_path)
+        assert log.index("umount") < log.index("mount")
+
+
 LYNIS = """report_version_major=1
 warning[]=PKGS-7392|Found one or more vulnerable packages.|-|-|
 suggestion[]=SSH-7408|Consider hardening SSH configuration|Port (set 22 to )|-|

@@ -1,7 +1,7 @@
 # After a new login has worked: disarms the timer. The files on the disk come next.
 #
 #   SSHD_DROP_IN must be set before.
-RUN=/run/gridberry/hardening
+RUN=${RUN:-/run/gridberry/hardening}
 systemctl stop gridberry-hardening-rollback.timer
 # The timer may have been first.
 if [ ! -e "$RUN/rollback" ] || systemctl is-active -q gridberry-hardening-rollback.service; then

@@ -6,8 +6,9 @@
 #                      IN_FORCE                 lines that sshd -T must print then
 #                      ROLLBACK                 the text of rollback.sh
 #                      SECONDS_LEFT             until it runs;  LOGIN, FROM  who is logged in, from where
+# RUN may be set, for the tests.
 # Prints "problem ..." where something is in the way; then all is as it was.
-RUN=/run/gridberry/hardening
+RUN=${RUN:-/run/gridberry/hardening}
 UNIT=gridberry-hardening-rollback
 
 problem() {
