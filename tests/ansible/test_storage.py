@@ -30,6 +30,7 @@ WANTED = {
     "erase_serial": "",
     "root_noatime": True,
     "tmp_size": "25%",
+    "timeout": 30,
 }
 
 
@@ -101,7 +102,7 @@ class TestDrive:
         text = look(CARD, disk("nvme0n1", children=[part]), probe=own("/dev/nvme0n1p1", "xfs"))
         made = plan(text)
         assert made["node"]["path"] == "/dev/nvme0n1p1"
-        assert "xfs defaults,noatime,nofail,x-systemd.device-timeout=10s 0 0" in made["fstab"]
+        assert "xfs defaults,noatime,nofail,x-systemd.device-timeout=30s 0 0" in made["fstab"]
 
     def test_foreign_drive_is_refused_with_what_would_do(self):
         text = look(
@@ -174,7 +175,7 @@ class TestDrive:
         assert "storage_required is true" in plan(look(CARD), required=True)["refuse"]
 
     def test_dead_drive_keeps_its_line(self):
-        fstab = storage.with_data(FSTAB, NODE, "/mnt/data")
+        fstab = storage.with_data(FSTAB, NODE, "/mnt/data", 30)
         made = plan(look(CARD, fstab=fstab))
         assert made["fstab"] == fstab
 
@@ -265,37 +266,37 @@ class TestFstab:
         assert storage.with_noatime(after) == after
 
     def test_data_line_once(self):
-        once = storage.with_data(FSTAB, NODE, "/mnt/data")
+        once = storage.with_data(FSTAB, NODE, "/mnt/data", 30)
         assert once.startswith(FSTAB)
-        assert storage.with_data(once, NODE, "/mnt/data") == once
+        assert storage.with_data(once, NODE, "/mnt/data", 30) == once
         assert storage.without_data(once) == FSTAB
 
     def test_line_of_another_drive_is_replaced(self):
-        once = storage.with_data(FSTAB, NODE, "/mnt/data")
-        other = storage.with_data(once, NODE | {"uuid": FRESH}, "/mnt/data")
+        once = storage.with_data(FSTAB, NODE, "/mnt/data", 30)
+        other = storage.with_data(once, NODE | {"uuid": FRESH}, "/mnt/data", 30)
         assert UUID not in other
         assert other.count(storage.MARKER) == 1
 
     def test_line_for_the_same_file_system_is_kept_for_the_undo(self):
         before = f"{FSTAB}LABEL=gridberry /mnt/data ext4 defaults 0 2\n# end\n"
-        once = storage.with_data(before, NODE, "/mnt/data")
+        once = storage.with_data(before, NODE, "/mnt/data", 30)
         mounts = [line for line in once.splitlines() if storage.fields(line)[1:2] == ["/mnt/data"]]
-        assert mounts == [f"UUID={UUID} /mnt/data ext4 {storage.OPTIONS} 0 2"]
-        assert storage.with_data(once, NODE, "/mnt/data") == once
+        assert mounts == [f"UUID={UUID} /mnt/data ext4 {storage.options_of(30)} 0 2"]
+        assert storage.with_data(once, NODE, "/mnt/data", 30) == once
         assert storage.without_data(once) == before
 
     def test_line_for_something_else_is_refused(self):
         with pytest.raises(storage.FstabError, match="mounts /dev/sdb1 at storage_mount"):
-            storage.with_data(f"{FSTAB}/dev/sdb1 /mnt/data ext4 rw 0 2\n", NODE, "/mnt/data")
+            storage.with_data(f"{FSTAB}/dev/sdb1 /mnt/data ext4 rw 0 2\n", NODE, "/mnt/data", 30)
 
     def test_undo_gives_the_original_back(self):
         before = "UUID=1 / ext4 rw,errors=remount-ro 0 1\n"
-        after = storage.with_data(storage.with_noatime(before), NODE, "/mnt/data")
+        after = storage.with_data(storage.with_noatime(before), NODE, "/mnt/data", 30)
         assert storage.with_original_root(storage.without_data(after), before) == before
 
     def test_undo_keeps_what_came_since(self):
         before = "UUID=1 / ext4 rw 0 1\n"
-        after = storage.with_data(storage.with_noatime(before), NODE, "/mnt/data")
+        after = storage.with_data(storage.with_noatime(before), NODE, "/mnt/data", 30)
         after += "nas:/x /media/nas nfs noauto 0 0\n"
         undone = storage.with_original_root(storage.without_data(after), before)
         assert undone == f"{before}nas:/x /media/nas nfs noauto 0 0\n"
@@ -321,8 +322,8 @@ class TestFstab:
         for _ in range(300):
             lines = chance.choices(pieces, k=chance.randrange(9))
             text = "\n".join(lines) + chance.choice(["", "\n"]) if lines else ""
-            made = storage.with_data(storage.with_noatime(text), NODE, "/mnt/data")
-            assert storage.with_data(storage.with_noatime(made), NODE, "/mnt/data") == made
+            made = storage.with_data(storage.with_noatime(text), NODE, "/mnt/data", 30)
+            assert storage.with_data(storage.with_noatime(made), NODE, "/mnt/data", 30) == made
             kept = storage.without_data(made)
             assert len(kept.splitlines()) == len(text.splitlines())
             for old, new in zip(text.splitlines(), kept.splitlines(), strict=True):
@@ -349,6 +350,7 @@ class TestSettings:
             ("label", ""),
             ("tmp_size", "100%"),
             ("tmp_size", "lots"),
+            ("timeout", 0),
             ("device", "nvme0n1"),
             ("device", "/dev/nvme0n1; rm"),
         ],
@@ -433,7 +435,7 @@ class TestVerify:
         return path.read_text() if path.exists() else ""
 
     def test_line_for_data_before_its_directory_is_there(self, tmp_path):
-        line = f"UUID={UUID} /mnt/not-there ext4 {storage.OPTIONS} 0 2\n"
+        line = f"UUID={UUID} /mnt/not-there ext4 {storage.options_of(30)} 0 2\n"
         done = self.verify(tmp_path, self.present() + line)
         assert (done.returncode, done.stdout) == (0, "")
 

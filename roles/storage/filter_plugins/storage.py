@@ -13,8 +13,7 @@ import re
 FILE_SYSTEMS = ("ext4", "btrfs", "xfs", "f2fs")
 # How a drive that is no SD card is attached. A card is `mmc`, or nothing at all in older tools.
 DRIVES = ("nvme", "usb", "sata", "ata", "sas")
-# A dead drive must not stop the boot, nor hold it up for the usual 90 seconds.
-OPTIONS = "defaults,noatime,nofail,x-systemd.device-timeout=10s"
+TIMEOUTS = (5, 300)  # seconds
 MARKER = "# Gridberry, role storage: the next line is its own; storage_state: absent takes it out"
 KEPT = "#gridberry-kept# "  # before a line that was there for the same file system
 ATIMES = {"atime", "relatime", "strictatime", "norelatime", "nostrictatime"}
@@ -51,6 +50,9 @@ def setting_problems(settings: dict) -> list[str]:
         for name, pattern, what in wanted
         if not pattern.fullmatch(settings[name])
     ]
+    low, high = TIMEOUTS
+    if not low <= settings["timeout"] <= high:
+        problems.append(f"storage_timeout is {settings['timeout']}; {low} to {high} would do")
     if not problems and SYSTEM_PLACES.fullmatch(settings["mount"]):
         problems.append(
             f"storage_mount is {settings['mount']!r}, which the system needs; /mnt/data would do"
@@ -119,19 +121,29 @@ def means(spec: str, node: dict) -> bool:
     return spec.replace('"', "") in names
 
 
-def with_data(text: str, node: dict, mount: str) -> str:
+def options_of(timeout: int) -> str:
+    """Return the options that data is mounted with: a dead drive must not stop the boot.
+
+    Args:
+        timeout: Seconds that the boot waits for the drive.
+    """
+    return f"defaults,noatime,nofail,x-systemd.device-timeout={timeout}s"
+
+
+def with_data(text: str, node: dict, mount: str, timeout: int) -> str:
     """Return fstab with a line that mounts a file system for data.
 
     Args:
         text: The present fstab.
         node: The file system: C(path), C(label), C(uuid), C(type).
         mount: Where.
+        timeout: Seconds that the boot waits for the drive.
 
     Raises:
         FstabError: Another line mounts something else there.
     """
     check = 2 if node["type"] == "ext4" else 0  # the others have no check at boot
-    wanted = f"UUID={node['uuid']} {mount} {node['type']} {OPTIONS} 0 {check}\n"
+    wanted = f"UUID={node['uuid']} {mount} {node['type']} {options_of(timeout)} 0 {check}\n"
     block = f"{MARKER}\n{wanted}"
     if re.search(rf"^{re.escape(MARKER)}\n({KEPT}.*\n)*{re.escape(wanted)}", text, re.MULTILINE):
         return text
@@ -367,7 +379,7 @@ def storage_plan(look: str, wanted: dict) -> dict:
             drive |= plan_drive(found, wanted)
             fstab = with_noatime(text) if wanted["root_noatime"] else text
             if drive["kind"] == "drive" and not drive["refuse"]:
-                fstab = with_data(fstab, drive["node"], wanted["mount"])
+                fstab = with_data(fstab, drive["node"], wanted["mount"], wanted["timeout"])
     except FstabError as error:
         return drive | {"kind": "none", "say": "", "refuse": str(error)}
     roots = [line for line in fstab.splitlines() if fields(line)[1:2] == ["/"]]
