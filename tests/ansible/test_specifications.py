@@ -60,3 +60,15 @@ def test_every_role_has_what_a_role_has():
         assert (role / "meta/main.yml").is_file(), role
         # One without settings carries a module, or names other roles.
         assert (role / "defaults").is_dir() == (role in WITH_SETTINGS), role
+        if (role / "tasks").is_dir():
+            assert (role / "tasks/main.yml").is_file()
+
+
+def test_collections_are_those_of_the_installed_package():
+    import ansible_collections
+
+    root = Path(next(iter(ansible_collections.__path__)))
+    for wanted in load(ROLES.parent / "requirements.yml")["collections"]:
+        manifest = root / wanted["name"].replace(".", "/") / "MANIFEST.json"
+        found = load(manifest)["collection_info"]["version"]
+        assert found == wanted["version"], wanted["name"]
