@@ -13,8 +13,12 @@ printed for each; exits 1 unless all did. A machine that failed is kept, off, an
 other converges as a task and the seconds since it began: those take longer or shorter. One of them
 falls into the reboot, if none did by chance.
 
-**--from-one-converge** takes all moments from one converge instead of one each. At each moment QEMU
-is frozen, its disks are copied, and it goes on; every copy is booted later as a machine of its own.
+**--from-one-converge** takes all moments from one converge, and needs none without a cut. At each
+moment QEMU is frozen, its disks are copied, and it goes on; every copy is booted later as a machine
+of its own. How long the converge will take is not known while it runs: so there are more moments
+than asked for, some seconds apart, and each replaces an earlier one with the chance that leaves all
+equally likely (reservoir sampling). One is taken while the Pi reboots, if none was by chance.
+
 A copy is what a kill at that moment would have left, because a kill loses just what is not in
 QEMU's files:
 
@@ -66,7 +70,14 @@ from virtual_pi.rootfs import RELEASES
 
 NAME = "pi1"
 PAGE_PORT = 8080
+# A boot takes half a minute; on a computer that is busy with others, much longer.
+BOOT_SECONDS = 900
 FREEZE_SECONDS = 10
+# With --from-one-converge: between one moment that may be taken and the next, on average.
+INTERVAL_SECONDS = 4.0
+POLL_SECONDS = 0.5
+# How long after QEMU's restart a boot still is one, however fast the computer.
+EARLY_BOOT_SECONDS = 8.0
 # Disks and keys; not the sockets, locks and logs of the machine they are copied from.
 COPIED = ("*.qcow2", "*.img", "*.json", "id_ed25519*", "ssh_host_*", "known_hosts")
 HEADER = (
@@ -99,9 +110,9 @@ class Cut:
 
     Attributes:
         number: Its number, from 1.
-        second: Its moment, in seconds into the converge without a cut.
+        second: Its moment, in seconds into the converge that the moments are drawn from.
         task: What ran when the power went.
-        rebooting: Whether its moment was drawn from the reboot.
+        rebooting: Whether its moment was while the Pi rebooted.
         boot_seconds: From the power's return to SSH; None where it did not boot.
         run_seconds: How long the second run took; None where there was none.
         changed_by_second: How much the second run changed.
@@ -179,12 +190,10 @@ class Report:
 
     Attributes:
         seed: What the moments were drawn with.
-        converge_seconds: How long a converge without a cut took.
-        cuts: The power cuts, by number.
+        cuts: The power cuts, by their moments.
     """
 
     seed: int
-    converge_seconds: float
     cuts: list[Cut]
 
     @property
@@ -269,7 +278,7 @@ def create(plan: Plan, place: Path) -> Machine:
     )
     machine = create_machine(place, NAME, image.ensure_image(plan.release), options)
     lifecycle.start(machine)
-    lifecycle.wait_for_ssh([machine])
+    lifecycle.wait_for_ssh([machine], BOOT_SECONDS)
     return machine
 
 
@@ -319,7 +328,7 @@ def recover(plan: Plan, machine: Machine, place: Path, cut: Cut) -> None:
     """
     begin = time.monotonic()
     lifecycle.start(machine)
-    lifecycle.wait_for_ssh([machine])
+    lifecycle.wait_for_ssh([machine], BOOT_SECONDS)
     cut.boot_seconds = time.monotonic() - begin
     second = run_play(plan.command(), place / "second.log", place)
     cut.run_seconds, cut.changed_by_second = second.seconds, second.changed
@@ -455,36 +464,114 @@ def copy_sparse(source: Path, target: Path) -> None:
     )
 
 
-def cut_from_one(plan: Plan, moments: Sequence[Moment], say: Say) -> Iterator[Cut]:
-    """Copy the disks at every moment of one converge; then see what comes of each copy.
+class Copies:
+    """Copies of one machine's disks, each at a moment as likely as any other.
+
+    Attributes:
+        cuts: A power cut for each copy that is kept.
+    """
+
+    def __init__(self, plan: Plan, machine: Machine, count: int, seed: int, say: Say) -> None:
+        self._plan, self._machine, self._count, self._say = plan, machine, count, say
+        self._chance = random.Random(seed)  # noqa: S311 - moments, not secrets
+        self._seen = 0
+        self._spare: Cut | None = None
+        self.cuts: list[Cut] = []
+
+    def take(self, play: Play) -> None:
+        """Take copies until the play has ended.
+
+        Args:
+            play: The converge.
+        """
+        boots = self._machine.status().boots
+        due = self._interval()
+        rebooting_until = 0.0
+        while play.wait_for_second(min(due, play.seconds() + POLL_SECONDS)):
+            now = play.seconds()
+            if self._spare is None and self._machine.status().boots > boots:
+                if not rebooting_until:
+                    rebooting_until = now + self._chance.uniform(0, EARLY_BOOT_SECONDS)
+                elif now >= rebooting_until:
+                    self._spare = self._copy(play, self._count + 1)
+            if now >= due:
+                self._offer(play)
+                due = play.seconds() + self._interval()
+
+    def close(self) -> None:
+        """Settle which copies are kept, and number them by their moments."""
+        if self._spare and not any(cut.rebooting for cut in self.cuts):
+            index = self._chance.randrange(len(self.cuts))
+            self._drop(self.cuts[index])
+            self.cuts[index] = self._spare
+        elif self._spare:
+            self._drop(self._spare)
+        self.cuts.sort(key=lambda cut: cut.second)
+
+    def _interval(self) -> float:
+        return self._chance.expovariate(1 / INTERVAL_SECONDS)
+
+    def _offer(self, play: Play) -> None:
+        """Copy now, unless the draw is against it."""
+        self._seen += 1
+        if len(self.cuts) < self._count:
+            self.cuts.append(self._copy(play, len(self.cuts) + 1))
+            return
+        index = self._chance.randrange(self._seen)
+        if index < self._count:
+            number = self.cuts[index].number
+            self._drop(self.cuts[index])
+            self.cuts[index] = self._copy(play, number)
+
+    def _place(self, number: int) -> Path:
+        return self._plan.place(f"cut-{number:02}")
+
+    def _drop(self, cut: Cut) -> None:
+        shutil.rmtree(self._place(cut.number))
+
+    def _copy(self, play: Play, number: int) -> Cut:
+        cut = Cut(number, play.seconds(), play.current())
+        cut.rebooting = self._machine.status().state != "running"
+        stood = copy_frozen(self._machine, self._place(number))
+        rebooting = " (rebooting)" if cut.rebooting else ""
+        self._say(
+            f"copy {number}: {cut.second:.1f} s, in {cut.task}{rebooting}; took {stood:.1f} s"
+        )
+        return cut
+
+
+def cut_from_one(plan: Plan, count: int, seed: int, say: Say) -> Iterator[Cut]:
+    """Copy the disks at moments of one converge; then see what comes of each copy.
 
     Args:
         plan: What is run.
-        moments: When, in order.
+        count: How many.
+        seed: Draws the moments.
         say: Told of the copies.
 
     Yields:
-        The power cuts.
+        The power cuts, by their moments.
+
+    Raises:
+        VirtualPiError: The converge failed, or was over before there were enough moments.
     """
     place = plan.place("source")
     original = create(plan, place)
-    cuts = []
+    copies = Copies(plan, original, count, seed, say)
     try:
         with Play(plan.command(), place / "first.log", place) as play:
-            for number, moment in enumerate(moments, 1):
-                running = wait_for(play, moment)
-                cut = Cut(number, moment.second, play.current(), moment.rebooting)
-                stood = copy_frozen(original, plan.place(f"cut-{number:02}"))
-                say(f"copy {number}: in {cut.task}; stood still for {stood:.1f} s")
-                if not running:
-                    cut.task = f"after the last task, {cut.task}"
-                cuts.append(cut)
-            if not play.outcome().converged:
-                raise VirtualPiError(f"the converge failed: see {play.log}")
+            copies.take(play)
+            outcome = play.outcome()
+        if not outcome.converged:
+            raise VirtualPiError(f"the converge failed: see {play.log}")
+        if len(copies.cuts) < count:
+            raise VirtualPiError(f"it took {outcome.seconds:.0f} s: too short for {count} moments")
     finally:
         lifecycle.cut(original)
     lifecycle.remove(original)  # its ports are the copies' too, so they run one after another
-    for cut in cuts:
+    copies.close()
+    say(f"the converge took {outcome.seconds:.0f} s")
+    for cut in copies.cuts:
         copied = plan.place(f"cut-{cut.number:02}")
         machine = Machine(copied, NAME)
         with judged(cut, copied, machine):
@@ -515,15 +602,18 @@ def run(
         VirtualPiError: A converge without a cut fails.
     """
     say(f"seed {seed}, {count} power cuts, {plan.playbook.name} on {plan.release}")
-    outcome, rebooted = measure(plan, say)
-    moments = choose_moments(count, seed, outcome.tasks, outcome.seconds, rebooted)
-    say(HEADER)
-    report = Report(seed, outcome.seconds, [])
+    report = Report(seed, [])
     if from_one_converge:
-        for cut in cut_from_one(plan, moments, say):
+        first = cut_from_one(plan, count, seed, say)
+        for index, cut in enumerate(first):
+            if index == 0:
+                say(HEADER)
             report.cuts.append(cut)
             say(cut.line())
     else:
+        outcome, rebooted = measure(plan, say)
+        moments = choose_moments(count, seed, outcome.tasks, outcome.seconds, rebooted)
+        say(HEADER)
         with ThreadPoolExecutor(jobs) as pool:
             waiting = [
                 pool.submit(cut_once, plan, number, moment)
@@ -535,7 +625,7 @@ def run(
                     say(report.cuts[-1].line())
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
-    report.cuts.sort(key=lambda cut: cut.number)
+    report.cuts.sort(key=lambda cut: cut.second)
     say(report.closing())
     return report
 

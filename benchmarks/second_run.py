@@ -35,6 +35,7 @@ LIMIT = 45.0
 TRIVIAL_TASKS = 5
 DEAREST = 15
 NAME = "pi1"
+BOOT_SECONDS = 900
 TRIVIAL = "/bin/true"
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
@@ -233,7 +234,7 @@ def converged_pi(
     machine = create_machine(state, NAME, image.ensure_image(release), options)
     try:
         lifecycle.start(machine)
-        lifecycle.wait_for_ssh([machine])
+        lifecycle.wait_for_ssh([machine], BOOT_SECONDS)
         say(f"converging; the log: {state / 'first.log'}")
         command = playbook_command(playbook, VIRTUAL, *arguments)
         first = require(run_play(command, state / "first.log", state), "the first run")

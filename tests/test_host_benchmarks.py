@@ -141,9 +141,63 @@ def test_a_frozen_machine_is_copied_without_its_life(tmp_path: Path) -> None:
     assert copied.status() == Status("off", "the power was cut", 3)
 
 
+class Rebooting(Machine):
+    """A machine that reboots from second 200 to second 220 of a converge."""
+
+    second = 0.0
+
+    def status(self) -> Status:
+        booting = 200 <= self.second < 220
+        return Status("booting" if booting else "running", boots=2 if self.second >= 200 else 1)
+
+
+class Clock(Play):
+    """A converge of 400 seconds that pass at once."""
+
+    def __init__(self, machine: Rebooting) -> None:
+        self.machine = machine
+
+    def wait_for_second(self, second: float) -> bool:
+        self.machine.second = second
+        return second < 400
+
+    def current(self) -> str:
+        return "role : task"
+
+    def seconds(self) -> float:
+        return self.machine.second
+
+
+@pytest.mark.parametrize("count", [1, 3, 30])
+def test_moments_of_one_converge_are_all_equally_likely(
+    count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def copy(_: Machine, place: Path) -> float:
+        (place / "copy").touch()
+        return 0.0
+
+    monkeypatch.setattr(power_cuts, "copy_frozen", copy)
+    seconds = []
+    for seed in range(60 // count):
+        plan = power_cuts.Plan(tmp_path / "play.yml", tmp_path / str(seed))
+        machine = Rebooting(plan.state / "source", "pi1")
+        copies = power_cuts.Copies(plan, machine, count, seed, lambda _: None)
+        copies.take(Clock(machine))
+        copies.close()
+        assert len(copies.cuts) == count
+        assert [cut.second for cut in copies.cuts] == sorted(cut.second for cut in copies.cuts)
+        places = {path.parent.name for path in plan.state.glob("*/copy")}
+        assert places == {f"cut-{cut.number:02}" for cut in copies.cuts}
+        assert any(cut.rebooting and 200 <= cut.second < 220 for cut in copies.cuts)
+        seconds += [cut.second for cut in copies.cuts if not cut.rebooting]
+    if count > 1:
+        thirds = [sum(low <= second < low + 134 for second in seconds) for low in (0, 134, 267)]
+        assert min(thirds) > len(seconds) / 6
+
+
 def test_a_report_counts_what_failed() -> None:
     good, bad = power_cuts.Cut(1, 2.0, "swap : Look", boot_seconds=30), power_cuts.Cut(2, 3.0)
-    report = power_cuts.Report(1, 100.0, [good])
+    report = power_cuts.Report(1, [good])
     assert report.ok
     assert report.closing() == "1 of 1: booted and converged"
     bad.failure = "FAILED: it does not boot"
@@ -151,7 +205,7 @@ def test_a_report_counts_what_failed() -> None:
     assert not report.ok
     assert report.closing() == "1 of 2: booted and converged"
     assert "FAILED" in bad.line()
-    assert not power_cuts.Report(1, 100.0, []).ok
+    assert not power_cuts.Report(1, []).ok
 
 
 def test_the_second_runs_cost_is_in_units_and_has_a_limit() -> None:
