@@ -363,6 +363,7 @@ def test_move_notices_a_copy_that_is_not_equal(host):
 
 def test_containers_that_outlive_docker_are_not_copied(host):
     (host.path / "mounts").write_text(f"overlay {host.old}/overlay2/aa/merged overlay rw 0 0\n")
+    host.program("sleep", "#!/bin/sh\n")
     result = host.run()
     assert result.returncode == 1
     assert "something still uses" in result.stdout

@@ -53,9 +53,10 @@ if [ "$FROM" != "$TO" ]; then
             exit 1
         }
         # Otherwise containers would outlive Docker and go on writing into FROM. Stopped with Docker
-        # and not each by itself, they start again with it.
+        # and not each by itself, they start again with it. Docker waits 15 seconds for them, which on
+        # a busy Pi is not enough to kill one that does not listen.
         if [ "$(docker info --format '{{.LiveRestoreEnabled}}')" = true ]; then
-            replace "$daemon" "$(echo "$before" | sed 's/\("live-restore"[[:space:]]*:[[:space:]]*\)true/\1false/')" &&
+            replace "$daemon" "$(echo "$before" | sed 's/\("live-restore"[[:space:]]*:[[:space:]]*\)true/"shutdown-timeout": 75, \1false/')" &&
                 systemctl reload docker.service || go_back "Docker could not be told to stop its containers"
             for _ in 1 2 3 4 5 6 7 8 9 10; do
                 [ "$(docker info --format '{{.LiveRestoreEnabled}}')" = true ] || break
@@ -66,6 +67,10 @@ if [ "$FROM" != "$TO" ]; then
         fi
     fi
     systemctl stop docker.socket docker.service 2>/dev/null
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+        grep -q " $FROM/" "$MOUNTS" || break
+        sleep 1
+    done
     if systemctl is-active -q docker.service || grep -q " $FROM/" "$MOUNTS"; then
         go_back "something still uses $FROM after Docker was stopped"
     fi
