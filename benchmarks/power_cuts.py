@@ -357,7 +357,7 @@ def judged(cut: Cut, place: Path, machine: Machine) -> Iterator[None]:
         yield
     except (CutError, VirtualPiError) as error:
         (place / "failure.txt").write_text(f"{error}\n")
-        first = str(error).splitlines()[0]
+        first = str(error).splitlines()[0].removesuffix(" ends with:")
         cut.failure = f"FAILED: {first}; kept: GRIDBERRY_STATE={place}"
     finally:
         if machine.exists():
