@@ -40,6 +40,7 @@ class TestMechanism:
         text = contents(made)[path]
         assert path == UNIT
         assert "What=/mnt/data/swapfile\n" in text
+        assert "WantedBy=swap.target mnt-data.mount\n" in text
         # A missing drive: no swap on the directory below it, and nothing that fails.
         assert "RequiresMountsFor=/mnt/data\nConditionPathIsMountPoint=/mnt/data\n" in text
 

@@ -93,7 +93,7 @@ put_back() {
         elif grep -qs '^# Written by Gridberry, role swap' "$one"; then
             rm -f "$one" "$one.gridberry-created"
         fi
-        rm -f "/etc/systemd/system/swap.target.wants/${one##*/}"
+        rm -f /etc/systemd/system/*.wants/"${one##*/}"
     done
 }
 

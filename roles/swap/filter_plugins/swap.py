@@ -48,8 +48,8 @@ def setting_problems(settings: dict) -> list[str]:
     return problems
 
 
-def unit_of(path: str) -> str:
-    """Return systemd's name for the swap unit of a file or device: systemd.unit(5), escaping."""
+def unit_of(path: str, kind: str = "swap") -> str:
+    """Return systemd's name for the unit of a file, device or mount: systemd.unit(5), escaping."""
     words = [
         "".join(
             letter if re.match(r"[A-Za-z0-9:_.]", letter) else f"\\x{ord(letter):02x}"
@@ -57,7 +57,7 @@ def unit_of(path: str) -> str:
         )
         for word in path.strip("/").split("/")
     ]
-    return "-".join(words) + ".swap"
+    return f"{'-'.join(words)}.{kind}"
 
 
 def read(look: str) -> dict:
@@ -91,11 +91,13 @@ def files_of(mechanism: str, found: dict, wanted: dict) -> dict[str, str]:
     """Return the files of a mechanism by path, and those that switch the others off."""
     place, size = wanted["file"], wanted["size_mb"]
     below = mount_lines(found["target"])
+    # Also when the drive appears late, after the boot has given it up.
+    late = f" {unit_of(found['target'], 'mount')}" if below else ""
     files = {}
     if mechanism == "file":
         files[f"{UNITS}/{unit_of(place)}"] = (
             f"{HEAD}[Unit]\nDescription=Swap on {place}\nConditionPathExists={place}\n{below}\n"
-            f"[Swap]\nWhat={place}\nTimeoutSec=60\n\n[Install]\nWantedBy=swap.target\n"
+            f"[Swap]\nWhat={place}\nTimeoutSec=60\n\n[Install]\nWantedBy=swap.target{late}\n"
         )
     elif mechanism == "dphys-swapfile":
         # The file is there already, in its full size: dphys-swapfile would write it to the end and
