@@ -191,7 +191,7 @@ count=$(cat "$RUN/count"); echo $((count + 1)) >"$RUN/count"
 if [ "$count" = "$CUT_AT" ]; then kill -9 "$PPID"; exit 1; fi
 exec {program} "$@"
 """
-CHANGES = ("rm", "mv", "cp", "sync", "mkdir", "chmod", "diff")
+CHANGES = ("rm", "mv", "cp", "sync", "mkdir", "chmod", "cmp")
 
 
 class Host:
@@ -216,6 +216,7 @@ class Host:
         (self.old / "image/overlay2/imagedb/content/sha256/aa").write_text("{}")
         (self.old / "link").symlink_to("nowhere")
         os.mkfifo(self.old / "pipe")
+        os.mkfifo(self.old / "volumes/pipe")  # a device is there, on a host
         (self.old / "hard").hardlink_to(self.old / "image/overlay2/imagedb/content/sha256/aa")
         self.boot()
 

@@ -79,9 +79,11 @@ if [ "$FROM" != "$TO" ]; then
     # A copy that no Docker has started from: the power failed before step 4.
     if [ -f "$TO/$mark" ]; then rm -rf "$TO"; fi
     mkdir -p "$(dirname "$TO")" && cp -a "$FROM" "$new" || go_back "the copy to $TO failed"
-    [ "$(listing "$FROM")" = "$(listing "$new")" ] || go_back "the copy in $TO is not equal"
+    [ "$(listing "$FROM")" = "$(listing "$new")" ] || go_back "the copy of $FROM is not equal"
     if [ -d "$FROM/volumes" ]; then
-        diff -r --no-dereference "$FROM/volumes" "$new/volumes" >/dev/null || go_back "the copy in $TO is not equal"
+        (cd "$FROM/volumes" && find . -type f -exec sh -c \
+            'for file; do cmp -s "$file" "$0/$file" || exit; done' "$new/volumes" {} +) ||
+            go_back "the copy of $FROM/volumes is not equal"
     fi
     printf '%s\n' "$FROM" >"$new/$mark" && sync -f "$new" && mv -T "$new" "$TO" && sync "$(dirname "$TO")" ||
         go_back "the copy could not become $TO"
