@@ -532,3 +532,59 @@ class TestFormat:
         formatting.note.write_text("S9\n")
         assert formatting(SIGNATURE="ext4").returncode == 1
         assert not self.made(formatting)
+
+
+@pytest.fixture
+def loop(tmp_path):
+    """A block device of 16 MB, all zeros."""
+    image = tmp_path / "drive"
+    with image.open("wb") as stream:
+        stream.truncate(16 * 2**20)
+    made = subprocess.run(
+        ["losetup", "--find", "--show", image], check=False, capture_output=True, text=True
+    )
+    if made.returncode:
+        pytest.skip(f"no block device can be made here: {made.stderr.strip()}")
+    yield made.stdout.strip()
+    subprocess.run(["losetup", "--detach", made.stdout.strip()], check=True)
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("losetup"), reason="it needs root and losetup"
+)
+class TestContents:
+    def contents(self, device: str) -> str:
+        functions = (FILES / "look.sh").read_text().partition("\nread -r fresh")[0]
+        done = subprocess.run(
+            ["sh", "-c", f'{functions}\ncontents "$1"', "sh", device],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout.strip()
+
+    def test_zeros_are_blank(self, loop):
+        assert self.contents(loop) == f"blank {loop}"
+
+    @pytest.mark.parametrize(
+        ("command", "what"),
+        [
+            (["mkfs.ext4", "-q", "-F"], "ext4"),
+            (["mkswap", "-q"], "swap"),
+        ],
+    )
+    def test_signature(self, loop, command, what):
+        subprocess.run([*command, loop], check=True)
+        assert self.contents(loop) == f"holds {loop} {what}"
+
+    @pytest.mark.parametrize("place", [700, 2**20 - 1, 15 * 2**20 + 5, 16 * 2**20 - 1])
+    def test_one_byte_at_either_end(self, loop, place):
+        with Path(loop).open("r+b", buffering=0) as stream:
+            stream.seek(place)
+            stream.write(b"x")
+        assert self.contents(loop) == f"holds {loop} data without a known signature"
+
+    def test_what_is_left_of_a_wiped_file_system(self, loop):
+        subprocess.run(["mkfs.ext4", "-q", "-F", loop], check=True)
+        subprocess.run(["wipefs", "-q", "-a", loop], check=True)
+        assert self.contents(loop).startswith(f"holds {loop}")
