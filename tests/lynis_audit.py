@@ -5,9 +5,10 @@
 
 makes a virtual Pi of its own, installs Debian's lynis on it, audits it, runs playbooks/harden.yml,
 audits it again and prints both hardening indexes, and each suggestion that is left with its reason
-from tests/lynis_reasons.toml. All of lynis's tests run, none is skipped. It takes from ten minutes
-on an idle machine to three times as long on a busy one. The exit status is 1 where a suggestion has
-no reason or the index is below 80.
+from tests/lynis_reasons.toml. One test is skipped: CRYP-7902 looks when each of 140 certificates
+of Debian's ca-certificates ends, adds nothing to the index, and takes a quarter of an hour where
+openssl is emulated. The rest takes from ten minutes on an idle machine to three times as long on a
+busy one. The exit status is 1 where a suggestion has no reason or the index is below 80.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ INSTALL = (
 )
 # Its own exit status counts warnings; whether it came to its end, the index in the report tells.
 AUDIT = (
-    "cd / && sudo rm -f /var/tmp/lynis.dat && { sudo lynis audit system --quick --quiet --no-log"
+    "cd / && echo skip-test=CRYP-7902 | sudo tee /etc/lynis/custom.prf >/dev/null"
+    " && sudo rm -f /var/tmp/lynis.dat && { sudo lynis audit system --quick --quiet --no-log"
     " --report-file /var/tmp/lynis.dat >/dev/null 2>&1; sudo cat /var/tmp/lynis.dat; }"
 )
 
