@@ -259,8 +259,10 @@ case "$*" in
     "cat watchdog.service") [ -e "$HOST/installed" ] ;;
     "reset-failed watchdog.service") ;;
     "stop wd_keepalive.service") rm -f "$HOST/keepalive" ;;
-    "enable -q watchdog.service") [ -e "$HOST/installed" ] && touch "$HOST/enabled" ;;
-    "disable -q --now watchdog.service") rm -f "$HOST/enabled"; [ ! -e "$HOST/runs" ] || stopped ;;
+    "show -p NeedDaemonReload --value watchdog.service") echo no ;;
+    "enable -q --no-reload watchdog.service") [ -e "$HOST/installed" ] && touch "$HOST/enabled" ;;
+    "disable -q --no-reload watchdog.service") rm -f "$HOST/enabled" ;;
+    "stop watchdog.service") [ ! -e "$HOST/runs" ] || stopped ;;
     "restart watchdog.service") touch "$HOST/runs"; rm -f "$HOST/keepalive"; arm 77 60 ;;
     daemon-reload | daemon-reexec)
         cp "$HOST/wants-runtime" "$HOST/runtime"; echo "2min 5s" >"$HOST/reboot"
@@ -373,7 +375,7 @@ class TestHandover:
         (host.root / "asked").unlink()
         host.daemon()
         asked = (host.root / "asked").read_text().splitlines()
-        assert asked.index("enable -q watchdog.service") < asked.index("daemon-reload")
+        assert asked.index("enable -q --no-reload watchdog.service") < asked.index("daemon-reload")
 
     def test_somebodys_own_daemon_makes_way_and_comes_back(self, host):
         for name in ("enabled", "runs"):

@@ -56,7 +56,8 @@ probe_daemon() {
 # wd_keepalive comes with the package, starts when the daemon stops, and would hold the device.
 stop_daemon() {
     if systemctl cat watchdog.service >/dev/null 2>&1; then
-        systemctl disable -q --now watchdog.service
+        systemctl disable -q --no-reload watchdog.service
+        systemctl stop watchdog.service
         systemctl stop wd_keepalive.service
         systemctl reset-failed watchdog.service 2>/dev/null
     fi
@@ -98,12 +99,16 @@ case $VERB in
     probe-released) probe_released ;;
     released)
         # Before systemd lets go, so that a reboot in between finds the daemon in charge.
-        systemctl enable -q watchdog.service && systemctl daemon-reload || exit 1
+        # One reload, not one for each: while PID 1 reloads it does nothing else.
+        systemctl enable -q --no-reload watchdog.service && systemctl daemon-reload || exit 1
         probe_released >/dev/null || systemctl daemon-reexec
         ;;
     probe-daemon) probe_daemon ;;
     daemon)
-        systemctl daemon-reload && systemctl enable -q watchdog.service && systemctl restart watchdog.service
+        # Nobody holds the device now: no reload that is not needed.
+        systemctl is-enabled -q watchdog.service 2>/dev/null || systemctl enable -q --no-reload watchdog.service || exit 1
+        [ "$(systemctl show -p NeedDaemonReload --value watchdog.service)" = no ] || systemctl daemon-reload || exit 1
+        systemctl restart watchdog.service
         ;;
     probe-stopped) # before the daemon's files go
         [ ! -e "$DROPIN" ] || daemon_is_away
@@ -117,10 +122,9 @@ case $VERB in
             mkdir -p /run/systemd/system.conf.d
             printf '[Manager]\nRuntimeWatchdogSec=%s\n' "$TIMEOUT" >/run/systemd/system.conf.d/zz-gridberry-watchdog.conf
         fi
+        if grep -qx 'daemon enabled' "$NOTE"; then systemctl enable -q --no-reload watchdog.service || exit 1; fi
         systemctl daemon-reload || exit 1
-        if grep -qx 'daemon enabled' "$NOTE"; then
-            systemctl enable -q watchdog.service && systemctl restart watchdog.service || exit 1
-        fi
+        if grep -qx 'daemon enabled' "$NOTE"; then systemctl restart watchdog.service || exit 1; fi
         rm -f "$NOTE"
         ;;
 esac
