@@ -38,6 +38,6 @@ fi
 for zone in "$ROOT"/sys/class/thermal/thermal_zone[0-9]*; do
     if [ -r "$zone/temp" ]; then echo "sensor ${zone#"$ROOT"}/temp" && break; fi
 done
-echo "page $(getconf PAGESIZE)"
+echo "architecture $(dpkg --print-architecture)"
 if [ -x "$ROOT/usr/sbin/watchdog" ]; then echo "daemon installed"; fi
 exit 0

@@ -24,6 +24,10 @@ PI_SECONDS = 16
 PI_LEAST = 12
 # What every watchdog of a Pi takes, where the kernel does not say what it does.
 SAFE_SECONDS = 15
+# The daemon counts memory in the largest pages that its architecture could have, whatever those of
+# the kernel are: it says so in the journal when it starts.
+DAEMON_PAGES = {"arm64": 65536}
+OTHER_PAGES = 4096
 
 
 def bounds_problem(name: str, value: int, low: int, high: int, more: str = "") -> list[str]:
@@ -144,7 +148,7 @@ def plan(look: str, settings: dict) -> dict[str, object]:
     sensor = found.get("sensor", "") if settings["max_temperature"] else ""
     if settings["max_temperature"] and not sensor:
         says.append("it has no temperature sensor; watchdog_max_temperature is not tested")
-    page = int(found.get("page", 4096))
+    page = DAEMON_PAGES.get(found.get("architecture", ""), OTHER_PAGES)
     return {
         "device": device,
         "module": module,
