@@ -1,7 +1,9 @@
 """What preflight says of a host: its real script against fixture trees, and what is made of it."""
 
 import os
+import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -228,3 +230,23 @@ def test_why_a_host_cannot_be_reached_is_one_line(said, hint):
     )
     assert hint in line
     assert "\n" not in line
+
+
+@pytest.mark.parametrize("playbook", ["preflight.yml", "upgrade.yml"])
+def test_a_host_that_cannot_be_reached_fails_the_run(tmp_path, playbook):
+    off = "{ansible_host: 127.0.0.1, ansible_port: 1, ansible_ssh_retries: 0}"
+    (tmp_path / "hosts.yml").write_text(f"trading:\n  hosts:\n    pi9: {off}\n")
+    result = subprocess.run(
+        [
+            *(sys.executable, "-m", "ansible", "playbook", "-i", tmp_path / "hosts.yml"),
+            *(ROOT / "playbooks" / playbook, "--check"),
+        ],
+        check=False,
+        cwd=ROOT,
+        env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "true"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode != 0
+    said = " ".join(result.stdout.split())
+    assert re.search(r"pi9: it cannot be reached: ssh: connect to host .*is it on", said), said

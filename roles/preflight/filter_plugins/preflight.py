@@ -276,7 +276,8 @@ def unreachable_problem(message: str) -> str:
     Args:
         message: What ssh said.
     """
-    said = " ".join(message.split()) or "no answer"
+    said = " ".join(message.split()).removeprefix("Task failed: ") or "no answer"
+    said = said.removeprefix("Failed to connect to the host via ssh: ")
     hints = [hint for words, hint in REACH_HINTS if words in said]
     hint = hints[0] if hints else "is it on, and is ansible_host right?"
     return f"it cannot be reached: {said.rstrip('.')}; {hint}"
