@@ -99,6 +99,6 @@ put_back() {
 
 none_left() {
     for one in "$@"; do
-        [ ! -e "$one" ] || { echo "$one is left of another mechanism"; return 1; }
+        [ ! -e "$one" ] || { echo "$one is still there"; return 1; }
     done
 }
