@@ -152,3 +152,11 @@ def test_symbolic_link_stays_one(tmp_path):
 def test_entry_that_contradicts_itself_is_refused(tmp_path, wrong, says):
     with pytest.raises(FileSetError, match=says):
         file_set.plan_file(entry(tmp_path / "a", **wrong))
+
+
+def test_a_masked_unit_is_no_way_to_dev_null(tmp_path):
+    (tmp_path / "unit").symlink_to("/dev/null")
+    with pytest.raises(FileSetError, match="unit should be a file and is no regular file"):
+        apply([entry(tmp_path / "unit", content="x")])
+    assert apply([entry(tmp_path / "unit", content="x")], state="absent") == []
+    assert Path("/dev/null").is_char_device()

@@ -288,8 +288,10 @@ def plan_file(entry: dict) -> list[Step]:
         FileSetError: The entry contradicts itself or the host.
     """
     path = Path(os.path.realpath(entry["path"]))
-    if path.is_dir():
-        raise FileSetError(f"{path} should be a file and is a directory; move it away")
+    if path.exists() and not path.is_file():
+        # A unit that is masked is a link to /dev/null, which must stay what it is.
+        kind = "a directory" if path.is_dir() else "no regular file"
+        raise FileSetError(f"{entry['path']} should be a file and is {kind}; move it away")
     wanted, present = wanted_ownership(entry), present_ownership(path)
     before = present_content(path)
     after = new_content(entry, before)
@@ -327,6 +329,8 @@ def plan_file(entry: dict) -> list[Step]:
 def plan_removal(entry: dict) -> list[Step]:
     """Return the step that takes a file away, or puts its original back."""
     path = Path(os.path.realpath(entry["path"]))
+    if path.exists() and not path.is_file():
+        return []  # never written by this module, such as what a masked unit leads to
     before = present_content(path)
     original = present_content(beside(path, ORIGINAL_SUFFIX))
     created = beside(path, CREATED_SUFFIX).exists()

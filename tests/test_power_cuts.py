@@ -1,0 +1,24 @@
+"""Power cuts in the middle of a first run: fewer than the benchmark's, for the gate."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks.power_cuts import Plan, run
+from virtual_pi.paths import make_private
+
+ROOT = Path(__file__).resolve().parents[1]
+COUNT = int(os.environ.get("GRIDBERRY_POWER_CUTS", "0"))
+
+
+@pytest.mark.skipif(not COUNT, reason="takes minutes: GRIDBERRY_POWER_CUTS=2 cuts the power twice")
+def test_a_pi_boots_and_a_second_run_converges(tmp_path, capsys):
+    seed = int(os.environ.get("GRIDBERRY_POWER_CUTS_SEED", time.strftime("%j")))
+    make_private(tmp_path)
+    plan = Plan(playbook=ROOT / "playbooks" / "harden.yml", state=tmp_path)
+    with capsys.disabled():
+        report = run(COUNT, seed, plan, from_one_converge=True)
+    assert report.ok, report.closing()
+    assert len(report.cuts) == COUNT
