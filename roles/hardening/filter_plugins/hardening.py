@@ -339,7 +339,7 @@ def login_command(reach: dict, user: str) -> list[str]:
         "ControlPath=none",
         "BatchMode=yes",
         "PreferredAuthentications=publickey",
-        "ConnectTimeout=20",
+        "ConnectTimeout=30",
     ):
         command += ["-o", option]
     for text in (reach["args"], reach["common"], reach["extra"]):
