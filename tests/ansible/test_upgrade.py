@@ -109,7 +109,7 @@ def test_what_an_upgrade_says():
         "left as they are: docker.io",
         "by package lists of 2 hours ago",
     ]
-    assert maintenance.upgrade_words("") == []
+    assert maintenance.upgrade_words("") == ["nothing to upgrade"]
 
 
 @pytest.fixture

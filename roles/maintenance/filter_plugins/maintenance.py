@@ -130,6 +130,7 @@ def upgrade_words(said: str) -> list[str]:
     ):
         if word in found:
             lines.append(f"{text}: {', '.join(found[word])}")
+    lines = lines or ["nothing to upgrade"]
     if "held" in found:
         lines.append(f"left as they are: {', '.join(found['held'])}")
     if "lists" in found:
