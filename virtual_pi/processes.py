@@ -7,6 +7,9 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+# States of proc_pid_stat(5): a process that has ended but was not asked how, and one that ends.
+DEAD = ("Z", "X")
+
 
 @dataclass(frozen=True)
 class ProcessName:
@@ -40,9 +43,25 @@ def name_process(pid: int) -> ProcessName | None:
         return None
     # The program's name stands in brackets and may itself hold spaces and brackets.
     fields = stat.rpartition(")")[2].split()
-    if fields[0] in "ZX":
+    if fields[0] in DEAD and not _has_live_thread(pid):
         return None
     return ProcessName(pid, int(fields[19]), boot_id())
+
+
+def _has_live_thread(pid: int) -> bool:
+    """Tell whether a thread outlives the first: until the last has ended, files and ports are kept.
+
+    Args:
+        pid: The process's ID.
+    """
+    for path in Path(f"/proc/{pid}/task").glob("*/stat"):
+        try:
+            state = path.read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended meanwhile
+        if state not in DEAD:
+            return True
+    return False
 
 
 def is_alive(process: ProcessName | None) -> bool:

@@ -47,3 +47,24 @@ def test_zombie_is_not_alive() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         assert name_process(process.pid) is None
+
+
+def test_a_process_lives_until_its_last_thread_has_ended() -> None:
+    # Of a killed QEMU the first thread may end before those that still hold its ports.
+    code = """
+import ctypes, platform, threading, time
+threading.Thread(target=time.sleep, args=(600,)).start()
+print(flush=True)
+ctypes.CDLL(None).syscall({"x86_64": 60, "aarch64": 93}[platform.machine()], 0)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        stat = Path(f"/proc/{process.pid}/stat")
+        while stat.read_text().rpartition(")")[2].split()[0] != "Z":
+            pass
+        name = name_process(process.pid)
+        assert is_alive(name)
+        assert kill(name)
+        process.wait()
+    assert not is_alive(name)
