@@ -84,7 +84,7 @@ class TestSsh:
         for option in ("Ciphers=aes128-cbc", "KexAlgorithms=diffie-hellman-group14-sha1"):
             assert "no matching" in log_in(machine, "-o", option).stderr
         assert (
-            "no matching mac"
+            "no matching MAC"
             in log_in(machine, "-o", "Ciphers=aes128-ctr", "-o", "MACs=hmac-sha1").stderr
         )
 
