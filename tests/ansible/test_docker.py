@@ -262,6 +262,18 @@ class Host:
         assert look.returncode == 0, look.stderr
         return docker.docker_plan(look.stdout, SETTINGS | {"data_root": str(self.new)})
 
+    def chosen(self) -> dict:
+        """What is planned where the role may choose, with a drive that has been mounted."""
+        storage = self.new.parent
+        self.program(
+            "mountpoint", f"#!/bin/sh\n[ $2 = {storage} ] && [ ! -e {self.path}/unmounted ]\n"
+        )
+        look = self.script("look.sh", TARGET="auto", STORAGE=str(storage))
+        assert look.returncode == 0, look.stderr
+        return docker.docker_plan(
+            look.stdout, SETTINGS | {"data_root": "auto", "needs_mount": False}
+        )
+
     def run(self, **more: str) -> subprocess.CompletedProcess | None:
         """Do what the role does: look, write daemon.json, restart where it changed, move."""
         plan = self.plan()
@@ -485,3 +497,30 @@ def test_prune_of_a_docker_that_does_not_answer_removes_nothing(tmp_path):
     )
     assert result.returncode != 0
     assert not re.search("rm|prune", (tmp_path / "calls").read_text())
+
+
+class TestChoosing:
+    def test_a_drive_is_taken_where_docker_holds_nothing(self, host):
+        shutil.rmtree(host.old)
+        plan = host.chosen()
+        assert (plan["target"], plan["move"], plan["problems"]) == (str(host.new), "", [])
+
+    def test_nothing_is_moved_unasked(self, host):
+        plan = host.chosen()
+        assert (plan["target"], plan["move"]) == (str(host.old), "")
+
+    def test_what_is_on_the_drive_stays_there(self, host):
+        shutil.move(host.old, host.new)
+        host.daemon.write_text(host.configuration(host.new))
+        assert host.chosen()["target"] == str(host.new)
+
+    def test_without_a_drive(self, host):
+        (host.path / "unmounted").touch()
+        shutil.rmtree(host.old)
+        assert host.chosen()["target"] == str(host.old)
+
+    def test_a_drive_that_is_missing_now_is_no_reason_to_begin_anew(self):
+        look = HOST.replace("root /var/lib/docker", "root /mnt/data/docker")
+        look += "guard /mnt/data/docker\r\nchosen \r\n"
+        plan = docker.docker_plan(look, SETTINGS | {"data_root": "auto"})
+        assert "on a drive that is not mounted now" in plan["problems"][0]

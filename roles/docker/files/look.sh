@@ -2,7 +2,8 @@
 # to be moved. From the environment:
 #
 #   WANTED  the packages, separated by blanks
-#   TARGET  where Docker's data shall be; empty: where they are
+#   TARGET  where Docker's data shall be; empty: where they are; auto: on the drive at STORAGE, where
+#           one is mounted and nothing would have to be moved
 #   for tests: DPKG, ETC, LISTS, KEYS, LIB, DEFAULT_ROOT, UPDATES
 : "${DPKG:=/var/lib/dpkg}" "${ETC:=/etc}" "${KEYS:=/usr/share/keyrings}"
 : "${DEFAULT_ROOT:=/var/lib/docker}" "${LISTS:=/var/lib/apt/lists}"
@@ -44,7 +45,6 @@ fi
 # Where Docker's data are, what they hold, and on what they would be.
 root=$(sed -n 's/.*"data-root"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p' "$ETC/docker/daemon.json" 2>/dev/null | head -n 1)
 root=${root:-$DEFAULT_ROOT}
-: "${TARGET:=$root}"
 
 holds() {
     [ -n "$(find "$1/containers" "$1/volumes" "$1"/image/*/imagedb/content/sha256 \
@@ -57,6 +57,14 @@ mount_of() {
     df -P "$there" | sed -n '2s/.*% *//p'
 }
 
+if [ "${TARGET:-}" = auto ]; then
+    TARGET=
+    if mountpoint -q "$STORAGE" && { [ "$root" = "$STORAGE/docker" ] || ! holds "$root"; }; then
+        TARGET=$STORAGE/docker
+    fi
+    echo "chosen $TARGET"
+fi
+: "${TARGET:=$root}"
 echo "root $root"
 echo "mount $(mount_of "$TARGET")"
 guard=$(sed -n 's/^RequiresMountsFor=//p' "$ETC/systemd/system/docker.service.d/gridberry.conf" 2>/dev/null)

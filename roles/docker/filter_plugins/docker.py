@@ -54,11 +54,12 @@ def docker_problems(settings: dict) -> list[str]:
     """
     problems = []
     root = settings["data_root"]
-    if root:
+    if root not in ("", "auto"):
         path = PurePosixPath(root)
         if not root.startswith("/") or ".." in path.parts or str(path) != root:
             problems.append(
-                f"docker_data_root is {root}; an absolute path such as /mnt/data/docker would do"
+                f"docker_data_root is {root}; an absolute path such as /mnt/data/docker, or auto,"
+                " would do"
             )
         elif root in DIRECTORIES_OF_THE_SYSTEM:
             problems.append(
@@ -170,6 +171,8 @@ def docker_plan(look: str, settings: dict) -> dict:
         C(guard) by C(root) and C(target): the path without which Docker must not start, or empty.
     """
     found = lines_of(look)
+    if settings["data_root"] == "auto":
+        settings = settings | {"data_root": found["chosen"][0]}
     root, mount = found["root"][0], found["mount"][0]
     target = settings["data_root"] or root
     move = "copy" if target != root and "here" in found else ""
