@@ -58,6 +58,8 @@ def test_the_wait_is_bounded(pi):
 
 
 def test_a_clock_that_is_behind_jumps_when_chrony_starts_and_docker_runs_on(pi):
+    if pi.run("docker inspect gridberry-exchange").rc == 0:
+        pytest.skip("an exchange runs here, for which time never goes back: see the scenario host")
     docker = shown(pi, "docker", "MainPID")
     pi.check_output("systemctl stop chrony && date -s '10 minutes ago' && systemctl start chrony")
     pi.check_output("chronyc -n waitsync 120 0.1 0 1")
