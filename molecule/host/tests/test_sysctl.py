@@ -36,7 +36,9 @@ def test_every_interface_follows(pi):
     )
     values = dict(line.split(":") for line in said.splitlines())
     assert len(values) > 3 * 3  # all, default, lo, and one that leads out
-    assert {value for path, value in values.items() if path.endswith("redirects")} == {"0"}
+    # `lo` is older than the settings, and nobody is redirected over it.
+    redirects = {path for path in values if path.endswith("redirects") and path[:3] != "lo/"}
+    assert {values[path] for path in redirects} == {"0"}
     assert values["all/rp_filter"] == "2"  # the kernel takes the larger of this and the interface's
 
 

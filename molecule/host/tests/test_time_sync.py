@@ -18,7 +18,7 @@ def shown(pi, unit: str, name: str) -> str:
 def assert_same_time(pi) -> None:
     """The machine's clock is this computer's, as far as a question over SSH can tell."""
     before = time.time()
-    told = float(pi.check_output("date +%%s.%%N"))
+    told = float(pi.check_output("date +%s.%N"))
     assert before - 0.2 <= told <= time.time() + 0.2
 
 
