@@ -227,6 +227,40 @@ class TestFirewall:
         }
         assert hardening.unexpected(FOUND, opened) == []
 
+    @pytest.mark.parametrize(
+        ("address", "outside"),
+        [
+            ("[fe80::1c2b:3]%eth0", True),
+            ("[fe80::1c2b:3%eth0]", True),
+            ("fe80::1c2b:3%eth0", True),
+            ("*", True),
+            ("*%eth0", True),
+            ("[::]", True),
+            ("0.0.0.0", True),
+            ("0.0.0.0%lo", True),
+            ("[::ffff:192.0.2.4]", True),
+            ("[::ffff:127.0.0.1]", False),
+            ("127.0.0.53%lo", False),
+            ("[::1]", False),
+            ("[::1]%lo", False),
+            ("a word of a later ss", True),
+            ("", True),
+        ],
+    )
+    def test_every_address_that_ss_prints(self, address, outside):
+        assert hardening.is_outside(address) is outside
+
+    def test_the_dhcp_client_of_networkmanager(self):
+        listener = (
+            'listen udp UNCONN 0 0 [fe80::1c2b:3]%eth0:546 [::]:* users:(("NetworkManager",pid=9))'
+        )
+        assert hardening.unexpected(hardening.facts(listener), ALL) == []
+
+    @pytest.mark.parametrize("listener", ["tcp", "tcp LISTEN 0 4096 *:http *:*"])
+    def test_a_line_that_is_not_understood_is_told(self, listener):
+        (line,) = hardening.unexpected(hardening.facts(f"listen {listener}"), ALL)
+        assert "listens on tcp port" in line
+
     def test_without_a_firewall_it_says_so(self):
         assert "no firewall closes it" in hardening.unexpected(FOUND, ALL | {"firewall": False})[0]
 

@@ -282,14 +282,28 @@ def open_rules(ports: list[dict], ssh_ports: list[int], ssh_from: list[str]) -> 
     return list(dict.fromkeys(rules))
 
 
+def listener_words(listener: str) -> tuple[str, str]:
+    """Return a listener's protocol, and its address and port as ss has them; `?` for what lacks."""
+    words = [*listener.split(), *["?"] * 5]
+    return words[0], words[4]
+
+
 def is_outside(address: str) -> bool:
     """Tell whether what listens on an address can be reached from another machine.
 
+    What ss may print some day and is no address counts as reachable.
+
     Args:
-        address: As ss has it: an address, perhaps in brackets, perhaps with an interface.
+        address: As ss has it: an address, perhaps in brackets, perhaps with an interface within or
+            behind them.
     """
-    bare = address.strip("[]").split("%")[0]
-    return bare == "*" or not ipaddress.ip_address(bare).is_loopback
+    bare = address.split("%", maxsplit=1)[0].strip("[]")
+    try:
+        parsed = ipaddress.ip_address(bare)
+    except ValueError:
+        return True
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return not (mapped or parsed).is_loopback
 
 
 def unexpected(found: dict, settings: dict) -> list[str]:
@@ -305,9 +319,9 @@ def unexpected(found: dict, settings: dict) -> list[str]:
         expected.add(MDNS)
     lines = []
     for listener in found["listeners"]:
-        proto, _state, _received, _sent, local = listener.split()[:5]
+        proto, local = listener_words(listener)
         address, _, port = local.rpartition(":")
-        if not is_outside(address) or (proto, int(port)) in expected:
+        if not is_outside(address) or (proto, int(port) if port.isdecimal() else port) in expected:
             continue
         named = LISTENER.search(listener)
         closed = "the firewall closes it" if settings["firewall"] else "no firewall closes it"
