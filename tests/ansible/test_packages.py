@@ -73,3 +73,72 @@ def test_a_power_cut_left_dpkg_in_the_middle(look):
 def test_notes_are_told_once(look):
     (look.root / "notes").write_text("chrony\nchrony\n")
     assert look("chrony") == ["installed chrony", "noted chrony"]
+
+
+FINISH = LOOK.with_name("finish.sh")
+# Refused as often as `held` says, then done.
+DPKG_STAND_IN = """\
+#!/bin/sh
+here=$(dirname "$0")
+held=$(cat "$here/held")
+if [ "$held" -gt 0 ]; then
+    echo $((held - 1)) >"$here/held"
+    echo "dpkg: error: dpkg frontend lock was locked by another process with pid 7" >&2
+    [ "$held" -gt 1 ] || [ ! -e "$here/ends" ] || rm -f "$here/../dpkg/updates/0001"
+    exit 2
+fi
+rm -f "$here/../dpkg/updates/0001"
+"""
+
+
+@pytest.fixture
+def finish(look):
+    """Run the script after a cut; returns its status and what it printed."""
+    root = look.root
+    (root / "dpkg/status").write_text(STATUS.split("\n\n", maxsplit=1)[0] + "\n")
+    (root / "dpkg/updates/0001").write_text("")
+    (root / "bin").mkdir()
+    for name, text in {
+        "dpkg": DPKG_STAND_IN,
+        "apt-get": "#!/bin/sh\n",
+        "sleep": "#!/bin/sh\n",
+    }.items():
+        (root / "bin" / name).write_text(text)
+        (root / "bin" / name).chmod(0o755)
+
+    def run(held: int, seconds: int = 60) -> tuple[int, str]:
+        (root / "bin/held").write_text(f"{held}\n")
+        done = subprocess.run(
+            ["sh", FINISH],
+            env={
+                "PATH": f"{root}/bin:/usr/bin:/bin",
+                "DPKG": root / "dpkg",
+                "SECONDS_LEFT": str(seconds),
+            },
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        return done.returncode, done.stdout.strip()
+
+    run.root = root
+    return run
+
+
+def test_what_was_cut_is_finished(finish):
+    assert finish(held=0) == (0, "finished")
+
+
+def test_a_dpkg_at_work_is_given_its_time(finish):
+    assert finish(held=3) == (0, "finished")
+
+
+def test_one_that_ends_well_leaves_nothing_to_finish(finish):
+    (finish.root / "bin/ends").touch()
+    assert finish(held=2) == (0, "")
+
+
+def test_one_that_never_ends_is_said(finish):
+    status, said = finish(held=99, seconds=20)
+    assert status == 1
+    assert said.endswith("dpkg's lock for too long (packages_lock_timeout)")
