@@ -55,6 +55,15 @@ listen udp UNCONN 0 0 0.0.0.0:111 0.0.0.0:* users:(("rpcbind",pid=11,fd=5))
 listen udp UNCONN 0 0 [::]:111 [::]:* users:(("rpcbind",pid=11,fd=7))
 listen tcp LISTEN 0 64 0.0.0.0:2049 0.0.0.0:*
 """
+VPNS = """listen udp UNCONN 0 0 0.0.0.0:51820 0.0.0.0:*
+listen udp UNCONN 0 0 [::]:51820 [::]:*
+listen udp UNCONN 0 0 0.0.0.0:51821 0.0.0.0:*
+listen udp UNCONN 0 0 0.0.0.0:41641 0.0.0.0:* users:(("tailscaled",pid=12,fd=3))
+listen tcp LISTEN 0 32 0.0.0.0:443 0.0.0.0:* users:(("openvpn",pid=13,fd=3))
+listen tcp LISTEN 0 1 127.0.0.1:7505 0.0.0.0:* users:(("openvpn",pid=13,fd=4))
+listen udp UNCONN 0 0 0.0.0.0:500 0.0.0.0:* users:(("charon",pid=14,fd=9))
+listen udp UNCONN 0 0 0.0.0.0:4500 0.0.0.0:* users:(("charon",pid=14,fd=10))
+"""
 FOUND = hardening.facts(LOOK)
 
 
@@ -124,6 +133,56 @@ class TestHost:
     def test_what_is_in_the_way(self, found, settings, says):
         (line,) = hardening.host_problems(FOUND | found, ALL | settings)
         assert says in line
+
+    @pytest.mark.parametrize(
+        ("way", "ports", "says"),
+        [
+            ("wg0 wireguard", [], "WireGuard on udp port 51820, WireGuard on udp port 51821"),
+            ("wg0 wireguard 51820", [], "(WireGuard on udp port 51820), which would be closed"),
+            ("wg0 wireguard 51820", [(51821, "udp")], "add {port: 51820, proto: udp}"),
+            ("wg0 wireguard 51820", [(51820, None)], "add {port: 51820, proto: udp}"),
+            ("tun0 tun", [], "openvpn on tcp port 443"),
+            ("ipsec0 xfrm", [(443, "tcp")], "charon on udp port 4500"),
+            ("gre1 gre", [(51820, "udp")], "hardening_open_ports could open; log in without"),
+        ],
+    )
+    def test_a_login_through_a_tunnel_that_would_be_closed(self, way, ports, says):
+        settings = ALL | {"open_ports": [{"port": port, "proto": proto} for port, proto in ports]}
+        (line,) = hardening.host_problems(hardening.facts(f"{LOOK}way {way}\n{VPNS}"), settings)
+        assert f"the tunnel {way.split()[0]} ({way.split()[1]})" in line
+        assert says in line
+
+    @pytest.mark.parametrize(
+        ("way", "ports"),
+        [
+            ("eth0", []),
+            ("tailscale0 tun", []),
+            ("wg0 wireguard 51820", [(51820, "udp")]),
+            ("wg0 wireguard", [(51820, "udp")]),
+            ("tun0 tun", [(443, "tcp")]),
+        ],
+    )
+    def test_a_login_that_stays_open(self, way, ports):
+        settings = ALL | {"open_ports": [{"port": port, "proto": proto} for port, proto in ports]}
+        found = hardening.facts(f"{LOOK}way {way}\n{VPNS}")
+        assert hardening.host_problems(found, settings) == []
+
+    def test_a_tunnel_that_the_host_opened_itself(self):
+        # A client of OpenVPN with `nobind` listens nowhere.
+        found = hardening.facts(f"{LOOK}way tun0 tun\n")
+        assert hardening.host_problems(found, ALL) == []
+
+    def test_ipsec_needs_both_of_its_ports(self):
+        found = hardening.facts(f"{LOOK}way ipsec0 xfrm\n{VPNS}")
+        one = [{"port": 500, "proto": "udp"}]
+        (line,) = hardening.host_problems(found, ALL | {"open_ports": one})
+        assert line.endswith("add {port: 4500, proto: udp}")
+        both = [*one, {"port": 4500, "proto": "udp"}]
+        assert hardening.host_problems(found, ALL | {"open_ports": both}) == []
+
+    def test_without_the_firewall_no_tunnel_is_closed(self):
+        found = hardening.facts(f"{LOOK}way wg0 wireguard 51820\n{VPNS}")
+        assert hardening.host_problems(found, ALL | {"firewall": False}) == []
 
     def test_a_part_that_is_off_is_in_nobodys_way(self):
         found = FOUND | {"included": False, "user": "root", "firewalls": ["ufw"]}
@@ -261,6 +320,13 @@ class TestFirewall:
         (line,) = hardening.unexpected(hardening.facts(f"listen {listener}"), ALL)
         assert "listens on tcp port" in line
 
+    def test_names_of_neighbours_are_quiet_where_they_are_closed(self):
+        listener = 'listen udp UNCONN 0 0 [::]:5355 [::]:* users:(("{}",pid=9,fd=3))'
+        found = hardening.facts(listener.format("systemd-resolve"))
+        assert hardening.unexpected(found, ALL) == []
+        assert len(hardening.unexpected(found, ALL | {"firewall": False})) == 1
+        assert len(hardening.unexpected(hardening.facts(listener.format("other")), ALL)) == 1
+
     def test_without_a_firewall_it_says_so(self):
         assert "no firewall closes it" in hardening.unexpected(FOUND, ALL | {"firewall": False})[0]
 
@@ -284,11 +350,19 @@ PROGRAMS = {
     "ssh": 'echo "one-$2"; echo "two-$2"',
     "ss": 'echo "tcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:*"',
     "systemctl": '[ "$3" = firewalld ]',
+    "ip": """
+case "$*" in
+"-o route get 10.0.0.1") echo "10.0.0.1 via 10.0.0.254 dev eth0 src 10.0.0.2 uid 0 \\    cache" ;;
+"-o route get "*) echo "$4 dev wg0 src 10.6.0.1 uid 0 \\    cache" ;;
+*eth0) echo "2: eth0: <UP> mtu 1500 \\    link/ether aa:bb brd ff:ff promiscuity 0 numtxqueues 1" ;;
+*wg0) echo "5: wg0: <UP> mtu 1420 \\    link/none promiscuity 0 \\    wireguard addrgenmode none" ;;
+esac""",
+    "wg": '[ "$*" = "show wg0 listen-port" ] && echo 51820',
 }
 
 
 class TestLook:
-    def look(self, tmp_path: Path, included: str) -> str:
+    def look(self, tmp_path: Path, included: str, address: str = "10.0.0.1") -> str:
         etc = tmp_path / "etc"
         (etc / "ssh").mkdir(parents=True)
         (etc / "ssh/sshd_config").write_text(f"# a comment\n{included}\nUsePAM yes\n")
@@ -302,7 +376,7 @@ class TestLook:
             ETC=str(etc),
             SSHD_DROP_IN=str(tmp_path / "nothing"),
             FIREWALL=str(tmp_path / "rules"),
-            SSH_CONNECTION="10.0.0.1 5 10.0.0.2 22",
+            SSH_CONNECTION=f"{address} 5 10.0.0.2 22",
             USER="trader",
         )
 
@@ -315,6 +389,19 @@ class TestLook:
         assert list(found["digests"]) == [str(tmp_path / "rules")]
         assert len(found["listeners"]) == 1
         assert (found["user"], found["from"]) == ("trader", "10.0.0.1")
+
+    @pytest.mark.parametrize(
+        ("address", "way"),
+        [
+            ("10.0.0.1", "eth0"),
+            ("10.6.0.7", "wg0 wireguard 51820"),
+            ("fe80::7%eth0", "eth0"),
+            ("fe80::7%wg0", "wg0 wireguard 51820"),
+        ],
+    )
+    def test_the_way_of_the_login(self, tmp_path, address, way):
+        (line,) = hardening.values(self.look(tmp_path, "", address), "way")
+        assert line == way
 
     @pytest.mark.parametrize("line", ["", "#Include /etc/ssh/sshd_config.d/*.conf", "Include /x"])
     def test_a_file_that_includes_nothing(self, tmp_path, line):

@@ -19,6 +19,20 @@ done
 echo "connection ${connection:-}"
 echo "user ${user:-}"
 
+# The way back to whoever logged in: its interface, what tunnel that is if it is one, and WireGuard's port.
+from=${connection%% *}
+case $from in
+*%*) device=${from#*%} ;; # its own network
+?*) device=$(ip -o route get "$from" 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p') ;;
+*) device= ;;
+esac
+if [ -n "$device" ]; then
+    kind=$(ip -o -d link show dev "$device" 2>/dev/null |
+        sed -En 's/.* (wireguard|tun|ipip|ip6tnl|gre|ip6gre|sit|xfrm|vti|vti6) .*/\1/p')
+    [ "$kind" = wireguard ] && port=$(wg show "$device" listen-port 2>/dev/null)
+    echo "way $device $kind ${port:-}"
+fi
+
 # Whether what it includes comes first, sshd itself is asked when it is tried.
 grep -Eiq '^[[:space:]]*Include[[:space:]=]+"?/etc/ssh/sshd_config\.d/\*\.conf' "$ETC/ssh/sshd_config" && echo "include yes"
 sshd=$(command -v sshd || echo /usr/sbin/sshd)

@@ -47,6 +47,15 @@ LISTENER = re.compile(r'users:\(\("([^"]+)"')
 # Served by the kernel's own neighbourhood, and opened by the role's own rules: DHCP's client.
 DHCP_CLIENTS = {("udp", 68), ("udp", 546)}
 MDNS = ("udp", 5353)
+# systemd-resolved asks for neighbours' names there, and nobody has to ask it: quiet where closed.
+LLMNR = {("tcp", 5355), ("udp", 5355)}
+RESOLVER = "systemd-resolve"
+# Programs that answer those who open a tunnel. Not those that go out by themselves (tailscaled).
+IPSEC = ("charon", "charon-systemd", "pluto")
+VPN_SERVERS = ("openvpn", "ocserv", "tincd", "nebula", "wireguard-go", "boringtun-cli", *IPSEC)
+IPSEC_TUNNELS = ("xfrm", "vti", "vti6")
+# Tunnels without a program that listens, nor a port.
+PORTLESS = ("ipip", "ip6tnl", "gre", "ip6gre", "sit")
 
 
 def is_network(text: str) -> bool:
@@ -143,10 +152,12 @@ def facts(look: str) -> dict:
         look: Its output: lines of a word and a value.
     """
     connection = (values(look, "connection") or [""])[0].split()
+    way = [*(values(look, "way") or [""])[0].split(), "", "", ""]
     told = {int(port) for port in values(look, "port")}
     return {
         "user": (values(look, "user") or [""])[0],
         "from": connection[0] if len(connection) == 4 else "",
+        "way": dict(zip(("device", "tunnel", "port"), way, strict=False)),
         "ports": sorted(told | ({int(connection[3])} if len(connection) == 4 else set())),
         "included": "yes" in values(look, "include"),
         "firewalls": values(look, "firewall"),
@@ -154,6 +165,65 @@ def facts(look: str) -> dict:
         "digests": dict(line.split(" ", 1)[::-1] for line in values(look, "digest")),
         "listeners": values(look, "listen"),
     }
+
+
+def vpn_servers(found: dict) -> list[tuple[str, str, int]]:
+    """Return what may have answered for the tunnel of the login: program, protocol and port.
+
+    Args:
+        found: What `facts` made of the host.
+    """
+    way = found["way"]
+    programs = IPSEC if way["tunnel"] in IPSEC_TUNNELS else VPN_SERVERS
+    servers = []
+    for listener in found["listeners"]:
+        proto, local = listener_words(listener)
+        address, _, port = local.rpartition(":")
+        if not is_outside(address) or not port.isdecimal():
+            continue
+        named = LISTENER.search(listener)
+        if way["tunnel"] != "wireguard":
+            if named and named[1] in programs:
+                servers.append((named[1], proto, int(port)))
+        # The kernel's own; where wg is installed it has told which.
+        elif proto == "udp" and not named and way["port"] in ("", port):
+            servers.append(("WireGuard", proto, int(port)))
+    return list(dict.fromkeys(servers))
+
+
+def tunnel_problems(found: dict, open_ports: list[dict]) -> list[str]:
+    """Return a line where the login comes through a tunnel that the firewall would close.
+
+    Its connection is known to the kernel until the next boot, so that a new login proves nothing.
+
+    Args:
+        found: What `facts` made of the host.
+        open_ports: The setting C(open_ports).
+    """
+    way = found["way"]
+    if not way["tunnel"] or way["device"].startswith("tailscale"):
+        return []
+    through = f"this connection comes through the tunnel {way['device']} ({way['tunnel']})"
+    if way["tunnel"] in PORTLESS:
+        line = (
+            f"hardening_firewall is true and {through}, which has no port that hardening_open_ports"
+            " could open; log in without it, or set hardening_firewall to false"
+        )
+        return [line]
+    opened = {(entry.get("proto") or "tcp", int(entry["port"])) for entry in open_ports}
+    servers = vpn_servers(found)
+    closed = [server for server in servers if server[1:] not in opened]
+    # IPsec begins at one port and goes on at the other; of others one is enough.
+    whole = all(name in IPSEC for name, _, _ in servers)
+    if not closed or (len(closed) < len(servers) and not whole):
+        return []
+    listed = ", ".join(f"{name} on {proto} port {port}" for name, proto, port in closed)
+    add = ", ".join(f"{{port: {port}, proto: {proto}}}" for _, proto, port in closed)
+    line = (
+        f"{through}, and hardening_open_ports does not open what listens for it ({listed}), which"
+        f" would be closed after a reboot; add {add}"
+    )
+    return [line]
 
 
 def host_problems(found: dict, settings: dict) -> list[str]:
@@ -189,6 +259,7 @@ def host_problems(found: dict, settings: dict) -> list[str]:
                     f"hardening_ssh_from is {settings['ssh_from']} and this connection comes from"
                     f" {address}; add its network"
                 )
+        lines += tunnel_problems(found, settings["open_ports"])
     return lines
 
 
@@ -317,13 +388,17 @@ def unexpected(found: dict, settings: dict) -> list[str]:
     expected |= {(e.get("proto") or "tcp", int(e["port"])) for e in settings["open_ports"]}
     if settings["mdns"]:
         expected.add(MDNS)
+    quiet = LLMNR if settings["firewall"] else set()
     lines = []
     for listener in found["listeners"]:
         proto, local = listener_words(listener)
         address, _, port = local.rpartition(":")
-        if not is_outside(address) or (proto, int(port) if port.isdecimal() else port) in expected:
+        served = (proto, int(port) if port.isdecimal() else port)
+        if not is_outside(address) or served in expected:
             continue
         named = LISTENER.search(listener)
+        if named and named[1] == RESOLVER and served in quiet:
+            continue
         closed = "the firewall closes it" if settings["firewall"] else "no firewall closes it"
         lines.append(
             f"{named[1] if named else 'the kernel'} listens on {proto} port {port}, which"
