@@ -319,3 +319,11 @@ class TestShell:
         assert not ours.exists()
         assert kept.read_text() == "before\n"
         assert foreign.read_text() == "mine\n"
+
+    def test_put_back_forgets_a_file_that_was_written_anew_by_hand(self, shell, tmp_path):
+        anew = tmp_path / "swap.conf"
+        anew.write_text("mine\n")
+        note = anew.with_name("swap.conf.gridberry-created")
+        note.touch()
+        assert shell(f"put_back {anew} && none_left {note}").returncode == 0
+        assert anew.read_text() == "mine\n"

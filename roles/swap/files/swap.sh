@@ -91,8 +91,10 @@ put_back() {
         if [ -e "$one.gridberry-original" ]; then
             mv "$one.gridberry-original" "$one"
         elif grep -qs '^# Written by Gridberry, role swap' "$one"; then
-            rm -f "$one" "$one.gridberry-created"
+            rm -f "$one"
         fi
+        # Also where somebody has written the file anew: it is his then.
+        rm -f "$one.gridberry-created"
         rm -f /etc/systemd/system/*.wants/"${one##*/}"
     done
 }
