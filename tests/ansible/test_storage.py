@@ -110,11 +110,13 @@ class TestDrive:
             probe=["/dev/nvme0n1 TYPE ext4", "/dev/nvme0n1 LABEL photos"],
             holds="/dev/nvme0n1 ext4",
         )
-        made = plan(text)
+        text += f"\nprobe /dev/nvme0n1 UUID {UUID}"
+        made = plan(text, required=True)
         assert made["action"] == ""
         assert "holds ext4" in made["refuse"]
-        assert "storage_erase_serial: 'S1' would erase it" in made["refuse"]
-        assert "storage_label: photos would take /dev/nvme0n1 as it is" in made["refuse"]
+        first, last = made["refuse"].split(", or ")
+        assert "storage_label: photos would take /dev/nvme0n1 as it is" in first
+        assert last == "storage_erase_serial: 'S1', which erases it"
         assert made["fstab"] == FSTAB
 
     @pytest.mark.parametrize("given", ["s1", "S1 ", "S", "S11"])
@@ -129,7 +131,9 @@ class TestDrive:
 
     def test_empty_serial_is_no_permission(self):
         text = look(CARD, disk("nvme0n1", serial=None), holds="/dev/nvme0n1 gpt")
-        assert plan(text)["refuse"]
+        refused = plan(text, required=True)["refuse"]
+        assert "it has no serial number" in refused
+        assert "storage_erase_serial" not in refused
 
     @pytest.mark.parametrize(
         "used",
@@ -146,22 +150,136 @@ class TestDrive:
         assert "is in use" in made["refuse"]
         assert made["action"] == ""
 
-    def test_broken_off_formatting_begins_again(self):
-        text = look(CARD, disk("nvme0n1"), holds="/dev/nvme0n1 data", note="S1")
-        assert plan(text)["action"] == "format"
+    @pytest.mark.parametrize("required", [True, False])
+    def test_unknown_drive_that_need_not_be_is_left_alone(self, required):
+        text = look(
+            *(CARD, disk("nvme0n1")),
+            probe=["/dev/nvme0n1 TYPE ext4", f"/dev/nvme0n1 UUID {UUID}"],
+            holds="/dev/nvme0n1 ext4",
+        )
+        made = plan(text, required=required)
+        line = made["refuse" if required else "say"]
+        assert (made["action"], made["fstab"]) == ("", FSTAB)
+        assert (bool(made["refuse"]), bool(made["say"])) == (required, not required)
+        assert line.index("storage_label") < line.index("storage_erase_serial")
+        assert made["kind"] == ("drive" if required else "none")
 
-    def test_whole_looking_file_system_with_a_note_is_made_again(self):
-        text = look(CARD, disk("nvme0n1"), probe=own(), note="S1")
+    @pytest.mark.parametrize("settings", [{"erase_serial": "S9"}, {"device": "/dev/nvme0n1"}])
+    def test_unknown_drive_that_was_asked_for_is_refused(self, settings):
+        text = look(CARD, disk("nvme0n1"), holds="/dev/nvme0n1 gpt")
+        assert "holds gpt" in plan(text, **settings)["refuse"]
+
+    def test_drive_mounted_elsewhere_is_left_alone(self):
+        made = plan(look(CARD, disk("nvme0n1", places=["/srv"]), holds="/dev/nvme0n1 ext4"))
+        assert (made["kind"], made["action"], made["refuse"]) == ("none", "", "")
+        assert "is in use (/srv)" in made["say"]
+
+    @pytest.mark.parametrize("spec", [f"UUID={UUID}", "PARTUUID=ab-01", "/dev/nvme0n1p1"])
+    @pytest.mark.parametrize("settings", [{}, {"required": True}, {"erase_serial": "S1"}])
+    def test_mounted_by_hand_is_taken_over_with_its_line(self, spec, settings):
+        fstab = f"{FSTAB}{spec} /mnt/data ext4 defaults 0 2\n"
+        part = disk("nvme0n1p1", kind="part", places=["/mnt/data"])
+        whole = disk("nvme0n1", children=[part])
+        probe = [f"/dev/nvme0n1p1 {what}" for what in ("TYPE ext4", f"UUID {UUID}")]
+        probe.append("/dev/nvme0n1p1 PARTUUID ab-01")
+        text = look(CARD, whole, fstab=fstab, probe=probe, mounted=UUID, holds="/dev/nvme0n1 gpt")
+        made = plan(text, **settings)
+        assert (made["kind"], made["action"], made["refuse"]) == ("drive", "adopt", "")
+        assert made["node"]["uuid"] == UUID
+        assert made["left"]
+        assert (made["fstab"], made["fstab_changes"]) == (fstab, False)
+
+    def test_mounted_by_hand_without_a_line_gets_one_and_keeps_it(self):
+        probe = own()[::2]
+        text = look(CARD, disk("nvme0n1", places=["/mnt/data"]), probe=probe, mounted=UUID)
         made = plan(text)
-        assert (made["action"], made["node"]["uuid"]) == ("format", FRESH)
+        assert (made["action"], made["left"]) == ("adopt", False)
+        assert f"UUID={UUID} /mnt/data" in made["fstab"]
+        for places, more in ((["/mnt/data"], {"mounted": UUID}), ([], {})):
+            drive = disk("nvme0n1", places=places)
+            then = plan(look(CARD, drive, fstab=made["fstab"], probe=probe, **more))
+            assert (then["action"], then["left"], then["fstab_changes"]) == ("adopt", False, False)
+
+    @pytest.mark.parametrize(
+        ("more", "action"),
+        [
+            ({"blank": "/dev/nvme0n1"}, "format"),
+            ({"holds": "/dev/nvme0n1 data without a known signature"}, "format"),
+            ({"probe": own()}, "format"),
+            ({"holds": "/dev/nvme0n1 gpt"}, ""),
+            ({"holds": "/dev/nvme0n1 something that blkid cannot tell"}, ""),
+        ],
+    )
+    def test_broken_off_formatting_goes_on_with_the_same(self, more, action):
+        made = plan(look(CARD, disk("nvme0n1"), note=f"S1 {UUID}", **more))
+        assert made["action"] == action
+        assert made["node"].get("uuid") == (UUID if action else None)
+
+    @pytest.mark.parametrize("label", ["gridberry", "photos"])
+    def test_what_was_made_since_the_note_is_never_erased(self, label):
+        probe = [f"/dev/nvme0n1 {what}" for what in ("TYPE ext4", f"UUID {UUID}", f"LABEL {label}")]
+        text = look(
+            *(CARD, disk("nvme0n1")),
+            note=f"S1 {FRESH}",
+            probe=probe,
+            holds=[] if label == "gridberry" else "/dev/nvme0n1 ext4",
+        )
+        assert plan(text)["action"] == ("adopt" if label == "gridberry" else "")
+
+    @pytest.mark.parametrize(
+        ("more", "action"),
+        [
+            ({"blank": "/dev/nvme0n1"}, "format"),
+            ({"holds": "/dev/nvme0n1 data without a known signature"}, ""),
+            ({"probe": own()}, "adopt"),
+        ],
+    )
+    def test_note_without_what_was_made_is_no_permission(self, more, action):
+        assert plan(look(CARD, disk("nvme0n1"), note="S1", **more))["action"] == action
+
+    @pytest.mark.parametrize(
+        "more", [{"probe": own()}, {"holds": "/dev/nvme0n1 data without a known signature"}]
+    )
+    def test_note_is_no_permission_without_a_serial_number(self, more):
+        text = look(CARD, disk("nvme0n1", serial=None), note=f"/dev/nvme0n1 {UUID}", **more)
+        made = plan(text, required=True)
+        assert made["action"] == ""
+        assert "it has no serial number" in made["refuse"]
 
     def test_note_about_another_drive_is_no_permission(self):
-        text = look(CARD, disk("nvme0n1"), holds="/dev/nvme0n1 gpt", note="S2")
-        assert plan(text)["refuse"]
+        text = look(CARD, disk("nvme0n1"), probe=own()[:1], holds="/dev/nvme0n1 ext4")
+        assert plan(f"{text}\nnote S2 {UUID}")["action"] == ""
+
+    @pytest.mark.parametrize("spec", [f"UUID={UUID}", "LABEL=gridberry"])
+    @pytest.mark.parametrize(
+        "more",
+        [{"blank": "/dev/nvme0n1"}, {"holds": "/dev/nvme0n1 data without a known signature"}],
+    )
+    def test_another_drive_does_not_stand_in_for_a_missing_one(self, spec, more):
+        fstab = storage.with_data(FSTAB, NODE, "/mnt/data", 30).replace(f"UUID={UUID}", spec)
+        made = plan(look(CARD, disk("nvme0n1", serial="S2"), fstab=fstab, **more))
+        assert made["action"] == ""
+        assert f"{spec}, which no drive shows now" in made["refuse"]
+        assert "storage_device: /dev/nvme0n1 or storage_erase_serial: 'S2'" in made["refuse"]
+        assert made["fstab"] == fstab
+
+    @pytest.mark.parametrize("settings", [{"device": "/dev/nvme0n1"}, {"erase_serial": "S1"}])
+    def test_another_drive_is_formatted_when_it_is_named(self, settings):
+        fstab = storage.with_data(FSTAB, NODE, "/mnt/data", 30)
+        text = look(CARD, disk("nvme0n1"), fstab=fstab, blank="/dev/nvme0n1")
+        assert plan(text, **settings)["action"] == "format"
+
+    def test_another_drive_with_the_label_is_taken_over(self):
+        fstab = storage.with_data(FSTAB, NODE | {"uuid": FRESH}, "/mnt/data", 30)
+        assert plan(look(CARD, disk("nvme0n1"), fstab=fstab, probe=own()))["action"] == "adopt"
 
     def test_mounted_file_system_with_a_note_is_kept(self):
         text = look(
-            CARD, disk("nvme0n1", places=["/mnt/data"]), probe=own(), note="S1", mounted=UUID
+            CARD,
+            disk("nvme0n1", places=["/mnt/data"]),
+            probe=own(),
+            note=f"S1 {UUID}",
+            mounted=UUID,
         )
         assert plan(text)["action"] == "adopt"
 
@@ -458,7 +576,7 @@ def formatting(tmp_path):
             ' *) printf "disk\\n$BELOW\\n" | sed "/^$/d";; esac'
         ),
         "wipefs": 'case "$*" in *-n*) echo "$SIGNATURE";; esac',
-        "blkid": 'case "$*" in *UUID*) echo "$UUID";; *) exit "${FOUND:-2}";; esac',
+        "blkid": 'case "$*" in *UUID*) echo "${THERE-$UUID}";; *) exit "${FOUND:-2}";; esac',
         "mkfs.ext4": 'cp "$NOTE" "$NOTE.seen"; exit "${BROKEN:-0}"',
         "sync": "",
         "blockdev": "",
@@ -495,7 +613,7 @@ class TestFormat:
         done = formatting()
         assert done.returncode == 0, done.stderr
         assert f"mkfs.ext4 -q -F -m 1 -L gridberry -U {UUID} /dev/x" in formatting.log.read_text()
-        assert formatting.note.with_name("note.seen").read_text() == "S1\n"
+        assert formatting.note.with_name("note.seen").read_text() == f"S1 {UUID}\n"
         assert not formatting.note.exists()
 
     @pytest.mark.parametrize(
@@ -523,14 +641,31 @@ class TestFormat:
 
     def test_broken_off_leaves_its_note_and_begins_again(self, formatting):
         assert formatting(BROKEN="1").returncode != 0
-        assert formatting.note.read_text() == "S1\n"
+        assert formatting.note.read_text() == f"S1 {UUID}\n"
         assert formatting(SIGNATURE="ext4").returncode == 0
         assert not formatting.note.exists()
 
     def test_note_of_another_drive_is_no_permission(self, formatting):
         formatting(BROKEN="1")
-        formatting.note.write_text("S9\n")
+        formatting.note.write_text(f"S9 {UUID}\n")
         assert formatting(SIGNATURE="ext4").returncode == 1
+        assert not self.made(formatting)
+
+    @pytest.mark.parametrize(
+        ("note", "state"),
+        [
+            (f"S1 {UUID}", {"THERE": FRESH}),
+            (f"S1 {UUID}", {"THERE": ""}),
+            (f"S1 {FRESH}", {"THERE": UUID}),
+            ("S1", {"THERE": UUID}),
+            (f"/dev/x {UUID}", {"THERE": UUID, "SERIAL": "", "SAYS": " ", "IDENTITY": "/dev/x"}),
+        ],
+    )
+    def test_note_is_no_permission_for_what_it_does_not_name(self, formatting, note, state):
+        formatting.note.parent.mkdir()
+        formatting.note.write_text(f"{note}\n")
+        done = formatting(SIGNATURE="ext4", **state)
+        assert done.stderr == "/dev/x: holds something; not formatted\n"
         assert not self.made(formatting)
 
 

@@ -12,16 +12,21 @@ refuse() {
 [ -z "$(lsblk -nro MOUNTPOINTS "$DEVICE" | tr -d ' \n')" ] || refuse "is in use"
 ! lsblk -nro TYPE "$DEVICE" | grep -qvxE 'disk|part' || refuse "is part of a volume or array"
 noted=$(cat "$NOTE" 2>/dev/null || true)
-if [ "$FORCE" != yes ] && [ "$noted" != "$IDENTITY" ]; then
+# What was being made when it was broken off may be made again; what somebody else made since may not.
+again() {
+    [ -n "$SERIAL" ] && [ "$noted" = "$IDENTITY $UUID" ] &&
+        [ "$(blkid -p -s UUID -o value "$DEVICE")" = "$UUID" ]
+}
+if [ "$FORCE" != yes ] && ! again; then
     [ -z "$(wipefs -n --noheadings "$DEVICE")" ] || refuse "holds something"
     status=0
     blkid -p "$DEVICE" >/dev/null || status=$?
     [ "$status" -eq 2 ] || refuse "holds something"
 fi
 # From here to the end the drive may be cut off at any moment: the next run sees the note and begins
-# again, whatever half of a file system it finds.
+# again, if there is nothing else on the drive than half of the file system with this UUID.
 mkdir -p "${NOTE%/*}"
-echo "$IDENTITY" >"$NOTE.new"
+echo "$IDENTITY $UUID" >"$NOTE.new"
 sync "$NOTE.new"
 mv "$NOTE.new" "$NOTE"
 sync "${NOTE%/*}"

@@ -42,7 +42,8 @@ for disk in $(lsblk -dnro PATH,TYPE | sed -n 's/ disk$//p'); do
         *) [ "$DEVICE" != auto ] && [ "$disk" = "$(readlink -f "$DEVICE")" ] || continue ;;
     esac
     known=$(for node in $(lsblk -nro PATH "$disk"); do
-        blkid -p -o export "$node" 2>/dev/null | sed -n -E "s#^(TYPE|LABEL|UUID)=#probe $node \1 #p"
+        blkid -p -o export "$node" 2>/dev/null |
+            sed -n -E "s#^PART_ENTRY_UUID=#PARTUUID=#; s#^(TYPE|LABEL|UUID|PARTUUID)=#probe $node \1 #p"
     done)
     echo "$known"
     # Slow, and of use only where the drive has not been taken over yet.

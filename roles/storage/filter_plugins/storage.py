@@ -16,6 +16,7 @@ DRIVES = ("nvme", "usb", "sata", "ata", "sas")
 TIMEOUTS = (5, 300)  # seconds
 MARKER = "# Gridberry, role storage: the next line is its own; storage_state: absent takes it out"
 KEPT = "#gridberry-kept# "  # before a line that was there for the same file system
+UNSIGNED = "data without a known signature"  # as look.sh says it
 ATIMES = {"atime", "relatime", "strictatime", "norelatime", "nostrictatime"}
 
 MOUNT = re.compile(r"(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+")
@@ -26,6 +27,7 @@ TEMPORARY = "/tmp"  # noqa: S108 # no file is made there: it is looked for in fs
 LABEL = re.compile(r"[A-Za-z0-9_.-]{1,16}")
 SIZE = re.compile(r"[1-9]\d*[MG]|[1-9]\d?%|")
 SYSTEM_MOUNT = re.compile(r"/|/(boot|etc|usr|var)|/boot/.*")
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 DEVICE = re.compile(r"auto|/dev/[A-Za-z0-9_./:+=-]+")
 
 
@@ -114,10 +116,31 @@ def without_data(text: str) -> str:
     return "".join(kept)
 
 
+def marked_spec(text: str) -> str:
+    """Return the first field of the role's line, or nothing."""
+    ours = False
+    for line in text.splitlines():
+        if line.strip() == MARKER:
+            ours = True
+        elif ours and not line.startswith(KEPT):
+            return [*fields(line), ""][0]
+    return ""
+
+
+def owners_line(text: str, node: dict, mount: str) -> bool:
+    """Tell whether a line that is not the role's mounts a file system at its place."""
+    lines = [fields(line) for line in without_data(text).splitlines()]
+    return not marked_spec(text) and any(
+        words[1:2] == [mount] and means(words[0], node) for words in lines
+    )
+
+
 def means(spec: str, node: dict) -> bool:
     """Tell whether a line's first field names a file system."""
     names = {f"UUID={node['uuid']}", f"LABEL={node['label']}", node["path"]}
     names |= {f"/dev/disk/by-uuid/{node['uuid']}", f"/dev/disk/by-label/{node['label']}"}
+    if node.get("partuuid"):
+        names |= {f"PARTUUID={node['partuuid']}", f"/dev/disk/by-partuuid/{node['partuuid']}"}
     return spec.replace('"', "") in names
 
 
@@ -217,15 +240,58 @@ def serial(disk: dict) -> str:
     return (disk["serial"] or "").strip()
 
 
-def own(disk: dict, probed: dict, label: str) -> list[dict]:
-    """Return the file systems on a disk that carry the label."""
+def usable(disk: dict, probed: dict) -> list[dict]:
+    """Return the file systems on a disk that data can be on."""
     return [
-        {"path": path, "type": said.get("TYPE"), "label": label, "uuid": said.get("UUID")}
+        {"path": path, "type": said["TYPE"], "label": said.get("LABEL", ""), "uuid": said["UUID"]}
+        | ({"partuuid": said["PARTUUID"]} if "PARTUUID" in said else {})
         for path, said in probed.items()
         if path in {one["path"] for one in tree(disk)}
-        and said.get("LABEL") == label
         and said.get("TYPE") in FILE_SYSTEMS
+        and said.get("UUID")
     ]
+
+
+def own(disk: dict, probed: dict, label: str) -> list[dict]:
+    """Return the file systems on a disk that carry the label."""
+    return [one for one in usable(disk, probed) if one["label"] == label]
+
+
+def in_place(disk: dict, found: dict, mount: str) -> list[dict]:
+    """Return the file system on a disk that is mounted where data is to be."""
+    here = {one["path"] for one in tree(disk) if mount in one["mountpoints"]}
+    return [
+        one
+        for one in usable(disk, found["probe"])
+        if one["path"] in here and one["uuid"] == found.get("mounted")
+    ]
+
+
+def noted_uuid(disk: dict, found: dict) -> str:
+    """Return which file system was being made on a disk when that was broken off, or nothing."""
+    identity, _, uuid = found.get("note", "").rpartition(" ")
+    same = identity == (serial(disk) or disk["path"])
+    return uuid if same and UUID.fullmatch(uuid) else ""
+
+
+def goes_on(disk: dict, found: dict) -> bool:
+    """Tell whether a disk is as the formatting left it that was broken off.
+
+    There is what was being made, or something that no program knows. Another file system was made
+    since then, by somebody who may have filled it.
+    """
+    uuid = noted_uuid(disk, found)
+    if not uuid or not serial(disk):
+        return False
+    there = {
+        path: said
+        for path, said in found["probe"].items()
+        if path in {one["path"] for one in tree(disk)}
+    }
+    if there:
+        said = there.get(disk["path"], {})
+        return len(there) == 1 and (said.get("TYPE"), said.get("UUID")) == ("ext4", uuid)
+    return found["holds"].get(disk["path"]) == UNSIGNED
 
 
 def choose(found: dict, disks: list[dict], wanted: dict) -> tuple[dict | None, str]:
@@ -244,7 +310,8 @@ def choose(found: dict, disks: list[dict], wanted: dict) -> tuple[dict | None, s
         return None, "there is no NVMe drive, and storage_device is auto"
     free = [disk for disk in nvme if not is_system(disk)]
     marked = [disk for disk in free if own(disk, found["probe"], wanted["label"])]
-    for some in (marked, free or nvme):
+    placed = [disk for disk in free if in_place(disk, found, wanted["mount"])]
+    for some in (marked, placed, free or nvme):
         if len(some) == 1:
             return some[0], ""
     names = ", ".join(describe(disk) for disk in free or nvme)
@@ -255,38 +322,88 @@ def decide(found: dict, disk: dict, wanted: dict) -> dict:
     """Return what happens to a disk that the system is not on.
 
     Returns:
-        C(action): adopt or format, with C(node) and C(force); or C(refuse), a line.
+        C(action): adopt or format, with C(node) and C(force), and C(left) where the owner's line
+        in fstab stays; or C(refuse), a line, with C(unknown) where the drive holds what the role
+        knows nothing of.
     """
     name = describe(disk)
-    identity = serial(disk) or disk["path"]
-    noted = found.get("note") == identity
+    noted = noted_uuid(disk, found)
+    told = bool(serial(disk)) and wanted["erase_serial"] == serial(disk)
+    placed = in_place(disk, found, wanted["mount"])
+    if placed:
+        left = placed[0]["label"] != wanted["label"] and owners_line(
+            fstab_text(found, "fstab"), placed[0], wanted["mount"]
+        )
+        return {"action": "adopt", "node": placed[0], "force": False, "left": left}
     marked = own(disk, found["probe"], wanted["label"])
     if len(marked) > 1:
         paths = " and ".join(one["path"] for one in marked)
         return {"refuse": f"{name} has the label {wanted['label']} twice, on {paths}; relabel one"}
-    if marked and (not noted or mounted(disk)):
-        return {"action": "adopt", "node": marked[0], "force": False}
-    new = {"path": disk["path"], "type": "ext4", "label": wanted["label"], "uuid": found["fresh"]}
+    whole = [one for one in marked if one["uuid"] != noted or mounted(disk)]
+    if not whole and not told and not mounted(disk):
+        # The role's own line in fstab, of a file system that was taken over without the label.
+        spec = marked_spec(fstab_text(found, "fstab"))
+        there = usable(disk, found["probe"])
+        whole = [one for one in there if means(spec, one) and one["uuid"] != noted]
+    if whole:
+        return {"action": "adopt", "node": whole[0], "force": False}
+    new = {"path": disk["path"], "type": "ext4", "label": wanted["label"]}
+    # The same again: cut off between the note and the first write, the drive still fits the note.
+    new["uuid"] = noted or found["fresh"]
     if mounted(disk) or any(one["type"] not in ("disk", "part") for one in tree(disk)):
         places = ", ".join(mounted(disk)) or "part of a volume or array"
         return {
             "refuse": f"{name} is in use ({places}) and has no file system labelled"
-            f" {wanted['label']} (storage_label); it is not touched"
+            f" {wanted['label']} (storage_label); it is not touched",
+            "unknown": True,
         }
-    told = bool(serial(disk)) and wanted["erase_serial"] == serial(disk)
-    if noted or disk["path"] in found["blank"] or told:
+    if goes_on(disk, found) or disk["path"] in found["blank"] or told:
         return {"action": "format", "node": new, "force": told}
-    labels = [
-        f"storage_label: {said['LABEL']} would take {path} as it is"
-        for path, said in found["probe"].items()
-        if said.get("LABEL") and said.get("TYPE") in FILE_SYSTEMS
+    return {"refuse": f"{name} holds {what_would_do(found, disk, wanted)}", "unknown": True}
+
+
+def what_would_do(found: dict, disk: dict, wanted: dict) -> str:
+    """Return what a disk holds and how it could be used, erasing it last."""
+    there = usable(disk, found["probe"])
+    hints = [
+        f"storage_label: {one['label']} would take {one['path']} as it is"
+        for one in there
+        if LABEL.fullmatch(one["label"]) and one["label"] != wanted["label"]
     ]
-    hints = [*labels, f"storage_erase_serial: {serial(disk)!r} would erase it"]
-    what = found["holds"].get(disk["path"], "something")
-    line = f"{name} holds {what}; {', '.join(hints)}"
+    if len(there) == 1 and not hints and there[0]["uuid"] != noted_uuid(disk, found):
+        hint = f"with the label {wanted['label']} (storage_label), or mounted at {wanted['mount']},"
+        hints = [f"{hint} {there[0]['path']} would be taken as it is"]
+    if serial(disk):
+        last = "or " if hints else ""
+        hints.append(f"{last}storage_erase_serial: {serial(disk)!r}, which erases it")
+    elif not hints:
+        hint = f"by hand mkfs.ext4 -L {wanted['label']} {disk['path']}, which erases it, would do"
+        hints = [f"it has no serial number to tell it by; {hint}"]
+    line = f"{found['holds'].get(disk['path'], 'something')}; {', '.join(hints)}"
     if wanted["erase_serial"]:
         line += f" (it is {wanted['erase_serial']!r})"
-    return {"refuse": line}
+    return line
+
+
+def missing(found: dict, disk: dict, wanted: dict) -> str:
+    """Return why a disk may not stand in for the one that fstab names, or nothing."""
+    spec = marked_spec(fstab_text(found, "fstab")).replace('"', "")
+    shown = [
+        {"path": path, "uuid": said.get("UUID"), "label": said.get("LABEL")}
+        | {"partuuid": said.get("PARTUUID")}
+        for path, said in found["probe"].items()
+    ]
+    named = wanted["device"] != "auto"
+    if serial(disk):
+        named |= wanted["erase_serial"] == serial(disk) or bool(noted_uuid(disk, found))
+    if not spec or named or any(means(spec, one) for one in shown):
+        return ""
+    name = f" or storage_erase_serial: {serial(disk)!r}" if serial(disk) else ""
+    return (
+        f"/etc/fstab has the data on {spec}, which no drive shows now, and {describe(disk)} is"
+        f" another; attach the missing one, or name the new one (storage_device: {disk['path']}"
+        f"{name}); nothing is formatted"
+    )
 
 
 def fstab_text(found: dict, word: str) -> str:
@@ -332,8 +449,20 @@ def plan_drive(found: dict, wanted: dict) -> dict:
             "refuse": "",
             "say": f"the system is on {describe(disk)}: data is a directory there",
         }
+    return plan_disk(found, disk, wanted)
+
+
+def plan_disk(found: dict, disk: dict, wanted: dict) -> dict:
+    """Return what C(plan_drive) does for a disk that the system is not on."""
     drive = {"kind": "drive", "refuse": "", "say": "", "disk": disk["path"], "serial": serial(disk)}
     drive |= {"identity": serial(disk) or disk["path"], **decide(found, disk, wanted)}
+    gone = "" if drive.get("action") == "adopt" else missing(found, disk, wanted)
+    if gone:
+        return {"kind": "none", "say": "", "refuse": gone}
+    optional = wanted["device"] == "auto" and not wanted["required"]
+    if drive.pop("unknown", False) and optional and not wanted["erase_serial"]:
+        said = f"{drive['refuse']}: it is left alone, and no data goes there"
+        return {"kind": "none", "say": said, "refuse": ""}
     if not drive["refuse"]:
         drive["refuse"] = place_problem(found, drive, wanted)
     if not drive["refuse"] and drive["action"] == "format":
@@ -370,6 +499,7 @@ def storage_plan(look: str, wanted: dict) -> dict:
     """
     found = read(look)
     drive = {"action": "", "node": {}, "force": False, "disk": "", "serial": "", "identity": ""}
+    drive["left"] = False
     try:
         text, original = fstab_text(found, "fstab"), fstab_text(found, "original")
         if wanted["state"] == "absent":
@@ -378,7 +508,7 @@ def storage_plan(look: str, wanted: dict) -> dict:
         else:
             drive |= plan_drive(found, wanted)
             fstab = with_noatime(text) if wanted["root_noatime"] else text
-            if drive["kind"] == "drive" and not drive["refuse"]:
+            if drive["kind"] == "drive" and not drive["refuse"] and not drive["left"]:
                 fstab = with_data(fstab, drive["node"], wanted["mount"], wanted["timeout"])
     except FstabError as error:
         return drive | {"kind": "none", "say": "", "refuse": str(error)}
