@@ -1,4 +1,4 @@
-"""Lets Python find what Ansible puts beside a role's module, and shells the tools of this Python."""
+"""Lets Python find what Ansible puts beside a role's module, and shells this Python's tools."""
 
 import os
 import sys
