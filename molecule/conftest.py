@@ -51,6 +51,11 @@ class Machine:
             command, check=True, cwd=ROOT, capture_output=True, text=True, errors="replace"
         ).stdout
 
+    def wait(self) -> None:
+        """Return once it answers, after a reset that was none of ours."""
+        self.forget_connection()
+        self.virtual_pi("start", NAME, "--wait")
+
     def restart(self, *, cut: bool = False) -> None:
         """Switch it off and on again; returns once SSH answers.
 

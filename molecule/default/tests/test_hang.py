@@ -29,7 +29,7 @@ def boots(machine):
 
 
 def hang(machine, waiting, how):
-    """Hang the machine and wait until its watchdog has reset it and it is booting.
+    """Hang the machine and wait until its watchdog has reset it and it answers again.
 
     Args:
         machine: The machine.
@@ -46,6 +46,7 @@ def hang(machine, waiting, how):
         machine.forget_connection()
     waiting(lambda: watchdog_fired(machine) == fired + 1, "the watchdog to fire")
     waiting(lambda: boots(machine) == booted + 1, "the machine to boot again")
+    machine.wait()
 
 
 @pytest.mark.parametrize("what", WANTED)
