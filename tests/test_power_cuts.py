@@ -1,4 +1,4 @@
-"""Power cuts in the middle of a first run: fewer than the benchmark's, for the gate."""
+"""Power cuts in the middle of a first run: fewer than the benchmark's, where they are asked for."""
 
 import os
 import time
