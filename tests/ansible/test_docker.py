@@ -81,10 +81,10 @@ def test_interrupted_dpkg_is_work_for_apt():
 
 
 def test_bookworm_borrows_from_trixie_and_trixie_does_not():
-    look = HOST.replace("trixie", "bookworm") + "main http://deb.debian.org/debian/\n"
+    look = HOST.replace("trixie", "bookworm") + "main http://mirror.lan/debian/\n"
     plan = docker.docker_plan(look, SETTINGS)
     assert plan["borrows"]
-    assert plan["uris"] == {"main": "http://deb.debian.org/debian/"}
+    assert plan["uris"] == {"main": "http://mirror.lan/debian/"}
     assert plan["missing"] == PACKAGES
     assert (
         docker.docker_plan(look, SETTINGS | {"mirror": "http://m/d"})["uris"]["main"]
