@@ -188,7 +188,7 @@ def docker_plan(look: str, settings: dict) -> dict:
     if borrows and missing and "main" not in uris:
         problems.append(
             "apt names no source of Debian's bookworm-updates, so there is none for the packages of"
-            " trixie that Docker needs; docker_debian_mirror: http://mirror.lan/debian, say, would do"
+            " trixie that Docker needs; docker_debian_mirror: http://mirror.lan/debian would do"
         )
     guarded = mount != "/" and (settings["needs_mount"] or not settings["data_root"])
     of_target = target if guarded else ""
