@@ -218,7 +218,7 @@ case "$*" in
     *-s*Preferences*) cat "$HERE/pinned" ;;
     *-s*) cat "$HERE/all" ;;
     *Preferences*upgrade*)
-        cp "$HERE/work/preferences" "$HERE/preferences"
+        cp "$HERE/scratch/preferences" "$HERE/preferences"
         exit "$(cat "$HERE/status")" ;;
 esac
 """
@@ -230,7 +230,7 @@ def apt(host):
     """The function that runs upgrade.sh; it returns its result and the calls of apt and dpkg."""
     host.program("apt-get", APT)
     host.program("dpkg", 'echo "dpkg $*" >>"$HERE/calls"')
-    host.program("mktemp", 'mkdir -p "$HERE/work"; echo "$HERE/work"')
+    host.program("mktemp", 'mkdir -p "$HERE/scratch"; echo "$HERE/scratch"')
     (host.path / "pinned").write_text(
         INST.format("bash") + "Inst linux-new (6.1 Debian:13 [arm64])\n"
     )
