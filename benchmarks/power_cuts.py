@@ -15,9 +15,10 @@ falls into the reboot, if none did by chance.
 
 **--from-one-converge** takes all moments from one converge, and needs none without a cut. At each
 moment QEMU is frozen, its disks are copied, and it goes on; every copy is booted later as a machine
-of its own. How long the converge will take is not known while it runs: so there are more moments
-than asked for, some seconds apart, and each replaces an earlier one with the chance that leaves all
-equally likely (reservoir sampling). One is taken while the Pi reboots, if none was by chance.
+of its own, with its own ports. How long the converge will take is not known while it runs: so
+there are more moments than asked for, some seconds apart, and each replaces an earlier one with the
+chance that leaves all equally likely (reservoir sampling). One is taken while the Pi reboots, if
+none was by chance.
 
 A copy is what a kill at that moment would have left, because a kill loses just what is not in
 QEMU's files:
@@ -50,6 +51,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.plays import (
@@ -63,7 +65,7 @@ from benchmarks.plays import (
 )
 from virtual_pi import image, lifecycle
 from virtual_pi.errors import VirtualPiError
-from virtual_pi.machines import CreateOptions, Machine, Status, create_machine
+from virtual_pi.machines import CreateOptions, Machine, Status, change_ports, create_machine
 from virtual_pi.paths import make_private
 from virtual_pi.processes import ProcessName, is_alive
 from virtual_pi.rootfs import RELEASES
@@ -540,8 +542,22 @@ class Copies:
         return cut
 
 
-def cut_from_one(plan: Plan, count: int, seed: int, say: Say) -> Iterator[Cut]:
-    """Copy the disks at moments of one converge; then see what comes of each copy.
+def recover_copy(plan: Plan, cut: Cut) -> Cut:
+    """Boot a copy, and see what comes of it.
+
+    Args:
+        plan: What is run.
+        cut: Its power cut, which what comes of it is noted in.
+    """
+    place = plan.place(f"cut-{cut.number:02}")
+    machine = Machine(place, NAME)
+    with judged(cut, place, machine):
+        recover(plan, machine, place, cut)
+    return cut
+
+
+def copies_of_one(plan: Plan, count: int, seed: int, say: Say) -> list[Cut]:
+    """Converge one machine and copy its disks at moments of it.
 
     Args:
         plan: What is run.
@@ -549,8 +565,8 @@ def cut_from_one(plan: Plan, count: int, seed: int, say: Say) -> Iterator[Cut]:
         seed: Draws the moments.
         say: Told of the copies.
 
-    Yields:
-        The power cuts, by their moments.
+    Returns:
+        A power cut for each copy, by their moments; each copy has ports of its own.
 
     Raises:
         VirtualPiError: The converge failed, or was over before there were enough moments.
@@ -568,15 +584,13 @@ def cut_from_one(plan: Plan, count: int, seed: int, say: Say) -> Iterator[Cut]:
             raise VirtualPiError(f"it took {outcome.seconds:.0f} s: too short for {count} moments")
     finally:
         lifecycle.cut(original)
-    lifecycle.remove(original)  # its ports are the copies' too, so they run one after another
+    lifecycle.remove(original)
     copies.close()
-    say(f"the converge took {outcome.seconds:.0f} s")
+    taken: list[int] = []
     for cut in copies.cuts:
-        copied = plan.place(f"cut-{cut.number:02}")
-        machine = Machine(copied, NAME)
-        with judged(cut, copied, machine):
-            recover(plan, machine, copied, cut)
-        yield cut
+        taken += change_ports(Machine(plan.place(f"cut-{cut.number:02}"), NAME), taken)
+    say(f"the converge took {outcome.seconds:.0f} s")
+    return copies.cuts
 
 
 def run(
@@ -595,7 +609,7 @@ def run(
         seed: Chooses the moments.
         plan: What is run.
         from_one_converge: Whether all moments are taken from one converge.
-        jobs: How many machines at a time, where each has a converge of its own.
+        jobs: How many machines at a time.
         say: Told of everything as it happens, a line at a time.
 
     Raises:
@@ -603,28 +617,25 @@ def run(
     """
     say(f"seed {seed}, {count} power cuts, {plan.playbook.name} on {plan.release}")
     report = Report(seed, [])
+    work: list[Callable[[], Cut]]
     if from_one_converge:
-        first = cut_from_one(plan, count, seed, say)
-        for index, cut in enumerate(first):
-            if index == 0:
-                say(HEADER)
-            report.cuts.append(cut)
-            say(cut.line())
+        cuts = copies_of_one(plan, count, seed, say)
+        work = [partial(recover_copy, plan, cut) for cut in cuts]
     else:
         outcome, rebooted = measure(plan, say)
         moments = choose_moments(count, seed, outcome.tasks, outcome.seconds, rebooted)
-        say(HEADER)
-        with ThreadPoolExecutor(jobs) as pool:
-            waiting = [
-                pool.submit(cut_once, plan, number, moment)
-                for number, moment in enumerate(moments, 1)
-            ]
-            try:
-                for done in as_completed(waiting):
-                    report.cuts.append(done.result())
-                    say(report.cuts[-1].line())
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+        work = [
+            partial(cut_once, plan, number, moment) for number, moment in enumerate(moments, 1)
+        ]
+    say(HEADER)
+    with ThreadPoolExecutor(jobs) as pool:
+        waiting = [pool.submit(piece) for piece in work]
+        try:
+            for done in as_completed(waiting):
+                report.cuts.append(done.result())
+                say(report.cuts[-1].line())
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
     report.cuts.sort(key=lambda cut: cut.second)
     say(report.closing())
     return report
@@ -648,8 +659,6 @@ def main() -> int:
     options = parser.parse_args()
     if options.count < 1 or options.jobs < 1:
         parser.error("--count and --jobs take numbers from 1 up")
-    if options.from_one_converge and options.jobs > 1:
-        parser.error("--jobs: the copies of one converge share its ports, so one runs at a time")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
     state = (options.state or Path(tempfile.mkdtemp(prefix="power-cuts-"))).absolute()

@@ -8,8 +8,8 @@ import re
 import secrets
 import shutil
 import subprocess
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -323,7 +323,7 @@ def create_machine(state_dir: Path, name: str, image: Image, options: CreateOpti
             raise VirtualPiError(f"there already is a machine {name!r}: remove it first")
         shutil.rmtree(machine.directory, ignore_errors=True)  # left by an interrupted create
         make_private(machine.directory)
-        taken = {port for other in all_machines(state_dir) for port in _ports(other.settings())}
+        taken = {port for other in all_machines(state_dir) for port in _ports(other)}
         forwards = tuple(dict.fromkeys(options.forwards))
         ssh_port, *ports = choose_ports(1 + len(forwards), taken)
         settings = Settings(
@@ -343,7 +343,30 @@ def create_machine(state_dir: Path, name: str, image: Image, options: CreateOpti
     return machine
 
 
-def _ports(settings: Settings) -> list[int]:
+def change_ports(machine: Machine, taken: Collection[int] = ()) -> list[int]:
+    """Give a machine that is off other ports, as a copy needs beside its original; return them.
+
+    Args:
+        machine: The machine.
+        taken: Ports that belong to machines of other state directories, running or not.
+
+    Raises:
+        VirtualPiError: There are no free ones.
+    """
+    with locked(machines_directory(machine.state_dir) / ".lock"):
+        others = {port for other in all_machines(machine.state_dir) for port in _ports(other)}
+        settings = machine.settings()
+        ssh_port, *ports = choose_ports(1 + len(settings.forwards), {*taken, *others})
+        _trust(machine, ssh_port)
+        changed = replace(
+            settings, ssh_port=ssh_port, forwards=dict(zip(settings.forwards, ports, strict=True))
+        )
+        write_whole(machine.settings_file, changed.to_json())
+    return [ssh_port, *ports]
+
+
+def _ports(machine: Machine) -> list[int]:
+    settings = machine.settings()
     return [settings.ssh_port, *settings.forwards.values()]
 
 
@@ -369,6 +392,10 @@ def _make_keys(machine: Machine, port: int) -> None:
     """Make the keys on both sides here, so that no first connection has to be trusted blindly."""
     for path, comment in ((machine.ssh_key, "gridberry"), (machine.host_key, machine.name)):
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", os.fspath(path))
+    _trust(machine, port)
+
+
+def _trust(machine: Machine, port: int) -> None:
     public = machine.host_key.with_suffix(".pub").read_text()
     write_whole(machine.known_hosts, f"[{LOOPBACK}]:{port} {public}")
 

@@ -1,6 +1,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -172,3 +173,14 @@ def test_ssh_takes_known_hosts_from_a_path_with_spaces_and_percent_signs(
     option = next(part for part in command if part.startswith("UserKnownHostsFile"))
     assert option == f'UserKnownHostsFile="{tmp_path}/100%% mine/machines/pi1/known_hosts"'
     assert "StrictHostKeyChecking=yes" in command
+
+
+def test_a_copy_gets_ports_of_its_own(tmp_path: Path, image: Image) -> None:
+    original = machines.create_machine(tmp_path, "pi1", image, CreateOptions(forwards=(8080,)))
+    before = original.settings()
+    ports = machines.change_ports(original, [before.ssh_port, before.forwards[8080]])
+    after = original.settings()
+    assert ports == [after.ssh_port, after.forwards[8080]]
+    assert not {before.ssh_port, before.forwards[8080]} & set(ports)
+    assert original.known_hosts.read_text().startswith(f"[127.0.0.1]:{after.ssh_port} ssh-ed25519 ")
+    assert replace(after, ssh_port=before.ssh_port, forwards=before.forwards) == before
