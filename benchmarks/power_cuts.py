@@ -624,9 +624,7 @@ def run(
     else:
         outcome, rebooted = measure(plan, say)
         moments = choose_moments(count, seed, outcome.tasks, outcome.seconds, rebooted)
-        work = [
-            partial(cut_once, plan, number, moment) for number, moment in enumerate(moments, 1)
-        ]
+        work = [partial(cut_once, plan, number, moment) for number, moment in enumerate(moments, 1)]
     say(HEADER)
     with ThreadPoolExecutor(jobs) as pool:
         waiting = [pool.submit(piece) for piece in work]
