@@ -19,6 +19,7 @@ from roles.status.library import pi_status
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / "roles/logs/files/incidents.py"
+MEMORY = ROOT / "roles/logs/files/logs_in_memory.py"
 LOOK = ROOT / "roles/logs/files/look.sh"
 FIXTURES = ROOT / "tests/fixtures/pi"
 CONTAINER = "c0ffee" + "0" * 58
@@ -376,18 +377,37 @@ class TestProgram:
 
 class TestSettings:
     def test_the_journal_stays_off_the_card(self):
-        assert logs.storage("auto", ["logs disk"]) == "persistent"
-        assert logs.storage("auto", ["logs card"]) == "volatile"
-        assert logs.storage("auto", ["logs memory"]) == "volatile"
-        assert logs.storage("persistent", ["logs card"]) == "persistent"
-        assert logs.storage("volatile", ["logs disk"]) == "volatile"
+        assert logs.storage("auto", "auto", ["logs disk"]) == "persistent"
+        assert logs.storage("auto", "auto", ["logs card"]) == "volatile"
+        assert logs.storage("auto", "auto", ["logs memory"]) == "volatile"
+        assert logs.storage("persistent", "auto", ["logs card"]) == "persistent"
+        assert logs.storage("volatile", "auto", ["logs disk"]) == "volatile"
+        # It lies in the same directory.
+        assert logs.storage("auto", "volatile", ["logs disk"]) == "volatile"
 
-    def test_numbers_out_of_bounds_are_named(self):
+    def test_files_stay_off_the_card_unless_the_journal_must_be_on_it(self):
+        card, disk = ["logs card", "megabytes 5"], ["logs disk", "megabytes 5"]
+        assert logs.files_storage("auto", "auto", 32, card) == "volatile"
+        assert logs.files_storage("auto", "volatile", 32, disk) == "persistent"
+        # Somebody else's log2ram is left alone.
+        assert logs.files_storage("auto", "auto", 32, ["logs memory"]) == "persistent"
+        assert logs.files_storage("auto", "persistent", 32, card) == "persistent"
+        assert logs.files_storage("volatile", "auto", 32, disk) == "volatile"
+        assert logs.files_storage("persistent", "auto", 32, card) == "persistent"
+
+    def test_files_go_into_memory_only_if_they_fit(self):
+        for size, place in ((24, "volatile"), (25, "persistent"), ("", "persistent")):
+            seen = ["logs card", f"megabytes {size}"]
+            assert logs.files_storage("auto", "auto", 32, seen) == place
+
+    def test_settings_that_will_not_do_are_named(self):
         fine = dict.fromkeys(logs.BOUNDS, 16)
-        assert logs.setting_problems(fine) == []
-        assert logs.setting_problems(fine | {"logs_days": 0}) == [
+        assert logs.setting_problems(fine, "auto", "persistent") == []
+        assert logs.setting_problems(fine | {"logs_days": 0}, "auto", "auto") == [
             "logs_days is 0; 1 to 3650 would do"
         ]
+        [problem] = logs.setting_problems(fine, "volatile", "persistent")
+        assert problem.startswith("logs_files_storage is volatile")
 
     @pytest.mark.parametrize(
         ("source", "disks", "kind", "place"),
@@ -399,12 +419,19 @@ class TestSettings:
             ("/dev/nvme0n1p1", "nvme0n1p1\nnvme0n1", "", "disk"),
             ("tmpfs", "", "", "memory"),
             ("/dev/zram1", "zram1", "", "memory"),
+            # Ours over it: below is what counts, and that the second answer tells.
+            ("gridberry-logs\n/dev/mmcblk0p2", "mmcblk0p2\nmmcblk0", "SD", "card"),
+            ("gridberry-logs\n/dev/nvme0n1p1", "nvme0n1p1\nnvme0n1", "", "disk"),
         ],
     )
     def test_the_host_tells_what_logs_are_on(self, tmp_path, source, disks, kind, place):
-        for name, said in (("findmnt", source), ("lsblk", disks)):
+        below = source.splitlines()[-1]
+        answer = (
+            f'case $4 in /var/log) echo "{source.splitlines()[0]}" ;; *) echo "{below}" ;; esac'
+        )
+        for name, said in (("findmnt", answer), ("lsblk", f"echo '{disks}'")):
             program = tmp_path / name
-            program.write_text(f"#!/bin/sh\ncat <<'EOF'\n{said}\nEOF\n")
+            program.write_text(f"#!/bin/sh\n{said}\n")
             program.chmod(0o755)
         device = tmp_path / "sys/block/mmcblk0/device"
         device.mkdir(parents=True)
@@ -414,6 +441,120 @@ class TestSettings:
             ["sh", LOOK], env=environment, capture_output=True, text=True, check=True
         )
         assert said.stdout.splitlines()[0] == f"logs {place}"
+
+
+class InMemory:
+    """A /var/log of its own, and the program that keeps it in memory, with mounts of their own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.logs = directory / "log"
+        (self.logs / "apt").mkdir(parents=True)
+        (self.logs / "journal").mkdir()
+        (self.logs / "journal/system.journal").write_text("journald's own")
+        (self.logs / "apt/history.log").write_text("one\n")
+        (self.logs / "wtmp").write_text("logins")
+        self.logs.joinpath("wtmp").chmod(0o664)
+        self.run = directory / "run"
+
+    def __call__(self, script: str) -> str:
+        """Run a shell script among the mounts, with the program as `logs`; return its output."""
+        program = f"{sys.executable} -IS {MEMORY}"
+        done = subprocess.run(
+            ["unshare", "--mount", "sh", "-euc", f'logs() {{ {program} "$@"; }}\n{script}'],
+            env={"PATH": os.environ["PATH"], "LOGS": str(self.logs), "RUN": str(self.run)},
+            cwd=self.logs.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.stdout + done.stderr
+
+
+@pytest.fixture
+def in_memory(tmp_path):
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], check=False).returncode:
+        pytest.skip("mounting needs root; the virtual Pis run it too")
+    return InMemory(tmp_path)
+
+
+class TestInMemory:
+    def test_all_is_there_from_the_first_moment_and_goes_back_at_the_end(self, in_memory):
+        said = in_memory(
+            """
+            logs start 8
+            findmnt -nro SOURCE -M log
+            cat log/apt/history.log; stat -c '%a' log/wtmp; ls log
+            echo two >>log/apt/history.log
+            rm log/wtmp
+            mkdir log/new; echo three >log/new/file
+            logs stop
+            findmnt -nro SOURCE -M log || echo nothing over it
+            """
+        )
+        assert said.split() == [
+            *("gridberry-logs", "one", "664", "apt", "wtmp"),
+            *("nothing", "over", "it"),
+        ]
+        assert (in_memory.logs / "apt/history.log").read_text() == "one\ntwo\n"
+        assert (in_memory.logs / "new/file").read_text() == "three\n"
+        assert not (in_memory.logs / "wtmp").exists()
+        assert (in_memory.logs / "journal/system.journal").read_text() == "journald's own"
+
+    def test_the_disk_has_what_was_saved_and_nothing_after_it(self, in_memory):
+        in_memory(
+            """
+            logs start 8
+            echo two >>log/apt/history.log
+            mv log/apt/history.log log/apt/history.log.1; echo new >log/apt/history.log
+            logs save
+            echo lost >>log/apt/history.log
+            """
+        )
+        assert (in_memory.logs / "apt/history.log.1").read_text() == "one\ntwo\n"
+        assert (in_memory.logs / "apt/history.log").read_text() == "new\n"
+
+    def test_only_what_changed_is_written(self, in_memory):
+        unchanged = in_memory.logs / "wtmp"
+        before = unchanged.stat().st_ino
+        in_memory("logs start 8; echo two >>log/apt/history.log; logs save; logs save")
+        assert unchanged.stat().st_ino == before
+        assert (in_memory.logs / "apt/history.log").read_text() == "one\ntwo\n"
+
+    def test_what_is_too_large_stays_on_the_disk(self, in_memory):
+        (in_memory.logs / "large").write_bytes(bytes(7 * 2**20))
+        said = in_memory("logs start 8 || echo $?; findmnt -M log || echo nothing over it")
+        assert said.startswith("1\nnothing over it\n")
+        assert "holds 7 MB, too much for 8 MB in memory" in said
+        assert "10 MB would do" in said
+
+    def test_half_a_save_leaves_no_copies_behind(self, in_memory):
+        torn = in_memory.logs / "wtmp.gridberry-new"
+        torn.write_text("half")
+        assert "gridberry-new" not in in_memory("logs start 8; ls log; logs stop")
+        assert not torn.exists()
+
+    def test_started_twice_it_is_there_once(self, in_memory):
+        said = in_memory("logs start 8; logs start 8; grep -c gridberry-logs /proc/self/mounts")
+        assert said == "1\n"
+
+    def test_links_and_kinds_that_change(self, in_memory):
+        (in_memory.logs / "link").symlink_to("wtmp")
+        in_memory(
+            """
+            logs start 8
+            rm -r log/apt; echo file >log/apt
+            rm log/link; ln -s nowhere log/link
+            rm log/wtmp; mkdir log/wtmp
+            logs stop
+            """
+        )
+        assert (in_memory.logs / "apt").read_text() == "file\n"
+        assert (in_memory.logs / "link").readlink() == Path("nowhere")
+        assert (in_memory.logs / "wtmp").is_dir()
+
+    def test_it_says_what_it_takes(self, in_memory):
+        assert "use start MEGABYTES, save or stop" in in_memory("logs start much || true")
+        assert "is not in memory: nothing to save" in in_memory("logs save || true")
 
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)

@@ -18,12 +18,54 @@ def records(pi) -> list[dict]:
     return [json.loads(line) for line in pi.file(RECORDS).content_string.splitlines()]
 
 
-def test_the_journal_is_on_the_disk_and_bounded(pi):
+@pytest.fixture
+def in_memory(pi) -> bool:
+    """Whether this machine is told to keep its log files in memory, as trixie's is."""
+    return pi.system_info.codename == "trixie"
+
+
+def test_the_journal_is_where_it_belongs_and_bounded(pi, in_memory):
     # The machine's root is a virtio disk: no SD card, as far as the kernel knows.
     said = pi.check_output("journalctl -q -b -o json -n 1 MESSAGE_ID=%s", USAGE)
     usage = json.loads(said.splitlines()[-1])
-    assert usage["JOURNAL_PATH"].startswith("/var/log/journal/")
-    assert int(usage["MAX_USE"]) == 64 * 1024**2
+    place, megabytes = ("/run", 16) if in_memory else ("/var", 64)
+    assert usage["JOURNAL_PATH"].startswith(f"{place}/log/journal/")
+    assert int(usage["MAX_USE"]) == megabytes * 1024**2
+
+
+def test_log_files_are_where_they_belong(pi, in_memory):
+    source = pi.run("findmnt -nro SOURCE,SIZE -M /var/log").stdout.split()
+    assert source == (["gridberry-logs", "32M"] if in_memory else [])
+    # What was written before the directory moved is there.
+    assert "Install: " in pi.check_output("cat /var/log/apt/history.log")
+
+
+@pytest.fixture
+def after_a_shutdown_and_a_cut(pi, machine, in_memory):
+    """A machine that wrote a log file before an orderly restart, and one before a cut."""
+    if not in_memory:
+        pytest.skip("this machine keeps its log files on the disk; the other release's does not")
+    for name in ("kept", "saved", "lost"):
+        pi.check_output("rm -f /var/log/gridberry-%s.log", name)
+    try:
+        pi.check_output("echo before a restart >/var/log/gridberry-kept.log")
+        machine.restart()
+        pi.check_output("echo before a save >/var/log/gridberry-saved.log")
+        pi.check_output("systemctl start gridberry-logs-save.service")
+        pi.check_output("echo before a cut >/var/log/gridberry-lost.log && sync")
+        machine.restart(cut=True)
+        yield
+    finally:
+        pi.check_output("rm -f /var/log/gridberry-kept.log /var/log/gridberry-saved.log")
+
+
+@pytest.mark.usefixtures("after_a_shutdown_and_a_cut")
+def test_files_in_memory_outlast_a_restart_and_from_a_save_on_a_cut(pi):
+    assert pi.file("/var/log/gridberry-kept.log").content_string == "before a restart\n"
+    assert pi.file("/var/log/gridberry-saved.log").content_string == "before a save\n"
+    assert not pi.file("/var/log/gridberry-lost.log").exists
+    assert pi.service("gridberry-logs.service").is_running
+    assert "/var/log" not in pi.check_output("systemctl list-units --failed --no-legend")
 
 
 def test_a_file_that_grows_too_large_is_rotated_although_it_is_not_its_day(pi):

@@ -1,4 +1,5 @@
-# Tells what /var/log is on and whether logrotate is installed, in lines of two words. Reads only.
+# Tells what /var/log is on, how large it is and whether logrotate is installed, in lines of two words.
+# Reads only.
 # From the environment:
 #
 #   SYS  where the kernel shows its devices (default /sys);  LOGS  the directory (default /var/log)
@@ -6,6 +7,8 @@
 place=disk
 # The device's name, and those of what it is made of: a partition's disk, below LVM and encryption.
 source=$(findmnt -nro SOURCE -T "$LOGS" | sed 's/\[.*//')
+# What the role has put over it says nothing of what is below.
+[ "$source" != gridberry-logs ] || source=$(findmnt -nro SOURCE -T "${LOGS%/*}" | sed 's/\[.*//')
 case "$source" in
     /dev/zram* | tmpfs | ramfs | log2ram | none) place=memory ;;
     /dev/*)
@@ -16,5 +19,7 @@ case "$source" in
         ;;
 esac
 echo "logs $place"
+# Without the journal, which is bounded apart.
+echo "megabytes $(du -sm --exclude=journal "$LOGS" 2>/dev/null | cut -f 1)"
 dpkg-query -W -f='${db:Status-Status} ${Package}\n' logrotate 2>/dev/null
 :
