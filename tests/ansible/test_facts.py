@@ -2,10 +2,14 @@
 
 import json
 import os
+import re
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from roles.facts.filter_plugins import facts
 
@@ -152,3 +156,31 @@ def test_hosts_that_cannot_be_asked_are_in_it_with_the_reason():
     assert second["error"] == "sudo: a password is required"
     assert third["error"] == "it was not asked"
     assert (fourth["host"], fourth["machine"]) == ("pi4", "aarch64")
+
+
+@pytest.mark.parametrize("role", ["facts", "preflight"])
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York"])
+def test_the_controllers_clock_is_right_wherever_it_stands(role, zone):
+    tasks = yaml.safe_load((ROOT / f"roles/{role}/tasks/main.yml").read_text())
+    [line] = tasks[0]["ansible.builtin.raw"].splitlines()[-2:-1]
+    clock = line.removeprefix("CLOCK=")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "ansible",
+            "adhoc",
+            "localhost",
+            "-m",
+            "debug",
+            "-a",
+            json.dumps({"msg": f"is_{clock}"}),
+        ],
+        env=os.environ | {"TZ": zone, "ANSIBLE_LOCALHOST_WARNING": "false"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said = int(re.search(r"is_(\d+)", done.stdout)[1])
+    assert abs(said - time.time()) < 60

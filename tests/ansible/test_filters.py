@@ -1,6 +1,7 @@
 """The roles' filters, and the pure functions of the smaller modules."""
 
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -345,6 +346,27 @@ def test_status_reads_what_the_kernel_writes():
     assert pi_status.cgroup_directory(lines) == "/sys/fs/cgroup/system.slice/docker-1f.scope"
     assert pi_status.cgroup_directory("5:memory:/docker/1f\n") is None
     running = "cgroup_disable=memory root=/dev/a ipv6.disable=1"
-    assert not pi_status.reboot_required("root=/dev/a ipv6.disable=1\n", running, flag=False)
-    assert pi_status.reboot_required("root=/dev/a quiet\n", running, flag=False)
-    assert pi_status.reboot_required(None, running, flag=True)
+    due = partial(pi_status.reboot_required, running=running)
+    assert not due("root=/dev/a ipv6.disable=1\n", flag=False, newer=False)
+    assert not due("console=serial0,115200 root=/dev/a\n", flag=False, newer=False)
+    assert due("root=/dev/a quiet\n", flag=False, newer=False)
+    assert due(None, flag=True, newer=False)
+    assert due(None, flag=False, newer=True)
+
+
+@pytest.mark.parametrize(
+    ("running", "installed", "newest"),
+    [
+        ("6.12.30+rpt-rpi-v8", ["6.12.47+rpt-rpi-2712"], "6.12.30+rpt-rpi-v8"),
+        ("6.12.30+rpt-rpi-v8", ["6.12.47+rpt-rpi-v8"], "6.12.47+rpt-rpi-v8"),
+        ("6.1.0-28-arm64", ["6.1.0-9-arm64"], "6.1.0-28-arm64"),
+        ("6.1.0-9-arm64", ["6.1.0-28-arm64"], "6.1.0-28-arm64"),
+        ("6.12.117+deb13-arm64", ["6.12.9+deb13-arm64"], "6.12.117+deb13-arm64"),
+        ("6.8.12-custom", [], "6.8.12-custom"),
+    ],
+)
+def test_status_knows_a_newer_kernel_of_the_same_kind(tmp_path, running, installed, newest):
+    for name in (running, *installed):
+        (tmp_path / name / "kernel").mkdir(parents=True)
+    (tmp_path / f"99.9.9-{running.rpartition('-')[2]}").mkdir()  # what a removed one leaves
+    assert pi_status.newest_kernel(running, tmp_path) == newest

@@ -399,6 +399,8 @@ class TestSettings:
         for size, place in ((24, "volatile"), (25, "persistent"), ("", "persistent")):
             seen = ["logs card", f"megabytes {size}"]
             assert logs.files_storage("auto", "auto", 32, seen) == place
+        hides = ["logs card", "mounted /var/log/web", "megabytes 5"]
+        assert logs.files_storage("auto", "auto", 32, hides) == "persistent"
 
     def test_settings_that_will_not_do_are_named(self):
         fine = dict.fromkeys(logs.BOUNDS, 16)
@@ -551,6 +553,21 @@ class TestInMemory:
         assert (in_memory.logs / "apt").read_text() == "file\n"
         assert (in_memory.logs / "link").readlink() == Path("nowhere")
         assert (in_memory.logs / "wtmp").is_dir()
+
+    def test_what_is_mounted_below_is_not_hidden(self, in_memory):
+        said = in_memory(
+            "mkdir log/web; mount -t tmpfs web log/web; logs start 8 || echo $?; findmnt -M log || :"
+        )
+        assert said.startswith("1\n")
+        assert "log/web is mounted in" in said
+
+    def test_no_mount_is_left_for_a_shutdown_to_take_away_first(self, in_memory):
+        said = in_memory(
+            "logs start 8; logs save; awk '{print $1}' /proc/self/mounts | grep -c gridberry-logs;"
+            " echo new >log/new; logs stop; grep -c gridberry /proc/self/mounts || :"
+        )
+        assert said == "1\n0\n"
+        assert (in_memory.logs / "new").read_text() == "new\n"
 
     def test_it_says_what_it_takes(self, in_memory):
         assert "use start MEGABYTES, save or stop" in in_memory("logs start much || true")

@@ -98,6 +98,15 @@ def test_when_a_reboot_is_due():
     assert maintenance.reboot_reason(HOST + "flag yes\n") == "a package asks for it"
     newer = HOST.replace("newest 6.12.30", "newest 6.12.47")
     assert maintenance.reboot_reason(newer).startswith("kernel 6.12.47+rpt-rpi-v8 is installed")
+    told = HOST + (
+        "cmdline console=ttyAMA10,115200 a=1 quiet ipv6.disable=1\n"
+        "wanted_cmdline console=serial0,115200 a=1 ipv6.disable=1 \n"
+    )
+    assert maintenance.reboot_reason(told) == ""
+    untold = told.replace("quiet ipv6.disable=1", "quiet", 1)
+    assert maintenance.reboot_reason(untold) == (
+        "cmdline.txt has ipv6.disable=1, which the kernel was not told"
+    )
 
 
 def test_what_an_upgrade_says():
@@ -110,6 +119,15 @@ def test_what_an_upgrade_says():
         "by package lists of 2 hours ago",
     ]
     assert maintenance.upgrade_words("") == ["nothing to upgrade"]
+
+
+def test_look_reads_the_command_line_of_whichever_place_has_it(host):
+    (host.path / "proc/cmdline").write_text("root=/dev/a\n")
+    for name, text in (("moved", "DO NOT EDIT\n"), ("boot", "root=/dev/a quiet\r\n")):
+        (host.path / name).mkdir()
+        (host.path / name / "cmdline.txt").write_text(text)
+    look = host("look.sh", BOOT=f"{host.path}/moved {host.path}/boot").stdout
+    assert maintenance.reboot_reason(look).startswith("cmdline.txt has quiet")
 
 
 @pytest.fixture
@@ -236,9 +254,13 @@ def apt(host):
     )
     (host.path / "all").write_text(INST.format("bash") + INST.format("docker.io"))
     (host.path / "status").write_text("0")
+    (host.path / "lists").mkdir()
+    (host.path / "lists/deb_Packages").touch()
+    host.program("sleep", 'echo "sleep $*" >>"$HERE/calls"')
 
     def run(**more: str):
-        result = host("upgrade.sh", **({"MODE": "change", "FULL": "no", "DOCKER": "no"} | more))
+        given = {"MODE": "change", "FULL": "no", "DOCKER": "no", "LISTS": f"{host.path}/lists"}
+        result = host("upgrade.sh", **(given | more))
         return result, (host.path / "calls").read_text().splitlines()
 
     run.path = host.path
@@ -276,6 +298,39 @@ def test_check_mode_only_simulates(apt):
     assert result.stdout.startswith("lists ")
     assert calls
     assert all(" -s " in call for call in calls)
+
+
+def test_check_mode_says_that_there_are_no_lists(apt):
+    (apt.path / "lists/deb_Packages").unlink()
+    (apt.path / "calls").write_text("")
+    result, calls = apt(MODE="check")
+    assert (result.returncode, calls) == (1, [])
+    assert result.stdout.startswith("there are no package lists yet")
+    assert not result.stderr
+
+
+LOCKED = """
+echo "dpkg $*" >>"$HERE/calls"
+[ "$(grep -c ^sleep "$HERE/calls")" -ge 2 ] || {
+    echo "dpkg: error: dpkg frontend lock was locked by another process with pid 1" >&2
+    exit 2
+}
+"""
+
+
+def test_upgrade_waits_while_another_program_installs(apt, host):
+    host.program("dpkg", LOCKED)
+    result, calls = apt()
+    assert result.returncode == 0, result.stdout
+    assert calls.count("sleep 5") == 2
+
+
+def test_upgrade_does_not_wait_for_ever(apt, host):
+    host.program("dpkg", LOCKED)
+    result, calls = apt(LOCK_SECONDS="5")
+    assert result.returncode == 1
+    assert calls.count("sleep 5") == 1
+    assert "was locked by another process" in result.stdout
 
 
 def test_upgrade_that_fails_says_so(apt):

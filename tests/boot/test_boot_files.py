@@ -340,6 +340,30 @@ def test_a_host_of_an_earlier_version_gets_no_note_without_a_change(boot):
     assert contents(boot) == before
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_an_exact_restore_wants_the_root_that_was_kept_to_be_there(
+    boot, tmp_path, monkeypatch, there
+):
+    monkeypatch.setattr(boot_files, "DEVICES", tmp_path / "dev")
+    disk = tmp_path / "dev/disk/by-partuuid/1b2c3d4e-02"
+    disk.parent.mkdir(parents=True)
+    cmdline = boot / "firmware/cmdline.txt"
+    root = next(token for token in FRESH.split() if token.startswith("root="))
+    cmdline.write_text(FRESH.replace(root, "root=PARTUUID=1b2c3d4e-02"))
+    run(boot)
+    # Cloned: each partition has another name now.
+    cmdline.write_text(cmdline.read_text().replace("1b2c3d4e", "5f6a7b8c"))
+    before = cmdline.read_text()
+    if there:
+        disk.touch()
+        assert run(boot, state="original")["changed"]
+        assert "root=PARTUUID=1b2c3d4e-02" in cmdline.read_text()
+        return
+    with pytest.raises(BootFileError, match=r"has root=PARTUUID=1b2c3d4e-02, which this host does"):
+        run(boot, state="original")
+    assert cmdline.read_text() == before
+
+
 def test_the_first_original_is_kept_through_later_changes(boot):
     run(boot)
     run(boot, cmdline_present=["cgroup_enable=memory", "quiet"])

@@ -107,8 +107,9 @@ class CcxtAccount:
         """State for people; see `BinanceAccount.document`."""
         return {
             "circuit": self.circuit.document(),
-            "account_stream": False,
-            "market_stream": False,
+            # None: this way to an exchange has no streams that could be down.
+            "account_stream": None,
+            "market_stream": None,
             "clock_ahead_ms": self.time.ahead_ms,
             "weight_used": None,
             "weight_limit": None,

@@ -22,6 +22,8 @@ from ansible.module_utils.boot_disk import (
 )
 from ansible.module_utils.boot_text import BootFileError, Past, Tokens
 
+DEVICES = Path("/dev")
+
 DOCUMENTATION = r"""
 module: boot_files
 short_description: Changes a Raspberry Pi's cmdline.txt and config.txt safely
@@ -132,6 +134,31 @@ def new_content(kind: str, text: str, wanted: Wanted, name: str) -> str:
     return boot_text.new_config(text, wanted.lines, name)
 
 
+def check_root(text: str, original: str, name: str) -> None:
+    """Check that a kept cmdline.txt names a root file system that this host has.
+
+    The card may be a clone, or the system may have moved to another drive, since it was kept.
+
+    Args:
+        text: The present content.
+        original: What was kept.
+        name: What to call the kept file in an error.
+
+    Raises:
+        BootFileError: It does not, or a Pi would not boot with it.
+    """
+    kept = boot_text.root_of(boot_text.the_line(original, name))
+    if kept in text.split():
+        return
+    kind, _, value = kept.removeprefix("root=").partition("=")
+    device = DEVICES / "disk" / f"by-{kind.lower()}" / value if value else Path(kind)
+    if not device.exists():
+        raise BootFileError(
+            f"{name} has {kept}, which this host does not have; boot_config_state: absent takes"
+            " Gridberry's settings back and leaves the rest as it is"
+        )
+
+
 def undone_content(kind: str, text: str, original: str, wanted: Wanted, name: str) -> str:
     """Return what a file should contain without Gridberry's settings.
 
@@ -140,7 +167,7 @@ def undone_content(kind: str, text: str, original: str, wanted: Wanted, name: st
     """
     if wanted.state == "original":
         if kind == "cmdline":
-            boot_text.the_line(original, f"{name}{ORIGINAL_SUFFIX}")
+            check_root(text, original, f"{name}{ORIGINAL_SUFFIX}")
         elif kind == "config":
             names = names_in(Path(name).parent)
             boot_text.check_named_files(original, names, f"{name}{ORIGINAL_SUFFIX}")

@@ -186,6 +186,11 @@ def the_line(text: str, name: str) -> str:
     return line
 
 
+def root_of(line: str) -> str:
+    """Return the token of a line that says where the root file system is."""
+    return next(token for token in TOKEN.findall(line) if key_of(token) == "root")
+
+
 def without(line: str, unwanted: list[re.Match[str]]) -> str:
     """Return a line without some of its tokens, and without the white space before each."""
     for match in reversed(unwanted):

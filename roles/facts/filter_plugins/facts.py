@@ -115,6 +115,8 @@ def reboot_reason(found: dict[str, list[str]], running: set[str], wanted: set[st
     kernel, newest = found["kernel"][0], found.get("newest_kernel", [""])[0]
     if newest and newest != kernel:
         return f"kernel {newest} is installed"
+    # The firmware puts the board's own name in the place of these.
+    wanted = {token for token in wanted if not token.startswith("console=serial")}
     if not wanted <= running:
         return f"cmdline.txt has {' '.join(sorted(wanted - running))}"
     return "a package asks for it" if "reboot_flag" in found else None

@@ -5,8 +5,9 @@
     logs-in-memory save              writes what changed since to the disk
     logs-in-memory stop              saves, and takes the file system in memory away
 
-What lies below stays reachable at /run/gridberry/logs-below. The journal's directory is left out of
-both: journald keeps its own in memory.
+The journal's directory is left out of both: journald keeps its own in memory. To reach what lies below,
+`save` takes the file system in memory away where nobody else sees it, in mounts of its own: one that
+others saw would be taken away by systemd at a shutdown, before this is asked to save.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from pathlib import Path
 
 LOGS = Path(os.environ.get("LOGS", "/var/log"))
 RUN = Path(os.environ.get("RUN", "/run/gridberry"))
-BELOW = RUN / "logs-below"
 READY = RUN / "logs-ready"
 SOURCE = "gridberry-logs"  # what the kernel shows as the file system's device
 LEFT_OUT = "journal"
@@ -36,17 +36,19 @@ def run(*command: str) -> None:
     """Run a command of the system."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RefusedError(f"{' '.join(command)}: {done.stderr.strip()}")
+        said = done.stderr.strip() or f"status {done.returncode}"
+        raise RefusedError(f"{Path(command[0]).name}: {said}")
 
 
-def mounted(place: Path) -> str:
-    """Return the source of what is mounted at a place last, or nothing."""
-    found = ""
-    for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
-        source, target = line.split(" ")[:2]
-        if target == str(place):
-            found = source
-    return found
+def mounts() -> list[tuple[str, Path]]:
+    """Return the source and the place of each mount, as they came one over the other."""
+    lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+    return [(line.split(" ")[0], Path(line.split(" ")[1])) for line in lines]
+
+
+def in_memory() -> bool:
+    """Tell whether /var/log is in memory now."""
+    return next((source for source, place in reversed(mounts()) if place == LOGS), "") == SOURCE
 
 
 def entries(top: Path) -> list[Path]:
@@ -128,23 +130,22 @@ def mirror(source: Path, target: Path) -> None:
 
 def start(megabytes: int) -> None:
     """Put a file system in memory over /var/log, full from the first moment on."""
-    if mounted(LOGS) == SOURCE:
+    if in_memory():
         return
+    hidden = [str(place) for _, place in mounts() if LOGS in place.parents]
+    if hidden:
+        raise RefusedError(f"{hidden[0]} is mounted in {LOGS} and would be hidden: logs stay there")
     size = sum((LOGS / path).lstat().st_size for path in entries(LOGS))
     if size > megabytes * 2**20 * FULL:
         raise RefusedError(
             f"{LOGS} holds {size // 2**20} MB, too much for {megabytes} MB in memory:"
             f" it stays on the disk; {int(size / 2**20 / FULL) + 1} MB would do"
         )
-    for place in (BELOW, READY):
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not mounted(BELOW):
-        run("mount", "--bind", str(LOGS), str(BELOW))
-        run("mount", "--make-private", str(BELOW))
+    READY.mkdir(mode=0o700, parents=True, exist_ok=True)
     options = f"size={megabytes}M,mode=0755,nosuid,nodev,noexec"
     run("mount", "-t", "tmpfs", "-o", options, SOURCE, str(READY))
     try:
-        mirror(BELOW, READY)
+        mirror(LOGS, READY)
         run("mount", "--bind", str(READY), str(LOGS))
     finally:
         run("umount", str(READY))
@@ -152,19 +153,27 @@ def start(megabytes: int) -> None:
 
 def save() -> None:
     """Write what changed to the disk."""
-    if mounted(LOGS) != SOURCE:
+    if not in_memory():
         raise RefusedError(f"{LOGS} is not in memory: nothing to save")
-    mirror(LOGS, BELOW)
+    READY.mkdir(mode=0o700, parents=True, exist_ok=True)
+    run("unshare", "--mount", sys.executable, "-IS", str(Path(__file__)), "save-apart")
+
+
+def save_apart() -> None:
+    """Write what changed to the disk, with mounts that nobody else sees."""
+    run("mount", "--bind", str(LOGS), str(READY))
+    run("umount", "--lazy", str(LOGS))
+    if in_memory():
+        raise RefusedError(f"{LOGS} is in memory twice: nothing was saved")
+    mirror(READY, LOGS)
     os.sync()
 
 
 def stop() -> None:
     """Save, and take the file system in memory away; programs keep what they have open."""
-    if mounted(LOGS) != SOURCE:
-        return
-    save()
-    run("umount", "--lazy", str(LOGS))
-    run("umount", "--lazy", str(BELOW))
+    if in_memory():
+        save()
+        run("umount", "--lazy", str(LOGS))
 
 
 def main() -> int:
@@ -175,6 +184,8 @@ def main() -> int:
                 start(int(megabytes))
             case ["save"]:
                 save()
+            case ["save-apart"]:
+                save_apart()
             case ["stop"]:
                 stop()
             case _:

@@ -19,6 +19,7 @@ case "$source" in
         ;;
 esac
 echo "logs $place"
+findmnt -nrlo TARGET | sed -n "s|^$LOGS/|mounted $LOGS/|p"
 # Without the journal, which is bounded apart.
 echo "megabytes $(du -sm --exclude=journal "$LOGS" 2>/dev/null | cut -f 1)"
 dpkg-query -W -f='${db:Status-Status} ${Package}\n' logrotate 2>/dev/null

@@ -40,9 +40,10 @@ def files_storage(wanted: str, journal: str, megabytes: int, seen: list[str]) ->
     sizes = [line.removeprefix("megabytes ") for line in seen if line.startswith("megabytes ")]
     size = sizes[0] if sizes else ""
     fits = size.isdecimal() and int(size) <= megabytes * FULL
+    hides = any(line.startswith("mounted ") for line in seen)
     # A journal that must be on the disk lies in the same directory.
     on_card = "logs card" in seen and journal != "persistent"
-    return "volatile" if on_card and fits else "persistent"
+    return "volatile" if on_card and fits and not hides else "persistent"
 
 
 def setting_problems(settings: dict[str, object], files: str, journal: str) -> list[str]:

@@ -2,7 +2,7 @@
 #
 #   WAIT    seconds to wait until the host has started and the containers in EXPECT are healthy
 #   EXPECT  names of containers, separated by blanks
-#   for tests: PROC, RUN, MODULES, DPKG
+#   for tests: PROC, RUN, MODULES, DPKG, BOOT
 : "${PROC:=/proc}" "${RUN:=/run}" "${MODULES:=/lib/modules}" "${DPKG:=/var/lib/dpkg}" "${WAIT:=0}"
 
 uptime_now() { cut -d . -f 1 "$PROC/uptime"; }
@@ -39,6 +39,13 @@ systemctl list-units --failed --plain --no-legend | sed 's/^\([^ ]*\).*/failed \
 echo "free $(df -Pm /var | awk 'NR == 2 {print $4}')"
 echo "synchronized $(timedatectl show -p NTPSynchronized --value 2>/dev/null)"
 if [ -e "$RUN/reboot-required" ]; then echo "flag yes"; fi
+for firmware in ${BOOT:-/boot/firmware /boot}; do
+    if [ -r "$firmware/cmdline.txt" ] && ! grep -q 'DO NOT EDIT' "$firmware/cmdline.txt"; then
+        echo "cmdline $(cat "$PROC/cmdline")"
+        echo "wanted_cmdline $(tr -d '\r' <"$firmware/cmdline.txt" | tr '\n' ' ')"
+        break
+    fi
+done
 
 # The newest kernel of the kind that runs: 6.12.30+rpt-rpi-v8, 6.1.0-28-arm64. Not what is left of one
 # that was removed.

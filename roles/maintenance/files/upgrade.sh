@@ -4,10 +4,12 @@
 #   MODE    change, or check: tell what would be done, by the package lists as they are
 #   FULL    yes: packages may be removed where an upgrade needs it
 #   DOCKER  yes: Docker's packages, too
+#   for tests: LISTS, LOCK_SECONDS to wait for another program that installs
 #
 # Prints lines of a word and a value: `upgraded NAME OLD NEW`, `new NAME VERSION`, `removed NAME`,
 # `held NAME` for what could be upgraded and is not, and in check mode `lists SECONDS`, their age.
 set -u
+: "${LISTS:=/var/lib/apt/lists}" "${LOCK_SECONDS:=600}"
 export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l APT_LISTCHANGES_FRONTEND=none LC_ALL=C.UTF-8
 work=$(mktemp -d /run/gridberry-upgrade-XXXXXX) || exit
 trap 'rm -rf "$work"' EXIT
@@ -39,16 +41,30 @@ plan() {
         -e 's/^Inst ([^ ]+) \(([^ ]+) .*/new \1 \2/p' -e 's/^Remv ([^ ]+) .*/removed \1/p' "$work/foreseen"
 }
 
+# A power cut during an installation: dpkg refuses all work until the first of these is done.
+prepare() {
+    dpkg --configure -a --force-confdef --force-confold </dev/null &&
+        apt --fix-broken install && apt update
+}
+
 if [ "$MODE" = change ]; then
-    # A power cut during an installation: dpkg refuses all work until this is done.
-    dpkg --configure -a --force-confdef --force-confold </dev/null >"$work/log" 2>&1 &&
-        apt --fix-broken install >>"$work/log" 2>&1 &&
-        apt update >>"$work/log" 2>&1 || {
-        grep -v '^ *$' "$work/log" | tail -n 3
-        exit 1
-    }
+    # apt waits for one of the locks by itself, and neither does so for the others.
+    left=$LOCK_SECONDS
+    until prepare >"$work/log" 2>&1; do
+        case $(cat "$work/log") in *[Ll]ock*) ;; *) left=0 ;; esac
+        if [ "$left" -le 0 ]; then
+            grep -v '^ *$' "$work/log" | tail -n 3
+            exit 1
+        fi
+        sleep 5
+        left=$((left - 5))
+    done
 else
-    newest=$(find /var/lib/apt/lists -maxdepth 1 -name '*_Packages*' -printf '%C@\n' 2>/dev/null | sort -n | tail -n 1)
+    newest=$(find "$LISTS" -maxdepth 1 -name '*_Packages*' -printf '%C@\n' 2>/dev/null | sort -n | tail -n 1)
+    if [ -z "$newest" ]; then
+        echo "there are no package lists yet: run it without --check, or apt update"
+        exit 1
+    fi
     echo "lists $(($(date +%s) - ${newest%%.*}))"
 fi
 

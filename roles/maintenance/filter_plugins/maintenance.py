@@ -112,6 +112,15 @@ def reboot_reason(look: str) -> str:
     kernel, newest = found["kernel"][0], found.get("newest", [""])[0]
     if newest and newest != kernel:
         return f"kernel {newest} is installed and {kernel} runs"
+    running, wanted = (
+        set(found.get(word, [""])[0].split()) for word in ("cmdline", "wanted_cmdline")
+    )
+    # The firmware puts the board's own name in the place of these.
+    wanted = {token for token in wanted if not token.startswith("console=serial")}
+    if not wanted <= running:
+        return (
+            f"cmdline.txt has {' '.join(sorted(wanted - running))}, which the kernel was not told"
+        )
     return "a package asks for it" if "flag" in found else ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import urllib.request
 from datetime import UTC, datetime, timedelta
@@ -81,15 +82,38 @@ def memory_available(meminfo: str) -> int | None:
     return None
 
 
-def reboot_required(cmdline: str | None, running: str, *, flag: bool) -> bool:
+def newest_kernel(running: str, modules: Path) -> str:
+    """Return the newest installed kernel of the kind that runs, or the running one.
+
+    Args:
+        running: The running kernel's release, such as 6.12.30+rpt-rpi-v8 or 6.1.0-28-arm64.
+        modules: The directory that has one for each kernel; what a removed one left does not count.
+    """
+    kind = re.sub(r"^[0-9.]+(\+[^-]*)?(-[0-9]+)?-", "", running)
+    installed = [path.parent.name for path in modules.glob(f"*-{kind}/kernel")]
+
+    def version(name: str) -> list[int]:
+        return [int(number) for number in re.findall(r"[0-9]+", name.removesuffix(kind))]
+
+    return max([running, *installed], key=version)
+
+
+def reboot_required(cmdline: str | None, running: str, *, flag: bool, newer: bool) -> bool:
     """Tell whether a reboot is due.
 
     Args:
         cmdline: The content of cmdline.txt, if the host has one.
         running: The command line that the running kernel was started with.
         flag: Whether a package asks for a reboot.
+        newer: Whether a newer kernel is installed.
     """
-    return flag or not set((cmdline or "").split()) <= set(running.split())
+    wanted = {
+        token
+        for token in (cmdline or "").split()
+        # The firmware puts the board's own name in the place of these.
+        if not token.startswith("console=serial")
+    }
+    return flag or newer or not wanted <= set(running.split())
 
 
 def output(command: list[str]) -> str | None:
@@ -295,7 +319,10 @@ def host_status() -> dict:
         "kernel": system.release,
         "ipv6": Path("/proc/sys/net/ipv6").exists(),
         "reboot_required": reboot_required(
-            cmdline, read_text("/proc/cmdline") or "", flag=Path("/run/reboot-required").exists()
+            cmdline,
+            read_text("/proc/cmdline") or "",
+            flag=Path("/run/reboot-required").exists(),
+            newer=newest_kernel(system.release, Path("/lib/modules")) != system.release,
         ),
         "temperature_c": temperature(read_text("/sys/class/thermal/thermal_zone0/temp")),
         "throttled": throttled(),

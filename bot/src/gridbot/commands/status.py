@@ -23,6 +23,8 @@ _GRID_ROWS = (
     ("fees", "fees"),
 )
 _IDLE_ROWS = _GRID_ROWS[:3]
+# None where this way to an exchange has no such stream.
+_STREAM = {True: "up", False: "not up: asked over REST", None: "none: asked over REST"}
 _ENDED_ROWS = (
     ("latest grid ended", "reason"),
     ("equity then", "equity"),
@@ -72,7 +74,7 @@ def _connection(connection: dict[str, Any]) -> list[tuple[str, Any]]:
     rows: list[tuple[str, Any]] = []
     for label, key in (("account stream", "account_stream"), ("market stream", "market_stream")):
         if key in connection:
-            rows.append((label, "up" if connection[key] else "not up: asked over REST"))
+            rows.append((label, _STREAM[connection[key]]))
     circuit = connection.get("circuit")
     if circuit:
         text = circuit["state"]
