@@ -555,9 +555,7 @@ class TestInMemory:
         assert (in_memory.logs / "wtmp").is_dir()
 
     def test_what_is_mounted_below_is_not_hidden(self, in_memory):
-        said = in_memory(
-            "mkdir log/web; mount -t tmpfs web log/web; logs start 8 || echo $?; findmnt -M log || :"
-        )
+        said = in_memory("mkdir log/web; mount -t tmpfs web log/web; logs start 8 || echo $?")
         assert said.startswith("1\n")
         assert "log/web is mounted in" in said
 

@@ -5,9 +5,9 @@
     logs-in-memory save              writes what changed since to the disk
     logs-in-memory stop              saves, and takes the file system in memory away
 
-The journal's directory is left out of both: journald keeps its own in memory. To reach what lies below,
-`save` takes the file system in memory away where nobody else sees it, in mounts of its own: one that
-others saw would be taken away by systemd at a shutdown, before this is asked to save.
+The journal's directory is left out of both: journald keeps its own in memory. To reach what lies
+below, `save` takes the file system in memory away where nobody else sees it, in mounts of its own:
+a mount that others saw would be taken away by systemd at a shutdown before this is asked to save.
 """
 
 from __future__ import annotations
