@@ -275,7 +275,7 @@ class TestProgram:
         [record] = pi.records()
         assert (record["kind"], record["before"]) == ("unclean_boot", EARLIER)
         assert record["watchdog"] is None
-        assert pi.marker.read_text().strip() == BOOT
+        pi.wait(lambda: pi.marker.read_text().strip() == BOOT)
 
     def test_the_watchdog_says_that_it_was_it(self, pi):
         pi.boot(EARLIER)
