@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,7 +48,7 @@ def launch(
 def test_help_from_any_folder(checkout: Path) -> None:
     result = launch(checkout, "help")
     assert result.returncode == 0
-    for verb in ("demo", "test", "status", "audit", "ssh", "down"):
+    for verb in ("demo", "setup", "test", "status", "audit", "ssh", "down"):
         assert f"./gridberry {verb}" in result.stdout
 
 
@@ -68,6 +69,7 @@ def test_help_through_a_link(checkout: Path) -> None:
         (["down", "everything"], "everything"),
         (["test", "--slow"], "--slow"),
         (["ssh"], "ssh"),
+        (["setup", "--pis"], "help"),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_2(checkout: Path, arguments: list[str], names: str) -> None:
@@ -102,6 +104,17 @@ def test_without_root_it_says_what_to_install_and_stops(checkout: Path) -> None:
     assert "apt-get install" in command
     for package in ("qemu-system-arm", "mtools"):
         assert package in command
+    assert not (checkout / ".venv").exists()
+
+
+def test_setup_needs_neither_debian_nor_root_but_ssh(checkout: Path, tmp_path: Path) -> None:
+    # A PATH with little in it: what is missing is named before anything is installed.
+    for program in ("sh", "env", "readlink", "dirname", "date", "mkdir", "id", "cat"):
+        (tmp_path / program).symlink_to(shutil.which(program) or program)
+    (tmp_path / "python3").symlink_to(sys.executable)
+    result = launch(checkout, "setup", PATH=str(tmp_path), GRIDBERRY_STATE=str(tmp_path / "state"))
+    assert result.returncode == 3, result.stderr
+    assert result.stderr.startswith("gridberry: ssh is missing")
     assert not (checkout / ".venv").exists()
 
 
