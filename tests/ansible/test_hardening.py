@@ -24,7 +24,7 @@ ALL = {
     "ssh_from": [],
     "ssh_tcp_forwarding": "local",
     "ssh_max_auth_tries": 3,
-    "ssh_max_sessions": 4,
+    "ssh_max_sessions": 2,
     "ssh_login_grace_time": 30,
     "ssh_client_alive_interval": 300,
     "banner": "private",
@@ -65,6 +65,23 @@ listen udp UNCONN 0 0 0.0.0.0:500 0.0.0.0:* users:(("charon",pid=14,fd=9))
 listen udp UNCONN 0 0 0.0.0.0:4500 0.0.0.0:* users:(("charon",pid=14,fd=10))
 """
 FOUND = hardening.facts(LOOK)
+
+
+@pytest.mark.parametrize(("said", "found"), [("Y\n", True), ("N\n", False), (None, False)])
+def test_look_knows_whether_the_kernel_confines(tmp_path, said, found):
+    switch = tmp_path / "module/apparmor/parameters/enabled"
+    switch.parent.mkdir(parents=True)
+    if said:
+        switch.write_text(said)
+    done = subprocess.run(
+        ["sh", ROLE / "files/look.sh"],
+        env={"PATH": os.environ["PATH"], "SYS": str(tmp_path), "SSHD_DROP_IN": "", "FIREWALL": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ("apparmor yes" in done.stdout.splitlines()) == found
+    assert hardening.facts(done.stdout)["apparmor"] == found
 
 
 class TestSettings:

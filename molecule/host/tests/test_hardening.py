@@ -136,6 +136,14 @@ class TestFirewall:
         assert heard
 
 
+class TestAppArmor:
+    @pytest.mark.usefixtures("published")
+    def test_containers_are_confined(self, pi):
+        process = pi.check_output("docker inspect -f '{{.State.Pid}}' gridberry-test")
+        said = pi.check_output(f"cat /proc/{process}/attr/current")
+        assert said.rstrip("\0\n") == "docker-default (enforce)"
+
+
 class TestLockOut:
     def test_what_would_lock_out_is_taken_back(self, machine, pi):
         before = pi.check_output("sshd -T; nft -s list table inet gridberry")

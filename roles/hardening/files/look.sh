@@ -1,8 +1,9 @@
 # Tells what the role has to know of a host, in lines of a word and a value. Reads only; needs root.
 #
-#   SSHD_DROP_IN and FIREWALL must be set before: the role's own files. PROC, ETC: for the tests.
+#   SSHD_DROP_IN and FIREWALL must be set before: the role's own files. PROC, ETC, SYS: for the tests.
 PROC=${PROC:-/proc}
 ETC=${ETC:-/etc}
+SYS=${SYS:-/sys}
 
 # The login that this runs in: of all that came before this shell, the one that sshd began.
 pid=$$
@@ -48,5 +49,8 @@ done
 
 grep -qi '^ENABLED=yes' "$ETC/ufw/ufw.conf" 2>/dev/null && echo "firewall ufw"
 systemctl is-active -q firewalld 2>/dev/null && echo "firewall firewalld"
+
+# The kernel's part; without its tools nothing is confined.
+[ "$(cat "$SYS/module/apparmor/parameters/enabled" 2>/dev/null)" = Y ] && echo "apparmor yes"
 
 ss -Hltnup | sed 's/^/listen /'

@@ -161,6 +161,7 @@ def facts(look: str) -> dict:
         "ports": sorted(told | ({int(connection[3])} if len(connection) == 4 else set())),
         "included": "yes" in values(look, "include"),
         "firewalls": values(look, "firewall"),
+        "apparmor": bool(values(look, "apparmor")),
         "algorithms": {kind: (values(look, kind) or [""])[0].split(",") for kind in ALGORITHMS},
         "digests": dict(line.split(" ", 1)[::-1] for line in values(look, "digest")),
         "listeners": values(look, "listen"),
