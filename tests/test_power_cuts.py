@@ -30,7 +30,9 @@ def ends(state: Path) -> str:
 def test_a_pi_boots_and_a_second_run_converges(tmp_path, capsys):
     seed = int(os.environ.get("GRIDBERRY_POWER_CUTS_SEED", time.strftime("%j")))
     make_private(tmp_path)
-    plan = Plan(playbook=ROOT / "playbooks" / "harden.yml", state=tmp_path)
+    # That a third run finds nothing to change is asked by the benchmark, and of a run that nobody cut
+    # by the scenarios.
+    plan = Plan(playbook=ROOT / "playbooks" / "harden.yml", state=tmp_path, third=False)
     with capsys.disabled():
         report = run(COUNT, seed, plan, from_one_converge=True)
         print(ends(tmp_path))
