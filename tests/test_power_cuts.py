@@ -30,8 +30,8 @@ def ends(state: Path) -> str:
 def test_a_pi_boots_and_a_second_run_converges(tmp_path, capsys):
     seed = int(os.environ.get("GRIDBERRY_POWER_CUTS_SEED", time.strftime("%j")))
     make_private(tmp_path)
-    # That a third run finds nothing to change is asked by the benchmark, and of a run that nobody cut
-    # by the scenarios.
+    # The benchmark asks for a third run that changes nothing; of a run that nobody cut, the
+    # scenarios do.
     plan = Plan(playbook=ROOT / "playbooks" / "harden.yml", state=tmp_path, third=False)
     with capsys.disabled():
         report = run(COUNT, seed, plan, from_one_converge=True)
