@@ -295,9 +295,10 @@ def measure(plan: Plan, say: Say) -> tuple[Outcome, int | None]:
         VirtualPiError: It failed even so.
     """
     place = plan.place("uncut")
-    machine = create(plan, place)
+    machine = Machine(place, NAME)
     say(f"converging once without a cut; the log: {place / 'first.log'}")
     try:
+        create(plan, place)
         boots, rebooted_at = machine.status().boots, None
         with Play(plan.command(), place / "first.log", place) as play:
             while play.wait_for_second(play.seconds() + 0.5):
@@ -307,7 +308,8 @@ def measure(plan: Plan, say: Say) -> tuple[Outcome, int | None]:
         if not outcome.converged:
             raise VirtualPiError(f"the converge without a cut failed: see {outcome.log}")
     finally:
-        lifecycle.cut(machine)
+        if machine.exists():
+            lifecycle.cut(machine)
     lifecycle.remove(machine)
     rebooted = None if rebooted_at is None else reboot_task(outcome.tasks, rebooted_at)
     during = "did not reboot" if rebooted is None else f"rebooted in {outcome.tasks[rebooted].name}"
@@ -572,9 +574,10 @@ def copies_of_one(plan: Plan, count: int, seed: int, say: Say) -> list[Cut]:
         VirtualPiError: The converge failed, or was over before there were enough moments.
     """
     place = plan.place("source")
-    original = create(plan, place)
-    copies = Copies(plan, original, count, seed, say)
+    original = Machine(place, NAME)
     try:
+        create(plan, place)
+        copies = Copies(plan, original, count, seed, say)
         with Play(plan.command(), place / "first.log", place) as play:
             copies.take(play)
             outcome = play.outcome()
@@ -583,7 +586,8 @@ def copies_of_one(plan: Plan, count: int, seed: int, say: Say) -> list[Cut]:
         if len(copies.cuts) < count:
             raise VirtualPiError(f"it took {outcome.seconds:.0f} s: too short for {count} moments")
     finally:
-        lifecycle.cut(original)
+        if original.exists():
+            lifecycle.cut(original)
     lifecycle.remove(original)
     copies.close()
     taken: list[int] = []

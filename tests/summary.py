@@ -1,33 +1,81 @@
-"""Adds up the JUnit files of one test run and ends with its counts on a line of their own."""
+"""How a test run ends: what failed, by name, and the counts on a line of their own."""
 
-import sys
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 
-def main(failed_stage: str, folder: str) -> int:
-    """Print `N passed, N failed[, N skipped]`.
+@dataclass(frozen=True)
+class Result:
+    """How one stage ended.
+
+    Attributes:
+        name: In words.
+        ok: Whether it says that all is well.
+        junit: Where it left its tests' results (JUnit); None where it has none.
+    """
+
+    name: str
+    ok: bool
+    junit: Path | None = None
+
+
+@dataclass
+class Counts:
+    """The tests of a run.
+
+    Attributes:
+        passed: How many passed.
+        skipped: How many were skipped.
+        failed: Those that failed, by name, and the stages that failed without naming a test.
+    """
+
+    passed: int = 0
+    skipped: int = 0
+    failed: list[str] = field(default_factory=list)
+
+
+def count(results: Sequence[Result]) -> Counts:
+    """Add up the results of all stages.
+
+    A stage that failed counts once itself where none of its tests did: lint, which has no tests, or
+    a playbook that broke off before the tests of its machine.
 
     Args:
-        failed_stage: "0" where every stage ended well; a stage without a JUnit file (lint) that
-            failed counts as one failure.
-        folder: where the stages left their JUnit files.
+        results: The stages.
+    """
+    counts = Counts()
+    for result in results:
+        failed = []
+        if result.junit is not None and result.junit.exists():
+            for case in ET.parse(result.junit).getroot().iter("testcase"):  # noqa: S314 (our own)
+                if case.find("failure") is not None or case.find("error") is not None:
+                    failed.append(f"{case.get('classname', '')}::{case.get('name', '')}")
+                elif case.find("skipped") is not None:
+                    counts.skipped += 1
+                else:
+                    counts.passed += 1
+        if not result.ok and not failed:
+            failed.append(f"stage: {result.name}")
+        counts.failed += failed
+    return counts
+
+
+def closing(results: Sequence[Result]) -> int:
+    """Print what failed and `N passed, N failed[, N skipped]`.
+
+    Args:
+        results: The stages.
 
     Returns:
         The exit status: 0 when all is well and something was tested, else 1.
     """
-    total = failed = skipped = 0
-    for file in sorted(Path(folder).glob("*.xml")):
-        for suite in ET.parse(file).getroot().iter("testsuite"):  # noqa: S314 (our own files)
-            total += int(suite.get("tests", "0"))
-            failed += int(suite.get("failures", "0")) + int(suite.get("errors", "0"))
-            skipped += int(suite.get("skipped", "0"))
-    passed = total - failed - skipped
-    if failed_stage != "0" and failed == 0:
-        failed = 1
-    print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
-    return 0 if failed == 0 and passed > 0 else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    counts = count(results)
+    for name in counts.failed:
+        print(f"failed: {name}")
+    skipped = f", {counts.skipped} skipped" if counts.skipped else ""
+    print(f"{counts.passed} passed, {len(counts.failed)} failed{skipped}")
+    return 0 if not counts.failed and counts.passed else 1

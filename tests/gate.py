@@ -1,0 +1,336 @@
+"""The gate: every stage of `./gridberry test`, its time, and the count at the end.
+
+    python -m tests.gate [--quick]
+
+`./gridberry test` calls it once everything is installed. Two stages at a time run side by side: an
+emulated Pi keeps one processor busy, and so do most of the unit tests. What runs beside is heard
+once the terminal is free: its output waits in a log, is printed from its beginning, and then as it
+comes. Stages that failed do not keep those beside them from ending. Interrupted, it leaves neither
+processes nor virtual Pis behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.summary import Result, closing
+
+ROOT = Path(__file__).resolve().parents[1]
+POWER_CUTS = 2
+# Patience with what was told to end, before it is killed.
+END_SECONDS = 20
+POLL_SECONDS = 0.2
+
+
+@dataclass
+class Stage:
+    """One command of the gate.
+
+    Attributes:
+        name: In words.
+        command: What runs.
+        junit: Where it leaves its tests' results; None where it has none.
+        environment: Further variables of its environment.
+        seconds: How long it took; None until it ended.
+        status: Its exit status; None until it ended.
+    """
+
+    name: str
+    command: Sequence[str]
+    junit: Path | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    seconds: float | None = None
+    status: int | None = None
+
+    def run(self, processes: Processes, log: Path | None = None) -> None:
+        """Run it to its end.
+
+        Args:
+            processes: Where it is kept while it runs.
+            log: Where its output goes, where it runs beside another; None for the terminal.
+        """
+        begin = time.monotonic()
+        try:
+            with processes.running(self, log) as process:
+                status = process.wait()
+        except OSError as error:
+            print(f"{self.name}: {error}", file=sys.stderr)
+            status = 127
+        self.seconds = time.monotonic() - begin
+        self.status = status
+
+    @property
+    def result(self) -> Result:
+        """How it ended, for the closing count."""
+        return Result(self.name, self.status == 0, self.junit)
+
+
+class Processes:
+    """What runs now, so that all of it can be ended."""
+
+    def __init__(self) -> None:
+        self._front: subprocess.Popen[bytes] | None = None
+        self._beside: list[subprocess.Popen[bytes]] = []
+        self._lock = threading.Lock()
+        self._ending = False
+
+    @contextmanager
+    def running(self, stage: Stage, log: Path | None) -> Iterator[subprocess.Popen[bytes]]:
+        """Start a stage's command; beside another it has a process group and no terminal.
+
+        Args:
+            stage: The stage.
+            log: Where its output goes; None for the terminal.
+
+        Raises:
+            OSError: It cannot be started, or everything is being ended.
+        """
+        environment = os.environ | stage.environment
+        if log is None:
+            with subprocess.Popen(stage.command, cwd=ROOT, env=environment) as self._front:
+                yield self._front
+            return
+        with log.open("wb") as output, self._lock:
+            if self._ending:
+                raise OSError("not started: the gate was interrupted")
+            process = subprocess.Popen(
+                stage.command,
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+            )
+            self._beside.append(process)
+        yield process
+        with self._lock:
+            self._beside.remove(process)
+
+    def end(self) -> None:
+        """End everything: first as from a keyboard, so that it can tidy up."""
+        with self._lock:
+            self._ending = True
+            beside = list(self._beside)
+        processes = [process for process in (self._front, *beside) if process is not None]
+        for number in (signal.SIGINT, signal.SIGKILL):
+            for process in processes:
+                if process.poll() is not None:
+                    continue
+                if process is self._front:
+                    process.send_signal(number)
+                else:
+                    os.killpg(process.pid, number)
+            deadline = time.monotonic() + END_SECONDS
+            while any(process.poll() is None for process in processes):
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(POLL_SECONDS)
+
+
+def follow(stage: Stage, log: Path) -> None:
+    """Print what a stage beside has said so far, and what it says until it ends.
+
+    Args:
+        stage: The stage.
+        log: Where its output goes.
+    """
+    heading(stage)
+    while stage.status is None and not log.exists():
+        time.sleep(POLL_SECONDS)
+    if log.exists():
+        with log.open("rb") as output:
+            while True:
+                ended = stage.status is not None
+                said = output.read()
+                sys.stdout.buffer.write(said)
+                sys.stdout.flush()
+                if ended:
+                    break
+                time.sleep(POLL_SECONDS)
+    took(stage)
+
+
+def heading(stage: Stage) -> None:
+    """Say that a stage begins, or that its output does.
+
+    Args:
+        stage: The stage.
+    """
+    print(f"\n== {stage.name}", flush=True)
+
+
+def took(stage: Stage) -> None:
+    """Say how long a stage took.
+
+    Args:
+        stage: The stage, ended.
+    """
+    failed = "" if stage.status == 0 else f", failed ({stage.status})"
+    print(f"== {stage.name}: {stage.seconds or 0:.0f} s{failed}", flush=True)
+
+
+def side_by_side(
+    front: Sequence[Stage], beside: Sequence[Stage], logs: Path, processes: Processes
+) -> None:
+    """Run two rows of stages at the same time, each row in its order.
+
+    Args:
+        front: Those that have the terminal.
+        beside: Those that are heard afterwards.
+        logs: Directory for the output of those.
+        processes: Where they are kept while they run.
+    """
+    places = [logs / f"{number}.log" for number in range(len(beside))]
+    for place in places:
+        place.unlink(missing_ok=True)
+
+    def work() -> None:
+        for stage, place in zip(beside, places, strict=True):
+            stage.run(processes, place)
+
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    if beside:
+        names = "; ".join(stage.name for stage in beside)
+        print(f"\nBeside what follows: {names}. Output so far: {logs}", flush=True)
+    for stage in front:
+        heading(stage)
+        stage.run(processes)
+        took(stage)
+    for stage, place in zip(beside, places, strict=True):
+        follow(stage, place)
+    worker.join()
+
+
+def remove_machines(state: Path) -> None:
+    """Remove the virtual Pis that an interrupted gate has left.
+
+    Args:
+        state: The gate's state directory.
+    """
+    scenarios = [state / "molecule", state / "molecule-host"]
+    cuts = [path.parent for path in (state / "power-cuts").glob("*/*/machines")]
+    for place in [*scenarios, *cuts]:
+        if (place / "machines").is_dir():
+            subprocess.run(
+                [sys.executable, "-m", "virtual_pi", "remove", "--all"],
+                check=False,  # it has said why, and there may be others
+                cwd=ROOT,
+                env=os.environ | {"GRIDBERRY_STATE": os.fspath(place)},
+            )
+
+
+def pytest_stage(name: str, junit: Path, *arguments: str, **environment: str) -> Stage:
+    """Return a stage of pytest.
+
+    Args:
+        name: In words.
+        junit: Where the results go.
+        arguments: Further arguments.
+        environment: Further variables of its environment.
+    """
+    command = [sys.executable, "-m", "pytest", "-q", f"--junit-xml={junit}", *arguments]
+    return Stage(name, command, junit, environment)
+
+
+def molecule_stage(name: str, scenario: str, junit: Path) -> Stage:
+    """Return a stage of molecule, without pytest's summary, whose lines are as long as what failed.
+
+    Args:
+        name: In words.
+        scenario: The scenario; molecule/conftest.py ends with what matters.
+        junit: Where the results go.
+    """
+    candles = sorted((ROOT.parent / "shared" / "data").glob("*.csv"))
+    environment = {"PYTEST_ADDOPTS": f'-rN --junit-xml="{junit}"'}
+    if candles and "GRIDBERRY_CANDLES" not in os.environ:
+        # Recorded candles where they lie beside the checkout, else the synthetic market.
+        environment["GRIDBERRY_CANDLES"] = os.fspath(candles[0])
+    command = [sys.executable, "-m", "molecule", "test", "-s", scenario]
+    return Stage(name, command, junit, environment)
+
+
+def gate(*, quick: bool, state: Path, processes: Processes) -> list[Stage]:
+    """Run all stages and return them.
+
+    Args:
+        quick: Without virtual machines.
+        state: Directory for logs, results and machines.
+        processes: Where stages are kept while they run.
+    """
+    junit, logs = state / "junit", state / "logs"
+    for directory in (junit, logs):
+        directory.mkdir(parents=True, exist_ok=True)
+        for old in directory.iterdir():
+            old.unlink()
+    unit = pytest_stage("unit tests", junit / "unit.xml")
+    lint = Stage("lint", [os.fspath(ROOT / "tests" / "lint")])
+    images = Stage(
+        "Debian for the virtual Pi and for the bot's image (built once, then cached)",
+        [os.fspath(ROOT / "gridberry"), "images", "trixie", "bookworm"],
+    )
+    front = [lint] if quick else [lint, images]
+    side_by_side(front, [unit], logs, processes)
+    stages = [*front, unit]
+    if quick or any(stage.status for stage in stages):
+        return stages
+    whole = molecule_stage(
+        "molecule: a virtual Pi (trixie) from nothing to trading",
+        "default",
+        junit / "molecule-default.xml",
+    )
+    host = molecule_stage(
+        "molecule: the host's roles on bookworm", "host", junit / "molecule-host.xml"
+    )
+    cuts = pytest_stage(
+        "power cuts in a first converge",
+        junit / "power-cuts.xml",
+        f"--basetemp={state / 'power-cuts'}",
+        "tests/test_power_cuts.py",
+        GRIDBERRY_POWER_CUTS=str(POWER_CUTS),
+        PYTHONUNBUFFERED="1",
+    )
+    side_by_side([whole], [host, cuts], logs, processes)
+    return [*stages, whole, host, cuts]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the gate.
+
+    Args:
+        arguments: The command line's.
+
+    Returns:
+        The exit status: 0 when all is well, 1 when something failed, 130 interrupted.
+    """
+    parser = argparse.ArgumentParser(description="Every stage of ./gridberry test.")
+    parser.add_argument("--quick", action="store_true", help="without virtual machines")
+    quick = parser.parse_args(arguments).quick
+    state = Path(os.environ.get("GRIDBERRY_STATE", ROOT / ".gridberry"))
+    begin = time.monotonic()
+    processes = Processes()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        stages = gate(quick=quick, state=state, processes=processes)
+    except KeyboardInterrupt:
+        print("\ngridberry: interrupted; ending what runs", file=sys.stderr)
+        processes.end()
+        remove_machines(state)
+        return 130
+    print(f"\n== test: {time.monotonic() - begin:.0f} s")
+    return closing([stage.result for stage in stages])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

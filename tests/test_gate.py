@@ -1,0 +1,112 @@
+"""The gate itself: what runs side by side is heard whole, what fails is counted and named."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import gate, summary
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def stage(name: str, script: str, junit: Path | None = None):
+    return gate.Stage(name, ["sh", "-c", script], junit)
+
+
+def junit(path: Path, *cases: str) -> Path:
+    path.write_text(f"<testsuites><testsuite>{''.join(cases)}</testsuite></testsuites>")
+    return path
+
+
+def test_what_runs_beside_is_printed_whole_after_what_is_in_front(tmp_path, capfd):
+    front = [stage("first", "echo 1st"), stage("second", "echo 2nd; exit 3")]
+    beside = [stage("slow", "echo a; sleep 0.5; echo b"), stage("last", "echo c >&2")]
+    gate.side_by_side(front, beside, tmp_path, gate.Processes())
+    lines = capfd.readouterr().out.splitlines()
+    said = [line for line in lines if line and not line.startswith("Beside")]
+    assert [line.partition(":")[0] for line in said] == [
+        *("== first", "1st", "== first", "== second", "2nd", "== second"),
+        *("== slow", "a", "b", "== slow", "== last", "c", "== last"),
+    ]
+    assert "== second: 0 s, failed (3)" in said
+    assert [one.status for one in [*front, *beside]] == [0, 3, 0, 0]
+
+
+def test_two_rows_run_at_the_same_time(tmp_path):
+    # Each waits for the other's file: one after the other they would never end.
+    wait = "touch {0}; for i in $(seq 100); do [ -e {1} ] && exit 0; sleep 0.1; done; exit 1"
+    one, other = tmp_path / "one", tmp_path / "other"
+    front, beside = stage("a", wait.format(one, other)), stage("b", wait.format(other, one))
+    gate.side_by_side([front], [beside], tmp_path, gate.Processes())
+    assert (front.status, beside.status) == (0, 0)
+
+
+def test_a_command_that_is_not_there_fails(tmp_path):
+    front, beside = gate.Stage("a", ["/no/such"]), gate.Stage("b", ["/no/such"])
+    gate.side_by_side([front], [beside], tmp_path, gate.Processes())
+    assert (front.status, beside.status) == (127, 127)
+
+
+def test_counts_and_names(tmp_path, capsys):
+    good = '<testcase classname="m" name="good"/>'
+    skipped = '<testcase classname="m" name="s"><skipped/></testcase>'
+    bad = '<testcase classname="m" name="bad"><failure/></testcase>'
+    broken = '<testcase classname="m" name="broken"><error/></testcase>'
+    results = [
+        summary.Result("lint", ok=False),
+        summary.Result("unit", ok=True, junit=junit(tmp_path / "1.xml", good, good, skipped)),
+        summary.Result("pi", ok=False, junit=junit(tmp_path / "2.xml", good, bad, broken)),
+        summary.Result("no machine", ok=False, junit=tmp_path / "none.xml"),
+    ]
+    assert summary.closing(results) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        *(
+            "failed: stage: lint",
+            "failed: m::bad",
+            "failed: m::broken",
+            "failed: stage: no machine",
+        ),
+        "3 passed, 4 failed, 1 skipped",
+    ]
+
+
+def test_all_is_well_only_where_something_was_tested(tmp_path, capsys):
+    good = junit(tmp_path / "1.xml", '<testcase classname="m" name="good"/>')
+    assert summary.closing([summary.Result("lint", ok=True)]) == 1
+    assert summary.closing([summary.Result("unit", ok=True, junit=good)]) == 0
+    assert capsys.readouterr().out.splitlines() == ["0 passed, 0 failed", "1 passed, 0 failed"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_leaves_nothing_running(tmp_path, number):
+    sleeper = "echo $$ >{}; exec sleep 600"
+    pids = [tmp_path / "front.pid", tmp_path / "beside.pid"]
+    script = f"""
+import sys
+sys.path.insert(0, {os.fspath(ROOT)!r})
+from tests import gate
+from pathlib import Path
+def fake(*, quick, state, processes):
+    front, beside = (gate.Stage("s", ["sh", "-c", text]) for text in sys.argv[1:])
+    gate.side_by_side([front], [beside], Path({os.fspath(tmp_path)!r}), processes)
+gate.gate = fake
+sys.exit(gate.main([]))
+"""
+    command = [sys.executable, "-c", script, *(sleeper.format(pid) for pid in pids)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not all(pid.exists() and pid.read_text() for pid in pids):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(number)
+        assert "interrupted" in process.stderr.read()
+    assert process.returncode == 130
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(pid.read_text()), 0)
