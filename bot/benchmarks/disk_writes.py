@@ -15,7 +15,6 @@ Exits 1 where a limit is exceeded or nothing could be measured.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import logging
 import os
 import sys
@@ -30,23 +29,13 @@ from gridbot.commands.run import archiving
 from gridbot.runner import Runner
 from gridbot.store.database import Database
 
+from bot.tests.trading import conftest as trading
+
 KIB = 1024
 LIMITS = {"a fill": 64 * KIB, "an idle hour": 64 * KIB}
 # Small, so that the archive is at work from the first hundred pairs on.
 ARCHIVED_ABOVE = 60
 MINUTE = 60.0
-TRADING = Path(__file__).parents[1] / "tests" / "trading" / "conftest.py"
-
-
-def load_world() -> Any:
-    """The tests' bot and exchange in one process."""
-    spec = importlib.util.spec_from_file_location("trading_world", TRADING)
-    if spec is None or spec.loader is None:
-        raise SystemExit(f"{TRADING} is missing")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["trading_world"] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def written() -> int:
@@ -119,7 +108,6 @@ class Life:
 
 def measure(directory: Path, memory: Path, fills: int, hours: int) -> list[tuple[str, float, str]]:
     """Rows of what, bytes, and how it came about."""
-    trading = load_world()
     flags = {"state_directory": str(memory), "speed": "10", "at_end": "hold"}
     world = trading.World(directory, trading.zigzag(fills * 2), **flags)
     world.document["archive"] = {"positions": ARCHIVED_ABOVE}

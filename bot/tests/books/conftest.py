@@ -1,7 +1,6 @@
 """One grid on a price that walks, with a real store under it; and a disk that can lose power."""
 
 import contextlib
-import importlib.util
 import itertools
 import os
 import random
@@ -16,11 +15,7 @@ from gridbot.archive import ArchiveRules, Archivist
 from gridbot.engine import Carried, GridEngine
 from gridbot.store import Generation, Store
 
-_spec = importlib.util.spec_from_file_location(
-    "walk", Path(__file__).parents[1] / "core" / "conftest.py"
-)
-market = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(market)
+from bot.tests.core import conftest as market
 
 # New Year's Eve 2025, 20:00 UTC.
 START_MS = 1_767_211_200_000

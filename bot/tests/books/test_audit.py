@@ -1,18 +1,9 @@
 """The audit compares every order and trade, whether the database or the archive holds it."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
 from gridbot.archive import ArchiveRules, Archivist
 
-_spec = importlib.util.spec_from_file_location(
-    "trading_world", Path(__file__).parents[1] / "trading" / "conftest.py"
-)
-trading = importlib.util.module_from_spec(_spec)
-sys.modules["trading_world"] = trading
-_spec.loader.exec_module(trading)
+from bot.tests.trading import conftest as trading
 
 
 @pytest.fixture

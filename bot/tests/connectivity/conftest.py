@@ -4,9 +4,7 @@ Only the wire is not real: `SimulatedSocket` carries texts between the bot and t
 `Connection`, and can be cut, hang or garble on the way.
 """
 
-import importlib.util
 import random
-import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,13 +15,9 @@ from gridbot.config import parse_config
 from gridbot.exchange.errors import ApiError
 from gridbot.streams.socket import SocketClosed
 
+from bot.tests.trading import conftest as trading
+
 # The world of tests/trading: these tests add streams to it.
-_spec = importlib.util.spec_from_file_location(
-    "trading_world", Path(__file__).parents[1] / "trading" / "conftest.py"
-)
-trading = importlib.util.module_from_spec(_spec)
-sys.modules["trading_world"] = trading
-_spec.loader.exec_module(trading)
 tmp_path = trading.tmp_path
 
 STREAM_URL = "ws://streams.test"

@@ -11,6 +11,8 @@ from gridbot.ccxt_offers import missing
 from gridbot.config import LIVE_CONFIRMATION
 from gridbot.errors import UserError
 
+from bot.tests.in_process import refusal
+
 from .conftest import trading
 from .test_streams import order
 
@@ -137,7 +139,7 @@ def test_trades_are_complete_or_refused(world, broker):
     ],
 )
 def test_every_failure_has_one_kind(world, broker, answer, kind):
-    world.wire.before = lambda *_: trading.refusal(*answer)
+    world.wire.before = lambda *_: refusal(*answer)
     with pytest.raises(BrokerError) as error:
         broker.place(order("pi9-a"))
     assert error.value.failure is kind

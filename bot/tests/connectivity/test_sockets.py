@@ -4,7 +4,6 @@ import contextlib
 import copy
 import datetime
 import http.server
-import importlib.util
 import ipaddress
 import json
 import signal
@@ -27,15 +26,10 @@ from gridbot.streams.socket import SocketClosed
 from gridbot.streams.websocket import LARGEST_MESSAGE, connect
 from websockets.sync.server import serve
 
+from bot.tests.exchange import conftest as exchange_tests
+
 from .conftest import trading
 from .test_streams import order
-
-_spec = importlib.util.spec_from_file_location(
-    "exchange_server", Path(__file__).parents[1] / "exchange" / "conftest.py"
-)
-exchange_tests = importlib.util.module_from_spec(_spec)
-sys.modules["exchange_server"] = exchange_tests
-_spec.loader.exec_module(exchange_tests)
 
 PATIENCE_S = 30.0
 

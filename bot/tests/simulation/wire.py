@@ -3,16 +3,15 @@
 Bot, ccxt and requests are real on one side and the exchange's WSGI application on the other.
 """
 
-import io
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
 import requests
-import urllib3
 from gridbot.exchange.api import Api
 from gridbot.exchange.faults import NO_FAULT, PLAN, REST, Fate, Plan
+
+from bot.tests.in_process import answer_of, deliver, refusal, unreachable_error
 
 from .boundaries import Boundaries
 from .clocks import WorldTime
@@ -104,33 +103,14 @@ class Wire(requests.adapters.BaseAdapter):
 
     def deliver(self, request, plan: Plan = NO_FAULT):
         """Hand a request to the exchange."""
-        parts = urlsplit(request.url)
-        body = request.body or b""
-        body = body.encode() if isinstance(body, str) else body
-        environ = {
-            "REQUEST_METHOD": request.method,
-            "PATH_INFO": parts.path,
-            "QUERY_STRING": parts.query,
-            "CONTENT_TYPE": request.headers.get("Content-Type", ""),
-            "CONTENT_LENGTH": str(len(body)),
-            "REMOTE_ADDR": "127.0.0.1",
-            "HTTP_X_MBX_APIKEY": request.headers.get("X-MBX-APIKEY", ""),
-            "wsgi.input": io.BytesIO(body),
-            PLAN: plan,
-        }
-        sent = {}
-
-        def start_response(status, headers):
-            sent["status"], sent["headers"] = status, headers
-
-        content = b"".join(self.application(environ, start_response))
+        answer = deliver(self.application, request, **{PLAN: plan})
         if request.method != "GET":
             self.accepted()
-        return answer_of(sent["status"], content, dict(sent["headers"]))
+        return answer
 
     def _fail_before(self, fault):
         if fault == "unreachable":
-            raise _unreachable()
+            raise unreachable_error()
         if fault == "lost before":
             self.time.sleep(REQUEST_TIMEOUT_SECONDS)
             raise requests.exceptions.ReadTimeout("Read timed out.")
@@ -159,30 +139,8 @@ class Wire(requests.adapters.BaseAdapter):
         pass
 
 
-def answer_of(status: str, content: bytes, headers: dict[str, str] | None = None):
-    answer = requests.Response()
-    answer.status_code, answer.reason = int(status.split(maxsplit=1)[0]), status.partition(" ")[2]
-    answer.headers.update({"Content-Type": "application/json"} | (headers or {}))
-    answer.raw = io.BytesIO(content)
-    answer._content = content
-    return answer
-
-
-def refusal(status: int, code: int, message: str, **headers: str):
-    content = json.dumps({"code": code, "msg": message}).encode()
-    return answer_of(f"{status} Refused", content, headers)
-
-
 def _page():
     return answer_of("502 Bad Gateway", b"<html>bad gateway</html>", {"Content-Type": "text/html"})
-
-
-def _unreachable():
-    reason = urllib3.exceptions.NewConnectionError(None, "refused")
-    reason.__cause__ = ConnectionRefusedError(111, "Connection refused")
-    error = requests.exceptions.ConnectionError(urllib3.exceptions.MaxRetryError(None, "/", reason))
-    error.__cause__ = reason
-    return error
 
 
 _REFUSALS = {

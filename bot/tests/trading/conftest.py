@@ -5,8 +5,6 @@ application, and can lose, break or delay it on the way.
 """
 
 import contextlib
-import io
-import json
 import os
 import random
 import sqlite3
@@ -19,7 +17,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
-import urllib3
 from gridbot.audit import Report, audit
 from gridbot.binance_account import BinanceAccount
 from gridbot.binance_broker import BinanceBroker
@@ -29,6 +26,8 @@ from gridbot.exchange.server import build_api
 from gridbot.runner import Runner
 from gridbot.store import Store
 from gridbot.trader import Trader
+
+from bot.tests.in_process import deliver, unreachable_error
 
 KEY = "test-key"
 SECRET = "test-secret"
@@ -85,7 +84,7 @@ class Wire(requests.adapters.BaseAdapter):
             self._check_written(parse_qs(request.body)[b"newClientOrderId"][0].decode())
         answer = self.before(request.method, path)
         if answer is None:
-            answer = self._carry(request, parts)
+            answer = deliver(self.application, request)
             instead = self.after(request.method, path)
             answer = answer if instead is None else instead  # a refusal counts as false
         answer.request, answer.url = request, request.url
@@ -101,42 +100,8 @@ class Wire(requests.adapters.BaseAdapter):
             ).fetchone()
         assert row == ("intended",)
 
-    def _carry(self, request, parts):
-        body = request.body or b""
-        environ = {
-            "REQUEST_METHOD": request.method,
-            "PATH_INFO": parts.path,
-            "QUERY_STRING": parts.query,
-            "CONTENT_TYPE": request.headers.get("Content-Type", ""),
-            "CONTENT_LENGTH": str(len(body)),
-            "REMOTE_ADDR": "127.0.0.1",
-            "HTTP_X_MBX_APIKEY": request.headers.get("X-MBX-APIKEY", ""),
-            "wsgi.input": io.BytesIO(body),
-        }
-        sent = {}
-
-        def start_response(status, headers):
-            sent["status"], sent["headers"] = status, headers
-
-        content = b"".join(self.application(environ, start_response))
-        return answer_of(sent["status"], content, dict(sent["headers"]))
-
     def close(self) -> None:
         pass
-
-
-def answer_of(status: str, content: bytes, headers: dict[str, str] | None = None):
-    answer = requests.Response()
-    answer.status_code, answer.reason = int(status.split(maxsplit=1)[0]), status.partition(" ")[2]
-    answer.headers.update({"Content-Type": "application/json"} | (headers or {}))
-    answer.raw = io.BytesIO(content)
-    answer._content = content
-    return answer
-
-
-def refusal(status: int, code: int, message: str, **headers: str):
-    content = json.dumps({"code": code, "msg": message}).encode()
-    return answer_of(f"{status} Refused", content, headers)
 
 
 def lost(*_request):
@@ -146,11 +111,7 @@ def lost(*_request):
 
 def unreachable(*_request):
     """Nobody listens."""
-    reason = urllib3.exceptions.NewConnectionError(None, "refused")
-    reason.__cause__ = ConnectionRefusedError(111, "Connection refused")
-    raise requests.exceptions.ConnectionError(
-        urllib3.exceptions.MaxRetryError(None, "/", reason)
-    ) from reason
+    raise unreachable_error()
 
 
 def zigzag(count: int = 400, seed: int = 5, centre: int = 50000) -> list[str]:

@@ -8,7 +8,9 @@ import requests
 from gridbot.broker import BrokerError, Failure
 from gridbot.store import Store, StoreError
 
-from .conftest import Crash, answer_of, check_books, lost, refusal, unreachable, zigzag
+from bot.tests.in_process import answer_of, refusal
+
+from .conftest import Crash, check_books, lost, unreachable, zigzag
 
 SHORT = zigzag(40)
 

@@ -14,7 +14,9 @@ from gridbot.errors import MismatchError
 from gridbot.orders import OrderState, Role, Side
 from gridbot.reconcile import RECONCILE_SECONDS
 
-from .conftest import Crash, World, answer_of, lost, refusal, unreachable
+from bot.tests.in_process import answer_of, refusal
+
+from .conftest import Crash, World, lost, unreachable
 
 STILL = ["timestamp,open,high,low,close,volume", "1640995200000" + ",50000" * 4 + ",1"]
 # Still for ten minutes, then down to just below the first buy.

@@ -11,7 +11,9 @@ from gridbot.grid import Fees, GridSpec, Spacing, make_plan
 from gridbot.market import Market, plain
 from gridbot.orders import OrderState, Role, Side
 
-from .conftest import World, lost, refusal
+from bot.tests.in_process import refusal
+
+from .conftest import World, lost
 from .test_order_states import STILL, fail_post, one_unsent, state
 from .test_policies import FALL, GRIDS, SYMBOLS, balances, ended, path, trade
 

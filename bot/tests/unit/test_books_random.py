@@ -1,8 +1,6 @@
 """Random markets, partial fills and cancels: the books equal a plain ledger to the last digit."""
 
-import importlib.util
 from decimal import Decimal
-from pathlib import Path
 
 from gridbot.engine import GridEngine
 from gridbot.grid import make_plan, pair_profit
@@ -10,11 +8,7 @@ from gridbot.market import EXACT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-_spec = importlib.util.spec_from_file_location(
-    "walk", Path(__file__).parents[1] / "core" / "conftest.py"
-)
-walk_module = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(walk_module)
+from bot.tests.core import conftest as walk_module
 
 grids = st.fixed_dictionaries(
     {
