@@ -142,3 +142,103 @@ def test_one_that_never_ends_is_said(finish):
     status, said = finish(held=99, seconds=20)
     assert status == 1
     assert said.endswith("dpkg's lock for too long (packages_lock_timeout)")
+
+
+REMOVE = LOOK.with_name("remove.sh")
+# `auto` and `plain` are what would go, with and without what nothing needs any more.
+APT_STAND_IN = """\
+#!/bin/sh
+here=$(dirname "$0")
+case "$*" in
+    "-s "*AutomaticRemove=true*) sed 's/.*/Remv & [1]/' "$here/auto" ;;
+    "-s "*) sed 's/.*/Remv & [1]/' "$here/plain" ;;
+    *)
+        echo "$*" | sed 's/.* remove //' >>"$here/asked"
+        [ ! -e "$here/broken" ] || { echo "E: Sub-process returned an error code" && exit 100; }
+        ;;
+esac
+"""
+
+
+@pytest.fixture
+def remove(tmp_path):
+    """Run the script; returns its status and lines."""
+    program = tmp_path / "apt-get"
+    program.write_text(APT_STAND_IN)
+    program.chmod(0o755)
+    (tmp_path / "notes").write_text("chrony\nlogrotate\ndependency libpopt0\ndependency tini\n")
+
+    (tmp_path / "dpkg/info").mkdir(parents=True)
+    (tmp_path / "dpkg/info/format").write_text("1\n")
+    one, _, rest = STATUS.partition("\n\n")
+    (tmp_path / "dpkg/status").write_text(
+        f"{one}\n\n{one.replace('chrony', 'logrotate')}\n\n"
+        f"{rest.replace('half-configured', 'config-files')}"
+    )
+
+    def run(names: str, auto: str, plain: str, mode: str = "change") -> tuple[int, list[str]]:
+        for name, text in {"auto": auto, "plain": plain}.items():
+            (tmp_path / name).write_text("".join(f"{word}\n" for word in text.split()))
+        done = subprocess.run(
+            ["sh", REMOVE],
+            env={
+                "PATH": f"{tmp_path}:/usr/bin:/bin",
+                "NOTES": tmp_path / "notes",
+                "DPKG": tmp_path / "dpkg",
+                "NAMES": names,
+                "MODE": mode,
+                "SECONDS_LEFT": "60",
+            },
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        return done.returncode, done.stdout.splitlines()
+
+    run.root = tmp_path
+    return run
+
+
+def test_what_came_along_goes_too_and_the_notes_with_it(remove):
+    went = remove("logrotate", "logrotate libpopt0 orphan", "logrotate libpopt0")
+    assert went == (0, ["removed logrotate", "removed libpopt0"])
+    # The orphan was there before.
+    assert (remove.root / "asked").read_text() == "logrotate libpopt0\n"
+    assert (remove.root / "notes").read_text() == "chrony\ndependency tini\n"
+
+
+def test_check_mode_only_tells(remove):
+    went = remove("logrotate", "logrotate libpopt0", "logrotate libpopt0", mode="check")
+    assert went == (0, ["removed logrotate", "removed libpopt0"])
+    assert not (remove.root / "asked").exists()
+    assert "logrotate" in (remove.root / "notes").read_text()
+
+
+def test_no_package_of_others_is_taken_along(remove):
+    status, (line,) = remove("chrony", "chrony mine", "chrony mine")
+    assert status == 1
+    assert line.startswith("problem chrony cannot be removed without mine, which Gridberry did not")
+    assert not (remove.root / "asked").exists()
+
+
+def test_what_is_gone_already_loses_its_note(remove):
+    (remove.root / "notes").write_text("nftables\nunknown\ndependency tini\n")
+    assert remove("nftables unknown", "tini", "tini") == (0, ["removed tini"])
+    assert (remove.root / "asked").read_text() == "tini\n"
+    assert not (remove.root / "notes").exists()
+
+
+def test_the_last_note_takes_the_file_along(remove):
+    (remove.root / "notes").write_text("chrony\nchrony\n")
+    remove("chrony", "chrony", "chrony")
+    assert not (remove.root / "notes").exists()
+
+
+def test_a_removal_that_fails_keeps_the_notes(remove):
+    (remove.root / "broken").touch()
+    status, (line,) = remove("chrony", "chrony", "chrony")
+    assert (status, line) == (
+        1,
+        "problem apt-get remove: E: Sub-process returned an error code",
+    )
+    assert "chrony" in (remove.root / "notes").read_text()
