@@ -1,5 +1,6 @@
 """What preflight says of a host: its real script against fixture trees, and what is made of it."""
 
+import json
 import os
 import re
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from roles.preflight.filter_plugins import preflight
 
@@ -22,6 +24,8 @@ WANTED = {
     "sudo": True,
     "throttled": "warn",
     "clock_seconds": 60,
+    "ipv6_off": False,
+    "address": "pi4.local",
 }
 GOOD = """clock -2
 user trader
@@ -164,6 +168,102 @@ def test_a_disk_that_the_kernel_gave_up_is_refused(host):
     (host.path / "proc/mounts").write_text("/dev/mmcblk0p2 / ext4 ro,noatime 0 0\n")
     [line] = preflight.host_problems(host(), WANTED)
     assert "read-only" in line
+
+
+ETHERNET = "2: eth0    inet 192.0.2.7/24 brd 192.0.2.255 scope global dynamic eth0"
+DOCKER = "5: docker0    inet 10.213.0.1/26 brd 10.213.0.63 scope global docker0"
+TUNNEL = "6: wg0    inet 10.9.0.2/32 scope global wg0"
+
+
+@pytest.mark.parametrize(
+    ("addresses", "address", "says"),
+    [
+        ([ETHERNET], "pi4.local", ""),
+        ([DOCKER, ETHERNET], "192.0.2.7", ""),
+        ([ETHERNET], "::ffff:192.0.2.7", ""),
+        ([ETHERNET], "2001:db8::7", "ansible_host is 2001:db8::7"),
+        ([ETHERNET], "fe80::7%eth0", "ansible_host is fe80::7%eth0"),
+        ([ETHERNET], "[2001:db8::7]", "ansible_host is [2001:db8::7]"),
+        ([], "pi4.local", "it has no IPv4 address"),
+        ([DOCKER, TUNNEL], "pi4.local", "it has no IPv4 address"),
+    ],
+)
+def test_ipv6_goes_only_where_the_host_is_reached_without(host, addresses, address, says):
+    program(host, "ip", "\n".join(f"echo '{line}'" for line in addresses))
+    wanted = WANTED | {"ipv6_off": True, "address": address}
+    assert preflight.host_problems(host(), wanted) == []  # its kernel has none any more
+    (host.path / "proc/sys/net/ipv6").mkdir(parents=True)
+    lines = preflight.host_problems(host(), wanted)
+    assert len(lines) == bool(says)
+    assert all(says in line and "boot_config_cmdline_replace: []" in line for line in lines)
+    assert preflight.host_problems(host(), wanted | {"ipv6_off": False}) == []
+
+
+def test_without_a_program_that_knows_addresses_nobody_is_refused(host):
+    program(host, "ip", "exit 127")
+    (host.path / "proc/sys/net/ipv6").mkdir(parents=True)
+    look = host()
+    assert "ipv4" not in preflight.looked(look)
+    assert preflight.host_problems(look, WANTED | {"ipv6_off": True}) == []
+
+
+def wanted_of(tmp_path, hosts: dict[str, dict], *options: str) -> dict[str, dict]:
+    """Return what the role compares each host with, by the host's settings and a run's options."""
+    defaults = yaml.safe_load((ROOT / "roles/preflight/defaults/main.yml").read_text())
+    inventory = {"all": {"hosts": hosts, "vars": {"ansible_connection": "local"} | defaults}}
+    (tmp_path / "hosts.yml").write_text(json.dumps(inventory))
+    tasks = [
+        {"include_vars": str(ROOT / "roles/preflight/vars/main.yml")},
+        {
+            "copy": {
+                "content": "{{ __preflight_wanted | to_json }}",
+                "dest": f"{tmp_path}/{{{{ inventory_hostname }}}}.json",
+            },
+            "vars": {"role_path": str(ROOT / "roles/preflight")},
+        },
+    ]
+    play = {"hosts": "all", "gather_facts": False, "tags": ["always"], "tasks": tasks}
+    (tmp_path / "play.yml").write_text(json.dumps([play]))
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "ansible", "playbook", "-i", tmp_path / "hosts.yml"),
+            *(tmp_path / "play.yml", *options),
+        ],
+        check=True,
+        cwd=ROOT,
+        env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
+        capture_output=True,
+    )
+    return {name: json.loads((tmp_path / f"{name}.json").read_text()) for name in hosts}
+
+
+def test_ipv6_is_judged_where_a_host_would_lose_it(tmp_path):
+    hosts: dict[str, dict] = {
+        "usual": {},
+        "disabled": {"boot_config_enabled": False},
+        "undone": {"boot_config_state": "absent"},
+        "kept": {"boot_config_cmdline_replace": []},
+        "present": {
+            "ansible_host": "192.0.2.7",
+            "boot_config_cmdline_replace": [],
+            "boot_config_cmdline_present": ["ipv6.disable=1"],
+        },
+    }
+    found = wanted_of(tmp_path, hosts)
+    assert {name for name, wanted in found.items() if wanted["ipv6_off"]} == {"usual", "present"}
+    assert (found["usual"]["address"], found["present"]["address"]) == ("usual", "192.0.2.7")
+
+
+@pytest.mark.parametrize(
+    ("options", "judged"),
+    [
+        (("--tags", "boot_config,swap"), True),
+        (("--tags", "swap"), False),
+        (("--skip-tags", "boot_config"), False),
+    ],
+)
+def test_ipv6_is_judged_in_runs_that_touch_boot_files(tmp_path, options, judged):
+    assert wanted_of(tmp_path, {"pi4": {}}, *options)["pi4"]["ipv6_off"] is judged
 
 
 @pytest.mark.parametrize(

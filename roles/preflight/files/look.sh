@@ -18,6 +18,12 @@ case " ${ID:-} ${ID_LIKE:-} " in *" debian "*) echo "family debian" ;; *) echo "
 echo "free $(df -Pm /var | awk 'NR == 2 {print $4}')"
 echo "memory $(awk '$1 == "MemTotal:" {print int($2 / 1024)}' "$PROC/meminfo")"
 awk '$2 == "/" {options = "," $4 ","} END {if (index(options, ",ro,")) print "root read-only"}' "$PROC/mounts"
+# Addresses of tunnels and of containers' bridges are no way to the host by themselves.
+if [ -e "$PROC/sys/net/ipv6" ]; then echo "ipv6 on"; fi
+if addresses=$(ip -4 -o address show up scope global 2>/dev/null); then
+    echo "ipv4 $(echo "$addresses" | awk '$2 !~ /^(docker|br-|veth|virbr|lxc|tailscale|wg|tun|zt)/ && $3 == "inet" {some = "yes"}
+        END {print some ? some : "no"}')"
+fi
 command -v python3 >/dev/null && echo "python yes"
 [ -n "$NVME" ] && [ -b "$NVME" ] && echo "nvme yes"
 echo "disks $(lsblk -dnro NAME,SIZE,TYPE 2>/dev/null | awk '$3 == "disk" {printf "%s/dev/%s (%s)", sep, $1, $2; sep = ", "}')"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
@@ -136,8 +137,9 @@ def host_problems(look: str, wanted: dict) -> list[str]:
     Args:
         look: The output of the role's look.sh: lines of a word and a value.
         wanted: The settings C(nvme_device), C(free_mb), C(memory_mb), C(releases),
-            C(architectures), C(throttled), and C(sudo): whether a password for sudo was given or
-            found to work.
+            C(architectures), C(throttled); C(sudo): whether a password for sudo was given or
+            found to work; C(ipv6_off): whether the kernel is to lose IPv6 in this run;
+            C(address): what the inventory reaches the host by.
     """
     found = looked(look)
     user = found.get("user", "the login user")
@@ -169,6 +171,7 @@ def host_problems(look: str, wanted: dict) -> list[str]:
             f" device, only {found.get('disks') or 'none'}; attach it, name one of these, or set it"
             " to '' to do without"
         )
+    problems += ipv6_lines(found, wanted)
     problems += clock_lines(found, None)
     if wanted.get("throttled") == "fail":
         problems += [
@@ -176,6 +179,33 @@ def host_problems(look: str, wanted: dict) -> list[str]:
             for line in throttled_lines(found)
         ]
     return problems
+
+
+def is_ipv6(address: str) -> bool:
+    """Tell whether a host is named by an IPv6 address that does not stand for an IPv4 one."""
+    try:
+        known = ipaddress.IPv6Address(address.strip("[]").partition("%")[0])
+    except ValueError:
+        return False
+    return known.ipv4_mapped is None
+
+
+def ipv6_lines(found: dict[str, str], wanted: dict) -> list[str]:
+    """Return a line if nobody would reach a host any more whose kernel has no IPv6.
+
+    That this connection is by IPv6 means nothing: a name comes back by its IPv4 address.
+    """
+    if not wanted["ipv6_off"] or "ipv6" not in found:
+        return []
+    if is_ipv6(wanted["address"]):
+        why = f"ansible_host is {wanted['address']}"
+        hint = "its name, or its IPv4 address,"
+    elif found.get("ipv4") == "no":
+        why, hint = "it has no IPv4 address", "one by DHCP"
+    else:
+        return []
+    line = f"boot_config_cmdline_replace has ipv6.disable=1 and {why}: nobody would reach it"
+    return [f"{line} after the reboot; {hint} would do, or boot_config_cmdline_replace: []"]
 
 
 def system_problems(found: dict[str, str], wanted: dict) -> list[str]:
