@@ -170,6 +170,30 @@ def test_a_disk_that_the_kernel_gave_up_is_refused(host):
     assert "read-only" in line
 
 
+@pytest.mark.parametrize(
+    ("mounts", "kind"),
+    [
+        (
+            "overlayroot / overlay rw,lowerdir=/media/root-ro,upperdir=/media/root-rw/x 0 0",
+            "overlay",
+        ),
+        ("/dev/mmcblk0p2 /media/root-ro ext4 ro,relatime 0 0\ntmpfs-root / tmpfs rw 0 0", "tmpfs"),
+        ("rootfs / rootfs rw 0 0\noverlayroot / overlay ro,relatime 0 0", "overlay"),
+    ],
+)
+def test_a_system_that_forgets_everything_at_a_reboot_is_refused(host, mounts, kind):
+    (host.path / "proc/mounts").write_text(f"{mounts}\n")
+    [line] = preflight.host_problems(host(), WANTED)
+    assert f"/ is {kind}" in line
+    assert "Overlay File System" in line
+
+
+def test_an_overlay_elsewhere_is_nobodys_matter(host):
+    docker = "overlay /var/lib/docker/overlay2/x/merged overlay rw 0 0"
+    (host.path / "proc/mounts").write_text(f"/dev/mmcblk0p2 / ext4 rw,noatime 0 0\n{docker}\n")
+    assert preflight.host_problems(host(), WANTED) == []
+
+
 ETHERNET = "2: eth0    inet 192.0.2.7/24 brd 192.0.2.255 scope global dynamic eth0"
 DOCKER = "5: docker0    inet 10.213.0.1/26 brd 10.213.0.63 scope global docker0"
 TUNNEL = "6: wg0    inet 10.9.0.2/32 scope global wg0"

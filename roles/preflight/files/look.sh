@@ -17,7 +17,10 @@ echo "release ${VERSION_CODENAME:-unknown}"
 case " ${ID:-} ${ID_LIKE:-} " in *" debian "*) echo "family debian" ;; *) echo "family ${ID:-unknown}" ;; esac
 echo "free $(df -Pm /var | awk 'NR == 2 {print $4}')"
 echo "memory $(awk '$1 == "MemTotal:" {print int($2 / 1024)}' "$PROC/meminfo")"
-awk '$2 == "/" {options = "," $4 ","} END {if (index(options, ",ro,")) print "root read-only"}' "$PROC/mounts"
+# What is mounted last is what is seen: raspi-config's overlay file system is mounted over the card.
+awk '$2 == "/" {type = $3; options = "," $4 ","} END {
+    if (type == "overlay" || type == "tmpfs") print "root " type; else if (index(options, ",ro,")) print "root read-only"
+}' "$PROC/mounts"
 # Addresses of tunnels and of containers' bridges are no way to the host by themselves.
 if [ -e "$PROC/sys/net/ipv6" ]; then echo "ipv6 on"; fi
 if addresses=$(ip -4 -o address show up scope global 2>/dev/null); then

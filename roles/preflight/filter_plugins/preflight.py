@@ -165,6 +165,11 @@ def host_problems(look: str, wanted: dict) -> list[str]:
             "its system's disk is mounted read-only, as the kernel does when a card fails; look at"
             " dmesg on the host"
         )
+    if found.get("root") in ("overlay", "tmpfs"):
+        problems.append(
+            f"its system runs in memory (/ is {found['root']}): nothing would outlast a reboot;"
+            " switch that off: raspi-config, Performance Options, Overlay File System"
+        )
     if wanted["nvme_device"] and "nvme" not in found:
         problems.append(
             f"preflight_nvme_device is {wanted['nvme_device']} and the host has no such block"
