@@ -16,6 +16,10 @@ from gridbot.market import EXACT, Market
 # ccxt's precision modes.
 DECIMAL_PLACES, SIGNIFICANT_DIGITS, TICK_SIZE = 2, 3, 4
 LARGEST_ID = 2**63 - 1  # what the store's column holds
+# ccxt's states of an order. It passes on what it does not know, of which nothing can be said.
+_CLOSED = {"open": False, "canceling": False} | dict.fromkeys(
+    ("closed", "canceled", "expired", "rejected"), True
+)
 
 Json = dict[str, Any]
 
@@ -93,7 +97,7 @@ def is_whole(row: Json) -> bool:
 
 
 def read_order(row: Json) -> RemoteOrder:
-    """An order."""
+    """An order. KeyError where its state is none that ccxt has a word for."""
     return RemoteOrder(
         exchange_id=order_number(row["id"]),
         client_id=str(row["clientOrderId"] or ""),
@@ -101,7 +105,7 @@ def read_order(row: Json) -> RemoteOrder:
         price=Decimal(row["price"]),
         quantity=Decimal(row["amount"]),
         executed=Decimal(row["filled"]),
-        closed=row["status"] != "open",
+        closed=_CLOSED[row["status"]],
     )
 
 

@@ -234,7 +234,16 @@ class CcxtBroker:
         self._numbers[order.exchange_id] = row["id"]
         if order.closed:
             del self._names[order.client_id], self._numbers[order.exchange_id]
+        self._forget_oldest()
         return order
+
+    def _forget_oldest(self) -> None:
+        """Keep the tables bounded: of an order that traded whole nobody asks again."""
+        # Those that were met first.
+        while len(self._names) > MOST_NUMBERS:
+            del self._names[next(iter(self._names))]
+        while len(self._numbers) > MOST_NUMBERS:
+            del self._numbers[next(iter(self._numbers))]
 
     # Trades.
 
@@ -325,8 +334,7 @@ class CcxtBroker:
         trades = [read_trade(row, self.account.exchange) for row in rows]
         for row in rows:
             self._numbers.setdefault(order_number(row["order"]), row["order"])
-        while len(self._numbers) > MOST_NUMBERS:
-            del self._numbers[next(iter(self._numbers))]  # the one that was met first
+        self._forget_oldest()
         trades.sort(key=lambda trade: trade.trade_id)
         if any(later.time_ms < earlier.time_ms for earlier, later in itertools.pairwise(trades)):
             raise UserError(

@@ -17,27 +17,38 @@ from gridbot.broker import (
     RemoteTrade,
     StreamGap,
 )
-from gridbot.desk import Desk, Refusal
+from gridbot.desk import Desk, Doubt, Refusal
 from gridbot.engine import Changes, GridEngine
 from gridbot.errors import MismatchError
 from gridbot.intents import REFUSED_RETRY_MOST_SECONDS, REFUSED_RETRY_SECONDS, accept
-from gridbot.market import EXACT
+from gridbot.market import EXACT, plain
 from gridbot.orders import Fill, Order, OrderState, Side, client_prefix
 
 log = logging.getLogger(__name__)
 
 # With a stream, the exchange is asked this often in any case.
 RECONCILE_SECONDS = 600.0
+# An order that is listed so long after it was to be canceled is canceled once more.
+CANCELED_SECONDS = 10.0
+# What has traded is in the exchange's lists by then.
+LISTED_SECONDS = 60.0
 
 
 @dataclass
 class _Reading:
-    """What the exchange was read to have, not booked yet."""
+    """What the exchange was read to have, not booked yet.
+
+    Attributes:
+        trades: that are not booked.
+        closed: orders that were closed before all of them traded.
+        cursor: from where on trades are to be read the next time.
+        incomplete: what is missing, by the client order ID of the order that it is missing of.
+    """
 
     trades: list[RemoteTrade]
     closed: list[Order] = field(default_factory=list)
     cursor: int | None = None
-    incomplete: bool = False
+    incomplete: dict[str, str] = field(default_factory=dict)
 
     def executed(self, engine: GridEngine, order: Order) -> Decimal:
         """What has traded of a live order, booked or read (base)."""
@@ -173,10 +184,16 @@ class Reconciler:
         self._asked_at = desk.clock.monotonic()
         return booked
 
-    def _done(self, *, incomplete: bool = False) -> None:
+    def _done(self, incomplete: dict[str, str] | None = None) -> None:
         """All that was asked for is booked, or there is more to be asked for."""
-        self.desk.trades_due = incomplete
-        self.desk.again = self._gap = False
+        desk, doubts = self.desk, {}
+        for client_id, reason in (incomplete or {}).items():
+            before = desk.doubts.get(client_id)
+            since = desk.clock.monotonic() if before is None else before.since
+            doubts[client_id] = Doubt(reason, since)
+        desk.doubts = doubts
+        desk.trades_due = bool(incomplete)
+        desk.again = self._gap = False
 
     def _read(
         self, engine: GridEngine, remote: dict[str, RemoteOrder], missing: list[Order]
@@ -198,10 +215,13 @@ class Reconciler:
             if seen.closed and seen.executed < order.quantity:
                 reading.closed.append(order)
             elif not seen.closed:
-                reading.incomplete = True  # gone from the list and open: asked in between
+                # Asked in between, as long as it does not last.
+                reading.incomplete[order.client_id] = (
+                    f"order {order.client_id} is open and not in the list of open orders"
+                )
         reading.closed = [order for order in reading.closed if not reading.incomplete]
         booked = self._book(engine, reading)
-        self._done(incomplete=reading.incomplete)
+        self._done(reading.incomplete)
         return booked
 
     def _complete(
@@ -215,8 +235,12 @@ class Reconciler:
             stored = self.desk.store.has_fill(self.desk.generation.id, trade.trade_id)
             if trade.trade_id not in known and not stored:
                 reading.trades.append(trade)
-        if reading.executed(engine, order) < seen.executed:
-            reading.incomplete = True
+        listed = reading.executed(engine, order)
+        if listed < seen.executed:
+            reading.incomplete[order.client_id] = (
+                f"order {order.client_id} has traded {plain(seen.executed)}, and only trades of "
+                f"{plain(listed)} are listed"
+            )
 
     def _open_orders(self, engine: GridEngine) -> dict[str, RemoteOrder]:
         """This grid's open orders on the exchange; others are left alone and counted."""
@@ -225,11 +249,20 @@ class Reconciler:
         if foreign != self.foreign_orders:
             log.warning("%d open orders on the account are not this bot's", foreign)
             self.foreign_orders = foreign
+        self._cancel_again(remote)
         for client_id, seen in remote.items():
             order = engine.live.get(client_id)
             if order is not None and order.state is OrderState.INTENDED:
                 accept(self.desk, engine, order, seen)
         return remote
+
+    def _cancel_again(self, remote: dict[str, RemoteOrder]) -> None:
+        """Forget that orders were to be canceled which are still listed: the exchange did not."""
+        canceling, now = self.desk.canceling, self.desk.clock.monotonic()
+        for client_id, asked_at in list(canceling.items()):
+            if client_id in remote and now - asked_at >= CANCELED_SECONDS:
+                log.warning("order %s was to be canceled and is still open", client_id)
+                del canceling[client_id]
 
     def _prefix(self) -> str:
         config = self.desk.config
@@ -273,14 +306,33 @@ class Reconciler:
         changes = self.desk.changes()
         for trade in sorted(reading.trades, key=lambda item: item.trade_id):
             client_id = engine.client_id_of(trade.exchange_id)
-            if client_id is not None:
-                engine.record_fill(changes, fill_of(trade, client_id))
+            if client_id is None:
+                self._refuse_late(trade)
+                continue
+            engine.record_fill(changes, fill_of(trade, client_id))
         for order in reading.closed:
             self._record_canceled(engine, changes, order)
         if reading.cursor is not None and reading.cursor > self.desk.cursor:
             changes.trade_cursor = reading.cursor
         self.desk.commit(changes)
         return bool(changes)
+
+    def _refuse_late(self, trade: RemoteTrade) -> None:
+        """Stop at a trade of an order that the exchange said was closed: it is in no book.
+
+        Raises:
+            MismatchError: it is one.
+        """
+        generation = self.desk.generation
+        if generation is None:
+            return
+        client_id = self.desk.store.closed_order(generation.id, trade.exchange_id)
+        if client_id is not None:
+            raise MismatchError(
+                f"the exchange closed order {client_id} (number {trade.exchange_id}), and it "
+                f"traded {plain(trade.quantity)} afterwards (trade {trade.trade_id}), which these "
+                "books can not take: compare them with the account by `gridbot audit`"
+            )
 
     def _record_canceled(self, engine: GridEngine, changes: Changes, order: Order) -> None:
         asked_for = engine.closing or order.client_id in self.desk.canceling
@@ -306,6 +358,22 @@ class Reconciler:
             reason = f"the exchange has closed this order {times} times before it traded"
             retry_at = desk.clock.monotonic() + delay
             desk.refused[again.client_id] = Refusal(reason, retry_at, delay)
+
+
+def check_listed(desk: Desk) -> None:
+    """Say so where the exchange does not come out with what has happened to an order.
+
+    What such an order traded is not booked, and nothing answers it.
+
+    Raises:
+        BrokerError: `AMBIGUOUS`; it has been so for long.
+    """
+    now = desk.clock.monotonic()
+    for doubt in desk.doubts.values():
+        if now - doubt.since > LISTED_SECONDS:
+            raise BrokerError(
+                Failure.AMBIGUOUS, f"exchange {desk.config.exchange.name}: {doubt.reason}"
+            )
 
 
 def fill_of(trade: RemoteTrade, client_id: str) -> Fill:

@@ -126,6 +126,42 @@ def test_trades_are_complete_or_refused(world, broker):
 
 
 @pytest.mark.parametrize(
+    ("said", "closed"),
+    [
+        *(("open", False), ("canceling", False)),
+        *(("closed", True), ("canceled", True), ("expired", True), ("rejected", True)),
+    ],
+)
+def test_an_order_that_is_being_canceled_is_open(broker, said, closed):
+    broker.place(order("pi9-a"))
+    row = broker.account.client.fetch_order(None, "BTC/USDT", {"clientOrderId": "pi9-a"})
+    broker.account.client.fetch_order = lambda *_: row | {"status": said}
+    assert broker.find("pi9-a").closed is closed
+
+
+@pytest.mark.parametrize("said", [None, "PENDING_NEW"])
+def test_of_a_state_without_a_word_nothing_is_concluded(broker, said):
+    broker.place(order("pi9-a"))
+    row = broker.account.client.fetch_order(None, "BTC/USDT", {"clientOrderId": "pi9-a"})
+    broker.account.client.fetch_order = lambda *_: row | {"status": said}
+    with pytest.raises(BrokerError, match="makes no sense") as error:
+        broker.find("pi9-a")
+    assert error.value.failure is Failure.AMBIGUOUS
+
+
+def test_what_is_remembered_of_orders_is_bounded(broker, monkeypatch):
+    monkeypatch.setattr("gridbot.ccxt_broker.MOST_NUMBERS", 3)
+    names = [f"pi9-{number}" for number in range(6)]
+    for name in names:
+        broker.place(order(name))
+    assert len(broker._names) == len(broker._numbers) == 3
+    for name in names:
+        broker.cancel(name)
+        assert broker.find(name).closed
+    assert len(broker._names) <= 3
+
+
+@pytest.mark.parametrize(
     ("answer", "kind"),
     [
         ((400, -2013, "Order does not exist."), Failure.NOT_FOUND),

@@ -228,6 +228,38 @@ def test_without_the_market_stream_the_price_is_asked_for(world, broker):
     assert rest(world) == ["ticker/price"]
 
 
+def test_a_connection_that_lives_and_says_no_price_is_not_believed_for_long(world, broker):
+    broker.wait(2.0)
+    broker.last_price()
+    first = world.network.market
+    # Something else comes all the time: the other end is there.
+    world.network.on_message = lambda text: '{"data":{"e":"trade"}}' if "kline" in text else text
+    (listing,) = world.api.exchange.listings.values()
+    for _ in range(300):
+        broker.wait(2.0)
+        broker.last_price()
+    assert world.network.market is first
+    assert 5 <= len(rest(world)) <= 8  # in 600 s
+    broker.wait(91.0)
+    assert broker.last_price() == listing.engine.last_price
+
+
+def test_a_stream_that_the_exchange_has_dropped_is_asked_for_again(world, broker):
+    broker.wait(2.0)
+    broker.last_price()
+    first = world.network.market
+    drop = '{"method":"UNSUBSCRIBE","params":["btcusdt@kline_1m"],"id":987}'
+    first.connection.receive(drop)
+    broker.wait(30.0)
+    for _ in range(60):
+        broker.wait(2.0)
+        price = broker.last_price()
+    (listing,) = world.api.exchange.listings.values()
+    assert price == listing.engine.last_price
+    assert world.network.market is first
+    assert rest(world) == []
+
+
 def test_closed_candles_are_asked_for_once_and_then_streamed(world, broker):
     for _ in range(10):
         broker.wait(2.0)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from gridbot.broker import BrokerError, Failure, OrderEvent, RemoteOrder, StreamGap
+from gridbot.broker import BrokerError, Failure, OrderEvent, RemoteOrder, RemoteTrade, StreamGap
 from gridbot.desk import Ending
 from gridbot.errors import MismatchError
 from gridbot.orders import OrderState, Role, Side
@@ -618,3 +618,32 @@ def test_c3_an_order_of_this_name_that_is_in_no_books_stops_the_bot(make_world):
     trader = foreign(world, "pi1-BTCUSDT-zzzzzz-1b1")
     with pytest.raises(MismatchError, match="not in its books"):
         trader.step()
+
+
+def test_c4_a_late_trade_of_a_closed_order_stops_the_bot(make_world):
+    world = still(make_world)
+    trader = started(world)
+    order, broker = buy(trader), trader.desk.broker
+    number = order.exchange_id
+    broker.cancel(order.client_id)
+    trader.step()
+    assert order.client_id not in trader.engine.live
+    late = RemoteTrade(
+        trade_id=10**6,
+        exchange_id=number,
+        side=order.side,
+        price=order.price,
+        quantity=order.quantity,
+        quote=order.price * order.quantity,
+        commission=Decimal(0),
+        commission_coin="USDT",
+        time_ms=world.clock.now_ms(),
+        maker=True,
+    )
+    listed = broker.trades_from
+    broker.trades_from = lambda first: [*listed(first), late]
+    trader.desk.trades_due = True
+    fills, cursor = len(world.store.fills(1, 10**9)), trader.desk.cursor
+    with pytest.raises(MismatchError, match=f"closed order {order.client_id} .* traded .* after"):
+        trader.step()
+    assert (len(world.store.fills(1, 10**9)), trader.desk.cursor) == (fills, cursor)

@@ -8,9 +8,9 @@ from typing import Any
 
 from gridbot.books import RECENT_FILLS
 from gridbot.engine import Changes, GridEngine
-from gridbot.orders import Fill, Order, Role, Side
+from gridbot.orders import Fill, Order, OrderState, Role, Side
 from gridbot.store import archived
-from gridbot.store.database import Database
+from gridbot.store.database import Database, StoreError
 from gridbot.store.records import (
     SELECT_GENERATIONS,
     Closing,
@@ -74,9 +74,23 @@ class Store(Database):
             ).fetchone()
         return None if row is None else generation_of(row)
 
-    def start_generation(self, generation: Generation, changes: Changes) -> None:
-        """Write down a new grid together with its first intents."""
+    def start_generation(
+        self, generation: Generation, changes: Changes, previous: Generation | None = None
+    ) -> None:
+        """Write down a new grid together with its first intents.
+
+        Args:
+            generation: the grid.
+            changes: its first step.
+            previous: the grid that it takes over from, with its end: both are written at once, so
+                that what is held is never in no grid. None where it takes nothing over.
+
+        Raises:
+            StoreError: what that one left is not to be taken over any more.
+        """
         with self.transaction() as connection:
+            if previous is not None:
+                _hand_over(connection, previous)
             connection.execute(
                 "INSERT INTO generations VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,NULL,NULL)",
                 generation_values(generation),
@@ -117,6 +131,17 @@ class Store(Database):
                 "UPDATE generations SET closed_ms = ?, closing = ? WHERE id = ?",
                 (now_ms, closing_text(closing), generation_id),
             )
+
+    def set_closing(self, generation_id: int, closing: Closing) -> bool:
+        """Change what the latest grid of a symbol leaves; whether no other has begun with it."""
+        with self.transaction() as connection:
+            changed = connection.execute(
+                "UPDATE generations SET closing = ? WHERE id = ? AND NOT EXISTS (SELECT 1 FROM"
+                " generations AS later WHERE later.symbol = generations.symbol"
+                " AND later.id > generations.id)",
+                (closing_text(closing), generation_id),
+            ).rowcount
+        return changed > 0
 
     # Reading back.
 
@@ -218,6 +243,16 @@ class Store(Database):
             ).fetchone()
         return row is not None
 
+    def closed_order(self, generation_id: int, exchange_id: int) -> str | None:
+        """Client order ID of a grid's order with this number, where the books have it closed."""
+        with self.reported():
+            row = self._connection.execute(
+                "SELECT client_id FROM orders WHERE generation = ? AND exchange_id = ?"
+                " AND state NOT IN (?, ?)",
+                (generation_id, exchange_id, OrderState.INTENDED, OrderState.OPEN),
+            ).fetchone()
+        return None if row is None else str(row[0])
+
     # Halts.
 
     def halt(
@@ -301,6 +336,23 @@ class Store(Database):
             )
             for row in rows:
                 yield sample_of(row)
+
+
+def _hand_over(connection: sqlite3.Connection, previous: Generation) -> None:
+    """End the grid before; one that has ended may have been told meanwhile to leave nothing."""
+    ended = connection.execute(
+        "UPDATE generations SET closed_ms = ?, closing = ? WHERE id = ? AND closed_ms IS NULL",
+        (previous.closed_ms, closing_text(previous.closing), previous.id),
+    ).rowcount
+    leaves = connection.execute(
+        "SELECT json_extract(closing, '$.takes_over') FROM generations WHERE id = ?",
+        (previous.id,),
+    ).fetchone()
+    if not ended and not leaves[0]:
+        raise StoreError(
+            f"{previous.symbol}: what the grid before left is not to be taken over any more",
+            lasting=False,
+        )
 
 
 def _write_watch(

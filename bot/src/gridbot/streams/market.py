@@ -23,8 +23,10 @@ PATH = "/stream"
 PRICE_INTERVAL = "1m"
 # A market recorded in longer candles has no shorter ones; this every market has.
 PRICE_SUBSTITUTE = "miniTicker"
-# A price is believed no longer than this without a sign of life.
+# A price is believed no longer than this without a sign of life of the connection,
 QUIET_SECONDS = 10.0
+# and no longer than this without one of its own: a connection may live and say nothing of a symbol.
+PRICE_SECONDS = 90.0
 
 
 class MarketStream:
@@ -55,7 +57,9 @@ class MarketStream:
         self._on_kline = on_kline
         self._on_lost = on_lost
         self._names: list[str] = []
-        self._prices: dict[str, Decimal] = {}
+        self._prices: dict[str, tuple[float, Decimal]] = {}  # with when they were told of
+        self._clock = clock
+        self._probe = 0  # the last request for the list of streams
         self._number = 0
         self._asked: dict[int, str] = {}  # streams by the request that asked for them
         self._attempts = 0
@@ -94,13 +98,15 @@ class MarketStream:
                 return  # the next connection is opened with it
 
     def price(self, symbol: str) -> Decimal | None:
-        """Price of the latest trade (quote); None where it is not known."""
-        return self._prices.get(symbol) if self.up else None
+        """Price of the latest trade (quote); None where it is not known, or not any more."""
+        told, price = self._prices.get(symbol, (float("-inf"), None))
+        fresh = self._clock.monotonic() - told < PRICE_SECONDS
+        return price if self.up and fresh else None
 
     def believe(self, symbol: str, price: Decimal) -> None:
         """Take a price from elsewhere: it holds until the stream tells another one."""
-        if self.up:
-            self._prices.setdefault(symbol, price)
+        if self.up and self.price(symbol) is None:
+            self._prices[symbol] = self._clock.monotonic(), price
 
     def pump(self) -> None:
         """Do what can be done without waiting."""
@@ -138,8 +144,8 @@ class MarketStream:
         self._on_lost()
 
     def probe(self) -> None:
-        """Any answer will do."""
-        self._send("LIST_SUBSCRIPTIONS", [])
+        """The list of streams: what does not come any more is seen by it."""
+        self._probe = self._send("LIST_SUBSCRIPTIONS", [])
 
     def _address(self) -> str:
         """Names all streams; but one that the exchange does not have may be refused with all.
@@ -154,12 +160,14 @@ class MarketStream:
         price = Decimal(text)
         if not price > 0:
             raise ValueError(text)
-        self._prices[symbol] = price
+        self._prices[symbol] = self._clock.monotonic(), price
 
     def _subscribe(self, name: str) -> None:
         self._asked[self._send("SUBSCRIBE", [name])] = name
 
     def _answered(self, document: dict[str, Any]) -> None:
+        if document["id"] == self._probe and "result" in document:
+            self._compare(document["result"])
         name = self._asked.pop(document["id"], None)
         if name is not None and "result" not in document:
             log.warning("the exchange has no stream %s", name)
@@ -168,6 +176,12 @@ class MarketStream:
             if kind == f"kline_{PRICE_INTERVAL}":
                 self._names.append(f"{symbol}@{PRICE_SUBSTITUTE}")
                 self._subscribe(self._names[-1])
+
+    def _compare(self, streams: list[str]) -> None:
+        """Ask again for what the exchange does not send any more."""
+        for name in sorted(set(self._names) - set(streams) - set(self._asked.values())):
+            log.warning("the exchange does not send %s any more: asked for again", name)
+            self._subscribe(name)
 
     def _send(self, method: str, names: list[str]) -> int:
         self._number += 1
