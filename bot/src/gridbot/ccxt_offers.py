@@ -25,13 +25,16 @@ NEEDED = {
 NAME_GIVEN = "a client order ID in createOrder"
 NAME_FOUND = "a client order ID in fetchOrder"
 NUMBERED = "numbered trades"
+FEES_TOLD = "trades that say their fee"
 NAME_KEPT = "client order IDs that come back as they were given"
 CREDENTIALS = "an account behind an API key and a secret"
 HISTORY = "fetchOrders or fetchClosedOrders (past orders)"
 
-# Exchanges whose answers, as ccxt's source shows them, give trades a name instead of a number; of
-# the others it shows when the account's first trade is read.
-NAMED_TRADES = frozenset({"delta", "kraken", "phemex", "weex"})
+# Exchanges whose answers, as ccxt's source or their own documentation shows them, give trades a
+# name instead of a number; of the others it shows when the account's first trade is read.
+NAMED_TRADES = frozenset({"delta", "kraken", "mexc", "phemex", "weex"})
+# By the same sources these do not say what a trade cost.
+UNTOLD_FEES = frozenset({"bitrue"})
 # By the same source these put something before an order's name, or answer with another one.
 CHANGED_NAMES = frozenset({"gate", "gateeu", "woo"})
 
@@ -55,6 +58,8 @@ def missing(client: Any) -> list[str]:
             lacking.append(f"{CREDENTIALS} (it wants {name} as well)")
     if client.id in NAMED_TRADES:
         lacking.append(NUMBERED)
+    if client.id in UNTOLD_FEES:
+        lacking.append(FEES_TOLD)
     if client.id in CHANGED_NAMES:
         lacking.append(NAME_KEPT)
     kind = type(client)

@@ -226,10 +226,15 @@ class LotBook:
             if quantity > 0:
                 self._open.add(Lot(fill.time_ms, fill.trade_id, quantity, cost, other))
             return
-        # A fee in base is sold with the rest and brings nothing.
-        sold = Lot(
-            fill.time_ms, fill.trade_id, EXACT.add(fill.quantity, fee_in_base), fill.quote, other
-        )
+        # A fee in base is sold with the rest and brings nothing; what of it the bot has not bought
+        # (an exchange's own coin, kept for its discount) is a fee like one in any other coin.
+        own = fee_in_base
+        if fee_in_base:
+            bought = EXACT.subtract(self.open_quantity, fill.quantity)
+            own = min(fee_in_base, max(ZERO, bought))
+        if own < fee_in_base:
+            other = {fill.commission_coin: EXACT.subtract(fee_in_base, own)}
+        sold = Lot(fill.time_ms, fill.trade_id, EXACT.add(fill.quantity, own), fill.quote, other)
         yield from self._sell(sold, fee_in_quote)
 
     def _sell(self, sold: Lot, fees: Decimal) -> Iterator[Disposal]:

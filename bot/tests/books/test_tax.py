@@ -94,6 +94,17 @@ def test_a_fee_in_the_base_coin_of_a_sale_is_given_away():
     assert book.open_lots == 0
 
 
+def test_what_of_a_fee_in_the_base_coin_was_never_bought_is_listed_beside():
+    # BNB that was on the account before pays the fees of a grid that trades BNB.
+    fills = [fill(1, "buy", 1, 100), fill(2, "sell", "0.95", 120, "0.07", "BTC")]
+    book, disposals = book_all(Method.FIFO, fills)
+    assert (disposals[0].quantity, disposals[0].proceeds, disposals[0].gain) == (1, 120, 20)
+    assert disposals[0].other_fees == {"BTC": Decimal("0.02")}
+    assert book.open_lots == 0
+    with pytest.raises(UserError, match=r"trade 3 sells 0.1 BTC that no trade .* has bought"):
+        list(book.book(fill(3, "sell", "0.1", 120, "0.01", "BTC")))
+
+
 def test_a_fee_in_a_third_coin_is_listed_beside():
     fills = [fill(1, "buy", 2, 100, "0.4", "BNB"), fill(2, "sell", 1, 60, "0.1", "BNB")]
     _, disposals = book_all(Method.FIFO, fills)
