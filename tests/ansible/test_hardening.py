@@ -35,6 +35,7 @@ ALL = {
     "upgrades_held": ["docker"],
     "reboot_window": "",
     "umask": "027",
+    "shell_timeout_seconds": 3600,
     "kernel_modules": ["dccp"],
 }
 LOOK = """connection 192.168.1.7 50000 192.168.1.20 2222
@@ -91,6 +92,7 @@ class TestSettings:
             "ssh_from": ["192.168.1.0/24", "fd00::/8"],
             "open_ports": [{"port": 9100, "proto": "tcp", "from": ["10.0.0.1"]}],
             "reboot_window": "04:00",
+            "shell_timeout_seconds": 0,
             "upgrades_held": ["docker", "linux-image-.*$", "libstdc\\+\\+6$"],
         }
         assert hardening.setting_problems(good) == []
@@ -111,6 +113,10 @@ class TestSettings:
             ({"upgrades_held": ['x"; };']}, "hardening_upgrades_held has"),
             ({"reboot_window": "4:00"}, "hardening_reboot_window is '4:00'; '04:00' would do"),
             ({"umask": "27"}, "hardening_umask is '27'; '027' would do"),
+            (
+                {"shell_timeout_seconds": 30},
+                "hardening_shell_timeout_seconds is 30; 60 to 86400 would do, or 0 for never",
+            ),
             ({"rollback_seconds": 5}, "hardening_rollback_seconds is 5; 30 to 3600 would do"),
             ({"ssh_max_auth_tries": 0}, "hardening_ssh_max_auth_tries is 0; 1 to 100 would do"),
         ],
@@ -118,6 +124,94 @@ class TestSettings:
     def test_bad_ones_are_named(self, settings, says):
         (line,) = hardening.setting_problems(ALL | settings)
         assert says in line
+
+
+class TestShell:
+    def profile(self, tmp_path: Path, seconds: int) -> Path:
+        part = yaml.safe_load((ROLE / "vars/main/accounts.yml").read_text())
+        (text,) = (
+            entry["content"]
+            for entry in part["__hardening_account_files"]
+            if entry["path"] == "/etc/profile.d/gridberry-shell.sh"
+        )
+        environment = Environment(autoescape=True, trim_blocks=True, keep_trailing_newline=True)
+        path = tmp_path / "profile.sh"
+        path.write_text(
+            environment.from_string(text).render(hardening_shell_timeout_seconds=seconds)
+        )
+        return path
+
+    def shell(self, *words: str, **variables: str) -> subprocess.CompletedProcess:
+        """Run a shell at a terminal of its own, with nobody at it."""
+        ours, its = os.openpty()
+        try:
+            return subprocess.run(
+                ["bash", *words],
+                env={"PATH": os.environ["PATH"], "PS1": "$ "} | variables,
+                stdin=its,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=60,
+            )
+        finally:
+            os.close(ours)
+            os.close(its)
+
+    @pytest.mark.parametrize(
+        ("how", "variables", "told"),
+        [
+            ("-ic", {}, "3600"),
+            ("-c", {}, "none"),  # a script
+            ("-ic", {"TMUX": "/tmp/tmux-1000/default,9,0"}, "none"),
+            ("-ic", {"STY": "9.pts-0.pi"}, "none"),
+        ],
+    )
+    def test_which_shells_end(self, tmp_path, how, variables, told):
+        command = f". {self.profile(tmp_path, 3600)}; echo ${{TMOUT-none}}"
+        assert self.shell("--norc", how, command, **variables).stdout == f"{told}\n"
+
+    def test_what_runs_in_one_does_not_inherit_it(self, tmp_path):
+        command = f". {self.profile(tmp_path, 3600)}; env; ulimit -Hc"
+        told = self.shell("--norc", "-ic", command).stdout
+        assert "TMOUT" not in told
+        assert told.endswith("\n0\n")
+
+    def test_an_idle_one_ends(self, tmp_path):
+        profile = self.profile(tmp_path, 1)
+        done = self.shell("--rcfile", str(profile), "-i")
+        assert "auto-logout" in done.stdout + done.stderr
+
+    def test_none_ends_where_that_is_off(self, tmp_path):
+        assert "TMOUT" not in self.profile(tmp_path, 0).read_text()
+
+
+class TestNoexec:
+    @pytest.mark.parametrize(
+        ("shared_memory", "at_boot", "said"),
+        [
+            ("rw,nosuid,nodev,noexec", 0, ""),
+            ("rw,nosuid,nodev", 0, "programs start from /dev/shm\n"),
+            ("rw,nosuid,nodev,noexec", 1, "not set at boot\n"),
+        ],
+    )
+    def test_both_places_and_the_next_boot(self, tmp_path, shared_memory, at_boot, said):
+        part = yaml.safe_load((ROLE / "vars/main/noexec.yml").read_text())
+        (effect,) = part["__hardening_noexec_part"]["effects"]["present"]
+        for name, text in (
+            ("systemctl", f"exit {at_boot}"),
+            ("findmnt", f'[ "$4" = /dev/shm ] && echo {shared_memory} || echo rw,nosuid,noexec'),
+        ):
+            (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+            (tmp_path / name).chmod(0o755)
+        done = subprocess.run(
+            ["sh", "-c", effect["probe"]],
+            env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.stdout, done.returncode) == (said, int(bool(said)))
 
 
 class TestHost:

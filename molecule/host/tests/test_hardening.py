@@ -179,3 +179,16 @@ class TestRest:
     def test_umask(self, machine):
         answer = machine.ssh("bash -lc umask", capture_output=True, text=True)
         assert answer.stdout.strip() == "0027"
+
+    def test_idle_login_shells_end_and_those_of_tmux_stay(self, machine):
+        told = "echo ${TMOUT-never}"
+        command = f"bash -lic '{told}'; TMUX=one bash -lic '{told}'; bash -lc '{told}'"
+        answer = machine.ssh(command, capture_output=True, text=True)
+        assert answer.stdout.split() == ["3600", "never", "never"]
+
+    def test_no_program_starts_from_devices_and_shared_memory(self, pi):
+        for place in ("/dev", "/dev/shm"):
+            program = f"{place}/gridberry-test"
+            done = pi.run(f"cp /bin/true {program} && {program}; code=$?; rm {program}; exit $code")
+            assert done.rc == 126
+            assert "Permission denied" in done.stderr

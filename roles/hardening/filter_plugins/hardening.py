@@ -128,6 +128,11 @@ def setting_problems(settings: dict) -> list[str]:
         lines.append(f"hardening_reboot_window is {window!r}; '04:00' would do, or '' for never")
     if not UMASK.fullmatch(settings["umask"]):
         lines.append(f"hardening_umask is {settings['umask']!r}; '027' would do")
+    timeout = settings["shell_timeout_seconds"]
+    if timeout and not 60 <= timeout <= 86400:
+        lines.append(
+            f"hardening_shell_timeout_seconds is {timeout}; 60 to 86400 would do, or 0 for never"
+        )
     for name, lowest, highest in (
         ("rollback_seconds", 30, 3600),
         ("ssh_max_auth_tries", 1, 100),
