@@ -101,7 +101,8 @@ def _append_csv(directory: Path, record: FileRecord, rows: Iterable[TradeRow]) -
     try:
         size = os.fstat(number).st_size
         if size < record.length:
-            raise _too_short(path, size, record)
+            # Not lasting: the grid goes on, its rows stay in the database until the file is back.
+            raise _too_short(path, size, record, lasting=False)
         if size > record.length:
             os.ftruncate(number, record.length)
         os.lseek(number, record.length, os.SEEK_SET)
@@ -197,7 +198,7 @@ def read(directory: Path, record: FileRecord) -> Iterator[TradeRow]:
     try:
         size = path.stat().st_size
         if size < record.length:
-            raise _too_short(path, size, record)
+            raise _too_short(path, size, record, lasting=True)
         if not _is_parquet(record):
             yield from _read_csv(path, record)
             return
@@ -258,11 +259,11 @@ def _damaged(path: Path) -> StoreError:
     )
 
 
-def _too_short(path: Path, size: int, record: FileRecord) -> StoreError:
+def _too_short(path: Path, size: int, record: FileRecord, *, lasting: bool) -> StoreError:
     return StoreError(
         f"archive {path} has {size} bytes, and {record.length} were written; restore it from a "
         "backup",
-        lasting=True,
+        lasting=lasting,
     )
 
 

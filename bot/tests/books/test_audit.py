@@ -1,7 +1,11 @@
 """The audit compares every order and trade, whether the database or the archive holds it."""
 
+from dataclasses import replace
+
 import pytest
 from gridbot.archive import ArchiveRules, Archivist
+from gridbot.commands.run import archiving
+from gridbot.lane import Lane
 
 from bot.tests.trading import conftest as trading
 
@@ -53,4 +57,32 @@ def test_a_grid_goes_on_from_its_archive(world):
     for name in ("flows", "fees", "fees_in_quote", "grid_profit", "buys", "sells", "legs"):
         assert getattr(again.engine.books, name) == getattr(before.books, name), name
     trading.check_books(world, again)
+    assert world.audit().differences == []
+
+
+def test_a_grid_trades_on_without_its_archive_and_says_so(world):
+    config, store = world.config, world.open_store()
+    archive = archiving(replace(config.archive, positions=3), world.clock)
+    lane = Lane(config, world.broker(), world.clock, archive)
+
+    def run(steps):
+        reasons = set()
+        for _ in range(steps):
+            world.clock.sleep(lane.step(lambda: store))
+            reasons |= {lane.reason} | set(lane.troubles())
+        return reasons, lane.trader.desk.store.fills(1, 10**9)[-1].trade_id
+
+    _, before = run(40)
+    path = next((world.directory / "bot" / "archive").iterdir())
+    whole = path.read_bytes()
+    path.unlink()
+    reasons, without = run(20)
+    assert any(f"{path.name} has 0 bytes, and" in reason for reason in reasons)
+    assert without > before
+    path.write_bytes(whole)
+    run(20)
+    assert (lane.state, lane.troubles()) == ("trading", [])
+    assert path.read_bytes().startswith(whole)
+    world.clock.sleep(10_000)
+    world.settle(world.trader())
     assert world.audit().differences == []
