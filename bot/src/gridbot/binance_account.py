@@ -19,7 +19,7 @@ from gridbot.broker import BrokerError, Failure, StreamEvent, StreamGap
 from gridbot.circuit import Circuit
 from gridbot.clock import Clock
 from gridbot.config import Config
-from gridbot.gate import Gate
+from gridbot.gate import SENSELESS, Gate
 from gridbot.request_weight import RequestWeight
 from gridbot.server_time import ServerTime
 from gridbot.streams.channel import Channel
@@ -334,7 +334,7 @@ class BinanceAccount:
         """An answer that is not what was asked for is no answer."""
         try:
             return read(document)
-        except (KeyError, IndexError, TypeError, ValueError, ArithmeticError) as error:
+        except SENSELESS as error:
             raise BrokerError(
                 Failure.AMBIGUOUS,
                 f"exchange {self.address}: its answer to {operation.name} makes no sense",

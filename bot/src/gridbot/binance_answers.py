@@ -11,12 +11,14 @@ from gridbot.request_weight import USUAL_LIMIT
 
 Json = dict[str, Any]
 
-_UNKNOWN_ORDER = {-2013, -2011}
+NO_SUCH_ORDER = -2013
+CANCEL_REFUSED = -2011
 _KEY_REFUSED = {-2014, -2015, -1022, -1002}
 _TOO_MANY = {-1003, -1015, -1034}
 _UNKNOWN_OUTCOME = {-1000, -1001, -1006, -1007, -1008}
 REFUSED_ORDER = -2010
 _DUPLICATE = "Duplicate order"
+_UNKNOWN_ORDER = "Unknown order"
 _WOULD_TAKE = "immediately match and take"
 _CLOSED = {"FILLED", "CANCELED", "EXPIRED", "EXPIRED_IN_MATCH", "REJECTED"}
 
@@ -30,7 +32,9 @@ def failure_kind(status: int, code: int | None, detail: str) -> Failure:
         detail: what it says in words.
     """
     table = (
-        (code in _UNKNOWN_ORDER, Failure.NOT_FOUND),
+        (code == NO_SUCH_ORDER, Failure.NOT_FOUND),
+        # The same code says that the market is closed, or the account may not cancel.
+        (code == CANCEL_REFUSED and _UNKNOWN_ORDER in detail, Failure.NOT_FOUND),
         (code in _KEY_REFUSED or status == 401, Failure.AUTH),
         (code == -1021, Failure.CLOCK),
         (code in _TOO_MANY or status in {403, 418, 429}, Failure.RATE_LIMITED),

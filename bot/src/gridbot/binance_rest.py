@@ -15,7 +15,7 @@ from gridbot.binance_answers import REFUSED_ORDER, failure_kind
 from gridbot.broker import BrokerError, Failure
 from gridbot.ccxt_class import exchange_class
 from gridbot.config import ExchangeConfig
-from gridbot.gate import AnsweredError
+from gridbot.gate import SENSELESS, AnsweredError
 from gridbot.market import plain
 
 RECEIVE_WINDOW_MS = 5000
@@ -23,6 +23,13 @@ MARKET_HEADER = "X-Gridberry-Market"
 WEIGHT_HEADER = "X-MBX-USED-WEIGHT-1M"
 
 _NEVER_SENT = (requests.exceptions.ConnectTimeout, ConnectionRefusedError, socket.gaierror)
+# After the head of an answer: its body did not come, or not all of it.
+_CUT = (
+    requests.exceptions.ConnectionError,
+    requests.exceptions.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.ContentDecodingError,
+)
 
 
 class BinanceRest:
@@ -97,6 +104,11 @@ class BinanceRest:
             return getattr(self._client, method)(parameters)
         except self._errors as error:
             raise self._failure(error) from error
+        except SENSELESS as error:
+            raise BrokerError(
+                Failure.AMBIGUOUS,
+                f"exchange {self.address}: its answer to {method} makes no sense",
+            ) from error
         finally:
             # ccxt keeps the last bodies; a day's worth of trades must not stay in memory.
             self._client.last_http_response = self._client.last_json_response = None
@@ -140,6 +152,9 @@ class BinanceRest:
     def _failure(self, error: Exception) -> BrokerError:
         if self._response is None:
             return self._no_answer(error)
+        if isinstance(error.__cause__, _CUT):
+            # What it began to say may have been that the order is there.
+            return BrokerError(Failure.AMBIGUOUS, f"exchange {self.address}: its answer broke off")
         status, document = self._response.status_code, self._document()
         code = document.get("code")
         said = document.get("msg") or f"HTTP {status} {self._response.reason}"
@@ -156,7 +171,7 @@ class BinanceRest:
             return {}
         try:
             document = self._response.json()
-        except ValueError:
+        except (ValueError, requests.RequestException):
             return {}
         return document if isinstance(document, dict) else {}
 

@@ -19,7 +19,7 @@ from gridbot.circuit import Circuit
 from gridbot.clock import Clock
 from gridbot.config import Config
 from gridbot.errors import UserError
-from gridbot.gate import AnsweredError, Gate
+from gridbot.gate import SENSELESS, AnsweredError, Gate
 from gridbot.market import plain
 from gridbot.server_time import ServerTime
 
@@ -160,10 +160,11 @@ class CcxtAccount:
         """
 
         def request() -> Any:
-            document = self._send(method, arguments)
             try:
+                # ccxt's own parsers fail as well at an answer that is not what it should be.
+                document = self._send(method, arguments)
                 return document if read is None else read(document)
-            except (KeyError, IndexError, TypeError, ValueError, ArithmeticError) as error:
+            except SENSELESS as error:
                 raise BrokerError(
                     Failure.AMBIGUOUS,
                     f"exchange {self.address}: its answer to {method.__name__} makes no sense",

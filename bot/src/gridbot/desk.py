@@ -73,6 +73,19 @@ class Refusal:
     expected: bool = False
 
 
+@dataclass(frozen=True)
+class Doubt:
+    """An order of which the exchange says more than it lists.
+
+    Attributes:
+        reason: what it says.
+        since: when that was first seen (monotonic seconds).
+    """
+
+    reason: str
+    since: float
+
+
 @dataclass
 class Desk:
     """One grid on one account, as far as it is known in this process.
@@ -94,7 +107,8 @@ class Desk:
         asked: client order IDs that the exchange did not know when asked.
         refused: orders that the exchange refused, by client order ID.
         untraded: how often the exchange has closed an order of a leg untraded, by leg.
-        canceling: orders that were asked to be canceled, by client order ID.
+        canceling: when orders were asked to be canceled (monotonic), by client order ID.
+        doubts: orders of which not all can be booked that the exchange says, by client order ID.
         traded_since: monotonic time since which the initial trade or liquidation rests.
         trades_due: something happened of which no order list tells.
         again: there is something to be read at once.
@@ -117,7 +131,8 @@ class Desk:
     asked: set[str] = field(default_factory=set)
     refused: dict[str, Refusal] = field(default_factory=dict)
     untraded: dict[str, int] = field(default_factory=dict)
-    canceling: set[str] = field(default_factory=set)
+    canceling: dict[str, float] = field(default_factory=dict)
+    doubts: dict[str, Doubt] = field(default_factory=dict)
     traded_since: float = 0.0
     trades_due: bool = True
     again: bool = False
@@ -147,6 +162,7 @@ class Desk:
         self.arrived_by.clear()
         self.asked.clear()
         self.canceling.clear()
+        self.doubts.clear()
         self.untraded.clear()
         self.booked.clear()
         self.trades_due = True
@@ -190,7 +206,7 @@ class Desk:
             self.untraded.pop(leg, None)
         for order in changes.updated:
             if order.state is not OrderState.OPEN:
-                self.canceling.discard(order.client_id)
+                self.canceling.pop(order.client_id, None)
         if changes.trade_cursor is not None:
             self.cursor = changes.trade_cursor
             self.booked = {number for number in self.booked if number >= self.cursor}

@@ -17,6 +17,9 @@ READ_RETRIES = 2
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 4.0
 
+# What reading an answer raises that is not what was asked for.
+SENSELESS = (AttributeError, LookupError, TypeError, ValueError, ArithmeticError)
+
 _Result = TypeVar("_Result")
 
 

@@ -2,15 +2,19 @@
 
 import logging
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from gridbot.backoff import Backoff
 from gridbot.broker import Broker, BrokerError, Failure
 from gridbot.clock import Clock
 from gridbot.config import Config
-from gridbot.errors import MismatchError
+from gridbot.errors import MismatchError, UserError
+from gridbot.reconcile import check_listed
 from gridbot.sampler import Sampler
 from gridbot.status import base_document, status_document
 from gridbot.store import Store, StoreError
@@ -21,6 +25,11 @@ log = logging.getLogger(__name__)
 # Without a completed step for this long the bot is not healthy, whatever it believes.
 STALE_SECONDS = 60.0
 SHORT_PAUSE_SECONDS = 0.25
+# A grid's end takes seconds: where it takes longer, something does not want to be canceled or sold.
+ENDING_SECONDS = 300.0
+# After a second error that nobody expected, the bot is not healthy for so long, whatever it does in
+# between.
+UNEXPECTED_SECONDS = 600.0
 # States in which a grid does what it was told, though it does not trade.
 AS_IT_SHOULD = frozenset({"ending", "halted", "paused"})
 HISTORY = 300  # prices kept for the page
@@ -33,8 +42,30 @@ _PATIENCE = {
 _NETWORK = Backoff(1, 60)
 _STORE = Backoff(2, 30)
 _MISMATCH = Backoff(15, 300)
+_UNEXPECTED = Backoff(15, 300)
 
 AfterStep = Callable[[Trader, Store], None]
+
+
+@dataclass(frozen=True)
+class Unexpected:
+    """An error that nobody expected: a mistake in the bot, or in a library that it uses.
+
+    Attributes:
+        what: its kind and where it arose. What it says may hold an address, and that a signature.
+        times: how many such errors there were, with less than `UNEXPECTED_SECONDS` in between.
+        at: when it came (monotonic seconds).
+    """
+
+    what: str
+    times: int
+    at: float
+
+    @property
+    def reason(self) -> str:
+        """One line for people."""
+        again = "" if self.times == 1 else f", {self.times} times"
+        return f"unexpected {self.what}{again}: its trace is in the log"
 
 
 class Lane:
@@ -51,7 +82,8 @@ class Lane:
         state: starting, trading, paused, ending, waiting, halted or stopped.
         reason: why it does not trade; empty where it does.
         blocked_until: no step before this time (monotonic seconds).
-        trader: the grid; None before the state was opened.
+        trader: the grid; None before the state was opened, and after an unexpected error.
+        unexpected: the latest unexpected error; None where there was none.
     """
 
     def __init__(
@@ -62,12 +94,14 @@ class Lane:
         self.reason = "starting"
         self.blocked_until = clock.monotonic()
         self.trader: Trader | None = None
+        self.unexpected: Unexpected | None = None
         self._broker = broker
         self._clock = clock
         self._after_step = after_step
         self._sampler = Sampler(config.symbol)
         self._failures = 0
         self._last_step = clock.monotonic()
+        self._ending_since: float | None = None
         self._document = base_document(config)
         self._prices: deque[tuple[int, str]] = deque(maxlen=HISTORY)
         self._lock = threading.Lock()  # the page's threads read what `publish` writes
@@ -79,13 +113,7 @@ class Lane:
             UserError: what waiting can not heal.
         """
         try:
-            store = open_store()
-            if self.trader is None:
-                self.trader = Trader(self.config, self._broker, store, self._clock)
-            again = self.trader.step()
-            self._sample(self.trader, store)
-            if self._after_step is not None:
-                self._after_step(self.trader, store)
+            return self._advance(open_store())
         except BrokerError as error:
             patience = _PATIENCE.get(error.failure, _NETWORK)
             return self._wait(error, patience, asked=error.retry_after)
@@ -97,6 +125,21 @@ class Lane:
                 raise
             self._forget()
             return self._wait(error, _STORE)
+        except UserError:
+            raise
+        except Exception as error:  # noqa: BLE001  the log gets the trace, /health the reason
+            return self._start_over(error)
+
+    def _advance(self, store: Store) -> float:
+        """One step that nothing stops."""
+        if self.trader is None:
+            self.trader = Trader(self.config, self._broker, store, self._clock)
+        again = self.trader.step()
+        self._sample(self.trader, store)
+        if self._after_step is not None:
+            self._after_step(self.trader, store)
+        # Last: the stops do not wait for what the exchange lists.
+        check_listed(self.trader.desk)
         if self._failures:
             log.info("%s: trading again", self.config.symbol)
         self._failures = 0
@@ -105,16 +148,40 @@ class Lane:
         poll = float(self.config.poll_seconds)
         return min(poll, SHORT_PAUSE_SECONDS) if again else poll
 
+    def _start_over(self, error: Exception) -> float:
+        """Go on after an unexpected error as after a power cut, the last that there is to do.
+
+        Nothing that is in memory is believed any more: the next step loads the grid from the store
+        and asks the exchange for every intent and every trade before anything is sent.
+        """
+        self.trader = None
+        before, now, times = self.unexpected, self._clock.monotonic(), 1
+        if before is not None and now - before.at < UNEXPECTED_SECONDS:
+            times += before.times
+        self.unexpected = Unexpected(_what(error), times, now)
+        pause = _UNEXPECTED.pause(times)
+        log.error(
+            "%s waits: %s (next try in %.0f s)",
+            self.config.symbol,
+            self.unexpected.reason,
+            pause,
+            exc_info=error,
+        )
+        return self._pause(self.unexpected.reason, pause)
+
     def _forget(self) -> None:
         if self.trader is not None:
             self.trader.forget()
 
     def _wait(self, error: Exception, patience: Backoff, *, asked: float | None = None) -> float:
-        self._failures += 1
-        pause = patience.pause(self._failures, asked)
+        pause = patience.pause(self._failures + 1, asked)
         reason = str(error)
         level = logging.ERROR if reason != self.reason else logging.DEBUG
         log.log(level, "%s waits: %s (next try in %.0f s)", self.config.symbol, reason, pause)
+        return self._pause(reason, pause)
+
+    def _pause(self, reason: str, pause: float) -> float:
+        self._failures += 1
         self._last_step = self.blocked_until = self._clock.monotonic() + pause
         self.publish("waiting", reason)
         return pause
@@ -138,9 +205,17 @@ class Lane:
         if self.trader is not None and (self.trader.engine is not None or state != "waiting"):
             document = status_document(self.config, self.trader)
         with self._lock:
+            self._note_ending(state)
             self.state, self.reason, self._document = state, reason, document
             if document["price"] is not None and state not in {"waiting", "stopped"}:
                 self._prices.append((self._clock.now_ms(), document["price"]))
+
+    def _note_ending(self, state: str) -> None:
+        """Remember since when the grid ends; an error in between does not begin it anew."""
+        if state == "ending" and self._ending_since is None:
+            self._ending_since = self._clock.monotonic()
+        elif state not in {"ending", "waiting"}:
+            self._ending_since = None
 
     # For the page, from other threads.
 
@@ -161,6 +236,7 @@ class Lane:
             [shown["reason"]] if shown["reason"] and shown["state"] not in AS_IT_SHOULD else []
         )
         refused = [order for order in shown["orders"] if order["refused"]]
+        reasons += self._lasting_troubles(shown)
         reasons += [f"order {order['client_id']}: {order['refused']}" for order in refused[:3]]
         if len(refused) > 3:
             reasons.append(f"{len(refused) - 3} more orders are refused")
@@ -169,6 +245,28 @@ class Lane:
         if shown["state"] != "stopped" and silent > limit:
             reasons.append(f"the last step took place {silent:.0f} s ago")
         return reasons
+
+    def _lasting_troubles(self, shown: dict[str, Any]) -> list[str]:
+        """What one step that went well has not healed."""
+        reasons, now = [], self._clock.monotonic()
+        unexpected, since = self.unexpected, self._ending_since
+        if unexpected is not None and unexpected.times > 1:
+            lasts = now - unexpected.at < UNEXPECTED_SECONDS
+            if lasts and shown["reason"] != unexpected.reason:
+                reasons.append(unexpected.reason)
+        if since is not None and now - since > ENDING_SECONDS:
+            reasons.append(
+                f"the grid has been ending for {(now - since) / 60:.0f} min, "
+                f"{shown['open_orders']} of its orders are open"
+            )
+        return reasons
+
+
+def _what(error: Exception) -> str:
+    """Kind of an error, and the place where it arose."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return type(error).__name__ + where
 
 
 def _state_of(trader: Trader) -> tuple[str, str]:

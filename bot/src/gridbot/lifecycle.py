@@ -334,13 +334,13 @@ def hurry(desk: Desk, engine: GridEngine) -> None:
 
 def cancel(desk: Desk, order: Order) -> None:
     """Cancel an order, or learn that it is closed already."""
-    desk.canceling.add(order.client_id)
+    desk.canceling[order.client_id] = desk.clock.monotonic()
     desk.trades_due = True
     try:
         desk.broker.cancel(order.client_id)
     except BrokerError as error:
         if error.failure is not Failure.NOT_FOUND:
-            desk.canceling.discard(order.client_id)
+            del desk.canceling[order.client_id]
             raise
 
 
@@ -365,9 +365,12 @@ def wind_down(desk: Desk, engine: GridEngine, reconciler: Reconciler, ending: En
             if order.client_id in desk.unsent and order.role is not Role.LIQUIDATION
         ],
     )
-    _cancel_all(desk, engine)
-    hurry(desk, engine)
+    refused = _cancel_all(desk, engine)
     reconciler.follow(engine)
+    for client_id, error in refused.items():
+        if client_id in engine.live:
+            raise error
+    hurry(desk, engine)
     if engine.live:
         return False
     if ending.liquidate:
@@ -381,13 +384,16 @@ def wind_down(desk: Desk, engine: GridEngine, reconciler: Reconciler, ending: En
     return True
 
 
-def _cancel_all(desk: Desk, engine: GridEngine) -> None:
+def _cancel_all(desk: Desk, engine: GridEngine) -> dict[str, BrokerError]:
     """Cancel what is open; one order that is refused does not hold up the others.
 
+    Returns:
+        Why, by client order ID, for those that the exchange did not cancel: they may be closed.
+
     Raises:
-        BrokerError: the exchange failed, or refused at least one.
+        BrokerError: the exchange failed.
     """
-    refused = None
+    refused = {}
     for order in list(engine.live.values()):
         asked = order.client_id in desk.canceling
         if order.state is OrderState.OPEN and order.role is not Role.LIQUIDATION and not asked:
@@ -396,9 +402,8 @@ def _cancel_all(desk: Desk, engine: GridEngine) -> None:
             except BrokerError as error:
                 if error.failure is not Failure.REJECTED:
                     raise
-                refused = error
-    if refused is not None:
-        raise refused
+                refused[order.client_id] = error
+    return refused
 
 
 def _close(desk: Desk, engine: GridEngine, ending: Ending) -> None:

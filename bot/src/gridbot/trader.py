@@ -162,9 +162,9 @@ class Trader:
             settle(desk, engine)
         self._reconciler.follow(engine)
         settle(desk, engine)
-        if not engine.grid_started:
-            lifecycle.hurry(desk, engine)
         self._watch(engine)
+        if not engine.grid_started and desk.ending is None:
+            lifecycle.hurry(desk, engine)
         return desk.again or desk.ending is not None
 
     def _watch(self, engine: GridEngine) -> None:
