@@ -291,6 +291,24 @@ class TestHost:
         both = [*one, {"port": 4500, "proto": "udp"}]
         assert hardening.host_problems(found, ALL | {"open_ports": both}) == []
 
+    # What NetworkManager's dnsmasq listens on where a computer at the USB port is given addresses.
+    SHARED = (
+        'listen udp UNCONN 0 0 0.0.0.0%usb0:67 0.0.0.0:* users:(("dnsmasq",pid=700,fd=4))\n'
+        'listen udp UNCONN 0 0 10.12.194.1:53 0.0.0.0:* users:(("dnsmasq",pid=700,fd=6))\n'
+    )
+
+    def test_a_host_that_gives_addresses_goes_on_doing_so(self):
+        found = hardening.facts(f"{LOOK}way usb0\n{self.SHARED}")
+        (line,) = hardening.host_problems(found, ALL)
+        assert "add {port: 67, proto: udp}, {port: 53, proto: udp}, or" in line
+        opened = [{"port": 67, "proto": "udp"}, {"port": 53, "proto": "udp"}]
+        assert hardening.host_problems(found, ALL | {"open_ports": opened}) == []
+        assert hardening.host_problems(found, ALL | {"firewall": False}) == []
+
+    def test_a_client_of_dhcp_gives_none(self):
+        client = 'listen udp UNCONN 0 0 192.168.1.5%eth0:68 0.0.0.0:* users:(("dhcpcd",pid=7,fd=4))'
+        assert hardening.host_problems(hardening.facts(f"{LOOK}{client}\n"), ALL) == []
+
     def test_without_the_firewall_no_tunnel_is_closed(self):
         found = hardening.facts(f"{LOOK}way wg0 wireguard 51820\n{VPNS}")
         assert hardening.host_problems(found, ALL | {"firewall": False}) == []
@@ -436,6 +454,14 @@ class TestFirewall:
         found = hardening.facts(listener.format("systemd-resolve"))
         assert hardening.unexpected(found, ALL) == []
         assert len(hardening.unexpected(found, ALL | {"firewall": False})) == 1
+        assert len(hardening.unexpected(hardening.facts(listener.format("other")), ALL)) == 1
+
+    def test_avahis_port_for_its_own_questions_is_quiet_where_it_is_closed(self):
+        listener = 'listen udp UNCONN 0 0 0.0.0.0:43288 0.0.0.0:* users:(("{}",pid=9,fd=14))'
+        found = hardening.facts(listener.format("avahi-daemon"))
+        assert hardening.unexpected(found, ALL) == []
+        assert len(hardening.unexpected(found, ALL | {"firewall": False})) == 1
+        assert len(hardening.unexpected(found, ALL | {"mdns": False})) == 1
         assert len(hardening.unexpected(hardening.facts(listener.format("other")), ALL)) == 1
 
     def test_without_a_firewall_it_says_so(self):

@@ -50,6 +50,10 @@ MDNS = ("udp", 5353)
 # systemd-resolved asks for neighbours' names there, and nobody has to ask it: quiet where closed.
 LLMNR = {("tcp", 5355), ("udp", 5355)}
 RESOLVER = "systemd-resolve"
+# Beside mDNS's port it holds one for its own questions, another at each start: quiet where closed.
+MDNS_RESPONDER = "avahi-daemon"
+DHCP_SERVER = ("udp", 67)
+DNS = ("udp", 53)
 # Programs that answer those who open a tunnel. Not those that go out by themselves (tailscaled).
 IPSEC = ("charon", "charon-systemd", "pluto")
 VPN_SERVERS = ("openvpn", "ocserv", "tincd", "nebula", "wireguard-go", "boringtun-cli", *IPSEC)
@@ -232,6 +236,35 @@ def tunnel_problems(found: dict, open_ports: list[dict]) -> list[str]:
     return [line]
 
 
+def dhcp_problems(found: dict, open_ports: list[dict]) -> list[str]:
+    """Return a line where the host gives addresses to others, perhaps to whoever logs in.
+
+    A computer at the Pi's USB port or Wi-Fi hotspot has its address from the Pi, for minutes: a new
+    login works until it has to be renewed.
+
+    Args:
+        found: What `facts` made of the host.
+        open_ports: The setting C(open_ports).
+    """
+    opened = {(entry.get("proto") or "tcp", int(entry["port"])) for entry in open_ports}
+    served = set()
+    for listener in found["listeners"]:
+        proto, local = listener_words(listener)
+        address, _, port = local.rpartition(":")
+        if port.isdecimal() and is_outside(address):
+            served.add((proto, int(port)))
+    if DHCP_SERVER not in served or DHCP_SERVER in opened:
+        return []
+    closed = [DHCP_SERVER, *([DNS] if DNS in served - opened else [])]
+    add = ", ".join(f"{{port: {port}, proto: {proto}}}" for proto, port in closed)
+    line = (
+        "the host gives addresses to other computers (DHCP, udp port 67; shared USB or Wi-Fi), and"
+        " hardening_open_ports does not open that: they would lose them, this one perhaps as well;"
+        f" add {add}, or set hardening_firewall to false"
+    )
+    return [line]
+
+
 def host_problems(found: dict, settings: dict) -> list[str]:
     """Return a line for each reason not to touch the host.
 
@@ -266,6 +299,7 @@ def host_problems(found: dict, settings: dict) -> list[str]:
                     f" {address}; add its network"
                 )
         lines += tunnel_problems(found, settings["open_ports"])
+        lines += dhcp_problems(found, settings["open_ports"])
     return lines
 
 
@@ -404,6 +438,8 @@ def unexpected(found: dict, settings: dict) -> list[str]:
             continue
         named = LISTENER.search(listener)
         if named and named[1] == RESOLVER and served in quiet:
+            continue
+        if named and named[1] == MDNS_RESPONDER and settings["mdns"] and quiet and proto == "udp":
             continue
         closed = "the firewall closes it" if settings["firewall"] else "no firewall closes it"
         lines.append(
