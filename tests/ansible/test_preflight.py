@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,10 @@ WANTED = {
     "clock_seconds": 60,
     "ipv6_off": False,
     "address": "pi4.local",
+    "host": "pi4",
+    "pciex1": False,
+    "boot_only": False,
+    "drive": True,
 }
 GOOD = """clock -2
 user trader
@@ -53,7 +58,7 @@ def host(tmp_path):
     (tmp_path / "proc/meminfo").write_text("MemTotal:         927744 kB\nMemFree: 1 kB\n")
     (tmp_path / "proc/mounts").write_text("/dev/mmcblk0p2 / ext4 rw,noatime 0 0\n")
 
-    def look(board: str = "pi4", answers: str = "", clock: int = 0) -> str:
+    def look(board: str = "pi4", answers: str = "", clock: int = 0, proc: str = "proc") -> str:
         link = tmp_path / "proc/device-tree"
         link.unlink(missing_ok=True)
         link.symlink_to((PI / board / "sys/firmware/devicetree/base").resolve())
@@ -67,10 +72,11 @@ def host(tmp_path):
             check=True,
             env={
                 "PATH": ":".join(path),
-                "PROC": str(tmp_path / "proc"),
+                "PROC": str(tmp_path / proc),
                 "SYS": str(sys),
                 "ETC": str(tmp_path / "etc"),
                 "DPKG": str(tmp_path / "dpkg"),
+                "BOOT": str(tmp_path / "boot"),
                 "VCGENCMD_ANSWERS": str(tmp_path / "answers"),
             },
             capture_output=True,
@@ -194,6 +200,82 @@ def test_an_overlay_elsewhere_is_nobodys_matter(host):
     assert preflight.host_problems(host(), WANTED) == []
 
 
+PI5 = GOOD.replace("Raspberry Pi 4 Model B Rev 1.4", "Raspberry Pi 5 Model B Rev 1.0")
+COMMAND = "playbooks/harden.yml --tags boot_config --limit pi4"
+
+
+@pytest.mark.parametrize(
+    ("look", "hinted"),
+    [
+        (GOOD, False),
+        (PI5, True),
+        (PI5 + "pcie disabled\n", True),
+        (PI5 + "pcie okay\n", False),  # a HAT+, and the drive is what is missing
+        (PI5 + "pciex1 written\n", False),
+        (PI5.replace("Pi 5 Model B", "Pi 500"), True),
+        (PI5.replace("Pi 5 Model B", "Compute Module 5"), False),
+        (PI5.replace("Pi 5 Model B", "Compute Module 5") + "pcie disabled\n", True),
+    ],
+)
+def test_a_missing_drive_on_a_pi_5_may_need_a_setting(look, hinted):
+    [line] = preflight.host_problems(look, WANTED | {"nvme_device": "/dev/nvme0n1"})
+    assert "preflight_nvme_device is /dev/nvme0n1 and the host has no such block" in line
+    assert ("boot_config_dtparam: [pciex1]" in line and COMMAND in line) is hinted
+    assert preflight.host_problems(look, WANTED) == []
+
+
+@pytest.mark.parametrize("device", ["", "/dev/nvme0n1"])
+def test_drive_that_is_to_come_is_waited_for(device):
+    """Else Docker's data would be on the card, and stay there."""
+    wanted = WANTED | {"nvme_device": device, "pciex1": True}
+    [line] = preflight.host_problems(PI5, wanted)
+    assert "PCIe" in line
+    assert COMMAND in line
+    assert preflight.host_warnings(PI5, wanted) == []
+    wanted["boot_only"] = True
+    assert preflight.host_problems(PI5, wanted) == []
+    [line] = preflight.host_warnings(PI5, wanted)
+    assert "PCIe" in line
+    assert COMMAND not in line
+    # Not rebooted yet.
+    [line] = preflight.host_problems(
+        PI5 + "pcie disabled\npciex1 written\n", wanted | {"boot_only": False}
+    )
+    assert "playbooks/reboot.yml --limit pi4" in line
+    there = PI5.replace("(30G)", "(30G), /dev/nvme0n1 (500G)") + "nvme yes\npcie okay\n"
+    assert preflight.host_problems(there, wanted | {"boot_only": False}) == []
+    assert preflight.host_warnings(there, wanted) == []
+
+
+def test_only_an_nvme_drive_is_waited_for():
+    wanted = WANTED | {"pciex1": True, "drive": False}
+    assert preflight.host_problems(PI5, wanted) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("", False),
+        ("dtparam=pciex1\n", True),
+        ("dtparam=audio=off,nvme\n", True),
+        ("  dtparam=pciex1=on # the drive\r\n", True),
+        ("dtparam=pciex1_gen=3\n", False),
+        ("#dtparam=pciex1\ndtparam=pciex1=off\n", False),
+    ],
+)
+def test_pcie_is_looked_for_in_config_txt_and_the_kernel(host, text, written):
+    (host.path / "boot").mkdir()
+    (host.path / "boot/config.txt").write_text(text)
+    found = preflight.looked(host("pi5"))
+    assert ("pciex1" in found, "pcie" in found) == (written, False)
+    shutil.copytree(PI / "pi5/sys/firmware/devicetree/base", host.path / "tree/device-tree")
+    (host.path / "tree/device-tree/axi/pcie@1000110000").mkdir(parents=True)
+    (host.path / "tree/device-tree/axi/pcie@1000110000/status").write_bytes(b"disabled\0")
+    for name in ("meminfo", "mounts"):
+        shutil.copy(host.path / "proc" / name, host.path / "tree" / name)
+    assert preflight.looked(host("pi5", proc="tree"))["pcie"] == "disabled"
+
+
 ETHERNET = "2: eth0    inet 192.0.2.7/24 brd 192.0.2.255 scope global dynamic eth0"
 DOCKER = "5: docker0    inet 10.213.0.1/26 brd 10.213.0.63 scope global docker0"
 TUNNEL = "6: wg0    inet 10.9.0.2/32 scope global wg0"
@@ -261,12 +343,17 @@ def wanted_of(tmp_path, hosts: dict[str, dict], *options: str) -> dict[str, dict
     return {name: json.loads((tmp_path / f"{name}.json").read_text()) for name in hosts}
 
 
-def test_ipv6_is_judged_where_a_host_would_lose_it(tmp_path):
+def test_what_a_host_is_judged_by_follows_from_its_settings(tmp_path):
     hosts: dict[str, dict] = {
         "usual": {},
         "disabled": {"boot_config_enabled": False},
         "undone": {"boot_config_state": "absent"},
         "kept": {"boot_config_cmdline_replace": []},
+        "pcie": {"boot_config_dtparam": ["audio=off", "pciex1"]},
+        "fast": {"boot_config_sections": {"pi5": ["dtparam=pciex1_gen=3"]}},
+        "section": {"boot_config_sections": {"pi5": ["dtparam=nvme"]}, "storage_enabled": False},
+        "undone_pcie": {"boot_config_dtparam": ["pciex1"], "boot_config_state": "absent"},
+        "usb": {"storage_device": "/dev/sda"},
         "present": {
             "ansible_host": "192.0.2.7",
             "boot_config_cmdline_replace": [],
@@ -274,20 +361,32 @@ def test_ipv6_is_judged_where_a_host_would_lose_it(tmp_path):
         },
     }
     found = wanted_of(tmp_path, hosts)
-    assert {name for name, wanted in found.items() if wanted["ipv6_off"]} == {"usual", "present"}
+
+    def of(key: str) -> set[str]:
+        return {name for name, wanted in found.items() if wanted[key]}
+
+    without = {"disabled", "undone", "kept", "undone_pcie"}
+    assert of("ipv6_off") == hosts.keys() - without
+    assert of("pciex1") == {"pcie", "section"}
+    assert of("drive") == hosts.keys() - {"section", "usb"}
+    assert of("boot_only") == set()
     assert (found["usual"]["address"], found["present"]["address"]) == ("usual", "192.0.2.7")
 
 
 @pytest.mark.parametrize(
     ("options", "judged"),
     [
+        (("--tags", "boot_config"), True),
         (("--tags", "boot_config,swap"), True),
         (("--tags", "swap"), False),
         (("--skip-tags", "boot_config"), False),
     ],
 )
 def test_ipv6_is_judged_in_runs_that_touch_boot_files(tmp_path, options, judged):
-    assert wanted_of(tmp_path, {"pi4": {}}, *options)["pi4"]["ipv6_off"] is judged
+    wanted = wanted_of(tmp_path, {"pi4": {"boot_config_dtparam": ["pciex1"]}}, *options)["pi4"]
+    assert wanted["ipv6_off"] is judged
+    assert wanted["pciex1"] is True
+    assert wanted["boot_only"] is (options == ("--tags", "boot_config"))
 
 
 @pytest.mark.parametrize(

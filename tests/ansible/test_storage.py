@@ -31,6 +31,7 @@ WANTED = {
     "root_noatime": True,
     "tmp_size": "25%",
     "timeout": 30,
+    "host": "pi5",
 }
 
 
@@ -291,6 +292,28 @@ class TestDrive:
 
     def test_no_drive_where_one_is_required(self):
         assert "storage_required is true" in plan(look(CARD), required=True)["refuse"]
+
+    @pytest.mark.parametrize(
+        ("more", "hinted"),
+        [
+            ({}, False),
+            ({"board": "Raspberry Pi 4 Model B Rev 1.4"}, False),
+            ({"board": "Raspberry Pi 5 Model B Rev 1.0"}, True),
+            ({"board": "Raspberry Pi 5 Model B Rev 1.0", "pcie": "disabled"}, True),
+            ({"board": "Raspberry Pi 5 Model B Rev 1.0", "pcie": "okay"}, False),
+            ({"board": "Raspberry Pi Compute Module 5 Rev 1.0", "pcie": "disabled"}, True),
+        ],
+    )
+    @pytest.mark.parametrize("device", ["auto", "/dev/nvme0n1"])
+    def test_no_drive_on_a_pi_5_may_need_a_setting(self, more, hinted, device):
+        text = look(CARD, **more)
+        lines = [
+            plan(text, device=device)["say"],
+            plan(text, device=device, required=True)["refuse"],
+        ]
+        hint = "harden.yml --tags boot_config --limit pi5"
+        assert [hint in line for line in lines] == [hinted] * 2
+        assert "boot_config" not in plan(text, device="/dev/sda", required=True)["refuse"]
 
     def test_dead_drive_keeps_its_line(self):
         fstab = storage.with_data(FSTAB, NODE, "/mnt/data", 30)

@@ -2,7 +2,7 @@
 #
 #   NVME must be set before: a block device, or empty.
 #   CLOCK must be set before: the controller's time, in seconds since 1970.
-#   For tests: PROC, SYS, ETC, DPKG.
+#   For tests: PROC, SYS, ETC, DPKG, BOOT.
 : "${PROC:=/proc}" "${SYS:=/sys}" "${ETC:=/etc}" "${DPKG:=/var/lib/dpkg}"
 echo "clock $(($(date +%s) - CLOCK))" # first: what follows takes its time
 echo "user $(id -un)"
@@ -30,6 +30,14 @@ fi
 command -v python3 >/dev/null && echo "python yes"
 [ -n "$NVME" ] && [ -b "$NVME" ] && echo "nvme yes"
 echo "disks $(lsblk -dnro NAME,SIZE,TYPE 2>/dev/null | awk '$3 == "disk" {printf "%s/dev/%s (%s)", sep, $1, $2; sep = ", "}')"
+
+# PCIe, where a Pi 5 has its NVMe drive, is off until config.txt or an adapter's EEPROM (HAT+) asks for it.
+for status in "$PROC"/device-tree/axi/pcie@*110000/status; do
+    [ -r "$status" ] && echo "pcie $(tr -d '\000' <"$status")"
+done
+for firmware in ${BOOT:-/boot/firmware /boot}; do
+    grep -qsE '^[[:space:]]*dtparam=(.*,)?(pciex1|nvme)(=on)?([[:space:],]|$)' "$firmware/config.txt" && echo "pciex1 written"
+done
 
 # What the firmware says of power and heat: it answers who is in the group video. A kernel without the
 # program knows of under-voltage by itself, on a Pi.

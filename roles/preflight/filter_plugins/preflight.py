@@ -138,8 +138,10 @@ def host_problems(look: str, wanted: dict) -> list[str]:
         look: The output of the role's look.sh: lines of a word and a value.
         wanted: The settings C(nvme_device), C(free_mb), C(memory_mb), C(releases),
             C(architectures), C(throttled); C(sudo): whether a password for sudo was given or
-            found to work; C(ipv6_off): whether the kernel is to lose IPv6 in this run;
-            C(address): what the inventory reaches the host by.
+            found to work; C(pciex1): whether config.txt is to switch PCIe on; C(boot_only):
+            whether this run does nothing else than boot files; C(drive): whether data is to be
+            on an NVMe drive; C(host): its name in the inventory; C(ipv6_off): whether the kernel
+            is to lose IPv6 in this run; C(address): what the inventory reaches the host by.
     """
     found = looked(look)
     user = found.get("user", "the login user")
@@ -170,12 +172,8 @@ def host_problems(look: str, wanted: dict) -> list[str]:
             f"its system runs in memory (/ is {found['root']}): nothing would outlast a reboot;"
             " switch that off: raspi-config, Performance Options, Overlay File System"
         )
-    if wanted["nvme_device"] and "nvme" not in found:
-        problems.append(
-            f"preflight_nvme_device is {wanted['nvme_device']} and the host has no such block"
-            f" device, only {found.get('disks') or 'none'}; attach it, name one of these, or set it"
-            " to '' to do without"
-        )
+    if not (wanted["boot_only"] and pcie_line(found, wanted)):
+        problems += nvme_lines(found, wanted)
     problems += ipv6_lines(found, wanted)
     problems += clock_lines(found, None)
     if wanted.get("throttled") == "fail":
@@ -184,6 +182,57 @@ def host_problems(look: str, wanted: dict) -> list[str]:
             for line in throttled_lines(found)
         ]
     return problems
+
+
+def nvme_lines(found: dict[str, str], wanted: dict) -> list[str]:
+    """Return a line if the NVMe drive is missing that is asked for, or that is to come."""
+    coming = pcie_line(found, wanted)
+    if coming and (wanted["nvme_device"] or wanted["drive"]):
+        return [coming]
+    if not wanted["nvme_device"] or "nvme" in found:
+        return []
+    hint = ""
+    if is_pcie_off(found):
+        hint = (
+            " (an adapter that is no HAT+ needs boot_config_dtparam: [pciex1], and first"
+            f" {boot_run(wanted)})"
+        )
+    line = f"preflight_nvme_device is {wanted['nvme_device']} and the host has no such block device"
+    disks = found.get("disks") or "none"
+    return [
+        f"{line}, only {disks}; attach it{hint}, name one of these, or set it to '' to do without"
+    ]
+
+
+def is_pcie_off(found: dict[str, str]) -> bool:
+    """Tell whether a board's PCIe for drives is off, as a Pi 5's is without a HAT+ or a setting."""
+    if "/dev/nvme" in found.get("disks", ""):
+        return False
+    if "pcie" in found:
+        return found["pcie"] == "disabled"
+    return found.get("board", "").startswith("Raspberry Pi 5") and "pciex1" not in found
+
+
+def boot_run(wanted: dict) -> str:
+    """Return the command that writes boot settings alone, and reboots."""
+    run = "ansible-playbook -i INVENTORY playbooks/harden.yml --tags boot_config"
+    return f"{run} --limit {wanted['host']}"
+
+
+def pcie_line(found: dict[str, str], wanted: dict) -> str:
+    """Return why the NVMe drive of a host is yet to come, or nothing.
+
+    Until then nothing may be put in place: Docker's data would be on the card, and stay there.
+    """
+    if not wanted["pciex1"] or not is_pcie_off(found):
+        return ""
+    if "pciex1" in found:
+        return (
+            "config.txt has dtparam=pciex1 and PCIe is off; it is on after a reboot:"
+            f" ansible-playbook -i INVENTORY playbooks/reboot.yml --limit {wanted['host']}"
+        )
+    line = "its boot settings are to switch PCIe on, where an NVMe drive is, and it is off as yet"
+    return line if wanted["boot_only"] else f"{line}; first {boot_run(wanted)}"
 
 
 def is_ipv6(address: str) -> bool:
@@ -283,7 +332,7 @@ def host_warnings(look: str, wanted: dict) -> list[str]:
 
     Args:
         look: The output of the role's look.sh: lines of a word and a value.
-        wanted: The settings C(throttled) and C(clock_seconds).
+        wanted: The settings C(throttled) and C(clock_seconds), and what C(pcie_line) asks for.
     """
     found = looked(look)
     warnings = clock_lines(found, wanted["clock_seconds"])
@@ -298,6 +347,8 @@ def host_warnings(look: str, wanted: dict) -> list[str]:
     board = found.get("board", "")
     if board.startswith("Raspberry Pi") and not board.startswith(BOARDS):
         warnings.append(f"it is a {board}, which the roles were not made for; they go on")
+    if wanted["boot_only"] and pcie_line(found, wanted):
+        warnings.append(pcie_line(found, wanted))
     if found.get("dpkg") == "interrupted":
         warnings.append(
             "dpkg was interrupted there; the first role that installs ends what it began"

@@ -2,7 +2,7 @@
 # Reads only, needs root. Set before:
 #
 #   DEVICE  a drive's path, or auto;  MOUNT  where data is mounted;  LABEL  of its file system
-: "${ETC:=/etc}" "${NOTE:=/var/lib/gridberry/storage-formatting}"
+: "${ETC:=/etc}" "${PROC:=/proc}" "${NOTE:=/var/lib/gridberry/storage-formatting}"
 
 # Some boot loaders and encrypted disks have no signature, but they begin or end with something.
 has_zeros() { cmp -s -n 1048576 -i "$2:0" "$1" /dev/zero; }
@@ -54,6 +54,11 @@ if findmnt -rno UUID,SOURCE --mountpoint "$MOUNT" >/dev/null; then
 elif [ -d "$MOUNT" ]; then
     find "$MOUNT" -mindepth 1 -maxdepth 1 -printf 'underneath %f\n' -quit
 fi
+# PCIe, where a Pi 5 has its NVMe drive, is off until config.txt or an adapter's EEPROM (HAT+) asks for it.
+if [ -r "$PROC/device-tree/model" ]; then echo "board $(tr -d '\000' <"$PROC/device-tree/model")"; fi
+for status in "$PROC"/device-tree/axi/pcie@*110000/status; do
+    if [ -r "$status" ]; then echo "pcie $(tr -d '\000' <"$status")"; fi
+done
 if [ -L "$ETC/systemd/system/tmp.mount" ]; then
     echo "tmp $(readlink "$ETC/systemd/system/tmp.mount")"
 fi

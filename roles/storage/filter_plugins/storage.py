@@ -318,6 +318,21 @@ def choose(found: dict, disks: list[dict], wanted: dict) -> tuple[dict | None, s
     return None, f"storage_device is auto and there are several NVMe drives: {names}; name one"
 
 
+def pcie_hint(found: dict, wanted: dict) -> str:
+    """Return what a missing NVMe drive may need, or nothing: a Pi 5's PCIe is off by itself."""
+    off = found.get("board", "").startswith("Raspberry Pi 5")
+    if "pcie" in found:
+        off = found["pcie"] == "disabled"
+    nvme = wanted["device"] == "auto" or "nvme" in wanted["device"]
+    if not off or not nvme or '"/dev/nvme' in found["lsblk"]:
+        return ""
+    return (
+        "; an adapter that is no HAT+ needs boot_config_dtparam: [pciex1], and first"
+        " ansible-playbook -i INVENTORY playbooks/harden.yml --tags boot_config --limit"
+        f" {wanted['host']}"
+    )
+
+
 def decide(found: dict, disk: dict, wanted: dict) -> dict:
     """Return what happens to a disk that the system is not on.
 
@@ -433,9 +448,11 @@ def plan_drive(found: dict, wanted: dict) -> dict:
     disk, why = choose(found, disks, wanted)
     if disk is None:
         kind = {"kind": "none", "refuse": "", "say": ""}
+        hint = pcie_hint(found, wanted)
         if wanted["required"] or "several" in why or "a part of" in why:
-            return kind | {"refuse": why if "; " in why else f"{why}; storage_required is true"}
-        return kind | {"say": f"{why}: data stays on the card"}
+            why = why if "; " in why else f"{why}; storage_required is true"
+            return kind | {"refuse": f"{why}{hint}"}
+        return kind | {"say": f"{why}: data stays on the card{hint}"}
     if is_system(disk):
         if disk["tran"] not in DRIVES:
             return {
