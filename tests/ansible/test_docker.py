@@ -129,6 +129,23 @@ def test_without_a_setting_nothing_is_moved():
 
 
 @pytest.mark.parametrize(
+    ("look", "root", "told"),
+    [
+        (HOST + "beside /mnt/data\r\nchosen \r\n", "auto", True),
+        (HOST + "beside /mnt/data\r\n", "", True),
+        (HOST + "beside /mnt/data\r\n", "/var/lib/docker", False),  # somebody decided that
+        (HOST + "chosen \r\n", "auto", False),
+        (HOST.replace("mount /", "mount /mnt/usb") + "beside /mnt/data\r\n", "", False),
+        (ON_DRIVE + "chosen /mnt/data/docker\r\n", "auto", False),
+    ],
+)
+def test_books_on_the_card_beside_a_drive_are_told(look, root, told):
+    say = docker.docker_plan(look, SETTINGS | {"data_root": root, "needs_mount": False})["say"]
+    assert ("docker_data_root: /mnt/data/docker moves them there" in say) is told
+    assert bool(say) is told
+
+
+@pytest.mark.parametrize(
     ("look", "settings", "says"),
     [
         (HOST, MOVES, "docker_data_root is /mnt/data/docker, where no drive is mounted"),
@@ -270,6 +287,9 @@ class Host:
         )
         look = self.script("look.sh", TARGET="auto", STORAGE=str(storage))
         assert look.returncode == 0, look.stderr
+        target = docker.lines_of(look.stdout)["chosen"][0] or str(self.old)
+        on_card = target == str(self.old) and not (self.path / "unmounted").exists()
+        assert (f"beside {storage}" in look.stdout.splitlines()) is on_card
         return docker.docker_plan(
             look.stdout, SETTINGS | {"data_root": "auto", "needs_mount": False}
         )

@@ -4,6 +4,7 @@
 #   WANTED  the packages, separated by blanks
 #   TARGET  where Docker's data shall be; empty: where they are; auto: on the drive at STORAGE, where
 #           one is mounted and nothing would have to be moved
+#   STORAGE where the drive of the role storage is mounted
 #   for tests: DPKG, ETC, LISTS, KEYS, LIB, DEFAULT_ROOT, UPDATES
 : "${DPKG:=/var/lib/dpkg}" "${ETC:=/etc}" "${KEYS:=/usr/share/keyrings}"
 : "${DEFAULT_ROOT:=/var/lib/docker}" "${LISTS:=/var/lib/apt/lists}"
@@ -67,6 +68,10 @@ fi
 : "${TARGET:=$root}"
 echo "root $root"
 echo "mount $(mount_of "$TARGET")"
+case $TARGET in
+    "${STORAGE:-/}"/*) ;;
+    *) if [ -n "${STORAGE:-}" ] && mountpoint -q "$STORAGE"; then echo "beside $STORAGE"; fi ;;
+esac
 guard=$(sed -n 's/^RequiresMountsFor=//p' "$ETC/systemd/system/docker.service.d/gridberry.conf" 2>/dev/null)
 [ -z "$guard" ] || echo "guard $guard"
 if [ -f "$TARGET/.gridberry-copy-of" ]; then echo "copy $(cat "$TARGET/.gridberry-copy-of")"; fi

@@ -155,6 +155,24 @@ def root_problems(found: dict[str, list[str]], settings: dict) -> list[str]:
     return []
 
 
+def beside_drive(found: dict[str, list[str]], wanted: str, root: str) -> str:
+    """Return a line if Docker's data stay on the system's disk while there is a drive for data.
+
+    Args:
+        found: What look.sh said.
+        wanted: The setting docker_data_root; a path is what somebody decided.
+        root: Where the data are.
+    """
+    of_system = found["mount"][0] in ("/", "/var", "/var/lib")
+    if "beside" not in found or not of_system or wanted not in ("", "auto"):
+        return ""
+    drive = found["beside"][0]
+    return (
+        f"Docker's data, the bots' books among them, are in {root} on the system's own disk, and a"
+        f" drive is mounted at {drive}; docker_data_root: {drive}/docker moves them there"
+    )
+
+
 def docker_plan(look: str, settings: dict) -> dict:
     """Decide what is to be done on a host.
 
@@ -163,7 +181,8 @@ def docker_plan(look: str, settings: dict) -> dict:
         settings: C(data_root), C(needs_mount), C(packages), C(repository), C(mirror).
 
     Returns:
-        C(problems) (lines; nothing may be done where there are any), C(release), C(arch),
+        C(problems) (lines; nothing may be done where there are any), C(say) (a line worth knowing,
+        or empty), C(release), C(arch),
         C(missing) and C(outdated) (packages), C(complete) (apt has nothing to do), C(borrows)
         (packages come from the next release) with C(uris) of C(main) and C(security), C(leftover)
         (they did once), C(key), C(lists), C(root) (where the data are when daemon.json is written),
@@ -171,7 +190,8 @@ def docker_plan(look: str, settings: dict) -> dict:
         C(guard) by C(root) and C(target): the path without which Docker must not start, or empty.
     """
     found = lines_of(look)
-    if settings["data_root"] == "auto":
+    chosen = settings["data_root"]
+    if chosen == "auto":
         settings = settings | {"data_root": found["chosen"][0]}
     root, mount = found["root"][0], found["mount"][0]
     target = settings["data_root"] or root
@@ -194,6 +214,7 @@ def docker_plan(look: str, settings: dict) -> dict:
     of_target = target if guarded else ""
     return {
         "problems": problems,
+        "say": beside_drive(found, chosen, target),
         "release": release,
         "arch": found["arch"][0],
         "missing": missing,
