@@ -53,6 +53,33 @@ class TestMechanism:
         assert "ConditionPathIsMountPoint=/mnt/data" in files[swap.RPI_UNIT]
         assert UNIT in made["stale"]
 
+    @pytest.mark.parametrize("mechanism", ["auto", "rpi-swap"])
+    @pytest.mark.parametrize(
+        ("place", "where", "refused"),
+        [
+            ("/mnt/data/swapfile", DRIVE, False),
+            ("/mnt/data/swap/file", DRIVE, True),
+            ("/data/swap/file", "target /\ntype ext4\ncard no", False),  # the system is on a drive
+        ],
+    )
+    def test_rpi_swap_finds_only_what_is_there_before_drives_are(
+        self, mechanism, place, where, refused
+    ):
+        made = plan("has rpi-swap", where, mechanism=mechanism, file=place)
+        if not refused:
+            assert (made["refuse"], made["mechanism"]) == ("", "rpi-swap")
+            return
+        assert made["refuse"] == (
+            "swap_file is /mnt/data/swap/file, and at a boot rpi-swap looks for /mnt/data/swap"
+            " before /mnt/data is mounted; /mnt/data/file, or swap_mechanism: file, would do"
+        )
+        assert made["files"] == []
+        assert plan("has rpi-swap", where, mechanism="file", file=place)["refuse"] == ""
+
+    def test_rpi_swap_in_check_mode_before_the_drive_is_mounted(self):
+        made = plan("has rpi-swap", CARD, coming="/mnt/data", file="/mnt/data/swap/file")
+        assert "/mnt/data/file" in made["refuse"]
+
     def test_dphys_swapfile(self):
         made = plan("has dphys-swapfile", DRIVE)
         assert made["mechanism"] == "dphys-swapfile"

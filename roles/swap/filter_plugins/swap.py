@@ -159,6 +159,8 @@ def choose(found: dict, wanted: dict) -> dict:
             return {"say": f"{why}: no swap is made and what is there stays; {hint}"}
         return {"refuse": f"{why}; {hint}"}
     problem = place_problem(found, wanted)
+    if mechanism == "rpi-swap":
+        problem = problem or early_problem(found, wanted)
     return {"refuse": problem} if problem else {"mechanism": mechanism}
 
 
@@ -174,6 +176,22 @@ def place_problem(found: dict, wanted: dict) -> str:
         unit = f"{UNITS}/{unit_of(place)}"
         return f"{unit} is a link to {found['link']}; remove it, or name another swap_file"
     return ""
+
+
+def early_problem(found: dict, wanted: dict) -> str:
+    """Return why rpi-swap would have no swap after a boot, or nothing.
+
+    Its generator resolves the file's path before drives are mounted, and gives up where the
+    directory is not there: below an unmounted drive there is none but the mount point itself.
+    """
+    directory, _, name = wanted["file"].rpartition("/")
+    target = found["target"]
+    if target in ("/", directory):
+        return ""
+    return (
+        f"swap_file is {wanted['file']}, and at a boot rpi-swap looks for {directory} before"
+        f" {target} is mounted; {target}/{name}, or swap_mechanism: file, would do"
+    )
 
 
 def swap_plan(look: str, wanted: dict) -> dict:
