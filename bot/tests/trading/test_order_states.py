@@ -8,11 +8,18 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from gridbot.binance_broker import BinanceBroker
 from gridbot.broker import BrokerError, Failure, OrderEvent, RemoteOrder, RemoteTrade, StreamGap
 from gridbot.desk import Ending
 from gridbot.errors import MismatchError
+from gridbot.market import plain
 from gridbot.orders import OrderState, Role, Side
-from gridbot.reconcile import RECONCILE_SECONDS
+from gridbot.reconcile import (
+    CANCELED_SECONDS,
+    LISTED_SECONDS,
+    RECONCILE_SECONDS,
+    check_listed,
+)
 
 from bot.tests.in_process import answer_of, refusal
 
@@ -572,6 +579,66 @@ def test_o10_the_exchange_is_asked_now_and_then_in_any_case(make_world):
     assert stream.lists == 1
 
 
+def test_o11_what_is_never_listed_is_not_answered_and_told(heard):
+    world, trader, stream, order, trade = heard
+    stream.trades_from = lambda _number: []
+    stream.trades_of = lambda _number: []
+    stream.say(StreamGap())
+    posts = world.wire.requests.count(("POST", "order"))
+    for seconds in (0, LISTED_SECONDS / 2, LISTED_SECONDS / 3):
+        world.clock.sleep(seconds)
+        trader.step()
+        check_listed(trader.desk)
+    world.clock.sleep(LISTED_SECONDS / 3)
+    trader.step()
+    said = f"order {order.client_id} has traded {plain(order.quantity)}, and only trades of 0 are"
+    with pytest.raises(BrokerError, match=said) as told:
+        check_listed(trader.desk)
+    assert told.value.failure is Failure.AMBIGUOUS
+    assert state(trader, order) is OrderState.OPEN
+    assert world.wire.requests.count(("POST", "order")) == posts
+    del stream.trades_from, stream.trades_of
+    trader.step()
+    check_listed(trader.desk)
+    assert state(trader, order) is None
+    assert trade.trade_id in world.store.known_trades(1, 0)
+
+
+def test_an_open_order_that_is_never_listed_is_told(make_world):
+    world = still(make_world)
+    trader = started(world)
+    order = buy(trader)
+    stream = Stream(trader)
+    listed = stream._real.open_orders
+    stream.open_orders = lambda: [one for one in listed() if one.client_id != order.client_id]
+    stream.say(StreamGap())
+    trader.step()
+    world.clock.sleep(LISTED_SECONDS + 1)
+    trader.step()
+    with pytest.raises(BrokerError, match="is open and not in the list of open orders"):
+        check_listed(trader.desk)
+    del stream.open_orders
+    trader.step()
+    check_listed(trader.desk)
+    assert state(trader, order) is OrderState.OPEN
+
+
+def test_doubts_about_one_order_after_another_are_not_one_long_doubt(make_world):
+    world = still(make_world)
+    trader = started(world)
+    stream = Stream(trader)
+    listed = stream._real.open_orders
+    hidden = itertools.cycle(sorted(trader.engine.live))
+    for _ in range(8):
+        name = next(hidden)
+        stream.open_orders = lambda name=name: [one for one in listed() if one.client_id != name]
+        stream.say(StreamGap())
+        trader.step()
+        assert list(trader.desk.doubts) == [name]
+        world.clock.sleep(LISTED_SECONDS / 4)
+        check_listed(trader.desk)
+
+
 def test_what_the_stream_brought_is_not_read_again_at_the_next_start(heard):
     world, trader, stream, order, trade = heard
     stream.say(event_of(order, trade))
@@ -581,6 +648,108 @@ def test_what_the_stream_brought_is_not_read_again_at_the_next_start(heard):
     trader.step()
     assert trader.desk.booked == set()
     assert world.store.generation("BTC/USDT").trade_cursor > trade.trade_id
+
+
+# Canceled by the bot.
+
+
+def fail_cancel(world: World, name: str, what, *, times: int = 1, when: str = "before") -> None:
+    """Let something happen to the next requests that cancel one order."""
+    cancel, count = BinanceBroker.cancel, itertools.count()
+    asked = []
+
+    def noted(broker, client_id):
+        asked.append(client_id)
+        cancel(broker, client_id)
+
+    def disturb(method, path):
+        hit = (method, path) == ("DELETE", "order") and asked[-1] == name
+        return what(method, path) if hit and next(count) < times else None
+
+    world.patch.setattr(BinanceBroker, "cancel", noted)
+    setattr(world.wire, when, disturb)
+
+
+@pytest.fixture
+def ending(make_world, monkeypatch):
+    """A bot whose grid is about to end."""
+    world = still(make_world)
+    world.patch = monkeypatch
+    trader = started(world)
+    trader.desk.ending = Ending("a test")
+    return world, trader, buy(trader)
+
+
+def not_canceled(*_request):
+    return refusal(400, -2011, "Market is closed.")
+
+
+def closed_already(*_request):
+    return refusal(400, -2011, "Unknown order sent.")
+
+
+def step_to_the_end(trader) -> None:
+    for _ in range(5):
+        if trader.desk.ending is not None:
+            trader.step()
+    assert trader.engine is None
+
+
+def test_x1_an_order_that_is_closed_already_is_asked_for(ending):
+    world, trader, order = ending
+    trader.desk.broker.cancel(order.client_id)
+    world.wire.requests.clear()
+    trader.step()
+    assert world.wire.requests.count(("DELETE", "order")) == world.config.grid.grids
+    step_to_the_end(trader)
+    assert trader.desk.broker.open_orders() == []
+
+
+def test_x2_an_order_that_the_exchange_does_not_cancel_is_told_and_canceled_again(ending):
+    world, trader, order = ending
+    fail_cancel(world, order.client_id, not_canceled)
+    with pytest.raises(BrokerError, match="Market is closed") as told:
+        trader.step()
+    assert told.value.failure is Failure.REJECTED
+    assert list(trader.engine.live) == [order.client_id]
+    assert trader.desk.canceling == {}
+    step_to_the_end(trader)
+    assert trader.desk.broker.open_orders() == []
+
+
+def test_an_order_that_was_closed_in_other_words_does_not_hold_up_the_end(ending):
+    world, trader, order = ending
+    fail_cancel(world, order.client_id, not_canceled, when="after")
+    trader.step()
+    assert trader.engine is None
+    assert trader.desk.broker.open_orders() == []
+
+
+def test_x3_an_order_that_is_listed_long_after_is_canceled_again(ending):
+    world, trader, order = ending
+    fail_cancel(world, order.client_id, closed_already)
+    trader.step()
+    assert list(trader.engine.live) == [order.client_id]
+    world.wire.requests.clear()
+    world.clock.sleep(CANCELED_SECONDS / 2)
+    trader.step()
+    assert ("DELETE", "order") not in world.wire.requests
+    world.clock.sleep(CANCELED_SECONDS / 2)
+    trader.step()
+    step_to_the_end(trader)
+    assert world.wire.requests.count(("DELETE", "order")) == 1
+    assert trader.desk.broker.open_orders() == []
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_x4_without_an_answer_it_is_asked_for_and_canceled_again(ending, when):
+    world, trader, order = ending
+    fail_cancel(world, order.client_id, lost, when=when)
+    with pytest.raises(BrokerError) as told:
+        trader.step()
+    assert told.value.failure is Failure.AMBIGUOUS
+    step_to_the_end(trader)
+    assert trader.desk.broker.open_orders() == []
 
 
 # Closed, and not ours.
