@@ -4,7 +4,9 @@ import os
 import subprocess
 from pathlib import Path
 
+import jinja2
 import pytest
+import yaml
 
 from roles.swap.filter_plugins import swap
 
@@ -229,6 +231,46 @@ class TestSettings:
     def test_problem_names_setting_and_value(self, name, value):
         (line,) = swap.setting_problems(WANTED | {name: value})
         assert line.startswith(f"swap_{name} is {value!r}")
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "there", "stopped"),
+    [
+        # Writing back by hand: no timer, which systemctl cannot stop then.
+        ("rpi-swap", ["systemd-zram-setup@zram0.service", "rpi-setup-loop@var-swap.service"], 2),
+        ("rpi-swap", ["systemd-zram-setup@zram0.service"], 1),
+        ("zram", ["rpi-zram-writeback.timer", "rpi-setup-loop@var-swap.service"], 2),
+        ("zram", ["systemd-zram-setup@zram0.service"], 0),
+        ("file", [], 0),
+    ],
+)
+def test_each_unit_of_rpi_swap_is_stopped_by_itself(tmp_path, mechanism, there, stopped):
+    text = yaml.safe_load((FILES.parent / "vars/main.yml").read_text())
+    [effect] = text["__swap_effects"]["rpi_zram"]
+    words = {"__swap_plan": {"mechanism": mechanism}}
+    words["__swap_rpi_units"] = jinja2.Template(text["__swap_rpi_units"]).render(words)
+    probe, apply = (jinja2.Template(effect[key]).render(words) for key in ("probe", "apply"))
+    for unit in there:
+        (tmp_path / unit).touch()
+    (tmp_path / "systemctl").write_text(
+        '#!/bin/sh\ncd "$(dirname "$0")" || exit\n'
+        'case $1 in is-active) [ -e "$3" ] || exit 3 ;; stop) rm "$2" || exit 5 ;; esac\n'
+    )
+    (tmp_path / "systemctl").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+    def sh(command: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            ["sh", "-c", command], env=environment, check=False, capture_output=True, text=True
+        )
+
+    before = sh(probe)
+    assert bool(before.returncode) is bool(stopped)
+    assert bool(stopped) is any(f"{unit} is active" in before.stdout for unit in there)
+    if stopped:
+        assert sh(apply).returncode == 0
+        assert sh(probe).returncode == 0
+    assert sum(not (tmp_path / unit).exists() for unit in there) == stopped
 
 
 @pytest.fixture

@@ -76,6 +76,15 @@ forget_file() {
     switch_off "$1" || return 1
     rm -f "$1"
     [ ! -e "$NOTE" ] || sed -i "\\#^$1\$#d" "$NOTE"
+    [ -s "$NOTE" ] || rm -f "$NOTE"
+}
+
+# What enabled a unit, and the directory that was made for it.
+forget_links() {
+    for link in /etc/systemd/system/*.wants/"$1"; do
+        [ -L "$link" ] || continue
+        rm "$link" && rmdir --ignore-fail-on-non-empty "${link%/*}"
+    done
 }
 
 # In use with its full size: the header takes one page.
@@ -95,7 +104,7 @@ put_back() {
         fi
         # Also where somebody has written the file anew: it is his then.
         rm -f "$one.gridberry-created"
-        rm -f /etc/systemd/system/*.wants/"${one##*/}"
+        forget_links "${one##*/}"
     done
 }
 
