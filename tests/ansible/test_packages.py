@@ -83,7 +83,10 @@ here=$(dirname "$0")
 held=$(cat "$here/held")
 if [ "$held" -gt 0 ]; then
     echo $((held - 1)) >"$here/held"
-    echo "dpkg: error: dpkg frontend lock was locked by another process with pid 7" >&2
+    case $LC_ALL in
+        C | C.UTF-8) echo "dpkg: error: dpkg frontend lock was locked by another process" >&2 ;;
+        *) echo "dpkg: Fehler: Die Sperre der Oberfläche gehört Prozess 7" >&2 ;;
+    esac
     [ "$held" -gt 1 ] || [ ! -e "$here/ends" ] || rm -f "$here/../dpkg/updates/0001"
     exit 2
 fi
@@ -114,6 +117,8 @@ def finish(look):
                 "PATH": f"{root}/bin:/usr/bin:/bin",
                 "DPKG": root / "dpkg",
                 "SECONDS_LEFT": str(seconds),
+                "LANG": "de_DE.UTF-8",
+                "LC_ALL": "de_DE.UTF-8",
             },
             check=False,
             capture_output=True,

@@ -164,6 +164,11 @@ def test_program_that_only_root_may_ask_is_asked_as_root(host):
     assert preflight.looked(host())["throttled"] == "0x50000"
 
 
+def test_disks_are_told_apart_in_any_language(host):
+    program(host, "lsblk", 'echo "sda 29$([ "$LC_ALL" = C.UTF-8 ] && echo . || echo ,)7G disk"')
+    assert preflight.looked(host())["disks"] == "/dev/sda (29.7G)"
+
+
 def test_a_power_cut_during_an_installation_is_told(host):
     (host.path / "dpkg/updates/0001").write_text("")
     [line] = preflight.host_warnings(host(answers="get_throttled throttled=0x0\n"), WANTED)

@@ -3,7 +3,8 @@
 #
 #   SECONDS_LEFT must be set before. Prints `finished` where there was something to end.
 : "${DPKG:=/var/lib/dpkg}"
-export DEBIAN_FRONTEND=noninteractive
+# dpkg says in the host's language why it does nothing.
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 broken() {
     [ -n "$(ls -A "$DPKG/updates" 2>/dev/null)" ] ||
         dpkg-query --admindir="$DPKG" -W -f='${db:Status-Status}\n' |

@@ -4,6 +4,7 @@
 #   CLOCK must be set before: the controller's time, in seconds since 1970.
 #   For tests: PROC, SYS, ETC, DPKG, BOOT.
 : "${PROC:=/proc}" "${SYS:=/sys}" "${ETC:=/etc}" "${DPKG:=/var/lib/dpkg}"
+export LC_ALL=C.UTF-8 # sizes of disks have a point
 echo "clock $(($(date +%s) - CLOCK))" # first: what follows takes its time
 echo "user $(id -un)"
 sudo=no
