@@ -97,6 +97,20 @@ def test_where_tryboot_means_another_partition_it_is_not_used(boot):
     assert "tryboot_a_b=1" in run(boot)["warnings"][0]
 
 
+@pytest.mark.parametrize(("partition", "tried"), [(None, True), (0, True), (1, True), (2, False)])
+def test_booted_from_another_than_the_first_partition_nothing_is_tried(boot, partition, tried):
+    """There autoboot.txt, which is on the first one, cannot be looked at."""
+    if partition is not None:
+        number = partition.to_bytes(4, "big")
+        (boot.parent / "bootloader/partition").write_bytes(number)
+    result = run(boot)
+    assert result["tried"] is tried
+    assert [f"from partition {partition}" in line for line in result["warnings"]] == (
+        [] if tried else [True]
+    )
+    assert ("tryboot.txt" in contents(boot)) is tried
+
+
 def test_a_tryboot_file_of_somebody_else_is_left_alone(boot):
     (boot / "tryboot.txt").write_text("kernel=mine.img\n")
     before = contents(boot)

@@ -261,6 +261,11 @@ def why_no_tryboot(bootloader: Path, directory: Path) -> str | None:
     autoboot = read_if_there(directory / "autoboot.txt") or ""
     if "tryboot_a_b=1" in autoboot:
         return "autoboot.txt has tryboot_a_b=1, with which another partition is tried"
+    # autoboot.txt is on the first partition, which is not mounted where another one was booted.
+    number = Path(bootloader, "partition")
+    partition = int.from_bytes(number.read_bytes(), "big") if number.exists() else 0
+    if partition > 1:
+        return f"it booted from partition {partition}, and autoboot.txt of the first one decides"
     return None
 
 
