@@ -137,6 +137,14 @@ def test_what_is_not_known_is_null(look):
     assert found["watchdog"]["systemd_seconds"] is None
 
 
+@pytest.mark.parametrize("answers", ["/dev/null", "/nonexistent"])
+def test_a_firmware_that_refuses_to_answer_says_nothing(look, answers):
+    refusing = f'VCGENCMD_ANSWERS={answers} exec {PI}/bin/vcgencmd "$@"'
+    found = facts.host_facts(look("pi4", **PROGRAMS | {"vcgencmd": refusing}))
+    assert found["throttled"] is None
+    assert found["temperature_c"] == 47.7
+
+
 def test_every_field_is_documented(look):
     found = facts.host_facts(look("pi5", **PROGRAMS))
     assert [name for name in found if f"`{name}`" not in FIELDS] == []

@@ -148,6 +148,13 @@ class Pi:
         if not (self._programs / "vcgencmd").exists():
             shutil.copy(FIXTURES / "bin/vcgencmd", self._programs)
 
+    def has_vcgencmd_that_refuses(self, *, without_rights: bool) -> None:
+        """Give it the firmware's program, which has no answer."""
+        self.has_vcgencmd("0x0")
+        self._answers.unlink()
+        if not without_rights:
+            self._answers.touch()
+
     def has_journal(self, messages: list[dict]) -> None:
         """Give it a journalctl that has these kernel messages, whatever boot is asked for."""
         program = self._programs / "journalctl"
@@ -352,6 +359,16 @@ class TestProgram:
         assert pi.kinds() == ["under_voltage", "throttled"]
 
     def test_without_vcgencmd_the_sensor_is_asked(self, pi):
+        alarm = pi.sys / "class/hwmon/hwmon1/in0_lcrit_alarm"
+        alarm.parent.mkdir(parents=True)
+        alarm.write_text("1\n")
+        pi.start()
+        pi.wait(pi.records)
+        assert pi.kinds() == ["under_voltage"]
+
+    @pytest.mark.parametrize("without_rights", [False, True])
+    def test_where_the_firmware_refuses_the_sensor_is_asked(self, pi, without_rights):
+        pi.has_vcgencmd_that_refuses(without_rights=without_rights)
         alarm = pi.sys / "class/hwmon/hwmon1/in0_lcrit_alarm"
         alarm.parent.mkdir(parents=True)
         alarm.write_text("1\n")
@@ -624,3 +641,15 @@ class TestStatus:
         assert "2 OOM kills in 7 days, 1 throttling in 7 days" in table
         quiet = status_table.status_table([{"host": "pi1", "incidents": None}])
         assert "days" not in quiet
+
+
+@pytest.mark.parametrize(
+    ("answers", "bits"),
+    [("get_throttled throttled=0x50000\n", "0x50000"), ("", None), (None, None)],
+)
+def test_status_has_the_firmwares_bits_where_it_answers(tmp_path, monkeypatch, answers, bits):
+    if answers is not None:
+        (tmp_path / "answers").write_text(answers)
+    monkeypatch.setenv("VCGENCMD_ANSWERS", str(tmp_path / "answers"))
+    monkeypatch.setenv("PATH", f"{FIXTURES}/bin:/usr/bin:/bin")
+    assert pi_status.throttled() == bits

@@ -158,6 +158,14 @@ def test_without_vcgencmd_the_kernels_sensors_are_asked(host):
     assert "too little voltage now" in line
 
 
+@pytest.mark.parametrize("answers", ["/dev/null", "/nonexistent"])
+def test_a_firmware_that_refuses_to_answer_is_as_none(host, answers):
+    program(host, "vcgencmd", f'VCGENCMD_ANSWERS={answers} exec {PI}/bin/vcgencmd "$@"')
+    program(host, "sudo", 'shift\nexec "$@"')
+    assert "throttled" not in preflight.looked(host())
+    assert preflight.host_warnings(host(), WANTED) == []
+
+
 def test_program_that_only_root_may_ask_is_asked_as_root(host):
     program(host, "vcgencmd", "exit 255")
     program(host, "sudo", "[ $# -eq 3 ] && echo throttled=0x50000")
