@@ -27,6 +27,7 @@ AFTER = {
 }
 ON_THE_WAY = {"delay": 2, "late arrival": 2}
 ORDER_ONLY = {"-1013": 2, "-2010": 2}
+CANCEL_ONLY = {"-2011": 2}
 MESSAGE = {
     "message lost": 1,
     "cut before": 1,
@@ -102,10 +103,11 @@ class Faults:
 
     def of_request(self, method: str, path: str) -> str | None:
         """What happens to a request; None for nothing."""
-        order = (method, path) == ("POST", "order")
+        order, cancel = ((kind, "order") == (method, path) for kind in ("POST", "DELETE"))
         if not self.on or self.dice.random() >= self.rate * (1.5 if order else 1.0):
             return None
-        kinds = BEFORE | AFTER | ON_THE_WAY | (ORDER_ONLY if order else {})
+        kinds = BEFORE | AFTER | ON_THE_WAY
+        kinds |= ORDER_ONLY if order else CANCEL_ONLY if cancel else {}
         return self.count(self._draw(kinds))
 
     def of_message(self, method: str) -> str | None:

@@ -18,9 +18,10 @@ PRICE = Decimal("51234.56")
 def problems(world: World) -> list[str]:
     """Everything that is wrong with a settled world; empty where nothing is."""
     if not world.settled:
-        return [*world.violations, f"did not settle: {_state(world)}"]
+        return [*world.violations, *_unexpected(world), f"did not settle: {_state(world)}"]
     return [
         *world.violations,
+        *_unexpected(world),
         *_doubled_orders(world),
         *_lost_fills(world),
         *_audit(world),
@@ -40,6 +41,16 @@ def _state(world: World) -> str:
         f"{there} on the exchange; cursor {trader.desk.cursor}, next trade "
         f"{world.engine.next_trade_id}; {world.runner.health()['reasons']}"
     )
+
+
+def _unexpected(world: World) -> list[str]:
+    """Errors that the bot has outlived, in any of its lives, though nobody knows why they came."""
+    return [
+        lane.unexpected.reason
+        for runner in world.runners
+        for lane in runner._lanes
+        if lane.unexpected is not None
+    ]
 
 
 def _doubled_orders(world: World) -> list[str]:

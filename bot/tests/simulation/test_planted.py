@@ -58,6 +58,19 @@ def test_an_intent_that_is_committed_too_late_is_found(monkeypatch):
     assert "left before its intent was committed" in complaints(4)
 
 
+def test_an_error_that_the_bot_outlives_is_found(monkeypatch):
+    whole, calls = reconcile.Reconciler.follow, []
+
+    def follow(reconciler, engine):
+        calls.append(engine)
+        if len(calls) == 5:
+            raise TypeError
+        return whole(reconciler, engine)
+
+    monkeypatch.setattr(reconcile.Reconciler, "follow", follow)
+    assert "unexpected TypeError at test_planted.py" in complaints(2)
+
+
 @pytest.fixture(autouse=True)
 def _no_log(caplog):
     caplog.set_level("CRITICAL")

@@ -155,5 +155,6 @@ _REFUSALS = {
         400, -1021, "Timestamp for this request is outside of the recvWindow."
     ),
     "-1013": lambda: refusal(400, -1013, "Filter failure: PERCENT_PRICE_BY_SIDE"),
+    "-2011": lambda: refusal(400, -2011, "This action is disabled on this account."),
     "-2010": lambda: refusal(400, -2010, "Account has insufficient balance for requested action."),
 }

@@ -90,7 +90,7 @@ class World:
         self.lives = 0
         self.runner: Runner | None = None
         self.account: BinanceAccount | None = None
-        self._dead: list[object] = []
+        self._dead: list[tuple[Runner | None, BotClock, BinanceAccount | None]] = []
         self._trace = trace
         seed_chance(setup.seed)
         self._write_files()
@@ -218,6 +218,12 @@ class World:
     def fault_counts(self) -> Counter[str]:
         """What has gone wrong so far, by kind."""
         return self.faults.counts + self.api.faults.struck
+
+    @property
+    def runners(self) -> list[Runner]:
+        """The bot's lives, one after the other."""
+        lives = [*(runner for runner, _, _ in self._dead), self.runner]
+        return [runner for runner in lives if runner is not None]
 
     @property
     def trader(self):

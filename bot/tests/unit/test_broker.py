@@ -58,6 +58,9 @@ def test_a_live_bot_talks_to_the_exchange_itself(name, address):
     [
         (400, -2013, "Order does not exist.", Failure.NOT_FOUND),
         (400, -2011, "Unknown order sent.", Failure.NOT_FOUND),
+        (400, -2011, "Market is closed.", Failure.REJECTED),
+        (400, -2011, "This account may not place or cancel orders.", Failure.REJECTED),
+        (400, -2011, "This action is disabled on this account.", Failure.REJECTED),
         (401, -2015, "Invalid API-key, IP, or permissions for action.", Failure.AUTH),
         (400, -2014, "API-key format invalid.", Failure.AUTH),
         (400, -1022, "Signature for this request is not valid.", Failure.AUTH),
