@@ -1,10 +1,15 @@
 """What the shell of role packages tells about dpkg's database."""
 
+import json
+import os
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 LOOK = Path(__file__).resolve().parents[2] / "roles/packages/files/look.sh"
 STATUS = """\
@@ -36,7 +41,7 @@ def look(tmp_path):
     (tmp_path / "lists").mkdir()
 
     def run(*packages: str) -> list[str]:
-        roots = {"DPKG": "dpkg", "NOTES": "notes", "LISTS": "lists"}
+        roots = {"DPKG": "dpkg", "NOTES": "notes", "LISTS": "lists", "PYTHON": "python"}
         done = subprocess.run(
             ["sh", LOOK, *packages],
             env={"PATH": "/usr/bin:/bin"} | {name: tmp_path / path for name, path in roots.items()},
@@ -59,6 +64,65 @@ def test_missing_with_and_without_lists(look):
     assert look("chrony-x") == lines
     (look.root / "lists/mirror_main_Packages").touch()
     assert look("chrony-x") == [*lines, "lists yes"]
+
+
+def test_whether_ansible_can_ask_apt_is_told_where_something_is_missing(look):
+    python = look.root / "python"
+    python.write_text('#!/bin/sh\n[ "$*" = "-c import apt" ]\n')
+    python.chmod(0o755)
+    assert look("chrony-x")[-1] == "python-apt yes"
+    assert look("chrony") == ["installed chrony"]
+    python.write_text("#!/bin/sh\necho ModuleNotFoundError >&2\nexit 1\n")
+    assert "python-apt yes" not in look("chrony-x")
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (["lists yes"], "would install chrony"),
+        (["python-apt yes"], "would fetch apt's package lists and install chrony"),
+        ([], "would fetch apt's package lists and install chrony"),
+        (["lists yes", "python-apt yes"], ""),
+    ],
+)
+def test_check_mode_says_in_words_what_apt_cannot_say(tmp_path, lines, says):
+    """The role's own tasks, on a host where the look has said these lines."""
+    role = LOOK.parents[1]
+    [include] = [
+        task
+        for task in yaml.safe_load((role / "tasks/main.yml").read_text())
+        if "ansible.builtin.include_tasks" in task
+    ]
+    tasks = yaml.safe_load((role / "tasks/change.yml").read_text())
+    named = {task["name"]: task for task in tasks}
+    # apt itself is not asked here: that it would be is what counts.
+    install = named["Install the packages"]
+    asked = {key: value for key, value in install.items() if key in ("name", "when")}
+    play = {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "vars": include["vars"]
+        | {"packages_present": ["chrony"], "packages_absent": []}
+        | {"__packages_look": {"stdout_lines": ["missing chrony", *lines]}},
+        "tasks": [
+            asked | {"ansible.builtin.debug": {"msg": "apt is asked"}},
+            named["Tell what would be installed"],
+        ],
+    }
+    (tmp_path / "play.json").write_text(json.dumps([play]))
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "ansible", "playbook", "-i", "localhost,", "-c", "local"),
+            *("--check", tmp_path / "play.json"),
+        ],
+        env=os.environ | {"ANSIBLE_NOCOLOR": "true"},
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert ("apt is asked" in done.stdout) is (not says)
+    assert re.findall(r'"msg": "(would [^"]*)"', done.stdout) == [says] * bool(says)
 
 
 def test_half_configured_is_not_installed(look):

@@ -434,6 +434,7 @@ def test_clock_is_compared_with_the_controllers(host):
     ("old", "new", "says"),
     [
         ("packages arm64", "packages armhf", "a 32-bit one (armhf) on a 64-bit kernel"),
+        ("python yes\n", "", "sudo apt-get install python3 python3-apt"),
         ("memory 906", "memory 429", "it has 429 MB of memory and preflight_memory_mb is 850"),
     ],
 )

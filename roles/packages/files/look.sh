@@ -29,4 +29,6 @@ if [ -z "$complete" ]; then
     if [ -n "$(find "${LISTS:-/var/lib/apt/lists}" -maxdepth 1 -name '*_Packages*' -print 2>/dev/null | head -n 1)" ]; then
         echo "lists yes"
     fi
+    # Nor does Ansible say without this module of Debian's what apt would do.
+    if "${PYTHON:-/usr/bin/python3}" -c 'import apt' 2>/dev/null; then echo "python-apt yes"; fi
 fi

@@ -281,7 +281,7 @@ def system_problems(found: dict[str, str], wanted: dict) -> list[str]:
             f" {' or '.join(wanted['releases'])} would do (preflight_releases)"
         )
     if "python" not in found:
-        problems.append("it has no python3; on the host: sudo apt-get install python3")
+        problems.append("it has no python3; on the host: sudo apt-get install python3 python3-apt")
     return problems
 
 
