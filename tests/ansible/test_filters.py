@@ -23,6 +23,12 @@ WANTED = {
     "releases": ["bookworm", "trixie"],
     "architectures": ["aarch64"],
     "sudo": False,
+    "host": "pi4",
+    "address": "192.168.1.21",
+    "ipv6_off": True,
+    "pciex1": False,
+    "boot_only": False,
+    "drive": True,
 }
 GOOD = """user trader
 sudo yes
