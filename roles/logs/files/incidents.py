@@ -324,9 +324,9 @@ def main() -> None:
     before = read(marker).strip()
     if before and before != boot:
         record_earlier(records, before)
-    if before != boot:
-        replace_file(marker, f"{boot}\n")
     with contextlib.suppress(SystemExit):
+        if before != boot:
+            replace_file(marker, f"{boot}\n")
         follow(records, boot)
     records.flush(everything=True)
     marker.unlink(missing_ok=True)
