@@ -85,9 +85,12 @@ class Guard:
         return False
 
     def watch(self, engine: GridEngine, price: Decimal) -> None:
-        """Look at the grid at a price (quote); end it where a rule says so."""
+        """Look at the grid at a price (quote); end it where a rule says so.
+
+        Also while it is given up for a move: what it holds is still to be watched.
+        """
         generation = self._desk.generation
-        if generation is None or engine.closing:
+        if generation is None or (engine.closing and self._moves is None):
             return
         if self._watched != generation.id:
             self._take_up(generation)
@@ -95,8 +98,14 @@ class Guard:
         if halt is not None:
             self._halt(engine, generation, halt)
             return
-        if engine.grid_started:
+        if engine.grid_started and not engine.closing:
             self._move(engine, generation, price)
+
+    @property
+    def _moves(self) -> Ending | None:
+        """The end of a grid that is given up for a move; None where it is not."""
+        ending = self._desk.ending
+        return None if ending is None or ending.next_range is None else ending
 
     # Stops.
 
@@ -125,7 +134,13 @@ class Guard:
         return halt
 
     def _document(self) -> dict[str, object]:
-        return {"stop": self._stops.state.document(), "investment": plain(self._investment)}
+        document: dict[str, object] = {
+            "stop": self._stops.state.document(),
+            "investment": plain(self._investment),
+        }
+        if self._moves is not None:
+            document["ending"] = self._moves.document()
+        return document
 
     def _halt(self, engine: GridEngine, generation: Generation, halt: Halt) -> None:
         """Write down that the grid has been stopped, before anything is done about it.

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
 
 from gridbot.atr_range import atr_range, candles_for_range
 from gridbot.broker import Broker, BrokerError, Failure
@@ -14,89 +13,20 @@ from gridbot.desk import Desk, Ending
 from gridbot.engine import GridEngine
 from gridbot.errors import UserError
 from gridbot.grid import GridSpec, Plan, grid_lines, make_plan, plan_warnings
+from gridbot.grid_settings import check_settings, settings_of
 from gridbot.intents import give_up, latest_arrival, settle
 from gridbot.market import EXACT, Market, plain
 from gridbot.orders import Order, OrderState, Role, Side, generation_tag
 from gridbot.reconcile import Reconciler
 from gridbot.stops import check as check_stops
-from gridbot.store import Closing, Generation, Store
+from gridbot.store import Closing, Generation
+from gridbot.takeover import Takeover, base_to_carry, elsewhere, takeover_of, watch_goes_on
 
 log = logging.getLogger(__name__)
 
 # An order of the initial trade or the liquidation rests this long before it is tried at the price
 # of the moment.
 RESTING_SECONDS = 10.0
-# What a grid's orders are found by: also where it is only to be ended.
-_WHERE = ("mode", "bot_name", "exchange.name", "market.symbol")
-
-
-def settings_of(config: Config) -> dict[str, str]:
-    """What a running grid depends on: a change of any needs a new grid."""
-    grid = config.grid
-    settings = {
-        "mode": config.mode,
-        "bot_name": config.bot_name,
-        "exchange.name": config.exchange.name,
-        "market.symbol": config.symbol,
-        "grid.grids": str(grid.grids),
-        "grid.spacing": str(grid.spacing),
-    }
-    amounts = {
-        "grid.lower": grid.lower,
-        "grid.upper": grid.upper,
-        "grid.investment": grid.investment,
-        "grid.quantity": grid.quantity,
-    }
-    settings |= {key: plain(amount) for key, amount in amounts.items() if amount is not None}
-    if grid.atr is not None:
-        settings |= {
-            "grid.range": "atr",
-            "grid.atr_interval": grid.atr.interval,
-            "grid.atr_period": str(grid.atr.period),
-            "grid.atr_multiple": plain(grid.atr.multiple),
-        }
-    return settings
-
-
-def check_settings(config: Config, generation: Generation, *, to_end: bool = False) -> None:
-    """Refuse a configuration that is not the running grid's.
-
-    Args:
-        config: the configuration.
-        generation: the running grid.
-        to_end: it is only to be ended: its lines may be other ones.
-
-    Raises:
-        UserError: names the first setting that differs and what would do.
-    """
-    now = settings_of(config)
-    for key in [*now, *(key for key in generation.settings if key not in now)]:
-        value, before = now.get(key, "not set"), generation.settings.get(key, "not set")
-        where = key in _WHERE
-        if before != value and (where or not to_end):
-            end = "" if where else f", or end that grid with: gridbot close --config {config.path}"
-            raise UserError(
-                f"{key} = {value} differs from {before}, with which the running grid was started: "
-                f"set it back{end}"
-            )
-
-
-def check_running(config: Config, store: Store) -> None:
-    """Refuse a configuration that would not go on with the grids that run.
-
-    Raises:
-        UserError: a running grid is left out, or its settings differ.
-    """
-    configured = {one.symbol: one for one in config.each}
-    for generation in store.generations():
-        if generation.closed_ms is not None:
-            continue
-        if generation.symbol not in configured:
-            raise UserError(
-                f"market.symbol: the running grid of {generation.symbol} is left out: add it "
-                "again, or end it first, with the configuration that has it: gridbot close"
-            )
-        check_settings(configured[generation.symbol], generation)
 
 
 def check_funds(config: Config, broker: Broker, needed: Decimal) -> None:
@@ -150,20 +80,27 @@ def load(desk: Desk, generation: Generation, *, to_end: bool = False) -> None:
 def start(desk: Desk, reconciler: Reconciler, previous: Generation | None) -> None:
     """Write down a new grid; its first orders are sent when the intents are settled.
 
+    Args:
+        desk: where it trades.
+        reconciler: knows which orders are the bot's.
+        previous: the grid before; where it has not ended in the store, its end is written down
+            together with the new grid.
+
     Raises:
         UserError: the grid will not do at this price.
-        BrokerError: the account can not pay it, the exchange failed, or a grid that goes on from
-            the one before will not do at this price.
+        BrokerError: the account can not pay it or lacks what is to be taken over, the exchange
+            failed, or a grid that goes on from the one before will not do at this price.
         MismatchError: the exchange holds orders of this bot that are in no books.
     """
     broker, market = desk.broker, desk.market
     if market is None:
         raise AssertionError("the exchange's rules are read first")
     price = broker.ask_price()
-    plan, carried = _first_plan(desk, market, previous, price)
+    opening = broker.balances()
+    takeover, carried = _taken_over(desk, market, previous, price, opening)
+    plan = _first_plan(desk, market, takeover, carried, price)
     reconciler.refuse_strays(broker.open_orders())
     first_trade = broker.latest_trade_id() + 1
-    opening = broker.balances()
     carried_cost = EXACT.multiply(carried, price)
     check_funds(desk.config, broker, EXACT.subtract(plan.investment, carried_cost))
     now = desk.clock.now_ms()
@@ -182,14 +119,14 @@ def start(desk: Desk, reconciler: Reconciler, previous: Generation | None) -> No
         started_ms=now,
         carried=carried,
         carried_cost=carried_cost,
-        watch=_watch_goes_on(previous),
+        watch=watch_goes_on(previous, takeover),
     )
     engine = desk.new_engine(generation)
     changes = desk.changes()
     engine.begin(changes)
-    desk.store.start_generation(generation, changes)
+    desk.store.start_generation(generation, changes, previous if takeover else None)
+    desk.forget()  # the grid before
     desk.generation, desk.engine, desk.cursor = generation, engine, first_trade
-    desk.booked = set()
     desk.committed(changes)
     _say_started(generation, plan_warnings(plan, market, desk.config.fees))
 
@@ -212,31 +149,58 @@ def _say_started(generation: Generation, warnings: Sequence[str]) -> None:
     )
 
 
-def _watch_goes_on(previous: Generation | None) -> dict[str, Any] | None:
-    """What the stops remember: a move changes the range, not what a loss is measured by."""
-    if previous is None or previous.closing is None or previous.closing.next_range is None:
-        return None
-    return {key: value for key, value in (previous.watch or {}).items() if key != "ending"}
+def _taken_over(
+    desk: Desk,
+    market: Market,
+    previous: Generation | None,
+    price: Decimal,
+    balances: dict[str, Decimal],
+) -> tuple[Takeover | None, Decimal]:
+    """What the grid before left to this one, and how much base of that is there (base)."""
+    settings = settings_of(desk.config)
+    takeover = takeover_of(previous, settings)
+    if takeover is not None:
+        held = balances.get(market.base, Decimal(0))
+        return takeover, base_to_carry(takeover, market, price, held)
+    if previous is not None and previous.closing is not None and previous.closing.takes_over:
+        log.warning("%s takes nothing over: %s", market.symbol, elsewhere(previous, settings))
+    return None, Decimal(0)
 
 
 def _first_plan(
-    desk: Desk, market: Market, previous: Generation | None, price: Decimal
-) -> tuple[Plan, Decimal]:
-    """The plan to begin with, and the base that it takes over (base).
+    desk: Desk, market: Market, takeover: Takeover | None, carried: Decimal, price: Decimal
+) -> Plan:
+    """The plan to begin with.
 
     Settings with which a grid has run before will do again at another price: that is waited for.
     """
     try:
-        spec, carried = _first_spec(desk, previous, price)
+        spec = _first_spec(desk, takeover, carried, price)
         plan = make_plan(spec, market, desk.config.fees, price)
         check_stops(desk.config.stop, plan.lines[0], plan.lines[-1])
     except UserError as error:
-        closing = None if previous is None else previous.closing
-        goes_on = closing is not None and closing.takes_over
-        if previous is None or not goes_on or settings_of(desk.config) != previous.settings:
+        if takeover is None or takeover.quote is None:
             raise
         raise _passing(error) from error
-    return plan, carried
+    return plan
+
+
+def refuse_unwatched(desk: Desk, previous: Generation | None) -> None:
+    """Refuse to wait as if all were well while the coins of a move are in no grid.
+
+    Older versions ended a grid before the one that went on with its coins had begun.
+
+    Raises:
+        BrokerError: there are such coins.
+    """
+    takeover = takeover_of(previous, settings_of(desk.config))
+    if takeover is not None and takeover.next_range is not None and takeover.base > 0:
+        raise BrokerError(
+            Failure.REJECTED,
+            f"{plain(takeover.base)} {desk.config.base} of a grid that moved are watched by no "
+            f"stop, as {desk.paused}; sell them, and begin without them: gridbot resume "
+            "--take-nothing",
+        )
 
 
 def _passing(error: UserError) -> BrokerError:
@@ -245,25 +209,21 @@ def _passing(error: UserError) -> BrokerError:
 
 
 def _first_spec(
-    desk: Desk, previous: Generation | None, price: Decimal
-) -> tuple[GridSpec, Decimal]:
-    """The grid to begin, and the base that it takes over (base).
+    desk: Desk, takeover: Takeover | None, carried: Decimal, price: Decimal
+) -> GridSpec:
+    """The grid to begin.
 
     After a move or a cleared stop it begins with what the grid before left; where its settings
     have changed since, with the investment that they say.
     """
-    closing = None if previous is None else previous.closing
-    if previous is None or closing is None or not closing.takes_over:
-        return _configured(desk, price), Decimal(0)
-    if closing.next_range is not None:
-        spec = desk.config.grid.spec(*closing.next_range)
-    else:
+    if takeover is None or takeover.next_range is None:
         spec = _configured(desk, price)
-        if settings_of(desk.config) != previous.settings:
-            return spec, closing.base
-    left = EXACT.subtract(closing.equity, EXACT.multiply(closing.base, closing.price))
-    investment = EXACT.add(left, EXACT.multiply(closing.base, price))
-    return replace(spec, investment=investment, quantity=None), closing.base
+    else:
+        spec = desk.config.grid.spec(*takeover.next_range)
+    if takeover is None or takeover.quote is None:
+        return spec
+    investment = EXACT.add(takeover.quote, EXACT.multiply(carried, price))
+    return replace(spec, investment=investment, quantity=None)
 
 
 def _configured(desk: Desk, price: Decimal) -> GridSpec:
@@ -345,10 +305,10 @@ def cancel(desk: Desk, order: Order) -> None:
 
 
 def wind_down(desk: Desk, engine: GridEngine, reconciler: Reconciler, ending: Ending) -> bool:
-    """Take the next step of a grid's end: cancel, book what traded, sell what is held, close.
+    """Take the next step of a grid's end: cancel, book what traded, sell what is held.
 
     Returns:
-        Whether the grid has ended.
+        Whether nothing is left to be done, and it can be closed, or moved.
 
     Raises:
         BrokerError: the exchange failed; the next call goes on.
@@ -380,7 +340,6 @@ def wind_down(desk: Desk, engine: GridEngine, reconciler: Reconciler, ending: En
         if ordered:
             settle(desk, engine)
             return False
-    _close(desk, engine, ending)
     return True
 
 
@@ -406,10 +365,41 @@ def _cancel_all(desk: Desk, engine: GridEngine) -> dict[str, BrokerError]:
     return refused
 
 
-def _close(desk: Desk, engine: GridEngine, ending: Ending) -> None:
-    generation = desk.generation
+def close(desk: Desk, engine: GridEngine, ending: Ending) -> None:
+    """Write down that a grid has ended, once it is wound down."""
+    generation = _ended(desk, engine, ending)
+    if generation.closed_ms is None or generation.closing is None:
+        raise AssertionError("it has ended")
+    desk.store.close_generation(generation.id, generation.closed_ms, generation.closing)
+    _say_ended(generation, generation.closing)
+    desk.forget()
+
+
+def move(desk: Desk, engine: GridEngine, reconciler: Reconciler, ending: Ending) -> None:
+    """End a grid that is wound down, and begin the one that goes on with what it held.
+
+    Both are written down at once: until the next one can begin this one has not ended, so that
+    the stops go on watching what it holds.
+
+    Raises:
+        BrokerError: the exchange failed, or no grid can begin at this price or with what the
+            account has.
+        MismatchError: the exchange holds orders of this bot that are in no books.
+    """
+    generation = _ended(desk, engine, ending)
+    start(desk, reconciler, generation)
+    if generation.closing is not None:
+        _say_ended(generation, generation.closing)
+
+
+def _ended(desk: Desk, engine: GridEngine, ending: Ending) -> Generation:
+    """The grid as it ends now, with what is remembered of it; not written down yet."""
+    generation = desk.store.generation(desk.config.symbol)
     if generation is None:
         raise AssertionError("an engine has a generation")
+    account = None
+    if ending.takes_over and ending.next_range is None and not ending.liquidate:
+        account = desk.broker.balances().get(generation.market.base, Decimal(0))
     price = desk.broker.last_price()
     books = engine.books
     closing = Closing(
@@ -421,18 +411,21 @@ def _close(desk: Desk, engine: GridEngine, ending: Ending) -> None:
         base=books.base_held,
         takes_over=ending.takes_over,
         next_range=ending.next_range,
+        account=account,
     )
-    desk.store.close_generation(generation.id, desk.clock.now_ms(), closing)
+    return replace(generation, closed_ms=desk.clock.now_ms(), closing=closing)
+
+
+def _say_ended(generation: Generation, closing: Closing) -> None:
     log.info(
         "%s grid %s ended (%s): equity %s %s, grid profit %s",
         generation.symbol,
         generation.tag,
-        ending.reason,
+        closing.reason,
         plain(closing.equity),
         generation.market.quote,
         plain(closing.grid_profit),
     )
-    desk.forget()
 
 
 def rules_of(desk: Desk) -> Market:

@@ -9,8 +9,8 @@ from gridbot.brokers import Account
 from gridbot.clock import Clock
 from gridbot.config import Config
 from gridbot.errors import UserError
+from gridbot.grid_settings import check_running
 from gridbot.lane import AfterStep, Lane
-from gridbot.lifecycle import check_running
 from gridbot.store import Store
 
 log = logging.getLogger(__name__)

@@ -122,7 +122,7 @@ class Trader:
         if engine is None:
             raise AssertionError("a grid was loaded or started")
         if self.desk.ending is not None:
-            return self._wind_down(engine, self.desk.ending)
+            return self._wind_down(engine)
         return self._trade(engine)
 
     def _take_up(self) -> bool:
@@ -139,7 +139,10 @@ class Trader:
                 desk.engine.closing = desk.ending is not None
             return True
         self.price = self.broker.last_price()
-        if self.halt is not None or desk.paused or not self._guard.may_begin(self.price):
+        if self.halt is not None:
+            return False
+        if desk.paused or not self._guard.may_begin(self.price):
+            lifecycle.refuse_unwatched(desk, generation)
             return False
         lifecycle.start(desk, self._reconciler, generation)
         return True
@@ -171,15 +174,35 @@ class Trader:
         self.price = self.desk.broker.last_price()
         self._guard.watch(engine, self.price)
 
-    def _wind_down(self, engine: GridEngine, ending: Ending) -> bool:
-        if lifecycle.wind_down(self.desk, engine, self._reconciler, ending):
-            generation = self.desk.store.generation(self.desk.config.symbol)
-            self.halt = self.desk.store.open_halt(self.desk.config.symbol)
+    def _wind_down(self, engine: GridEngine) -> bool:
+        desk = self.desk
+        ending = self._watched_ending(engine)
+        if not lifecycle.wind_down(desk, engine, self._reconciler, ending):
+            self.price = self.broker.last_price()
+            return True
+        if ending.next_range is None:
+            lifecycle.close(desk, engine, ending)
+            generation = desk.store.generation(desk.config.symbol)
             self.closing = None if generation is None else generation.closing
-            self._reconciler.forget()
-            return self.halt is None
-        self.price = self.broker.last_price()
-        return True
+        elif self._watched_ending(engine) is not ending:
+            return True  # what is held may be for sale now
+        elif desk.paused:
+            return False  # no grid begins now: this one stays, and is watched
+        else:
+            lifecycle.move(desk, engine, self._reconciler, ending)
+        self.halt = desk.store.open_halt(desk.config.symbol)
+        self._reconciler.forget()
+        return self.halt is None
+
+    def _watched_ending(self, engine: GridEngine) -> Ending:
+        """Why the grid ends: a move becomes an end for good where a stop fires meanwhile."""
+        ending = self.desk.ending
+        if ending is not None and ending.next_range is not None:
+            self._watch(engine)
+            ending = self.desk.ending
+        if ending is None:
+            raise AssertionError("the grid comes to its end")
+        return ending
 
     def close_grid(self, patience_seconds: float) -> int:
         """Cancel this grid's open orders, book what they traded, and end it.
@@ -208,11 +231,13 @@ class Trader:
             for order in engine.live.values()
             if order.state is OrderState.OPEN and order.role is not Role.LIQUIDATION
         }
-        while not lifecycle.wind_down(desk, engine, self._reconciler, Ending("closed by hand")):
+        ending = Ending("closed by hand")
+        while not lifecycle.wind_down(desk, engine, self._reconciler, ending):
             if desk.clock.monotonic() > deadline:
                 raise BrokerError(
                     Failure.AMBIGUOUS,
                     f"{len(engine.live)} orders are not confirmed as closed yet; run this again",
                 )
             desk.broker.wait(1.0)
+        lifecycle.close(desk, engine, ending)
         return len(canceled)

@@ -227,6 +227,44 @@ def test_a_grid_ends_with_what_it_was_worth(store):
     assert store.generation("BTC/USDT") == replace(GENERATION, closed_ms=500, closing=CLOSING)
 
 
+def test_what_the_account_had_is_stored_with_an_end(store):
+    closing = replace(CLOSING, account=Decimal("0.50"), next_range=(Decimal(1), Decimal(2)))
+    store.start_generation(GENERATION, Changes(1))
+    store.close_generation(1, 500, closing)
+    assert store.generation("BTC/USDT").closing == closing
+
+
+def test_a_grid_ends_with_the_begin_of_the_next_one_or_not_at_all(store):
+    store.start_generation(GENERATION, Changes(1))
+    end = replace(GENERATION, closed_ms=500, closing=replace(CLOSING, takes_over=True))
+    with pytest.raises(StoreError):
+        store.start_generation(
+            replace(other_grid(2, "BTC/USDT"), tag=GENERATION.tag), Changes(1), end
+        )
+    assert list(store.generations()) == [GENERATION]
+    second = other_grid(2, "BTC/USDT")
+    store.start_generation(second, Changes(1), end)
+    assert list(store.generations()) == [end, second]
+
+
+def test_an_ended_grid_can_be_told_what_to_leave_until_the_next_one_begins(store):
+    leaves = replace(CLOSING, takes_over=True)
+    store.start_generation(GENERATION, Changes(1))
+    store.close_generation(1, 500, leaves)
+    end = store.generation("BTC/USDT")
+    assert store.set_closing(1, CLOSING)
+    with pytest.raises(StoreError, match="is not to be taken over any more") as refused:
+        store.start_generation(other_grid(2, "BTC/USDT"), Changes(1), end)
+    assert not refused.value.lasting
+    assert list(store.generations()) == [replace(end, closing=CLOSING)]
+    assert store.set_closing(1, leaves)
+    store.start_generation(other_grid(2, "ETH/USDT"), Changes(1))
+    assert store.set_closing(1, leaves), "another symbol's grid is not the next one"
+    store.start_generation(other_grid(3, "BTC/USDT"), Changes(1), end)
+    assert not store.set_closing(1, CLOSING)
+    assert next(store.generations()).closing == leaves
+
+
 def test_a_market_is_stored_with_all_its_rules(store):
     rules = replace(MARKET, buy_band=(Decimal("0.2"), Decimal("1.10")), max_quantity=Decimal(9))
     store.start_generation(replace(GENERATION, market=rules), Changes(1))

@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_running(config: Config, directory: Path) -> None:
     """Refuse a configuration that is not that of the grids which run. The bot may run meanwhile."""
-    from gridbot.lifecycle import check_running
+    from gridbot.grid_settings import check_running
     from gridbot.store import Store
     from gridbot.store.database import FILE_NAME
 

@@ -2,33 +2,96 @@
 
 import argparse
 import time
+from dataclasses import replace
 
 from gridbot.commands.arguments import add_config, add_symbol, chosen
-from gridbot.config import load_config
+from gridbot.config import Config, load_config
 from gridbot.errors import ExitCode
-from gridbot.store import Store
+from gridbot.grid_settings import settings_of
+from gridbot.market import plain
+from gridbot.store import Generation, Store
+from gridbot.takeover import elsewhere, takeover_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this subcommand's arguments."""
     add_config(parser)
     add_symbol(parser)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--take-nothing",
+        action="store_true",
+        help="the new grid begins with what is configured; coins that the ended one left are "
+        "yours. Also after a switch was cleared, until the new grid begins",
+    )
+    what.add_argument(
+        "--take-over",
+        action="store_true",
+        help="the coins that the ended grid left are there, though the account has fewer than "
+        "then: the new grid takes them over. Also after a switch was cleared",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Clear the switches; exit 1 where none has fired. The bot may run meanwhile."""
+    """Clear the switches; exit 1 where there is nothing to do. The bot may run meanwhile."""
     config = load_config(args.config)
     store = Store(config.state_directory, beside=True)
-    cleared = 0
     try:
-        for one in chosen(config, args.symbol):
-            halt = store.open_halt(one.symbol)
-            if halt is None:
-                print(f"{one.symbol}: no kill switch has fired")
-                continue
-            store.clear_halt(one.symbol, time.time_ns() // 1_000_000)
-            cleared += 1
-            print(f"{one.symbol}: cleared ({halt.text}); a new grid begins")
+        done = [_resume(one, store, args) for one in chosen(config, args.symbol)]
     finally:
         store.close()
-    return ExitCode.OK if cleared else ExitCode.DIFFERS
+    return ExitCode.OK if any(done) else ExitCode.DIFFERS
+
+
+def _resume(config: Config, store: Store, args: argparse.Namespace) -> bool:
+    """Clear one grid's switch, and say what comes of it; whether there was anything to do."""
+    symbol, halt = config.symbol, store.open_halt(config.symbol)
+    told = False
+    if args.take_nothing or args.take_over:
+        if halt is not None and _runs(store.generation(symbol)):
+            print(f"{symbol}: the grid has not ended yet; run this again once it has")
+            return False
+        # Before the switch is cleared: a grid that began in between would not know.
+        told = _tell(store, symbol, take_nothing=args.take_nothing)
+    if halt is None and not told:
+        print(f"{symbol}: no kill switch has fired")
+        return False
+    if halt is not None:
+        store.clear_halt(symbol, time.time_ns() // 1_000_000)
+    cleared = "" if halt is None else f"cleared ({halt.text}); "
+    print(f"{symbol}: {cleared}a new grid begins{_with(config, store.generation(symbol))}")
+    return True
+
+
+def _runs(generation: Generation | None) -> bool:
+    return generation is not None and generation.closed_ms is None
+
+
+def _tell(store: Store, symbol: str, *, take_nothing: bool) -> bool:
+    """Write down whether the next grid takes over what the ended one left.
+
+    Returns:
+        Whether the ended one left anything, and no other has begun.
+    """
+    generation = store.generation(symbol)
+    closing = None if generation is None else generation.closing
+    if generation is None or closing is None or not closing.takes_over:
+        return False
+    if take_nothing:
+        closing = replace(closing, takes_over=False, next_range=None)
+    return store.set_closing(generation.id, replace(closing, account=None))
+
+
+def _with(config: Config, previous: Generation | None) -> str:
+    """What the next grid begins with, in words."""
+    if _runs(previous):
+        return " once this one has ended, with what it leaves"
+    settings = settings_of(config)
+    takeover = takeover_of(previous, settings)
+    if takeover is not None:
+        left = f" with {plain(takeover.base)} {config.base}"
+        if takeover.quote is None:
+            return f"{left} that the ended one left, and the investment that is configured"
+        return f"{left} and {plain(takeover.quote)} {config.quote} that the ended one left"
+    other = "" if previous is None else elsewhere(previous, settings)
+    return f" and takes nothing over{f': {other}' if other else ''}"

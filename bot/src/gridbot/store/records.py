@@ -25,6 +25,8 @@ class Closing:
         base: base that the grid held (base).
         takes_over: the next grid begins with what this one leaves.
         next_range: its lowest and highest price (quote); None where the configuration says.
+        account: what the account had of the base then, whoever's (base); None where that was not
+            asked for, or is not to be compared with what it has later.
     """
 
     equity: Decimal
@@ -35,6 +37,7 @@ class Closing:
     base: Decimal = ZERO
     takes_over: bool = False
     next_range: tuple[Decimal, Decimal] | None = None
+    account: Decimal | None = None
 
 
 @dataclass(frozen=True)
@@ -267,11 +270,17 @@ def closing_text(closing: Closing | None) -> str | None:
 
 
 def _closing(document: dict[str, Any]) -> Closing:
-    ends = document.pop("next_range")
+    """A grid's end read back; what an older version did not store was not asked for."""
+    ends, account = document.pop("next_range"), document.pop("account", None)
     reason, takes_over = document.pop("reason"), document.pop("takes_over")
     amounts = {name: Decimal(text) for name, text in document.items()}
-    next_range = None if ends is None else (Decimal(ends[0]), Decimal(ends[1]))
-    return Closing(**amounts, reason=reason, takes_over=takes_over, next_range=next_range)
+    return Closing(
+        **amounts,
+        reason=reason,
+        takes_over=takes_over,
+        next_range=None if ends is None else (Decimal(ends[0]), Decimal(ends[1])),
+        account=None if account is None else Decimal(account),
+    )
 
 
 # The amounts among a market's rules: text in JSON, exact when read back.

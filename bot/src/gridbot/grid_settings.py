@@ -1,0 +1,78 @@
+"""The settings that a running grid depends on, and whether the file still says the same."""
+
+from gridbot.config import Config
+from gridbot.errors import UserError
+from gridbot.market import plain
+from gridbot.store import Generation, Store
+
+# What a grid's orders and coins are found by: elsewhere there is nothing of it.
+WHERE = ("mode", "bot_name", "exchange.name", "market.symbol")
+
+
+def settings_of(config: Config) -> dict[str, str]:
+    """What a running grid depends on: a change of any needs a new grid."""
+    grid = config.grid
+    settings = {
+        "mode": config.mode,
+        "bot_name": config.bot_name,
+        "exchange.name": config.exchange.name,
+        "market.symbol": config.symbol,
+        "grid.grids": str(grid.grids),
+        "grid.spacing": str(grid.spacing),
+    }
+    amounts = {
+        "grid.lower": grid.lower,
+        "grid.upper": grid.upper,
+        "grid.investment": grid.investment,
+        "grid.quantity": grid.quantity,
+    }
+    settings |= {key: plain(amount) for key, amount in amounts.items() if amount is not None}
+    if grid.atr is not None:
+        settings |= {
+            "grid.range": "atr",
+            "grid.atr_interval": grid.atr.interval,
+            "grid.atr_period": str(grid.atr.period),
+            "grid.atr_multiple": plain(grid.atr.multiple),
+        }
+    return settings
+
+
+def check_settings(config: Config, generation: Generation, *, to_end: bool = False) -> None:
+    """Refuse a configuration that is not the running grid's.
+
+    Args:
+        config: the configuration.
+        generation: the running grid.
+        to_end: it is only to be ended: its lines may be other ones.
+
+    Raises:
+        UserError: names the first setting that differs and what would do.
+    """
+    now = settings_of(config)
+    for key in [*now, *(key for key in generation.settings if key not in now)]:
+        value, before = now.get(key, "not set"), generation.settings.get(key, "not set")
+        where = key in WHERE  # asked for also where it is only to be ended
+        if before != value and (where or not to_end):
+            end = "" if where else f", or end that grid with: gridbot close --config {config.path}"
+            raise UserError(
+                f"{key} = {value} differs from {before}, with which the running grid was started: "
+                f"set it back{end}"
+            )
+
+
+def check_running(config: Config, store: Store) -> None:
+    """Refuse a configuration that would not go on with the grids that run.
+
+    Raises:
+        UserError: a running grid is left out, or its settings differ.
+    """
+    configured = {one.symbol: one for one in config.each}
+    for generation in store.generations():
+        if generation.closed_ms is not None:
+            continue
+        if generation.symbol not in configured:
+            raise UserError(
+                f"market.symbol: the running grid of {generation.symbol} is left out: add it "
+                "again, or end it first, with the configuration that has it: gridbot close"
+            )
+        check_settings(configured[generation.symbol], generation)
