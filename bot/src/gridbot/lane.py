@@ -271,6 +271,8 @@ def _what(error: Exception) -> str:
 
 def _state_of(trader: Trader) -> tuple[str, str]:
     """State and reason after a completed step."""
+    if trader.held_back:
+        return "waiting", trader.held_back
     if trader.ending is not None:
         return "ending", f"the grid ends: {trader.ending.reason}"
     if trader.engine is None:

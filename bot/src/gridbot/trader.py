@@ -12,6 +12,7 @@ All I/O of trading happens in the parts that this module puts in order:
 A step may stop at any point, by an error or by a power cut: the next one begins with 1.
 """
 
+import logging
 from decimal import Decimal
 
 from gridbot import lifecycle
@@ -26,6 +27,11 @@ from gridbot.intents import settle
 from gridbot.orders import OrderState, Role
 from gridbot.reconcile import Reconciler
 from gridbot.store import Closing, Generation, HaltRow, Store
+
+log = logging.getLogger(__name__)
+
+# A grid that can not move now tries again after this time; its stops are looked at meanwhile.
+MOVE_AGAIN_SECONDS = 30.0
 
 
 class Trader:
@@ -42,6 +48,7 @@ class Trader:
         price: latest price seen (quote).
         halt: why the grid was stopped for good; None where it was not.
         closing: what the latest grid that has ended came to; None where none has.
+        held_back: why a grid that moves can not go on in its new range yet; empty where it can.
     """
 
     def __init__(self, config: Config, broker: Broker, store: Store, clock: Clock) -> None:
@@ -49,6 +56,8 @@ class Trader:
         self.price: Decimal | None = None
         self.halt: HaltRow | None = None
         self.closing: Closing | None = None
+        self.held_back = ""
+        self._move_at = float("-inf")
         self._reconciler = Reconciler(self.desk)
         self._guard = Guard(self.desk)
 
@@ -100,6 +109,7 @@ class Trader:
     def forget(self) -> None:
         """Drop what is in memory; the next step loads it from the store again."""
         self.desk.forget()
+        self.held_back = ""
         self._reconciler.forget()
 
     def step(self) -> bool:
@@ -186,13 +196,34 @@ class Trader:
             self.closing = None if generation is None else generation.closing
         elif self._watched_ending(engine) is not ending:
             return True  # what is held may be for sale now
-        elif desk.paused:
+        elif not self._move(engine, ending):
             return False  # no grid begins now: this one stays, and is watched
-        else:
-            lifecycle.move(desk, engine, self._reconciler, ending)
         self.halt = desk.store.open_halt(desk.config.symbol)
         self._reconciler.forget()
         return self.halt is None
+
+    def _move(self, engine: GridEngine, ending: Ending) -> bool:
+        """Begin the grid in the new range; whether one may begin now."""
+        if self.desk.paused:
+            self.held_back = ""
+            return False
+        if self.desk.clock.monotonic() < self._move_at:
+            return False
+        try:
+            lifecycle.move(self.desk, engine, self._reconciler, ending)
+        except BrokerError as error:
+            if error.failure is not Failure.REJECTED:
+                raise
+            self._hold_back(str(error))
+            return False
+        self.held_back = ""
+        return True
+
+    def _hold_back(self, reason: str) -> None:
+        if reason != self.held_back:
+            log.error("%s can not move yet: %s", self.config.symbol, reason)
+        self.held_back = reason
+        self._move_at = self.desk.clock.monotonic() + MOVE_AGAIN_SECONDS
 
     def _watched_ending(self, engine: GridEngine) -> Ending:
         """Why the grid ends: a move becomes an end for good where a stop fires meanwhile."""
@@ -202,6 +233,8 @@ class Trader:
             ending = self.desk.ending
         if ending is None:
             raise AssertionError("the grid comes to its end")
+        if ending.next_range is None:
+            self.held_back = ""
         return ending
 
     def close_grid(self, patience_seconds: float) -> int:

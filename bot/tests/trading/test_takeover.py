@@ -1,11 +1,11 @@
 """What one grid leaves to the next: watched until that begins, and never somebody else's coins."""
 
+import itertools
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from gridbot import cli, lifecycle
-from gridbot.broker import BrokerError
 from gridbot.errors import UserError
 from gridbot.exchange.config import load_config as load_exchange_config
 from gridbot.exchange.server import build_api
@@ -129,16 +129,23 @@ def test_coins_of_a_move_are_watched_while_the_next_grid_does_not_do(make_world,
         raise UserError("grid.grids = 20 puts two lines on the same price")
 
     monkeypatch.setattr(lifecycle, "make_plan", too_small)
-    refused = 0
+    go_on(world, trader, 10)
+    assert "puts two lines" in trader.held_back
+    assert trader.engine.live == {}
+    looks = []
+    whole = trader._guard.watch
+    monkeypatch.setattr(
+        trader._guard,
+        "watch",
+        lambda *look: (looks.append(world.clock.seconds), whole(*look)),
+    )
     while trader.halt is None:
         assert world.clock.seconds < 1000
-        try:
-            trader.step()
-        except BrokerError as error:
-            assert "puts two lines" in str(error)  # noqa: PT017  the halt comes without one
-            refused += 1
+        trader.step()
         world.clock.sleep(2.0)
-    assert refused > 10
+    # Trying again is patient, looking at the stops is not.
+    assert max(later - sooner for sooner, later in itertools.pairwise(looks)) < 3
+    assert trader.held_back == ""
     (grid,) = ended(world)
     assert grid.id == old
     assert balances(world)["BTC"] < DUST
@@ -188,6 +195,31 @@ def test_coins_that_an_older_version_left_between_two_grids_are_no_health(make_w
     assert "0.182817 BTC of a grid that moved are watched by no stop" in seen[0][1]
 
 
+def test_a_bot_whose_grid_can_not_move_yet_is_not_healthy(make_world, monkeypatch):
+    world = make_world(crash_after_a_move(46_000), at_end="hold")
+    world.document |= DOWN
+    whole, seen = lifecycle.make_plan, []
+
+    def make_plan(*args):
+        if seen and len(list(world.store.generations())) == 1 and world.clock.seconds < 300:
+            raise UserError("grid.grids = 20 puts two lines on the same price")
+        return whole(*args)
+
+    monkeypatch.setattr(lifecycle, "make_plan", make_plan)
+    runner = world.runner()
+
+    def after_step(_trader, _store):
+        seen.append((runner.status()["state"], tuple(runner.health()["reasons"])))
+
+    runner._lanes[0]._after_step = after_step
+    world.run(runner, 400)
+    waited = ("waiting", ("grid.grids = 20 puts two lines on the same price",))
+    assert seen.count(waited) > 20
+    assert seen[-1] == ("trading", ())
+    first, _ = grids(world)
+    assert first.closing.reason == "moved down"
+
+
 # Cleared stops.
 
 
@@ -235,12 +267,16 @@ def reasons(world: World, seconds: float) -> list[str]:
     return seen
 
 
-def latest(world: World):
+def grids(world: World):
     reader = Store(world.config.state_directory, read_only=True)
     try:
-        return reader.generation("BTC/USDT")
+        return list(reader.generations())
     finally:
         reader.close()
+
+
+def latest(world: World):
+    return grids(world)[-1]
 
 
 def test_a_cleared_stop_goes_on_with_what_it_left(make_world, monkeypatch, capsys):
