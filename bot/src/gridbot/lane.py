@@ -212,10 +212,12 @@ class Lane:
 
     def _note_ending(self, state: str) -> None:
         """Remember since when the grid ends; an error in between does not begin it anew."""
-        if state == "ending" and self._ending_since is None:
-            self._ending_since = self._clock.monotonic()
-        elif state not in {"ending", "waiting"}:
+        if state == "waiting":
+            return
+        if state != "ending" or (self.trader is not None and _is_held(self.trader)):
             self._ending_since = None
+        elif self._ending_since is None:
+            self._ending_since = self._clock.monotonic()
 
     # For the page, from other threads.
 
@@ -267,6 +269,12 @@ def _what(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return type(error).__name__ + where
+
+
+def _is_held(trader: Trader) -> bool:
+    """Whether a grid has nothing left to do for its move, and buys pause: as long as they do."""
+    moves = trader.ending is not None and trader.ending.next_range is not None
+    return moves and bool(trader.paused) and trader.engine is not None and not trader.engine.live
 
 
 def _state_of(trader: Trader) -> tuple[str, str]:

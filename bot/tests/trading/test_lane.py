@@ -144,6 +144,25 @@ def test_a_grid_that_does_not_come_to_its_end_is_not_healthy(make_world):
     assert world.audit().differences == []
 
 
+def test_a_move_that_a_filter_holds_back_for_long_is_healthy(make_world):
+    world = make_world(path(50_000, 50_000, 46_000, *[46_000] * 40, minutes=60), at_end="hold")
+    world.document |= {"reposition": {"direction": "down", "cooldown_minutes": 0}}
+    runner = world.runner()
+
+    def hold(trader, _store):
+        if trader.ending is not None:
+            trader._guard.pause = lambda: setattr(trader.desk, "paused", "downtrend")
+
+    runner._lanes[0]._after_step = hold
+    nurse = Nurse(world, runner)
+    nurse.watch(1800)
+    at, state, reason = nurse.notes[-1]
+    assert (state, reason) == ("ending", "")
+    begun = next(when for when, state, _ in nurse.notes if state == "ending")
+    assert at - begun > 2 * ENDING_SECONDS
+    assert nurse.said(begun) == {""}
+
+
 # Fills that are never listed.
 
 
