@@ -132,6 +132,14 @@ def test_undo_removes_directories_that_become_empty(tmp_path):
     assert (tmp_path / "a/other").exists()
 
 
+def test_a_note_that_goes_keeps_no_directory(tmp_path):
+    files = [entry(tmp_path / "a/f", content="x", keep_original=True)]
+    apply(files, [directory(tmp_path / "a")])
+    kinds = apply(files, [directory(tmp_path / "a")], state="absent")
+    assert kinds == [("remove", "f"), ("remove_directory", "a")]
+    assert not (tmp_path / "a").exists()
+
+
 def test_symbolic_link_stays_one(tmp_path):
     (tmp_path / "real").write_text("old")
     (tmp_path / "link").symlink_to("real")

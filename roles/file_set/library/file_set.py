@@ -453,6 +453,7 @@ ACTIONS = {
 def empty_directories(directories: list[dict], removed: list[Step]) -> list[Step]:
     """Return steps that remove the directories which hold nothing but what is removed."""
     going = {step.path for step in removed if step.kind == "remove"}
+    going |= {beside(path, CREATED_SUFFIX) for path in going}
     steps = []
     for entry in reversed(directories):
         path = Path(entry["path"])
