@@ -297,6 +297,12 @@ def test_what_is_gone_already_loses_its_note(remove):
     assert not (remove.root / "notes").exists()
 
 
+def test_what_is_not_noted_stays(remove):
+    assert remove("nftables", "nftables", "nftables") == (0, [])
+    assert remove("", "chrony", "chrony") == (0, [])
+    assert not (remove.root / "asked").exists()
+
+
 def test_the_last_note_takes_the_file_along(remove):
     (remove.root / "notes").write_text("chrony\nchrony\n")
     remove("chrony", "chrony", "chrony")

@@ -17,15 +17,23 @@ problem() {
 simulate() {
     auto=$1
     shift
-    said=$(apt-get -s -o "APT::Get::AutomaticRemove=$auto" remove "$@" 2>&1) ||
+    # Before, nothing had what somebody only suggests either.
+    said=$(apt-get -s -o "APT::Get::AutomaticRemove=$auto" -o APT::AutoRemove::SuggestsImportant=false \
+        -o APT::AutoRemove::RecommendsImportant=false remove "$@" 2>&1) ||
         problem "apt-get remove $*: $(echo "$said" | tail -n 1)"
     echo "$said" | sed -n 's/^Remv \([^ :]*\).*/\1/p'
 }
 
 # shellcheck disable=SC2086 # words
 {
+    noted=
+    for name in $NAMES; do
+        if grep -qxF "$name" "$NOTES"; then noted="$noted $name"; fi
+    done
+    # Without a name dpkg-query would tell of all.
+    [ -n "$noted" ] || exit 0
     # Of one that is gone apt may have forgotten the name.
-    going=$(dpkg-query --admindir="$DPKG" -W -f='${Package} ${db:Status-Status}\n' $NAMES 2>/dev/null |
+    going=$(dpkg-query --admindir="$DPKG" -W -f='${Package} ${db:Status-Status}\n' $noted 2>/dev/null |
         sed -n -e '/ not-installed$/d' -e '/ config-files$/d' -e 's/ .*//p')
     going=$(echo $going)
     found=$(simulate true $going) || problem "${found#problem }"
@@ -45,7 +53,7 @@ simulate() {
                 remove $going </dev/null 2>&1) ||
             problem "apt-get remove: $(echo "$said" | tail -n 1)"
         # They are nobody's now: what somebody installs again is not Gridberry's to remove.
-        for name in $NAMES $going; do printf '%s\ndependency %s\n' "$name" "$name"; done |
+        for name in $noted $going; do printf '%s\ndependency %s\n' "$name" "$name"; done |
             grep -vxFf - "$NOTES" >"$NOTES.new"
         if [ -s "$NOTES.new" ]; then
             sync "$NOTES.new" && mv "$NOTES.new" "$NOTES"
