@@ -15,8 +15,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 NAME = os.environ["GRIDBERRY_TEST_MACHINE"]
-# Where roles write, and what a user's own settings are in.
-TREES = ("/etc", "/usr/local", "/opt", "/root")
+# Where roles write.
+TREES = ("/etc", "/usr/local", "/opt")
 KEPT = "/mnt/data/kept"
 # Some of what role sysctl sets, as a kernel that nobody told anything has it.
 KERNEL = {
@@ -41,7 +41,6 @@ OWN = {
     "/etc/mtab",
     "/etc/ssh/ssh_host_ed25519_key",
     "/etc/ssh/ssh_host_ed25519_key.pub",
-    "/root/.ssh",
 }
 # Packages that were removed leave these: users and groups, and their configuration.
 USERS = {
