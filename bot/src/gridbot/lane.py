@@ -1,6 +1,7 @@
 """One grid of a running bot: steps it, waits out what passes, and says how it is."""
 
 import logging
+import re
 import threading
 import traceback
 from collections import deque
@@ -161,11 +162,11 @@ class Lane:
         self.unexpected = Unexpected(_what(error), times, now)
         pause = _UNEXPECTED.pause(times)
         log.error(
-            "%s waits: %s (next try in %.0f s)",
+            "%s waits: %s (next try in %.0f s)\n%s",
             self.config.symbol,
             self.unexpected.reason,
             pause,
-            exc_info=error,
+            _trace(error),
         )
         return self._pause(self.unexpected.reason, pause)
 
@@ -269,6 +270,12 @@ def _what(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return type(error).__name__ + where
+
+
+def _trace(error: Exception) -> str:
+    """An error's trace, without the signatures of addresses that it speaks of."""
+    text = "".join(traceback.format_exception(error)).rstrip()
+    return re.sub(r"(signature=)\w+", r"\1...", text)
 
 
 def _is_held(trader: Trader) -> bool:
