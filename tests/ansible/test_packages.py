@@ -110,13 +110,15 @@ def test_check_mode_says_in_words_what_apt_cannot_say(tmp_path, lines, says):
         ],
     }
     (tmp_path / "play.json").write_text(json.dumps([play]))
+    settings = tmp_path / "ansible.cfg"
+    settings.write_text("[defaults]\n")
     done = subprocess.run(
         [
             *(sys.executable, "-m", "ansible", "playbook", "-i", "localhost,", "-c", "local"),
             *("--check", tmp_path / "play.json"),
         ],
         # What is printed is read: in the form that it has without the project's settings.
-        env=os.environ | {"ANSIBLE_NOCOLOR": "true", "ANSIBLE_CONFIG": os.devnull},
+        env=os.environ | {"ANSIBLE_NOCOLOR": "true", "ANSIBLE_CONFIG": os.fspath(settings)},
         cwd=tmp_path,
         check=True,
         capture_output=True,
