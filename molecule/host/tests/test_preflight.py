@@ -18,6 +18,12 @@ WANTED = {
     "sudo": False,
     "throttled": "fail",
     "clock_seconds": 120,
+    "ipv6_off": True,
+    "address": "127.0.0.1",
+    "host": "any",
+    "pciex1": False,
+    "boot_only": False,
+    "drive": True,
 }
 
 
