@@ -183,7 +183,8 @@ def test_coins_that_an_older_version_left_between_two_grids_are_no_health(make_w
     later = trader.generation.id
     with store.transaction() as connection:
         for table in ("orders", "legs", "progress"):
-            connection.execute(f"DELETE FROM {table} WHERE generation = ?", (later,))  # noqa: S608
+            statement = f"DELETE FROM {table} WHERE generation = ?"  # noqa: S608 - our own names
+            connection.execute(statement, (later,))
         connection.execute("DELETE FROM generations WHERE id = ?", (later,))
     world.document |= {"stop": LIQUIDATE}
     world.clock.sleep(600)
