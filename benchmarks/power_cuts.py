@@ -1,8 +1,8 @@
 """Power cuts at random moments of a first converge: does the Pi boot, does a second run converge?
 
     python -m benchmarks.power_cuts [--count 30] [--seed N] [--playbook playbooks/harden.yml]
-        [--release bookworm] [--from-one-converge] [--jobs N] [--no-third] [--json FILE]
-        [-- ARGUMENTS OF ANSIBLE-PLAYBOOK]
+        [--release bookworm] [--from-one-converge] [--inside TASK] [--jobs N] [--no-third]
+        [--json FILE] [-- ARGUMENTS OF ANSIBLE-PLAYBOOK]
 
 One converge without a cut comes first: it says which task runs when. Then, for each moment, a
 fresh virtual Pi is booted and converged, and at the moment its QEMU is killed. It must boot again,
@@ -30,6 +30,13 @@ QEMU's files:
 - Freezing (SIGSTOP) does not make QEMU write anything, as its own `stop` command would. A write
   that one of its threads is in the middle of is finished first; a kill might have cut it in two.
   Nobody has been told yet that such a write is done, so no file system relies on it.
+
+**--inside TASK** draws all moments from the half minute that follows the begin of a task in that
+one converge: what a kernel writes by itself, it has written then. With `--tags` after `--`, the
+converge and the second runs are that task's role alone:
+
+    python -m benchmarks.power_cuts --count 10 --inside "boot_config : Set the kernel" --no-third
+        -- --tags boot_config -e boot_config_reboot=false
 
 The supervisor is frozen first, so that no QEMU is started meanwhile when the Pi is rebooting. The
 guest's clock jumps by the seconds of the copy, which are printed.
@@ -65,7 +72,14 @@ from benchmarks.plays import (
 )
 from virtual_pi import image, lifecycle
 from virtual_pi.errors import VirtualPiError
-from virtual_pi.machines import CreateOptions, Machine, Status, change_ports, create_machine
+from virtual_pi.machines import (
+    CreateOptions,
+    Machine,
+    Status,
+    change_ports,
+    copy_sparse,
+    create_machine,
+)
 from virtual_pi.paths import make_private
 from virtual_pi.processes import ProcessName, is_alive
 from virtual_pi.rootfs import RELEASES
@@ -78,6 +92,8 @@ FREEZE_SECONDS = 10
 # With --from-one-converge: between one moment that may be taken and the next, on average.
 INTERVAL_SECONDS = 4.0
 POLL_SECONDS = 0.5
+# With --inside: the kernel writes by itself what is 30 s old, looked for every 5.
+INSIDE_SECONDS = 35.0
 # How long after QEMU's restart a boot still is one, however fast the computer.
 EARLY_BOOT_SECONDS = 8.0
 # Disks and keys; not the sockets, locks and logs of the machine they are copied from.
@@ -455,19 +471,6 @@ def copy_frozen(machine: Machine, place: Path) -> float:
     return stood
 
 
-def copy_sparse(source: Path, target: Path) -> None:
-    """Copy a file with its holes.
-
-    Args:
-        source: The file.
-        target: Its copy.
-    """
-    image.run(
-        *("cp", "--sparse=always", "--reflink=auto", "--preserve=mode"),
-        *(os.fspath(source), os.fspath(target)),
-    )
-
-
 class Copies:
     """Copies of one machine's disks, each at a moment as likely as any other.
 
@@ -501,6 +504,25 @@ class Copies:
             if now >= due:
                 self._offer(play)
                 due = play.seconds() + self._interval()
+
+    def take_inside(self, play: Play, task: str) -> None:
+        """Take copies from a task's begin until the kernel has written all by itself.
+
+        Args:
+            play: The converge, which may end meanwhile.
+            task: How the task's name begins.
+
+        Raises:
+            VirtualPiError: There is no such task.
+        """
+        while not play.current().startswith(task):
+            if not play.wait_for_second(play.seconds() + POLL_SECONDS / 10):
+                raise VirtualPiError(f"--inside is {task!r}, and no task begins so: see {play.log}")
+        begin = play.seconds()
+        moments = (self._chance.uniform(0, INSIDE_SECONDS) for _ in range(self._count))
+        for number, moment in enumerate(sorted(moments), 1):
+            time.sleep(max(0.0, begin + moment - play.seconds()))
+            self.cuts.append(self._copy(play, number))
 
     def close(self) -> None:
         """Settle which copies are kept, and number them by their moments."""
@@ -558,7 +580,7 @@ def recover_copy(plan: Plan, cut: Cut) -> Cut:
     return cut
 
 
-def copies_of_one(plan: Plan, count: int, seed: int, say: Say) -> list[Cut]:
+def copies_of_one(plan: Plan, count: int, seed: int, say: Say, inside: str = "") -> list[Cut]:
     """Converge one machine and copy its disks at moments of it.
 
     Args:
@@ -566,6 +588,7 @@ def copies_of_one(plan: Plan, count: int, seed: int, say: Say) -> list[Cut]:
         count: How many.
         seed: Draws the moments.
         say: Told of the copies.
+        inside: How the task's name begins that all moments follow; empty for the whole converge.
 
     Returns:
         A power cut for each copy, by their moments; each copy has ports of its own.
@@ -579,7 +602,10 @@ def copies_of_one(plan: Plan, count: int, seed: int, say: Say) -> list[Cut]:
         create(plan, place)
         copies = Copies(plan, original, count, seed, say)
         with Play(plan.command(), place / "first.log", place) as play:
-            copies.take(play)
+            if inside:
+                copies.take_inside(play, inside)
+            else:
+                copies.take(play)
             outcome = play.outcome()
         if not outcome.converged:
             raise VirtualPiError(f"the converge failed: see {play.log}")
@@ -603,6 +629,7 @@ def run(
     plan: Plan,
     *,
     from_one_converge: bool = False,
+    inside: str = "",
     jobs: int = 1,
     say: Say = print,
 ) -> Report:
@@ -613,6 +640,7 @@ def run(
         seed: Chooses the moments.
         plan: What is run.
         from_one_converge: Whether all moments are taken from one converge.
+        inside: How the task's name begins that all moments follow; then they are from one converge.
         jobs: How many machines at a time.
         say: Told of everything as it happens, a line at a time.
 
@@ -622,8 +650,8 @@ def run(
     say(f"seed {seed}, {count} power cuts, {plan.playbook.name} on {plan.release}")
     report = Report(seed, [])
     work: list[Callable[[], Cut]]
-    if from_one_converge:
-        cuts = copies_of_one(plan, count, seed, say)
+    if from_one_converge or inside:
+        cuts = copies_of_one(plan, count, seed, say, inside)
         work = [partial(recover_copy, plan, cut) for cut in cuts]
     else:
         outcome, rebooted = measure(plan, say)
@@ -654,6 +682,7 @@ def main() -> int:
     parser.add_argument("--cpus", type=int, default=1, help="default: 1")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="machines at a time")
     parser.add_argument("--from-one-converge", action="store_true", help="see the top of this file")
+    parser.add_argument("--inside", default="", metavar="TASK", help="see the top of this file")
     parser.add_argument("--no-third", action="store_true", help="leave out the closing --check")
     parser.add_argument("--state", type=Path, help="for machines and logs (default: a new one)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the outcomes there")
@@ -682,6 +711,7 @@ def main() -> int:
             seed,
             plan,
             from_one_converge=options.from_one_converge,
+            inside=options.inside,
             jobs=options.jobs,
             say=lambda line: print(line, flush=True),
         )

@@ -195,6 +195,33 @@ def test_moments_of_one_converge_are_all_equally_likely(
         assert min(thirds) > len(seconds) / 6
 
 
+def test_moments_inside_a_task_follow_its_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Writing(Clock):
+        """A converge whose task of interest begins at second 100."""
+
+        def current(self) -> str:
+            return "role : Write it" if self.seconds() >= 100 else "role : Look"
+
+        def sleep(self, seconds: float) -> None:
+            self.machine.second += seconds
+
+    machine = Rebooting(tmp_path / "source", "pi1")
+    play = Writing(machine)
+    monkeypatch.setattr(power_cuts, "copy_frozen", lambda *_: 0.0)
+    monkeypatch.setattr("benchmarks.power_cuts.time.sleep", play.sleep)
+    plan = power_cuts.Plan(tmp_path / "play.yml", tmp_path)
+    copies = power_cuts.Copies(plan, machine, 30, 7, lambda _: None)
+    copies.take_inside(play, "role : Write")
+    seconds = [cut.second for cut in copies.cuts]
+    assert len(seconds) == 30
+    assert seconds == sorted(seconds)
+    assert 100 <= seconds[0] < 105
+    assert 130 < seconds[-1] <= 136
+    assert {cut.task for cut in copies.cuts} == {"role : Write it"}
+
+
 def test_a_report_counts_what_failed() -> None:
     good, bad = power_cuts.Cut(1, 2.0, "swap : Look", boot_seconds=30), power_cuts.Cut(2, 3.0)
     report = power_cuts.Report(1, [good])

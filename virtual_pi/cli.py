@@ -102,6 +102,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="GUESTPORT",
         help="make a TCP port of the guest reachable from 127.0.0.1; may be repeated",
     )
+    create.add_argument(
+        "--record-boot",
+        action="store_true",
+        help="record what a boot writes to the boot partition: boot.log, boot-before.img",
+    )
     create.add_argument("--start", action="store_true", help="start them too")
     create.add_argument("--wait", action="store_true", help="with --start: wait until SSH answers")
 
@@ -185,6 +190,7 @@ def _create(options: argparse.Namespace) -> int:
         nvme_bytes=None if options.no_nvme else options.nvme,
         forwards=tuple(options.forward),
         release=options.release,
+        record_boot=options.record_boot,
     )
     names = list(dict.fromkeys(options.names))
     check_options(names, wanted)

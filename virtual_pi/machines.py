@@ -38,6 +38,7 @@ class Settings:
         mac: Its network card's address.
         ssh_port: The port of 127.0.0.1 that leads to its SSH server.
         forwards: The guest's TCP port to the port of 127.0.0.1 that leads to it.
+        record_boot: Whether what it writes to its boot partition is recorded.
     """
 
     memory_mib: int
@@ -47,6 +48,7 @@ class Settings:
     mac: str
     ssh_port: int
     forwards: dict[int, int]
+    record_boot: bool = False
 
     @property
     def time_port(self) -> int:
@@ -115,6 +117,7 @@ class CreateOptions:
         nvme_bytes: Size of the NVMe drive; None for none.
         forwards: The guest's TCP ports to reach from 127.0.0.1.
         release: Debian's release.
+        record_boot: Whether what it writes to its boot partition is recorded.
     """
 
     memory_mib: int = 2048
@@ -123,6 +126,7 @@ class CreateOptions:
     nvme_bytes: int | None = 4 * 1024**3
     forwards: tuple[int, ...] = ()
     release: str = "trixie"
+    record_boot: bool = False
 
 
 class Machine:
@@ -142,6 +146,8 @@ class Machine:
         self.status_file = self.directory / "status.json"
         self.root_disk = self.directory / "root.qcow2"
         self.boot_disk = self.directory / "boot.img"
+        self.boot_before = self.directory / "boot-before.img"
+        self.boot_log = self.directory / "boot.log"
         self.nvme_disk = self.directory / "nvme.qcow2"
         self.console = self.directory / "console.log"
         self.supervisor_log = self.directory / "supervisor.log"
@@ -335,12 +341,26 @@ def create_machine(state_dir: Path, name: str, image: Image, options: CreateOpti
             mac="52:54:00:" + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(3)),
             ssh_port=ssh_port,
             forwards=dict(zip(forwards, ports, strict=True)),
+            record_boot=options.record_boot,
         )
         _make_disks(machine, image, options)
         _make_keys(machine, ssh_port)
         # Last: from now on the machine exists.
         write_whole(machine.settings_file, settings.to_json())
     return machine
+
+
+def copy_sparse(source: Path, target: Path) -> None:
+    """Copy a file with its holes and its permissions.
+
+    Args:
+        source: The file.
+        target: Its copy.
+    """
+    run(
+        *("cp", "--sparse=always", "--reflink=auto", "--preserve=mode"),
+        *(os.fspath(source), os.fspath(target)),
+    )
 
 
 def change_ports(machine: Machine, taken: Collection[int] = ()) -> list[int]:
@@ -375,10 +395,7 @@ def _make_disks(machine: Machine, image: Image, options: CreateOptions) -> None:
         *("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", os.fspath(image.root)),
         *(os.fspath(machine.root_disk), str(options.disk_bytes)),
     )
-    run(
-        *("cp", "--sparse=always", "--reflink=auto"),
-        *(os.fspath(image.boot), os.fspath(machine.boot_disk)),
-    )
+    copy_sparse(image.boot, machine.boot_disk)
     if machine.boot_disk.stat().st_size != BOOT_BYTES:
         raise VirtualPiError(f"{image.boot} is damaged: run clean-cache, then try again")
     if options.nvme_bytes is not None:

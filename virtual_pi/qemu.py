@@ -55,7 +55,10 @@ def command_line(machine: Machine, boot: Boot, kernel: Path, initramfs: Path | N
     command += ["-chardev", f"file,id=console,append=on,path={escape(machine.console)}"]
     command += ["-serial", "chardev:console"]
     command += _drive("sd", machine.root_disk, "qcow2", "virtio-blk-pci")
-    command += _drive("boot", machine.boot_disk, "raw", "virtio-blk-pci")
+    if settings.record_boot:
+        command += _recorded("boot", machine.boot_disk, machine.boot_log)
+    else:
+        command += _drive("boot", machine.boot_disk, "raw", "virtio-blk-pci")
     if settings.nvme:
         command += _drive("nvme", machine.nvme_disk, "qcow2", "nvme,serial=gridberry")
     command += _network(machine)
@@ -71,6 +74,16 @@ def _drive(name: str, path: Path, image_format: str, device: str) -> list[str]:
     # cache=writeback (the default) keeps what the guest flushed when QEMU is killed, and no more.
     drive = f"if=none,id={name},format={image_format},discard=unmap,file={escape(path)}"
     return ["-drive", drive, "-device", f"{device},drive={name}"]
+
+
+def _recorded(name: str, path: Path, log: Path) -> list[str]:
+    """Return the options of a drive whose writes and flushes go to a log, too, in their order."""
+    # The format is that of Linux's dm-log-writes. The log's head is written at each entry, as a
+    # machine that is killed has no time for it.
+    drive = f"driver=blklogwrites,node-name={name},log-super-update-interval=1"
+    drive += f",file.driver=raw,file.file.driver=file,file.file.filename={escape(path)}"
+    drive += f",log.driver=file,log.filename={escape(log)}"
+    return ["-blockdev", drive, "-device", f"virtio-blk-pci,drive={name}"]
 
 
 def _network(machine: Machine) -> list[str]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from virtual_pi.firmware import BootPartition, BrickedError, choose_boot
-from virtual_pi.machines import Machine, Status, write_whole
+from virtual_pi.machines import Machine, Status, copy_sparse, write_whole
 from virtual_pi.paths import make_private, socket_directory
 from virtual_pi.ports import LOOPBACK
 from virtual_pi.processes import name_process
@@ -101,6 +101,9 @@ class Supervisor:
             if boot.initramfs:
                 initramfs = Path(directory, "initramfs")
                 partition.copy_out(boot.initramfs, initramfs)
+            if self._machine.settings().record_boot:
+                copy_sparse(self._machine.boot_disk, self._machine.boot_before)
+                self._machine.boot_log.write_bytes(b"")
             return self._run_qemu(command_line(self._machine, boot, kernel, initramfs))
 
     def _run_qemu(self, command: list[str]) -> bool:

@@ -1,5 +1,6 @@
 """The boot files' pure functions, and the module on a directory that stands for the partition."""
 
+import os
 import re
 from pathlib import Path
 
@@ -238,6 +239,11 @@ def boot(tmp_path):
     return tmp_path
 
 
+def mark_of(boot: Path) -> Path:
+    """What tells of files that were changed since the system started."""
+    return boot.with_name(f"{boot.name}-run") / "boot-files-changed"
+
+
 def run(boot: Path, *, check_mode: bool = False, **more):
     """Run the module's function on those directories."""
     parameters = {
@@ -252,6 +258,11 @@ def run(boot: Path, *, check_mode: bool = False, **more):
         "generator": str(boot / "etc/z50-raspi-firmware"),
         "defaults": str(boot / "etc"),
         "bootloader": str(boot / "bootloader"),
+        "watchdog": str(boot / "none"),
+        "mark": str(mark_of(boot)),
+        "pcie_gen3_boot": False,
+        "block_devices": "/sys/dev/block",
+        "in_force": False,
     }
     return boot_files.run(parameters | more, check_mode=check_mode)
 
@@ -281,8 +292,46 @@ def test_second_run_changes_nothing_but_still_wants_the_reboot(boot):
     assert result["missing"] == ["cgroup_enable=memory", "ipv6.disable=1"]
     assert result["reboot_required"]
     assert contents(boot) == before
-    (boot / "running").write_text((boot / "firmware/cmdline.txt").read_text())
+    reboot(boot)
     assert not run(boot)["reboot_required"]
+
+
+def reboot(boot: Path) -> None:
+    """Start the system anew: its kernel has the command line, and /run is empty."""
+    (boot / "running").write_text((boot / "firmware/cmdline.txt").read_text())
+    mark_of(boot).unlink()
+
+
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_a_reboot_that_was_lost_is_asked_for_until_it_comes(boot, state):
+    run(boot, config_lines=["disable_splash=0"])
+    reboot(boot)
+    assert run(boot, state=state)["reboot_required"]  # an overclock, say: no token tells of it
+    assert mark_of(boot).read_text().endswith("config.txt")
+    for check_mode in (True, False, True):
+        again = run(boot, state=state, check_mode=check_mode)
+        assert (again["changed"], again["reboot_required"]) == (False, True)
+    reboot(boot)
+    assert not run(boot, state=state)["reboot_required"]
+
+
+def test_check_mode_and_a_refusal_ask_for_no_reboot_afterwards(boot):
+    run(boot, check_mode=True)
+    (boot / "firmware/config.txt").write_text("# BEGIN gridberry" + "\0")
+    with pytest.raises(BootFileError):
+        run(boot)
+    assert not mark_of(boot).exists()
+
+
+def test_all_files_that_changed_since_the_start_are_named(boot):
+    run(boot, config_lines=["disable_splash=0"], cmdline_present=[], cmdline_replace=[])
+    run(boot, config_lines=["disable_splash=0"])
+    assert mark_of(boot).read_text() == "cmdline.txt config.txt"
+
+
+def test_what_is_in_force_already_needs_no_reboot(boot):
+    assert run(boot, in_force=True)["changed"]
+    assert not mark_of(boot).exists()
 
 
 def test_undo_gives_the_originals_back_byte_for_byte(boot):
@@ -390,3 +439,30 @@ def test_bytes_that_are_not_utf8_survive(boot):
 def test_a_host_that_does_not_boot_like_a_pi_is_refused(tmp_path):
     with pytest.raises(BootFileError, match="boot_config_enabled: false"):
         boot_files.find_directory([str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("device", "line", "refused"),
+    [
+        ("nvme0n1/nvme0n1p1", "dtparam=pciex1_gen=3", True),
+        ("nvme0n1/nvme0n1p1", " dtparam=nvme,pciex1_gen=3", True),
+        ("nvme0n1/nvme0n1p1", "dtparam=pciex1_gen=2", False),
+        ("nvme0n1/nvme0n1p1", "#dtparam=pciex1_gen=3", False),
+        ("mmcblk0/mmcblk0p1", "dtparam=pciex1_gen=3", False),
+    ],
+)
+def test_pcie_3_is_refused_where_the_pi_starts_from_it_unless_confirmed(
+    boot, device, line, refused
+):
+    number = boot.stat().st_dev
+    (boot / "sys").mkdir()
+    (boot / device).mkdir(parents=True)
+    (boot / f"sys/{os.major(number)}:{os.minor(number)}").symlink_to(boot / device)
+    own = {"config_lines": [line], "block_devices": str(boot / "sys")}
+    before = contents(boot)
+    if refused:
+        with pytest.raises(BootFileError, match="boot_config_pcie_gen3_boot: true"):
+            run(boot, **own)
+        assert contents(boot) == before
+        own["pcie_gen3_boot"] = True
+    assert run(boot, **own)["changed"]

@@ -22,7 +22,7 @@ EVERYTHING = {
     "arm_64bit": True,
     "dtparam": ["audio=off", "watchdog"],
     "lines": ["disable_splash=1"],
-    "sections": {"pi5": ["dtparam=pciex1_gen=3"], "cm4": ["otg_mode=1"]},
+    "sections": {"pi5": ["dtparam=fan_temp0=45000"], "cm4": ["otg_mode=1"]},
     "overclock": {
         "pi5": {"arm_freq": 2800, "over_voltage_delta": 50000},
         "pi4": {"arm_freq": 2000, "over_voltage": 6},
@@ -47,7 +47,7 @@ otg_mode=1
 [pi5]
 arm_freq=2800
 over_voltage_delta=50000
-dtparam=pciex1_gen=3
+dtparam=fan_temp0=45000
 [all]
 # END gridberry
 """
@@ -55,7 +55,7 @@ FOR_ALL = ["gpu_mem=16", "arm_64bit=1", "dtparam=audio=off", "dtparam=watchdog",
 GOLDEN_BOARDS = {
     "pi4": [*FOR_ALL, "arm_freq=2000", "over_voltage=6"],
     "cm4": [*FOR_ALL, "arm_freq=2000", "over_voltage=6", "otg_mode=1"],
-    "pi5": [*FOR_ALL, "arm_freq=2800", "over_voltage_delta=50000", "dtparam=pciex1_gen=3"],
+    "pi5": [*FOR_ALL, "arm_freq=2800", "over_voltage_delta=50000", "dtparam=fan_temp0=45000"],
 }
 
 

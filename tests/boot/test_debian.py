@@ -43,9 +43,18 @@ def upgrade(debian: Path, kernel: str) -> None:
     subprocess.run(["sh", debian / "generator", kernel], check=True)
 
 
+def mark_of(debian: Path) -> Path:
+    """What tells of files that were changed since the system started."""
+    return debian.with_name(f"{debian.name}-run") / "boot-files-changed"
+
+
 def run(debian: Path, state: str = "present", **more):
     """Run the module's function."""
-    own = {"generator": str(debian / "generator"), "defaults": str(debian / "default")}
+    own = {
+        "generator": str(debian / "generator"),
+        "defaults": str(debian / "default"),
+        "mark": str(mark_of(debian)),
+    }
     return boot_files.run(parameters(debian / "boot", state) | own | more, check_mode=False)
 
 
@@ -67,6 +76,7 @@ def test_settings_survive_an_upgrade(debian):
     assert set(WANTED) <= set(after["boot/cmdline.txt"].decode().split())
     for board, ours in OURS.items():
         assert settings(after["boot/config.txt"], board)[-len(ours) :] == ours
+    mark_of(debian).unlink()  # the reboot
     # The same tokens and block: nothing is left to do, and no reboot is asked for.
     assert not run(debian, running_cmdline=str(debian / "boot/cmdline.txt"))["reboot_required"]
     assert after["boot/cmdline.txt"] == before["boot/cmdline.txt"]

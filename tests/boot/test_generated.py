@@ -17,10 +17,10 @@ from virtual_pi.firmware import kernel_command_line
 
 WANTED = ["cgroup_enable=memory", "ipv6.disable=1"]
 UNWANTED = "cgroup_disable=memory"
-LINES = ["gpu_mem=32", "[pi5]", "dtparam=pciex1_gen=3", "[pi4]", "arm_freq=2000"]
+LINES = ["gpu_mem=32", "[pi5]", "dtparam=fan_temp0=45000", "[pi4]", "arm_freq=2000"]
 OURS = {
     "pi4": ["gpu_mem=32", "arm_freq=2000"],
-    "pi5": ["gpu_mem=32", "dtparam=pciex1_gen=3"],
+    "pi5": ["gpu_mem=32", "dtparam=fan_temp0=45000"],
     "cm4": ["gpu_mem=32", "arm_freq=2000"],
 }
 SEES = {"pi4": {"all", "pi4"}, "pi5": {"all", "pi5"}, "cm4": {"all", "pi4", "cm4"}}
@@ -40,6 +40,11 @@ def parameters(boot: Path, state: str = "present") -> dict:
         "generator": str(boot / "none"),
         "defaults": str(boot / "none"),
         "bootloader": str(boot / "none"),
+        "watchdog": str(boot / "none"),
+        "mark": str(boot.with_name(f"{boot.name}-run") / "boot-files-changed"),
+        "pcie_gen3_boot": False,
+        "block_devices": "/sys/dev/block",
+        "in_force": False,
     }
 
 

@@ -1,5 +1,7 @@
 """The power goes between any two steps on the disk: the Pi boots, and the next run ends well."""
 
+import errno
+import itertools
 import os
 from pathlib import Path
 
@@ -23,13 +25,21 @@ class Disk:
         self.steps: list[str] = []
         self._cut_before = cut_before
         monkeypatch.setattr(os, "fsync", self._after(os.fsync, self._flushed))
-        monkeypatch.setattr(Path, "replace", self._after(Path.replace, lambda _: "rename"))
+        monkeypatch.setattr(Path, "replace", self._after(Path.replace, self._renamed))
         monkeypatch.setattr(Path, "unlink", self._after(Path.unlink, lambda _: "remove"))
 
     @staticmethod
     def _flushed(descriptor: int) -> str:
         path = Path(f"/proc/self/fd/{descriptor}").readlink()
-        return "flush directory" if path.is_dir() else "flush file"
+        return "flush directory" if path.is_dir() else f"flush {path.name}"
+
+    @staticmethod
+    def _renamed(temporary: Path) -> str:
+        # vfat frees the clusters of a file that was renamed over once nobody has it open any more.
+        old = temporary.with_name(temporary.name.partition(".gridberry-new")[0])
+        opened = [Path("/proc/self/fd", one.name) for one in Path("/proc/self/fd").iterdir()]
+        held = any(one.samefile(old) for one in opened if one.exists())
+        return f"rename over {old.name}, {'open' if held else 'closed'}"
 
     def _after(self, real, name):
         def step(first, *more):
@@ -67,10 +77,61 @@ def steps_of(boot, state="present") -> list[str]:
     return disk.steps
 
 
-def test_each_file_is_flushed_renamed_and_its_directory_flushed(boot):
-    # Removing the temporary file, which is no more, is a step that finds nothing.
-    one = ["flush file", "rename", "flush directory", "remove"]
-    assert steps_of(boot) == one * 5  # a note, two originals kept, two files written
+def test_all_is_written_first_and_each_rename_flushes_the_directory_before_the_file(boot):
+    names = [
+        "cmdline.txt.gridberry-tokens",
+        "cmdline.txt.gridberry-original",
+        "cmdline.txt",
+        "config.txt.gridberry-original",
+        "config.txt",
+    ]
+    renames = [[f"rename over {name}, open", "flush directory", f"flush {name}"] for name in names]
+    written = [f"flush {name}.gridberry-new" for name in names]
+    assert steps_of(boot) == [*written, "flush directory", *itertools.chain(*renames)]
+
+
+def test_a_file_that_goes_is_open_until_its_directory_is_flushed(boot):
+    run(boot)
+    steps = steps_of(boot, "absent")
+    removed = steps.index("remove")
+    assert steps[removed : removed + 2] == ["remove", "flush directory"]
+
+
+@pytest.mark.parametrize("name", ["cmdline.txt", "config.txt"])
+def test_an_empty_original_is_none_and_is_kept_again(boot, name):
+    (boot / f"{name}.gridberry-original").touch()  # cut off by fsck.vfat, or never written
+    run(boot, "original")
+    assert boots(boot) == {"cmdline.txt": CMDLINE, "config.txt": CONFIG}
+    run(boot)
+    run(boot, "original")
+    assert boots(boot) == {"cmdline.txt": CMDLINE, "config.txt": CONFIG}
+
+
+def test_a_full_disk_changes_nothing(boot, monkeypatch):
+    """The disk is full from any write on, whatever it writes."""
+    written: list[int] = []
+
+    def seen() -> dict[str, tuple[bytes, int]]:
+        return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in boot.iterdir()}
+
+    before = seen()
+    for room in range(5):
+        written.clear()
+
+        def full(descriptor, room=room):
+            written.append(descriptor)
+            if len(written) > room and not Path(f"/proc/self/fd/{descriptor}").is_dir():
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left") as failure:
+            run(boot)
+        assert seen() == before, room
+        message = boot_files.refusal(failure.value)
+        assert message.endswith(
+            "cannot be read or written (No space left on device); it was left as it was"
+        )
+        assert message.startswith(str(boot))
 
 
 @pytest.mark.parametrize("state", ["present", "absent"])
@@ -93,7 +154,7 @@ def test_a_cut_before_any_step_leaves_old_or_new_whole_and_the_next_run_ends_wel
         for name, content in boots(boot).items():
             assert content in (old[name], new[name]), (cut, name)
         run(boot, state)
-        found = {n: c for n, c in contents(boot).items() if not n.endswith(".gridberry-new")}
+        found = {n: c for n, c in contents(boot).items() if ".gridberry-new" not in n}
         assert found == after, cut
         run(boot, "absent")
         assert boots(boot) == {"cmdline.txt": CMDLINE, "config.txt": CONFIG}, cut

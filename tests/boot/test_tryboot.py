@@ -1,7 +1,8 @@
 """A boot that is only tried: what the firmware reads then, and what is left afterwards."""
 
 import pytest
-from ansible.module_utils.boot_text import TRIED_TOKEN, BootFileError
+from ansible.module_utils.boot_text import BootFileError
+from ansible.module_utils.boot_try import TRIED_TOKEN
 
 from roles.boot_config.library import boot_files
 from tests.boot.test_generated import OURS, WANTED, contents, parameters, settings
@@ -19,12 +20,17 @@ def boot(tmp_path):
     (tmp_path / "boot/config.txt").write_bytes(CONFIG)
     (tmp_path / "bootloader").mkdir()
     (tmp_path / "bootloader/tryboot").write_bytes(b"\0\0\0\0")
+    (tmp_path / "watchdog").write_text("active\n")
     return tmp_path / "boot"
 
 
 def run(boot, *, tryboot=True, check_mode=False, **more):
     """Run the module's function."""
-    own = {"tryboot": tryboot, "bootloader": str(boot.parent / "bootloader")}
+    own = {
+        "tryboot": tryboot,
+        "bootloader": str(boot.parent / "bootloader"),
+        "watchdog": str(boot.parent / "watchdog"),
+    }
     return boot_files.run(parameters(boot) | own | more, check_mode=check_mode)
 
 
@@ -41,12 +47,35 @@ def test_the_firmware_reads_the_new_settings_from_it(boot):
     run(boot)
     tried = (boot / "tryboot.txt").read_bytes()
     for board, ours in OURS.items():
-        names = [*ours, "cmdline=cmdline-try.txt"]
+        names = [*ours, "kernel_watchdog_timeout=120", "cmdline=cmdline-try.txt"]
         assert settings(tried, board)[-len(names) :] == names
     config = parse_config(tried.decode())
     assert config.auto_initramfs
     line = kernel_command_line((boot / config.cmdline).read_bytes(), config.cmdline)
     assert set(line.split()) >= {*WANTED, TRIED_TOKEN, "root=PARTUUID=4e639091-02"}
+
+
+def test_a_try_that_panics_or_hangs_is_reset(boot):
+    run(boot)
+    assert "kernel_watchdog_timeout=120" in (boot / "tryboot.txt").read_text().splitlines()
+    line = (boot / "cmdline-try.txt").read_text().split()
+    assert {"panic=10", "watchdog_disarm=0"} <= set(line)
+
+
+def test_a_try_that_goes_well_is_not_reset_where_nobody_serves_the_watchdog(boot):
+    (boot.parent / "watchdog").write_text("inactive\n")
+    [warning] = run(boot)["warnings"]
+    assert "needs its power cut" in warning
+    assert "kernel_watchdog_timeout" not in (boot / "tryboot.txt").read_text()
+    line = (boot / "cmdline-try.txt").read_text().split()
+    assert "panic=10" in line
+    assert "watchdog_disarm=0" not in line
+
+
+def test_a_panic_of_the_owners_own_stays_in_a_try(boot):
+    (boot / "cmdline.txt").write_bytes(CMDLINE.replace(b"rootwait", b"rootwait panic=60"))
+    run(boot)
+    assert "panic=10" not in (boot / "cmdline-try.txt").read_text()
 
 
 def test_what_was_tried_is_kept_by_running_again_without(boot):

@@ -2,6 +2,7 @@ import base64
 import json
 import socket
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,18 @@ def test_commas_in_paths_are_doubled(command: list[str], machine: Machine) -> No
     drives = [part for part in command if part.startswith("if=none")]
     assert len(drives) == 3
     assert all(f"file={doubled}/" in drive for drive in drives)
+
+
+def test_a_boot_partition_that_is_recorded_goes_through_the_log(machine: Machine) -> None:
+    settings = replace(machine.settings(), record_boot=True)
+    machine.settings_file.write_text(settings.to_json())
+    command = qemu.command_line(machine, BOOT, Path("/kernel"), None)
+    drive = value(command, "-blockdev")
+    assert drive.startswith("driver=blklogwrites,node-name=boot,")
+    assert str(machine.boot_disk).replace(",", ",,") in drive
+    assert str(machine.boot_log).replace(",", ",,") in drive
+    assert "virtio-blk-pci,drive=boot" in command
+    assert not any("id=boot" in part for part in command)
 
 
 def test_forwards_lead_from_loopback_only(command: list[str]) -> None:

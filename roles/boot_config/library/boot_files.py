@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ansible.module_utils import boot_text
+from ansible.module_utils import boot_text, boot_try
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.boot_disk import (
     CREATED_SUFFIX,
@@ -16,7 +16,10 @@ from ansible.module_utils.boot_disk import (
     Plan,
     beside,
     carry_out,
+    check_pcie_speed,
+    kept_original,
     names_in,
+    note_changed,
     read,
     read_if_there,
 )
@@ -32,8 +35,9 @@ description:
   - Keeps one marked block of lines under C([all]) in config.txt, at its end at first.
   - Refuses a file that could not boot a Pi, before and after the change. The file is kept as
     C(NAME.gridberry-original) before the first change; C(NAME.gridberry-created) says that there
-    was none. A change is written to a temporary file in the same directory, flushed, renamed and
-    read back.
+    was none, or an empty one. All changes are written to temporary files in the same directory and
+    flushed, and only then renamed, one after the other, so that a power cut leaves the old file or
+    the new one, and a full disk changes none.
   - Where Debian's package raspi-firmware writes both files anew at every kernel upgrade, what it
     puts into them is changed as well.
 options:
@@ -65,6 +69,15 @@ options:
     into them.}
   bootloader: {type: path, default: /proc/device-tree/chosen/bootloader, description: What the
     firmware says of itself.}
+  watchdog: {type: path, default: /sys/class/watchdog/watchdog0/state, description: Says C(active)
+    where somebody serves the watchdog. Then a try that hangs is reset.}
+  mark: {type: path, default: /run/gridberry/boot-files-changed, description: Names the boot files
+    that were changed since the system started. It goes with the next boot.}
+  pcie_gen3_boot: {type: bool, default: false, description: Accept C(pciex1_gen=3) where the boot
+    files are on an NVMe drive. Some drives do not come back with it.}
+  block_devices: {type: path, default: /sys/dev/block, description: What the kernel says of them.}
+  in_force: {type: bool, default: false, description: Says that the system was started with these
+    settings, as a try. No reboot is due for them.}
 author: [Gridberry]
 """
 
@@ -78,8 +91,8 @@ RETURN = r"""
 directory: {description: Where the boot files are., type: str, returned: success}
 paths: {description: What was changed, or would be in check mode., type: list, elements: str,
   returned: success}
-reboot_required: {description: Whether the running kernel lacks a wanted token, or a boot file was
-  changed., type: bool, returned: success}
+reboot_required: {description: Whether the running kernel lacks a wanted token, or a boot file is
+  changed now or was since the system started., type: bool, returned: success}
 missing: {description: Wanted tokens that the running kernel was not started with., type: list,
   elements: str, returned: success}
 tried: {description: Whether tryboot.txt was written instead., type: bool, returned: success}
@@ -195,14 +208,16 @@ def plan_file(path: Path, kind: str, wanted: Wanted, *, boots: bool = True) -> P
     if wanted.state == "present":
         new = new_content(kind, old or "", wanted, str(path))
         return Plan(path, old, None if old is None and not new else new, boots=boots)
-    kept, created = beside(path, ORIGINAL_SUFFIX), beside(path, CREATED_SUFFIX)
-    if not kept.exists() and not created.exists() and wanted.state == "original":
+    kept, created = kept_original(path), read_if_there(beside(path, CREATED_SUFFIX))
+    if kept is None and created is None and wanted.state == "original":
         return Plan(path, old, old, boots=boots)
-    original = read(kept) if kept.exists() else "" if created.exists() else old or ""
+    original = kept or ("" if created is not None else old or "")
     new = undone_content(kind, old or "", original, wanted, str(path))
-    if created.exists() and not new.strip():
-        return Plan(path, old, None, boots=boots, keep=False, drop=[created])
-    drop = [kept] if kept.exists() and new == original else []
+    if created is not None and not new.strip():
+        none = "" if created else None
+        drop = [beside(path, CREATED_SUFFIX)]
+        return Plan(path, old, none, boots=boots, keep=False, drop=drop)
+    drop = [beside(path, ORIGINAL_SUFFIX)] if kept is not None and new == original else []
     return Plan(path, old, None if old is None and not new else new, boots, keep=False, drop=drop)
 
 
@@ -254,56 +269,6 @@ def plans(directory: Path, parameters: dict, wanted: Wanted) -> list[Plan]:
     return found
 
 
-def why_no_tryboot(bootloader: Path, directory: Path) -> str | None:
-    """Return why the firmware cannot boot once from tryboot.txt, or None where it can."""
-    if not Path(bootloader, "tryboot").exists():
-        return "the firmware of this board says nothing of tryboot"
-    autoboot = read_if_there(directory / "autoboot.txt") or ""
-    if "tryboot_a_b=1" in autoboot:
-        return "autoboot.txt has tryboot_a_b=1, with which another partition is tried"
-    # autoboot.txt is on the first partition, which is not mounted where another one was booted.
-    number = Path(bootloader, "partition")
-    partition = int.from_bytes(number.read_bytes(), "big") if number.exists() else 0
-    if partition > 1:
-        return f"it booted from partition {partition}, and autoboot.txt of the first one decides"
-    return None
-
-
-def plan_try(directory: Path, found: list[Plan]) -> list[Plan]:
-    """Return the plans that try the new contents in one boot.
-
-    Raises:
-        BootFileError: There is a tryboot.txt of somebody else.
-    """
-    new = {plan.path.name: plan.new or "" for plan in found if plan.boots}
-    contents = {
-        boot_text.TRIED_CMDLINE: boot_text.tried_cmdline(new["cmdline.txt"]),
-        "tryboot.txt": boot_text.tried_config(new["config.txt"]),
-    }
-    tryboot = read_if_there(directory / "tryboot.txt")
-    if tryboot and not tryboot.startswith(boot_text.TRIED_HEADER):
-        raise BootFileError(
-            f"{directory / 'tryboot.txt'} is not Gridberry's; move it away, or set"
-            " boot_config_tryboot: false"
-        )
-    return [
-        Plan(directory / name, read_if_there(directory / name), text, keep=False)
-        for name, text in contents.items()
-    ]
-
-
-def plan_after_try(directory: Path) -> list[Plan]:
-    """Return the plans that take away what an earlier try left."""
-    tryboot = read_if_there(directory / "tryboot.txt") or ""
-    if not tryboot.startswith(boot_text.TRIED_HEADER):
-        return []
-    names = [boot_text.TRIED_CMDLINE, "tryboot.txt"]  # the second is what tells of both
-    found = [(directory / name, read_if_there(directory / name)) for name in names]
-    return [
-        Plan(path, old, None, boots=False, keep=False) for path, old in found if old is not None
-    ]
-
-
 def specification() -> dict:
     """Return the module's parameters as Ansible checks them."""
     strings = {"type": "list", "elements": "str", "default": []}
@@ -324,6 +289,11 @@ def specification() -> dict:
         "generator": {"type": "path", "default": "/etc/kernel/postinst.d/z50-raspi-firmware"},
         "defaults": {"type": "path", "default": "/etc/default"},
         "bootloader": {"type": "path", "default": "/proc/device-tree/chosen/bootloader"},
+        "watchdog": {"type": "path", "default": "/sys/class/watchdog/watchdog0/state"},
+        "mark": {"type": "path", "default": "/run/gridberry/boot-files-changed"},
+        "pcie_gen3_boot": {"type": "bool", "default": False},
+        "block_devices": {"type": "path", "default": "/sys/dev/block"},
+        "in_force": {"type": "bool", "default": False},
     }
 
 
@@ -355,6 +325,8 @@ def run(parameters: dict, *, check_mode: bool) -> dict:
     directory = find_directory(parameters["directories"])
     if wanted.state == "present":
         boot_text.check_cut_down(wanted.lines, names_in(directory), str(directory))
+        if not parameters["pcie_gen3_boot"]:
+            check_pcie_speed(wanted.lines, directory, Path(parameters["block_devices"]))
     found = plans(directory, parameters, wanted)
     boots = any(plan.boots and plan.new != plan.old for plan in found)
     missing, warnings = [], []
@@ -363,15 +335,25 @@ def run(parameters: dict, *, check_mode: bool) -> dict:
         missing = boot_text.missing_tokens(running, wanted.tokens)
     tried = parameters["tryboot"] and wanted.state == "present" and boots
     if tried:
-        why_not = why_no_tryboot(Path(parameters["bootloader"]), directory)
+        why_not = boot_try.why_no_tryboot(Path(parameters["bootloader"]), directory)
         tried = why_not is None
         if why_not:
             warnings = [f"not tried with tryboot: {why_not}; the boot files are changed at once"]
-    steps = plan_try(directory, found) if tried else found + plan_after_try(directory)
+    if tried:
+        watched = boot_try.is_watched(Path(parameters["watchdog"]))
+        warnings = [] if watched else [boot_try.UNWATCHED]
+        steps = boot_try.plan_try(directory, found, watched=watched)
+    else:
+        steps = found + boot_try.plan_after_try(directory)
     steps = [plan for plan in steps if plan.new != plan.old or plan.drop]
+    mark = Path(parameters["mark"])
+    due = bool(missing) or boots or mark.exists()
     if not check_mode:
-        for plan in steps:
-            carry_out(plan)
+        try:
+            carry_out(steps)
+        finally:
+            if not parameters["in_force"]:
+                note_changed(mark, found)
     # A try ends with the same two files: its diff is theirs.
     shown = [plan for plan in found if plan.new != plan.old] if tried else steps
     shown = [plan for plan in shown if not plan.note]
@@ -381,7 +363,7 @@ def run(parameters: dict, *, check_mode: bool) -> dict:
         "directory": str(directory),
         "paths": [str(plan.path) for plan in steps],
         "missing": missing,
-        "reboot_required": bool(missing) or boots,
+        "reboot_required": due,
         "tried": tried,
         "warnings": warnings,
     }

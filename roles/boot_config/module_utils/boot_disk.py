@@ -1,17 +1,31 @@
-"""How boot files are read and replaced: a power cut leaves the old one or the new one."""
+"""How boot files are read and replaced: a power cut leaves the old one or the new one.
+
+On FAT a name, what it names and which clusters are taken are three writes to the disk. Between two
+flushes they reach it in any order, and vfat itself flushes nothing. So:
+
+- A file is complete and flushed under a temporary name before it is renamed.
+- The old file stays open meanwhile: vfat frees its clusters when it is closed. A name never points
+  at free clusters, which fsck.vfat would cut off.
+- The temporary name goes first (the directory is flushed), and then the file's name gets the new
+  clusters (the file is flushed): one sector, old before and new after. The other way round both
+  names would have the same clusters for a moment, and fsck.vfat cuts off one of the two.
+- A name that is new exists first, empty, because rename makes it so.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ansible.module_utils.boot_text import ENCODING, BootFileError
 
 ORIGINAL_SUFFIX = ".gridberry-original"  # beside a file: what it was before the first change
-CREATED_SUFFIX = ".gridberry-created"  # beside a file: it was not there before
+CREATED_SUFFIX = ".gridberry-created"  # beside a file: it was not there before, or was empty
+WAS_EMPTY = "it was there, and empty\n"  # what the latter says
 TOKENS_SUFFIX = ".gridberry-tokens"  # beside a file: which tokens were put in and taken out
+PCIE_GEN3 = re.compile(r"\s*dtparam=(\S*,)?pciex1_gen=3\b")
 TEMPORARY_SUFFIX = ".gridberry-new"  # beside a file: what it will be
 
 
@@ -64,27 +78,57 @@ def beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
+def kept_original(path: Path) -> str | None:
+    """Return what a file was before the first change; None where that is not kept.
+
+    An empty one says nothing: the power went before it was written, or fsck.vfat cut it off.
+    """
+    return read_if_there(beside(path, ORIGINAL_SUFFIX)) or None
+
+
 def names_in(directory: Path) -> frozenset[str]:
     """Return the names of a directory's files in lower case, as vfat compares them."""
     return frozenset(path.name.lower() for path in directory.iterdir())
 
 
-def flush_directory(directory: Path) -> None:
-    """Make renames in a directory survive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY)
+def check_pcie_speed(lines: tuple[str, ...], directory: Path, blocks: Path) -> None:
+    """Refuse PCIe 3.0 where the Pi starts from a drive at it (raspberrypi/rpi-eeprom#531).
+
+    Args:
+        lines: The lines for config.txt.
+        directory: Where it is.
+        blocks: What the kernel says of block devices, by their numbers.
+
+    Raises:
+        BootFileError: It is asked for there.
+    """
+    asked = [line for line in lines if PCIE_GEN3.match(line)]
+    number = directory.stat().st_dev
+    device = (blocks / f"{os.major(number)}:{os.minor(number)}").resolve()
+    if asked and "/nvme" in str(device):
+        raise BootFileError(
+            f"config.txt is to have {asked[0]!r} and this Pi starts from {device.name}: some drives"
+            " do not come back with it after a power cut; leave it out, or accept that with"
+            " boot_config_pcie_gen3_boot: true"
+        )
+
+
+def flush(path: Path) -> None:
+    """Make what was done to a file or a directory survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def write(path: Path, text: str) -> None:
-    """Replace a file on vfat: after a power cut it is the old one or the new one, whole.
+def stage(temporary: Path, path: Path, text: str) -> None:
+    """Write what a file will be beside it, and flush it; make the file, empty, if it is not there.
 
     Raises:
+        OSError: The disk is full, or worse; names the file.
         BootFileError: What was read back is not what was written.
     """
-    temporary = beside(path, TEMPORARY_SUFFIX)
     try:
         with temporary.open("wb") as stream:
             stream.write(text.encode(**ENCODING))
@@ -94,28 +138,82 @@ def write(path: Path, text: str) -> None:
             if mode is not None and mode != os.fstat(stream.fileno()).st_mode & 0o7777:
                 os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())
-        if read(temporary) != text:
-            raise BootFileError(f"{temporary} reads back differently; {path} was left alone")
+    except OSError as error:
+        error.filename = error.filename or str(path)  # of a write, Python does not say it
+        raise
+    if read(temporary) != text:
+        raise BootFileError(f"{temporary} reads back differently; {path} was left alone")
+    if not path.exists():
+        path.touch()
+
+
+def put(temporary: Path, path: Path) -> None:
+    """Replace a file by one that was staged: after a power cut it is the old or the new one."""
+    with path.open("rb"), temporary.open("rb") as new:
         temporary.replace(path)
-        flush_directory(path.parent)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-    if read(path) != text:
-        raise BootFileError(f"{path} reads back differently; the original is beside it")
+        flush(path.parent)
+        os.fsync(new.fileno())
 
 
-def carry_out(plan: Plan) -> None:
-    """Put a file's new content in place, what it was noted first, and drop notes of no more use."""
-    kept, created = beside(plan.path, ORIGINAL_SUFFIX), beside(plan.path, CREATED_SUFFIX)
+def remove(path: Path) -> None:
+    """Remove a file: after a power cut it is there, whole, or not."""
+    with path.open("rb"):
+        path.unlink()
+        flush(path.parent)
+
+
+def steps_of(plan: Plan) -> list[tuple[Path, str | None]]:
+    """Return the files to write, and to remove (None), in order: what was is noted first."""
+    steps: list[tuple[Path, str | None]] = []
     if plan.new != plan.old:
-        if plan.keep and not kept.exists() and not created.exists():
-            write(created if plan.old is None else kept, plan.old or "")
-        if plan.new is None:
-            plan.path.unlink()
-            flush_directory(plan.path.parent)
-        else:
-            write(plan.path, plan.new)
-    for note in plan.drop:
-        note.unlink()
-        flush_directory(note.parent)
+        created = beside(plan.path, CREATED_SUFFIX)
+        if plan.keep and kept_original(plan.path) is None and not created.exists():
+            kept = beside(plan.path, ORIGINAL_SUFFIX)
+            none = "" if plan.old is None else WAS_EMPTY
+            steps.append((kept, plan.old) if plan.old else (created, none))
+        steps.append((plan.path, plan.new))
+    return steps + [(note, None) for note in plan.drop]
+
+
+def carry_out(plans: list[Plan]) -> None:
+    """Put new contents in place, none before there is room on the disk for all.
+
+    Raises:
+        OSError: The disk cannot be written. Where it is full, nothing has changed.
+        BootFileError: A file reads back differently.
+    """
+    steps = [step for plan in plans for step in steps_of(plan)]
+    temporaries: dict[int, Path] = {}
+    made: list[Path] = []
+    try:
+        for number, (path, text) in enumerate(steps):
+            if text is None:
+                continue
+            earlier = sum(other == path for other, _ in steps[:number])
+            temporaries[number] = beside(path, TEMPORARY_SUFFIX + "er" * earlier)
+            made += [] if path.exists() else [path]
+            stage(temporaries[number], path, text)
+        for directory in {path.parent for path in made}:
+            flush(directory)
+        for number, (path, text) in enumerate(steps):
+            if text is None:
+                remove(path)
+                continue
+            made = [other for other in made if other != path]
+            put(temporaries.pop(number), path)
+            if read(path) != text:
+                raise BootFileError(f"{path} reads back differently; the original is beside it")
+    finally:
+        for path in [*temporaries.values(), *made]:
+            if path.exists():
+                path.unlink()
+
+
+def note_changed(mark: Path, found: list[Plan]) -> None:
+    """Note which boot files have changed, for all who ask whether a reboot is due."""
+    changed = {
+        plan.path.name for plan in found if plan.boots and read_if_there(plan.path) != plan.old
+    }
+    if changed:
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.write_text(" ".join(sorted(changed | set((read_if_there(mark) or "").split()))))

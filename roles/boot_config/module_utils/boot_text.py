@@ -21,10 +21,6 @@ TOKEN = re.compile(r'(?:[^\s"]|"[^"]*")+', re.ASCII)
 SPACE = " \t\n\r\v\f"
 # Bytes survive the way to text and back.
 ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}
-# What a boot that is only tried reads (tryboot), and how to tell afterwards that it did.
-TRIED_CMDLINE = "cmdline-try.txt"
-TRIED_TOKEN = "gridberry.tryboot=1"  # noqa: S105 - no password
-TRIED_HEADER = "# gridberry: what one boot tries; written by Ansible"
 # With gpu_mem=16 the firmware starts itself from the second and third file instead of the first.
 CUT_DOWN = (
     ("start.elf", "start_cd.elf", "fixup_cd.dat"),
@@ -442,24 +438,6 @@ def original_config(text: str, original: str, name: str = "config.txt") -> str:
     check_config(text, (), name)
     rest = without_block(text)
     return original if rest.rstrip("\r\n") == original.rstrip("\r\n") else rest
-
-
-def tried_cmdline(text: str) -> str:
-    """Return the command line of a boot that tries a new cmdline.txt.
-
-    Raises:
-        BootFileError: The token that tells of the try does not fit in.
-    """
-    line = f"{the_line(text, 'cmdline.txt').rstrip(SPACE)} {TRIED_TOKEN}"
-    the_line(line, "cmdline.txt with the token of a try")
-    return line + "\n"
-
-
-def tried_config(text: str) -> str:
-    """Return the tryboot.txt that tries a new config.txt."""
-    if text and not text.endswith("\n"):
-        text += "\n"
-    return f"{TRIED_HEADER}\n{text}[all]\ncmdline={TRIED_CMDLINE}\n"
 
 
 def missing_tokens(running: str, tokens: Tokens) -> list[str]:
