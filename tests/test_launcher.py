@@ -123,3 +123,108 @@ def test_needs_a_first_run(checkout: Path) -> None:
         result = launch(checkout, verb)
         assert result.returncode == 1
         assert "./gridberry demo" in result.stderr
+
+
+STUB = """#!/bin/sh
+printf '%s\\n' "$*" >>"$CALLS"
+case "$*" in
+    *purelib*) dirname -- "$CALLS"; exit ;;
+    "-m ansible playbook"*settings.yml*) printf '%s\\n' "$REFUSAL"; exit 1 ;;
+    "-m ansible playbook"*) printf '%s\\n' "$STATUS" >"$GRIDBERRY_STATE/status.json"; exit ;;
+    "-m virtual_pi"*) echo "a machine was to be made" >&2; exit 1 ;;
+esac
+exec "$PYTHON" "$@"
+"""
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """A checkout with a .venv whose Python neither runs Ansible nor makes machines."""
+    copy = tmp_path / "checkout"
+    for folder in ("inventory", "virtual_pi", "bot/src", "roles/status/filter_plugins"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("gridberry", "requirements.lock"):
+        shutil.copy(ROOT / file, copy)
+    commands = copy / ".venv/bin"
+    commands.mkdir(parents=True)
+    lock = subprocess.run(
+        ["sha256sum"], stdin=(copy / "requirements.lock").open(), capture_output=True, check=True
+    )
+    (copy / ".venv/lock.sha256").write_bytes(lock.stdout)
+    (commands / "python").write_text(STUB)
+    # To the launcher, all of Debian's packages are there.
+    (commands / "dpkg-query").write_text("#!/bin/sh\necho installed\n")
+    for command in commands.iterdir():
+        command.chmod(0o755)
+    return copy
+
+
+def launch_installed(
+    checkout: Path, *arguments: str, **environment: str
+) -> tuple[subprocess.CompletedProcess[str], str]:
+    """Run it; also returns what its Python was called with."""
+    calls = checkout / "calls"
+    calls.touch()
+    result = launch(
+        checkout,
+        *arguments,
+        CALLS=str(calls),
+        PYTHON=sys.executable,
+        **{"PATH": f"{checkout}/.venv/bin:{os.environ['PATH']}"} | environment,
+    )
+    return result, calls.read_text()
+
+
+CANDLES = "timestamp,open,high,low,close,volume\n1640991660000,100,101,99,100,1\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "is empty"),
+        ("not candles\n", "column timestamp is missing"),
+        (CANDLES + "1640991720000,100,101,99,100,x\n", "line 3: volume 'x' is not a number"),
+        (CANDLES.replace("100,101,99,100", ",".join(["0.00000001"] * 4)), "finds no room"),
+    ],
+)
+def test_candles_that_cannot_be_traded_are_refused_before_anything_is_installed(
+    installed: Path, text: str, says: str
+) -> None:
+    (installed / "market.csv").write_text(text)
+    result, calls = launch_installed(
+        installed, "demo", GRIDBERRY_CANDLES=str(installed / "market.csv")
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith("gridberry: GRIDBERRY_CANDLES")
+    assert says in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert calls == ""
+
+
+def test_settings_that_cannot_work_are_refused_before_a_machine_is_made(installed: Path) -> None:
+    (installed / "SOLUSDT-1m-2024-01.csv").write_text(CANDLES)
+    result, calls = launch_installed(
+        installed,
+        "demo",
+        "--pis=2",
+        GRIDBERRY_CANDLES=str(installed / "SOLUSDT-1m-2024-01.csv"),
+        REFUSAL="\n[ERROR]: Task failed: Action failed: pi1: grid.upper = 1 will not do\nOrigin: x",
+    )
+    assert result.returncode == 2
+    assert result.stderr == "gridberry: pi1: grid.upper = 1 will not do\n"
+    assert "1 candles, traded as SOL/USDT" in result.stdout
+    assert "virtual_pi" not in calls
+    assert f"-i {installed}/.gridberry/planned.ini" in calls
+
+
+@pytest.mark.parametrize("option", [(), ("--json",)])
+def test_status_ends_with_1_where_a_host_could_not_be_asked(
+    installed: Path, option: tuple[str, ...]
+) -> None:
+    (installed / ".gridberry").mkdir()
+    said = '[{"host": "pi1", "error": "cannot be reached"}]'
+    result, _ = launch_installed(installed, "status", *option, STATUS=said)
+    assert result.returncode == 1
+    assert "cannot be reached" in result.stdout
+    result, _ = launch_installed(installed, "status", *option, STATUS='[{"host": "pi1"}]')
+    assert result.returncode == 0, result.stderr

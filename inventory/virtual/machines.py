@@ -2,7 +2,8 @@
 """Inventory of the virtual Pis of this checkout, as `virtual_pi` knows them at this moment.
 
 `ansible-playbook -i inventory/virtual playbooks/site.yml` runs it. GRIDBERRY_STATE says where the
-machines are, if not in the checkout.
+machines are, if not in the checkout. Recorded candles (GRIDBERRY_CANDLES) bring settings of the
+group that fit them; those of group_vars win.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from gridbot.errors import UserError  # noqa: E402 - inventory.demo_market finds it
+
+from inventory.demo_market import demo_settings  # noqa: E402 - found by the line above
 from virtual_pi.machines import list_machines  # noqa: E402 - found by the line above
 from virtual_pi.time_server import HOST_IN_GUEST  # noqa: E402 - likewise
 
@@ -47,11 +51,24 @@ def host_variables(machine: dict) -> dict:
     }
 
 
-def inventory(machines: list[dict]) -> dict:
+def market_variables(candles: str, symbol: str) -> dict[str, str]:
+    """Return the settings that fit recorded candles.
+
+    Args:
+        candles: The file, or empty for a synthetic market.
+        symbol: What it is traded as; empty takes the file's name.
+    """
+    try:
+        return demo_settings(Path(candles), symbol) if candles else {}
+    except UserError:
+        return {}  # the role's check names the file and what is wrong with it
+
+
+def inventory(machines: list[dict], variables: dict[str, str]) -> dict:
     """Return the inventory as Ansible reads it from a script."""
     return {
         "_meta": {"hostvars": {machine["name"]: host_variables(machine) for machine in machines}},
-        "trading": {"hosts": [machine["name"] for machine in machines]},
+        "trading": {"hosts": [machine["name"] for machine in machines], "vars": variables},
     }
 
 
@@ -63,7 +80,10 @@ def main() -> None:
             "there is no virtual Pi; python3 -m virtual_pi create pi1 --start --wait makes one",
             file=sys.stderr,
         )
-    print(json.dumps(inventory(machines), indent=2))
+    variables = market_variables(
+        os.environ.get("GRIDBERRY_CANDLES", ""), os.environ.get("GRIDBERRY_SYMBOL", "")
+    )
+    print(json.dumps(inventory(machines, variables), indent=2))
 
 
 if __name__ == "__main__":

@@ -61,8 +61,13 @@ def examples() -> dict[str, dict]:
     return {f"example{number}": yaml.safe_load(block) for number, block in enumerate(blocks)}
 
 
+GRID = {"symbol": "A/B", "lower": "90", "upper": "110", "grids": 10, "investment": "1000"}
 GOOD = {
     "plain": {},
+    "confirmed": {
+        "grid_bot_exchange_start_price": "41999",
+        "grid_bot_start_outside_range": True,
+    },
     "market": {
         "grid_bot_range": "atr",
         "grid_bot_atr_period": "20",
@@ -75,7 +80,7 @@ GOOD = {
         "grid_bot_candles": "{{ playbook_dir }}/one/market.csv",
         "grid_bot_stop": {"max_drawdown_percent": "15"},
         "grid_bot_symbols": [
-            {"symbol": "A/B", "lower": "90", "upper": "110", "grids": 10, "investment": "1000"},
+            GRID,
             {
                 "symbol": "C/B",
                 "range": "atr",
@@ -184,8 +189,43 @@ def test_several_grids_have_their_markets_on_the_exchange(accepted):
     assert {name.name for name in names} == {"market.csv.gz"}
     assert len(names) == 2
     assert made == {"symbol": "C/D", "start_price": "200", "seed": 8}
+    assert "start_price" not in exchange
     kept = {path.name for path in (accepted / "cache/candles").iterdir()}
     assert kept == {f"{name.parent.name}.csv.gz" for name in names}
+
+
+def test_a_synthetic_market_moves_around_the_middle_of_the_range(tmp_path):
+    ether = {"lower": "2200", "upper": "3200"}
+    tiny = {"lower": "0.00000913", "upper": "0.0000109", "grids": 40, "investment": "9000"}
+    hosts = {
+        "bitcoin": {},
+        "ether": {f"grid_bot_{key}": value for key, value in ether.items()},
+        "wanted": {"grid_bot_exchange_start_price": "47000"},
+        "market": {"grid_bot_range": "atr"},
+        "several": {
+            "grid_bot_symbols": [
+                {"symbol": "ETH/USDT", "grids": 20, "investment": "9000"} | ether,
+                {"symbol": "A/USDT"} | tiny,
+            ]
+        },
+    }
+    result = play(tmp_path, write_inventory(tmp_path, hosts))
+    assert result.returncode == 0, result.stdout
+    begins = {
+        host: [
+            one["start_price"]
+            for exchange in [rendered(tmp_path, host)[1]]
+            for one in exchange.get("symbols", [exchange])
+        ]
+        for host in hosts
+    }
+    assert begins == {
+        "bitcoin": ["46000"],
+        "ether": ["2700"],
+        "wanted": ["47000"],
+        "market": ["46000"],
+        "several": ["2700", "0.00001002"],
+    }
 
 
 def test_what_the_bot_refuses_is_one_line_a_host(tmp_path):
@@ -195,7 +235,22 @@ def test_what_the_bot_refuses_is_one_line_a_host(tmp_path):
         "trend": {"grid_bot_trend": {"fast": 50}},
         "stop": {"grid_bot_stop": {"loss_price": "45000"}},
         "entry": {"grid_bot_symbols": [{"symbol": "A/B", "lower": "1", "upper": "2"}]},
+        # The exchange's rules at the price where its market begins.
+        "band": {"grid_bot_exchange_start_price": "2700"},
+        "recorded": {"grid_bot_candles": "{{ playbook_dir }}/market.csv"},
+        "poor": {"grid_bot_exchange_balance": "9999"},
+        "row": {"grid_bot_candles": "{{ playbook_dir }}/wrong.csv"},
+        "float": {"grid_bot_lower": 42000.5},
+        "inner": {"grid_bot_stop": {"loss_price": 38000.5}},
+        "paid": {"grid_bot_exchange_balance": 10000.5},
+        "start": {
+            "grid_bot_lower": "90000",
+            "grid_bot_upper": "110000",
+            "grid_bot_exchange_start_price": "46000",
+        },
     }
+    (tmp_path / "market.csv").write_text(CANDLES)
+    (tmp_path / "wrong.csv").write_text(CANDLES.replace("100,1\n", "100,x\n", 1))
     result = play(tmp_path, write_inventory(tmp_path, wrong))
     assert result.returncode != 0
     for line in (
@@ -204,5 +259,21 @@ def test_what_the_bot_refuses_is_one_line_a_host(tmp_path):
         "trend: gridbot check: trend.fast = 50 must be below trend.slow = 50",
         "stop: gridbot check: stop.loss_price = 45000 must be below the lowest line 42000",
         "entry: gridbot check: grids, entry 1 (A/B): grid.grids is missing",
+        "band: BTC/USDT begins at 2700: grid.upper = 50000 is outside the exchange's price band",
+        "recorded: BTC/USDT begins at 100: grid.upper = 50000 is outside the exchange's price",
+        "poor: grids need 10000 USDT, more than the 9999 USDT of grid_bot_exchange_balance",
+        "wrong.csv: line 2: volume 'x' is not a number",
+        'float: gridbot check: grid.lower = 42000.5 needs quotes to be exact: "42000.5"',
+        'inner: gridbot check: stop.loss_price = 38000.5 needs quotes to be exact: "38000.5"',
+        "paid: gridbot exchange: balances = {'USDT': 10000.5}: ",
+        "start: BTC/USDT begins at 46000: grid.lower = 90000 is above the price at the start",
     ):
         assert line in result.stdout, result.stdout
+
+
+def test_an_archive_that_the_image_cannot_write_is_refused_before_any_host_has_changed(tmp_path):
+    """Whatever is installed on the controller: pyarrow is not in the image."""
+    host = {"grid_bot_archive": {"format": "parquet"}}
+    result = play(tmp_path, write_inventory(tmp_path, {"parquet": host}))
+    assert result.returncode != 0
+    assert "parquet: grid_bot_archive.format is 'parquet'; csv would do" in result.stdout

@@ -534,6 +534,20 @@ class TestChoosing:
         host.daemon.write_text(host.configuration(host.new))
         assert host.chosen()["target"] == str(host.new)
 
+    def test_a_usb_stick_only_if_the_inventory_names_it(self, host):
+        shutil.rmtree(host.old)
+        host.program("findmnt", "#!/bin/sh\necho /dev/sda1\n")
+        host.program("lsblk", "#!/bin/sh\nprintf 'part  1\\ndisk usb 1\\n'\n")
+        storage = str(host.new.parent)
+        host.program("mountpoint", f"#!/bin/sh\n[ $2 = {storage} ]\n")
+        for named, said in (("auto", "chosen "), ("/dev/sda", f"chosen {host.new}")):
+            look = host.script("look.sh", TARGET="auto", STORAGE=storage, DRIVE=named)
+            assert said in look.stdout.splitlines()
+            assert "beside" not in look.stdout
+        host.program("lsblk", "#!/bin/sh\nprintf 'part  0\\ndisk usb 0\\n'\n")
+        look = host.script("look.sh", TARGET="auto", STORAGE=storage, DRIVE="auto")
+        assert f"chosen {host.new}" in look.stdout.splitlines()
+
     def test_without_a_drive(self, host):
         (host.path / "unmounted").touch()
         shutil.rmtree(host.old)

@@ -15,6 +15,7 @@ from roles.facts.filter_plugins import facts
 
 ROOT = Path(__file__).resolve().parents[2]
 LOOK = ROOT / "roles/facts/files/look.sh"
+REBOOT_REASON = ROOT / "roles/maintenance/files/reboot_reason.sh"
 PI = ROOT / "tests/fixtures/pi"
 FIELDS = (ROOT / "roles/facts/README.md").read_text()
 PROGRAMS = {
@@ -75,7 +76,7 @@ def look(tmp_path):
             (tmp_path / "sys/block" / disk / "device").mkdir(parents=True)
         (tmp_path / "sys/block/mmcblk0/device/name").write_text("SC32G\n")
         result = subprocess.run(
-            ["sh", LOOK],
+            ["sh", "-c", REBOOT_REASON.read_text() + LOOK.read_text()],
             check=True,
             env={
                 "PATH": f"{tmp_path / 'bin'}:{PI / 'bin'}:{os.environ['PATH']}",
@@ -92,6 +93,39 @@ def look(tmp_path):
     return run
 
 
+EEPROM = {
+    "vcgencmd": """[ "$1" = bootloader_config ] || exit 1
+        printf '[all]\\nBOOT_ORDER=0xf416\\nPCIE_PROBE=1\\nPSU_MAX_CURRENT=5000\\n'""",
+    # Its answer and its exit status 1, where a newer one is due, as rpi-eeprom has them.
+    "rpi-eeprom-update": """[ "$*" = "-s -m /dev/stdout" ] || exit 2
+        printf 'BOOTLOADER: update available\\nBOOTLOADER_CURRENT=%s\\n' 1733000000
+        echo BOOTLOADER_LATEST=1747000000; exit 1""",
+}
+
+
+def test_the_bootloader_and_its_settings(look):
+    masked = PROGRAMS["systemctl"].replace(
+        "*) exit 3", "is-enabled*) echo masked; exit 1 ;; *) exit 3"
+    )
+    found = facts.host_facts(look("pi5", **(PROGRAMS | EEPROM | {"systemctl": masked})))
+    assert found["bootloader"] == {
+        "version": "2024-11-30",
+        "newer": "2025-05-11",
+        "boot_order": "0xf416",
+        "pcie_probe": "1",
+        "psu_max_current_ma": 5000,
+        "unit": "masked",
+    }
+
+
+@pytest.mark.parametrize("program", ["vcgencmd", "rpi-eeprom-update"])
+def test_what_one_of_the_bootloaders_programs_tells_alone(look, program):
+    found = facts.host_facts(look("pi5", **(PROGRAMS | {program: EEPROM[program]})))
+    told = {name for name, value in found["bootloader"].items() if value}
+    wanted = {"boot_order", "pcie_probe", "psu_max_current_ma"}
+    assert told == (wanted if program == "vcgencmd" else {"version", "newer"})
+
+
 def test_a_pi_tells_all(look):
     found = facts.host_facts(look("pi4", **PROGRAMS))
     assert found["board"] == "Raspberry Pi 4 Model B Rev 1.4"
@@ -105,8 +139,11 @@ def test_a_pi_tells_all(look):
     assert found["swap"] == [
         {"path": "/mnt/data/swap", "type": "file", "size_bytes": 2097152, "used_bytes": 8192}
     ]
-    assert found["reboot_reason"] == "cmdline.txt has ipv6.disable=1"
+    assert found["reboot_reason"] == (
+        "cmdline.txt has ipv6.disable=1, which the kernel was not told"
+    )
     assert (found["governor"], found["temperature_c"]) == ("ondemand", 47.7)
+    assert found["bootloader"] is None
     assert found["throttled"] == "0x0"
     assert found["watchdog"]["systemd_seconds"] == 90
     assert found["watchdog"]["device"] == "Broadcom BCM2835 Watchdog timer"
@@ -170,7 +207,8 @@ def test_hosts_that_cannot_be_asked_are_in_it_with_the_reason():
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York"])
 def test_the_controllers_clock_is_right_wherever_it_stands(role, zone):
     tasks = yaml.safe_load((ROOT / f"roles/{role}/tasks/main.yml").read_text())
-    [line] = tasks[0]["ansible.builtin.raw"].splitlines()[-2:-1]
+    lines = tasks[0]["ansible.builtin.raw"].splitlines()
+    [line] = [line for line in lines if line.startswith("CLOCK=")]
     clock = line.removeprefix("CLOCK=")
     done = subprocess.run(
         [

@@ -1,7 +1,11 @@
 """The roles' filters, and the pure functions of the smaller modules."""
 
+import json
+import os
+import shutil
+import subprocess
+import sys
 import tomllib
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,6 +30,7 @@ WANTED = {
     "host": "pi4",
     "address": "192.168.1.21",
     "ipv6_off": True,
+    "boot": True,
     "pciex1": False,
     "boot_only": False,
     "drive": True,
@@ -158,7 +163,8 @@ OPTIONS = TABLES["argument_specs"]["main"]["options"]
 def test_tables_have_what_is_set_with_its_type():
     stop = {"liquidate": "yes", "loss_price": 38000.5, "profit_price": "", "profit_percent": None}
     assert toml_tables.toml_tables(stop, "stop", OPTIONS["grid_bot_stop"]) == (
-        '\n[stop]\nloss_price = "38000.5"\nliquidate = true\n'
+        # As it is: the bot refuses a float, and says which.
+        "\n[stop]\nloss_price = 38000.5\nliquidate = true\n"
     )
     # What YAML makes of the word `off`, and of a number from the command line.
     move = {"cooldown_minutes": "30", "direction": False}
@@ -225,6 +231,31 @@ def test_builder_that_is_no_host_is_refused():
 def test_equal_texts_are_checked_once():
     same = image_plan.same_texts({"pi1": "a", "pi2": "b", "pi3": "a"})
     assert same == [{"text": "a", "names": "pi1, pi3"}, {"text": "b", "names": "pi2"}]
+
+
+IMPORT_ALL = """
+import importlib, pathlib, sys
+for path in sorted(pathlib.Path(sys.argv[1]).rglob("*.py")):
+    name = ".".join(path.relative_to(sys.argv[1]).with_suffix("").parts)
+    if not name.endswith("__main__"):
+        importlib.import_module(name)
+"""
+
+
+def test_what_is_not_for_a_pi_is_not_missed_there(tmp_path):
+    context = ROLES.parent / "bot"
+    for path in image_inputs.context_files(context):
+        copy = tmp_path / path.relative_to(context)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+    source = tmp_path / "src"
+    environment = os.environ | {"PYTHONPATH": str(source)}
+    subprocess.run([sys.executable, "-c", IMPORT_ALL, source], env=environment, check=True)
+    command = [sys.executable, "-m", "gridbot", "backtest", "--data", "FILE"]
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert told.returncode == 2
+    assert told.stderr.count("\n") == 1
+    assert "backtest is not part of this image" in told.stderr
 
 
 def make_context(directory: Path) -> Path:
@@ -339,6 +370,47 @@ def test_status_has_a_line_for_each_grid_and_says_why_one_does_not_trade():
     assert third.endswith("no route")
 
 
+ANSWERS = {"host": "pi1", "bot": {"state": "halted"}}
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        (ANSWERS, 0),
+        ({"host": "pi2", "error": "cannot be reached"}, 1),
+        ({"host": "pi2", "bot": {"state": "silent"}}, 1),
+        ({"host": "pi2", "bot": {"state": "unknown"}}, 1),
+        ({"host": "pi2", "bot": {"state": "absent"}}, 0),
+    ],
+)
+@pytest.mark.parametrize("option", [(), ("--json",)])
+def test_status_that_could_not_be_read_is_shown_and_ends_with_1(tmp_path, host, status, option):
+    (tmp_path / "status.json").write_text(json.dumps([ANSWERS, host]))
+    done = subprocess.run(
+        [sys.executable, status_table.__file__, *option, tmp_path / "status.json"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == status
+    assert "pi1" in done.stdout
+    assert host["host"] in done.stdout
+    assert host.get("error", "") in done.stdout
+
+
+@pytest.mark.parametrize(("script", "known"), [("exit 1", False), ("exit 0", True), (None, True)])
+def test_a_docker_that_does_not_answer_is_no_absent_bot(tmp_path, monkeypatch, script, known):
+    if script is not None:
+        (tmp_path / "docker").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}")
+    assert pi_status.docker_answers() is known
+    found = pi_status.bot_status(None, None, known=known)
+    assert (found["state"], found["reason"]) == (
+        ("absent", None) if known else ("unknown", "Docker does not answer")
+    )
+
+
 def test_status_of_a_bot_that_is_silent_says_why():
     said = pi_status.what_it_says({"error": "timed out"})
     assert (said["reason"], said["grids"], said["circuit"]) == ("timed out", [], None)
@@ -351,28 +423,3 @@ def test_status_reads_what_the_kernel_writes():
     lines = "0::/system.slice/docker-1f.scope\n"
     assert pi_status.cgroup_directory(lines) == "/sys/fs/cgroup/system.slice/docker-1f.scope"
     assert pi_status.cgroup_directory("5:memory:/docker/1f\n") is None
-    running = "cgroup_disable=memory root=/dev/a ipv6.disable=1"
-    due = partial(pi_status.reboot_required, running=running)
-    assert not due("root=/dev/a ipv6.disable=1\n", flag=False, newer=False)
-    assert not due("console=serial0,115200 root=/dev/a\n", flag=False, newer=False)
-    assert due("root=/dev/a quiet\n", flag=False, newer=False)
-    assert due(None, flag=True, newer=False)
-    assert due(None, flag=False, newer=True)
-
-
-@pytest.mark.parametrize(
-    ("running", "installed", "newest"),
-    [
-        ("6.12.30+rpt-rpi-v8", ["6.12.47+rpt-rpi-2712"], "6.12.30+rpt-rpi-v8"),
-        ("6.12.30+rpt-rpi-v8", ["6.12.47+rpt-rpi-v8"], "6.12.47+rpt-rpi-v8"),
-        ("6.1.0-28-arm64", ["6.1.0-9-arm64"], "6.1.0-28-arm64"),
-        ("6.1.0-9-arm64", ["6.1.0-28-arm64"], "6.1.0-28-arm64"),
-        ("6.12.117+deb13-arm64", ["6.12.9+deb13-arm64"], "6.12.117+deb13-arm64"),
-        ("6.8.12-custom", [], "6.8.12-custom"),
-    ],
-)
-def test_status_knows_a_newer_kernel_of_the_same_kind(tmp_path, running, installed, newest):
-    for name in (running, *installed):
-        (tmp_path / name / "kernel").mkdir(parents=True)
-    (tmp_path / f"99.9.9-{running.rpartition('-')[2]}").mkdir()  # what a removed one leaves
-    assert pi_status.newest_kernel(running, tmp_path) == newest

@@ -82,8 +82,81 @@ class TestMessages:
         assert found(message) == [{"kind": "under_voltage"}]
 
     @pytest.mark.parametrize(
+        ("kind", "device", "message"),
+        [
+            (
+                "drive_down",
+                "nvme0",
+                "nvme nvme0: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS=0x10",
+            ),
+            ("drive_down", "nvme0", "nvme nvme0: Disabling device after reset failure: -19"),
+            ("drive_error", "nvme0", "nvme nvme0: I/O 12 QID 4 timeout, aborting"),
+            (
+                "drive_error",
+                "nvme0",
+                "nvme nvme0: I/O tag 832 (1340) opcode 0x1 (Write) QID 3 timeout, reset controller",
+            ),
+            (
+                "drive_error",
+                "mmcblk0",
+                "I/O error, dev mmcblk0, sector 6045800 op 0x0:(READ) flags 0x80700 phys_seg 1",
+            ),
+            ("drive_error", "sda", "critical medium error, dev sda, sector 8 op 0x1:(WRITE)"),
+            ("drive_error", "mmc0", "mmc0: Timeout waiting for hardware interrupt."),
+            ("drive_error", "mmc0", "mmc0: Timeout waiting for hardware cmd interrupt."),
+            ("drive_error", "mmc0", "mmc0: running CQE recovery"),
+            ("drive_error", "mmcblk0", "mmcblk0: recovery failed!"),
+            ("drive_error", "mmcblk0", "mmcblk0: error -110 sending status command, retrying"),
+            (
+                "filesystem_error",
+                "mmcblk0p2",
+                "EXT4-fs error (device mmcblk0p2): ext4_find_entry:1455: inode #2: comm init: x",
+            ),
+            (
+                "filesystem_error",
+                "nvme0n1p2",
+                "EXT4-fs error (device nvme0n1p2) in ext4_reserve_inode_write:5763: IO failure",
+            ),
+            ("filesystem_error", "mmcblk0p2", "Aborting journal on device mmcblk0p2-8."),
+            (
+                "filesystem_error",
+                "mmcblk0p2",
+                "EXT4-fs (mmcblk0p2): Remounting filesystem read-only",
+            ),
+            (
+                "filesystem_error",
+                "mmcblk0p1",
+                "FAT-fs (mmcblk0p1): error, invalid access to FAT (entry 0x0000f000)",
+            ),
+            (
+                "filesystem_error",
+                "mmcblk0p1",
+                "FAT-fs (mmcblk0p1): Filesystem has been set read-only",
+            ),
+        ],
+    )
+    def test_a_drive_or_file_system_that_fails(self, kind, device, message):
+        assert found(message) == [{"kind": kind, "device": device, "message": message}]
+
+    def test_a_pis_wifi_is_no_drive(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(incidents, "SYS", tmp_path)
+        for name, kind in (("mmc0/mmc0:59b4", "SD"), ("mmc1/mmc1:0001", "SDIO")):
+            (tmp_path / "class/mmc_host" / name).mkdir(parents=True)
+            (tmp_path / "class/mmc_host" / name / "type").write_text(f"{kind}\n")
+        late = "{}: Timeout waiting for hardware interrupt."
+        [one] = found(late.format("mmc0"), late.format("mmc1"))
+        assert one["device"] == "mmc0"
+
+    @pytest.mark.parametrize(
         "message",
         [
+            "nvme nvme0: I/O tag 832 (1340) QID 3 timeout, completion polled",
+            "nvme nvme0: 4/0/0 default/read/poll queues",
+            "I/O error, dev loop3, sector 0 op 0x0:(READ) flags 0x0 phys_seg 1",
+            "EXT4-fs (mmcblk0p2): re-mounted 6ad1 r/w. Quota mode: none.",
+            "EXT4-fs (nvme0n1): mounted filesystem 6ad1 r/w with ordered data mode.",
+            "FAT-fs (mmcblk0p1): Volume was not properly unmounted. Please run fsck.",
+            "mmc0: new ultra high speed SDR104 SDHC card at address 59b4",
             "hwmon hwmon1: Voltage normalised",
             "python3 invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0",
             "oom_reaper: reaped process 77 (python3), now anon-rss:0kB",
@@ -266,6 +339,13 @@ class TestProgram:
         pi.stop()
         assert [one["count"] for one in pi.records()] == [1, 1, 4]
 
+    def test_two_drives_are_two_incidents(self, pi):
+        pi.start()
+        for device in ("mmcblk0", "sda", "sda"):
+            pi.kernel(f"I/O error, dev {device}, sector 8 op 0x0:(READ)")
+        pi.wait(lambda: len(pi.records()) > 1)
+        assert [one["device"] for one in pi.records()] == ["mmcblk0", "sda"]
+
     def test_nothing_is_written_while_nothing_happens(self, pi):
         pi.start()
         pi.kernel(*["usb 1-1: new device"] * 50)
@@ -436,6 +516,8 @@ class TestSettings:
             ("/dev/mapper/root", "root\nmmcblk0p2\nmmcblk0", "SD", "card"),
             ("/dev/mmcblk0p2", "mmcblk0p2\nmmcblk0", "MMC", "disk"),
             ("/dev/nvme0n1p1", "nvme0n1p1\nnvme0n1", "", "disk"),
+            ("/dev/sda2", "sda2\nsda", "", "card"),
+            ("/dev/sdb2", "sdb2\nsdb", "", "disk"),
             ("tmpfs", "", "", "memory"),
             ("/dev/zram1", "zram1", "", "memory"),
             # Ours over it: below is what counts, and that the second answer tells.
@@ -455,6 +537,9 @@ class TestSettings:
         device = tmp_path / "sys/block/mmcblk0/device"
         device.mkdir(parents=True)
         (device / "type").write_text(f"{kind}\n")
+        for name, removable in (("sda", 1), ("sdb", 0)):  # a stick, and a drive
+            (tmp_path / "sys/block" / name).mkdir()
+            (tmp_path / "sys/block" / name / "removable").write_text(f"{removable}\n")
         environment = os.environ | {"PATH": f"{tmp_path}:/usr/bin:/bin", "SYS": f"{tmp_path}/sys"}
         said = subprocess.run(
             ["sh", LOOK], env=environment, capture_output=True, text=True, check=True
@@ -607,6 +692,8 @@ class TestStatus:
             "{torn",
             '"text"',
             line("something new", 20),
+            line("drive_down", 20),
+            line("filesystem_error", 20),
             line("oom_kill", 21, process="python3", container="gridberry-bot"),
         ]
         assert pi_status.incidents("\n".join(lines), NOW) == {
@@ -614,6 +701,7 @@ class TestStatus:
             "oom_kills": 4,
             "under_voltage": 0,
             "throttled": 2,
+            "drive_errors": 2,
             "unclean_boots": 0,
             "last": {
                 "time": "2026-11-21T11:00:00Z",
@@ -633,6 +721,7 @@ class TestStatus:
 
     def test_every_kind_that_is_recorded_is_counted(self):
         kinds = {"oom_kill", "unclean_boot", *incidents.OCCURRED.values()}
+        kinds |= {kind for kind, _ in incidents.DRIVES}
         assert kinds == set(pi_status.COUNTED)
 
     def test_table_notes_them(self):

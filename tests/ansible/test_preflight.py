@@ -31,6 +31,7 @@ WANTED = {
     "pciex1": False,
     "boot_only": False,
     "drive": True,
+    "boot": True,
 }
 GOOD = """clock -2
 user trader
@@ -112,6 +113,18 @@ def test_every_board_is_known_and_healthy(host, board, model):
     assert found["memory"] == "906"
     assert preflight.host_problems(look, WANTED) == []
     assert preflight.host_warnings(look, WANTED) == []
+
+
+@pytest.mark.parametrize(
+    "model", ["Raspberry Pi Zero 2 W Rev 1.0", "Raspberry Pi 3 Model A Plus Rev 1.0"]
+)
+def test_a_board_with_too_little_memory_is_on_no_list(model):
+    look = GOOD.replace("Raspberry Pi 4 Model B Rev 1.4", model).replace("906", "416")
+    assert any("416 MB of memory" in line for line in preflight.host_problems(look, WANTED))
+    lowered = WANTED | {"memory_mb": 400}
+    assert preflight.host_problems(look, lowered) == []
+    [line] = preflight.host_warnings(look, lowered)
+    assert line == f"it is a {model}, which the roles were not made for; they go on"
 
 
 @pytest.mark.parametrize(
@@ -289,6 +302,30 @@ def test_pcie_is_looked_for_in_config_txt_and_the_kernel(host, text, written):
     assert preflight.looked(host("pi5", proc="tree"))["pcie"] == "disabled"
 
 
+@pytest.mark.parametrize(
+    ("mounts", "free", "says"),
+    [
+        ("/dev/mmcblk0p1 BOOT vfat rw,relatime 0 0\n", 5000, ""),
+        ("/dev/mmcblk0p1 BOOT vfat rw 0 0\n", 255, "has 255 KB free and the boot files need 256"),
+        ("/dev/mmcblk0p1 BOOT vfat ro,relatime 0 0\n", 5000, "mounted read-only"),
+        # What is mounted last is what is seen.
+        ("/dev/a BOOT vfat ro 0 0\n/dev/b BOOT vfat rw,errors=remount-ro 0 0\n", 5000, ""),
+    ],
+)
+def test_a_boot_partition_that_cannot_be_written_is_told_first(host, mounts, free, says):
+    place = str(host.path / "boot")
+    (host.path / "boot").mkdir()
+    (host.path / "boot/cmdline.txt").write_text("root=/dev/mmcblk0p2\n")
+    (host.path / "proc/mounts").write_text(
+        "/dev/mmcblk0p2 / ext4 rw 0 0\n" + mounts.replace("BOOT", place)
+    )
+    answer = f'case "$1" in -Pk) free={free} ;; *) free=9000 ;; esac'
+    program(host, "df", f'{answer}; echo head; echo "/dev/x 9 9 $free 1% /x"')
+    problems = preflight.host_problems(host(), WANTED)
+    assert [says in line and line.startswith(place) for line in problems] == [True] * bool(says)
+    assert preflight.host_problems(host(), WANTED | {"boot": False}) == []
+
+
 ETHERNET = "2: eth0    inet 192.0.2.7/24 brd 192.0.2.255 scope global dynamic eth0"
 DOCKER = "5: docker0    inet 10.213.0.1/26 brd 10.213.0.63 scope global docker0"
 TUNNEL = "6: wg0    inet 10.9.0.2/32 scope global wg0"
@@ -378,6 +415,7 @@ def test_what_a_host_is_judged_by_follows_from_its_settings(tmp_path):
     def of(key: str) -> set[str]:
         return {name for name, wanted in found.items() if wanted[key]}
 
+    assert of("boot") == hosts.keys() - {"disabled"}
     without = {"disabled", "undone", "kept", "undone_pcie"}
     assert of("ipv6_off") == hosts.keys() - without
     assert of("pciex1") == {"pcie", "section"}
@@ -397,7 +435,7 @@ def test_what_a_host_is_judged_by_follows_from_its_settings(tmp_path):
 )
 def test_ipv6_is_judged_in_runs_that_touch_boot_files(tmp_path, options, judged):
     wanted = wanted_of(tmp_path, {"pi4": {"boot_config_dtparam": ["pciex1"]}}, *options)["pi4"]
-    assert wanted["ipv6_off"] is judged
+    assert (wanted["ipv6_off"], wanted["boot"]) == (judged, judged)
     assert wanted["pciex1"] is True
     assert wanted["boot_only"] is (options == ("--tags", "boot_config"))
 

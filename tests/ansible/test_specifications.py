@@ -1,6 +1,8 @@
 """Each role's argument specification and defaults say the same."""
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,53 @@ def test_collections_are_those_of_the_installed_package():
         manifest = root / wanted["name"].replace(".", "/") / "MANIFEST.json"
         found = load(manifest)["collection_info"]["version"]
         assert found == wanted["version"], wanted["name"]
+
+
+def variables(role: Path) -> dict:
+    """The variables that a role brings along, with their defaults."""
+    found = {}
+    for file in [*(role / "vars").rglob("*.yml"), role / "defaults/main.yml"]:
+        found |= (load(file) or {}) if file.is_file() else {}
+    return found
+
+
+def test_another_roles_variable_has_a_value_without_that_role():
+    brought = {role.name: variables(role) for role in ROLES.iterdir() if role.is_dir()}
+    for role, own in brought.items():
+        # `host` asks each role for its own toggle, in that role's import.
+        if role == "host":
+            continue
+        others = {name: value for one in brought.values() for name, value in one.items()}
+        names = "|".join(others.keys() - own.keys())
+        used = re.compile(rf"(?<![\w.])({names})\b(?!:)( \| default\(([^()]*)\))?")
+        folders = ("defaults/*", "tasks/*", "handlers/*", "templates/*", "vars/*.yml", "vars/*/*")
+        for file in (one for folder in folders for one in (ROLES / role).glob(folder)):
+            if file.is_dir():
+                continue
+            for name, default, value in used.findall(file.read_text(encoding="utf-8")):
+                assert default, f"{file}: {name}"
+                # The same as that role's own, or the next one in the chain.
+                assert value in others or yaml.safe_load(value) == others[name], f"{file}: {name}"
+
+
+def test_a_roles_variables_stay_its_own(tmp_path):
+    play = [
+        {
+            "hosts": "localhost",
+            "gather_facts": False,
+            "tasks": [
+                {"ansible.builtin.import_role": {"name": "packages"}},
+                {"ansible.builtin.assert": {"that": ["packages_lock_timeout is not defined"]}},
+            ],
+        }
+    ]
+    (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
+    done = subprocess.run(
+        ["ansible-playbook", "-i", "localhost,", "-c", "local", tmp_path / "play.yml"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROLES.parent,
+        env=os.environ | {"ANSIBLE_CONFIG": str(ROLES.parent / "ansible.cfg")},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

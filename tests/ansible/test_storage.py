@@ -29,6 +29,7 @@ WANTED = {
     "label": "gridberry",
     "erase_serial": "",
     "root_noatime": True,
+    "trim": True,
     "tmp_size": "25%",
     "timeout": 30,
     "host": "pi5",
@@ -362,6 +363,33 @@ class TestDrive:
     def test_named_usb_drive(self):
         text = look(CARD, disk("sda", tran="usb"), device="/dev/sda", blank="/dev/sda")
         assert plan(text, device="/dev/disk/by-id/usb-x")["disk"] == "/dev/sda"
+
+    def test_a_usb_stick_is_taken_only_if_named_and_then_told(self):
+        stick = disk("sda", tran="usb") | {"rm": True, "disc-max": 1 << 30}
+        assert plan(look(CARD, stick, blank="/dev/sda"))["kind"] == "none"
+        made = plan(look(CARD, stick, device="/dev/sda", blank="/dev/sda"), device="/dev/sda")
+        assert made["action"] == "format"
+        assert "is a USB stick or a card reader: it wears out" in made["say"]
+
+    @pytest.mark.parametrize(
+        ("tran", "most", "trim", "told"),
+        [
+            ("usb", 0, True, True),
+            ("usb", 1 << 30, True, False),
+            ("usb", 0, False, False),
+            ("nvme", 0, True, False),
+        ],
+    )
+    def test_trim_that_does_nothing_is_told(self, tran, most, trim, told):
+        drive = disk("sda", tran=tran) | {"rm": False, "disc-max": most}
+        made = plan(
+            look(CARD, drive, device="/dev/sda", probe=own("/dev/sda")),
+            device="/dev/sda",
+            trim=trim,
+        )
+        assert made["action"] == "adopt"
+        assert ("TRIM does nothing on /dev/sda" in made["say"]) is told
+        assert "wears out" not in made["say"]
 
     def test_something_else_mounted_there(self):
         made = plan(look(CARD, disk("nvme0n1"), probe=own(), mounted="other"))

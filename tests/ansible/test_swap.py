@@ -34,6 +34,36 @@ def contents(made):
     return {one["path"]: one["content"] for one in made["files"]}
 
 
+@pytest.mark.parametrize(
+    ("disk", "card"),
+    [
+        ("nvme 0", "no"),
+        ("usb 0", "no"),
+        ("usb 1", "yes"),  # a stick, or a card reader
+        ("sata 0", "no"),
+        ("mmc 0", "yes"),
+        (" 0", "yes"),
+    ],
+)
+def test_the_host_tells_whether_swap_would_wear_it_out(tmp_path, disk, card):
+    for name, said in (("findmnt", "/dev/sda1"), ("lsblk", f"part  0\ndisk {disk}")):
+        (tmp_path / name).write_text(f"#!/bin/sh\nprintf '%s\\n' '{said}'\n")
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(
+        ["sh", FILES / "look.sh"],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "PLACE": f"{tmp_path}/swapfile",
+            "UNIT": "x.swap",
+            "ETC": str(tmp_path),
+        },
+    )
+    assert f"card {card}" in done.stdout.splitlines()
+
+
 class TestMechanism:
     def test_plain_debian_has_a_file_and_a_unit(self):
         made = plan(DRIVE)

@@ -18,10 +18,7 @@ def book_lines(**fills: int) -> str:
     return f"books {json.dumps({'grids': grids})}\r\n"
 
 
-HOST = (
-    "boot aaaa\r\nsystem running\r\nfree 9000\r\nsynchronized yes\r\nkernel 6.12.30+rpt-rpi-v8\r\n"
-    "newest 6.12.30+rpt-rpi-v8\r\n"
-)
+HOST = "boot aaaa\r\nsystem running\r\nfree 9000\r\nsynchronized yes\r\n"
 BOT = (
     "docker answers\ncontainer gridberry-exchange running healthy\n"
     "container gridberry-bot running healthy\n"
@@ -93,22 +90,6 @@ def test_what_is_worse_than_before_is_one_line(old, new, says):
     assert says in line
 
 
-def test_when_a_reboot_is_due():
-    assert maintenance.reboot_reason(HOST) == ""
-    assert maintenance.reboot_reason(HOST + "flag yes\n") == "a package asks for it"
-    newer = HOST.replace("newest 6.12.30", "newest 6.12.47")
-    assert maintenance.reboot_reason(newer).startswith("kernel 6.12.47+rpt-rpi-v8 is installed")
-    told = HOST + (
-        "cmdline console=ttyAMA10,115200 a=1 quiet ipv6.disable=1\n"
-        "wanted_cmdline console=serial0,115200 a=1 ipv6.disable=1 \n"
-    )
-    assert maintenance.reboot_reason(told) == ""
-    untold = told.replace("quiet ipv6.disable=1", "quiet", 1)
-    assert maintenance.reboot_reason(untold) == (
-        "cmdline.txt has ipv6.disable=1, which the kernel was not told"
-    )
-
-
 def test_what_an_upgrade_says():
     said = "lists 7300\nupgraded a 1 2\nupgraded b 1 3\nnew c 1\nremoved d\nheld docker.io\n"
     assert maintenance.upgrade_words(said) == [
@@ -119,15 +100,6 @@ def test_what_an_upgrade_says():
         "by package lists of 2 hours ago",
     ]
     assert maintenance.upgrade_words("") == ["nothing to upgrade"]
-
-
-def test_look_reads_the_command_line_of_whichever_place_has_it(host):
-    (host.path / "proc/cmdline").write_text("root=/dev/a\n")
-    for name, text in (("moved", "DO NOT EDIT\n"), ("boot", "root=/dev/a quiet\r\n")):
-        (host.path / name).mkdir()
-        (host.path / name / "cmdline.txt").write_text(text)
-    look = host("look.sh", BOOT=f"{host.path}/moved {host.path}/boot").stdout
-    assert maintenance.reboot_reason(look).startswith("cmdline.txt has quiet")
 
 
 @pytest.fixture
@@ -178,7 +150,7 @@ def kernel(host, name: str, *, complete: bool = True) -> None:
         ("6.12.30+rpt-rpi-v8", ["6.12.30+rpt-rpi-v8", "6.12.47+rpt-rpi-2712"], False),
         ("6.12.30+rpt-rpi-v8", ["6.12.30+rpt-rpi-v8", "6.12.47+rpt-rpi-v8"], True),
         ("6.1.0-28-arm64", ["6.1.0-28-arm64", "6.1.0-9-arm64"], False),
-        ("6.1.0-9-arm64", ["6.1.0-28-arm64", "6.1.0-9-arm64"], True),
+        ("6.1.0-9-arm64", ["6.1.0-9-arm64", "6.1.0-28-arm64"], True),
         ("6.12.117+deb13-arm64", ["6.12.117+deb13-arm64", "6.12.9+deb13-arm64"], False),
         ("6.8.12-custom", [], False),
     ],
@@ -188,16 +160,57 @@ def test_a_newer_kernel_is_one_of_the_same_kind(host, running, installed, due):
     for name in installed:
         kernel(host, name)
     kernel(host, "9.9.9+rpt-rpi-v8", complete=False)  # what a removed one leaves
-    assert bool(maintenance.reboot_reason(host("look.sh").stdout)) is due
+    said = host("reboot_reason.sh").stdout
+    assert bool(maintenance.reboot_reason(said)) is due
+    if due:
+        assert said == f"reboot_reason kernel {installed[due]} is installed and {running} runs\n"
+
+
+def due(host, **more: str) -> str:
+    """Why a reboot is due, as all roles that ask are told."""
+    kernel(host, "6.12.30+rpt-rpi-v8")
+    return maintenance.reboot_reason(host("reboot_reason.sh", **more).stdout)
+
+
+def boot_files(host, cmdline: str, running: str) -> dict[str, str]:
+    """Places of boot files, the first of which has moved."""
+    (host.path / "proc/cmdline").write_text(running)
+    for name, text in (("moved", "DO NOT EDIT\n"), ("boot", cmdline)):
+        (host.path / name).mkdir()
+        (host.path / name / "cmdline.txt").write_text(text)
+    return {"BOOT": f"{host.path}/none {host.path}/moved {host.path}/boot"}
+
+
+def test_a_token_that_the_kernel_was_not_told_is_named(host):
+    running = "console=ttyAMA10,115200 a=1 quiet\n"
+    places = boot_files(host, "console=serial0,115200 a=1 ipv6.disable=1 quiet b\r\n", running)
+    assert due(host, **places) == (
+        "cmdline.txt has ipv6.disable=1 b, which the kernel was not told"
+    )
+
+
+def test_a_kernel_that_was_told_all_is_left_alone(host):
+    places = boot_files(host, "console=serial0,115200 a=1\n", "a=1 console=ttyAMA10 quiet\n")
+    assert due(host, **places) == ""
+
+
+def test_changed_boot_files_and_packages_ask_for_a_reboot(host):
+    assert due(host) == ""
+    (host.path / "run/reboot-required").touch()
+    assert maintenance.reboot_reason(host("reboot_reason.sh").stdout) == "a package asks for it"
+    (host.path / "run/gridberry").mkdir()
+    (host.path / "run/gridberry/boot-files-changed").write_text("config.txt")
+    assert maintenance.reboot_reason(host("reboot_reason.sh").stdout) == (
+        "config.txt changed since it started"
+    )
 
 
 def test_look_without_docker_and_with_one_that_is_silent(host):
     host.program("docker", "exit 1")
     assert "docker silent" in host("look.sh").stdout.splitlines()
-    (host.path / "run/reboot-required").write_text("")
     (host.path / "dpkg/updates/1").write_text("")
     lines = host("look.sh").stdout.splitlines()
-    assert {"flag yes", "dpkg interrupted", "system running", "boot aaaa"} <= set(lines)
+    assert {"dpkg interrupted", "system running", "boot aaaa"} <= set(lines)
 
 
 DOCKER = """

@@ -25,8 +25,8 @@ MACHINE = {
 
 
 def test_a_machine_is_in_the_group_with_what_ssh_needs():
-    found = machines.inventory([MACHINE])
-    assert found["trading"] == {"hosts": ["pi1"]}
+    found = machines.inventory([MACHINE], {"grid_bot_lower": "1"})
+    assert found["trading"] == {"hosts": ["pi1"], "vars": {"grid_bot_lower": "1"}}
     variables = found["_meta"]["hostvars"]["pi1"]
     assert variables["ansible_port"] == 40022
     assert variables["ansible_ssh_private_key_file"] == "/with space/key"
@@ -53,5 +53,5 @@ def test_without_machines_it_says_how_to_make_one(tmp_path):
         text=True,
         check=True,
     )
-    assert json.loads(answer.stdout)["trading"] == {"hosts": []}
+    assert json.loads(answer.stdout)["trading"]["hosts"] == []
     assert "there is no virtual Pi" in answer.stderr

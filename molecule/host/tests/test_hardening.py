@@ -115,6 +115,14 @@ class TestFirewall:
     def test_and_open_where_that_is_opened(self, machine):
         assert greeting(machine.forwards[PORT]) == GREETING
 
+    @pytest.mark.usefixtures("published", "opened")
+    def test_nftables_service_leaves_containers_and_firewall_alone(self, machine, pi):
+        for verb in ("restart", "reload", "stop"):
+            pi.check_output(f"systemctl {verb} nftables")
+            assert greeting(machine.forwards[PORT]) == GREETING
+            assert f"dport {PORT}" in pi.check_output("iptables-save -t nat")
+            assert "policy drop" in pi.check_output("nft list chain inet gridberry input")
+
     @pytest.mark.usefixtures("published")
     def test_containers_reach_the_world(self, pi):
         # QEMU's gateway leads to the loopback of the computer that runs this test.
@@ -166,6 +174,19 @@ class TestRest:
         assert 'Unattended-Upgrade::Automatic-Reboot "false"' in told
         assert 'APT::Periodic::Unattended-Upgrade "1"' in told
         pi.check_output("command -v unattended-upgrade")
+
+    def test_unattended_upgrades_leave_the_initramfs_as_it_is(self, pi):
+        told = pi.check_output("systemctl show -p Environment --value apt-daily-upgrade.service")
+        assert told == "GRIDBERRY_UNATTENDED=yes"
+        times = "stat -c %Y /boot/initrd.img-* /boot/firmware/initramfs8"
+        before, note = pi.check_output(times), "/var/lib/gridberry/initramfs-waits"
+        pi.check_output(
+            "dpkg-trigger --by-package=dpkg update-initramfs &&"
+            " GRIDBERRY_UNATTENDED=yes dpkg --triggers-only initramfs-tools"
+        )
+        assert pi.check_output(times) == before
+        assert pi.file(note).exists
+        pi.check_output(f"rm {note}")  # nothing has changed that one is made of
 
     def test_no_core_dump(self, machine, pi):
         assert machine.ssh("ulimit -Hc", capture_output=True, text=True).stdout.strip() == "0"

@@ -19,6 +19,7 @@ WANTED = {
     "throttled": "fail",
     "clock_seconds": 120,
     "ipv6_off": True,
+    "boot": True,
     "address": "127.0.0.1",
     "host": "any",
     "pciex1": False,

@@ -5,6 +5,7 @@
 #   TARGET  where Docker's data shall be; empty: where they are; auto: on the drive at STORAGE, where
 #           one is mounted and nothing would have to be moved
 #   STORAGE where the drive of the role storage is mounted
+#   DRIVE   the drive that the inventory names, or auto: then a USB stick at STORAGE is none
 #   for tests: DPKG, ETC, LISTS, KEYS, LIB, DEFAULT_ROOT, UPDATES
 : "${DPKG:=/var/lib/dpkg}" "${ETC:=/etc}" "${KEYS:=/usr/share/keyrings}"
 : "${DEFAULT_ROOT:=/var/lib/docker}" "${LISTS:=/var/lib/apt/lists}"
@@ -58,9 +59,18 @@ mount_of() {
     df -P "$there" | sed -n '2s/.*% *//p'
 }
 
+# Whether a drive is mounted at STORAGE. Sticks and card readers on USB say that they are removable, and
+# drives do not.
+drive() {
+    [ -n "${STORAGE:-}" ] && mountpoint -q "$STORAGE" || return
+    [ "${DRIVE:-auto}" = auto ] || return 0
+    source=$(findmnt -nro SOURCE --mountpoint "$STORAGE" | tail -n 1)
+    [ "$(lsblk -snro TYPE,TRAN,RM "${source%%\[*}" 2>/dev/null | sed -n 's/^disk //p' | head -n 1)" != "usb 1" ]
+}
+
 if [ "${TARGET:-}" = auto ]; then
     TARGET=
-    if mountpoint -q "$STORAGE" && { [ "$root" = "$STORAGE/docker" ] || ! holds "$root"; }; then
+    if mountpoint -q "$STORAGE" && { [ "$root" = "$STORAGE/docker" ] || { drive && ! holds "$root"; }; }; then
         TARGET=$STORAGE/docker
     fi
     echo "chosen $TARGET"
@@ -70,7 +80,7 @@ echo "root $root"
 echo "mount $(mount_of "$TARGET")"
 case $TARGET in
     "${STORAGE:-/}"/*) ;;
-    *) if [ -n "${STORAGE:-}" ] && mountpoint -q "$STORAGE"; then echo "beside $STORAGE"; fi ;;
+    *) if drive; then echo "beside $STORAGE"; fi ;;
 esac
 guard=$(sed -n 's/^RequiresMountsFor=//p' "$ETC/systemd/system/docker.service.d/gridberry.conf" 2>/dev/null)
 [ -z "$guard" ] || echo "guard $guard"

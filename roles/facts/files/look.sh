@@ -2,8 +2,8 @@
 # and JSON where a program writes that. Reads only; what cannot be known is left out. As root.
 #
 #   CLOCK must be set before: the controller's time, in seconds since 1970.
-#   For tests: PROC, SYS, ETC, RUN, BOOT, MODULES.
-: "${PROC:=/proc}" "${SYS:=/sys}" "${ETC:=/etc}" "${RUN:=/run}" "${MODULES:=/lib/modules}"
+#   For tests: PROC, SYS, ETC, BOOT.
+: "${PROC:=/proc}" "${SYS:=/sys}" "${ETC:=/etc}"
 echo "clock_offset $(($(date +%s) - CLOCK))" # first: what follows takes its time
 text() { tr -d '\000' <"$1" 2>/dev/null; }
 value() { # WORD FILE
@@ -24,12 +24,6 @@ echo "cpus $(nproc)"
 echo "uptime $(cut -d . -f 1 "$PROC/uptime")"
 sed -n -e 's/^MemTotal: *\([0-9]*\) kB/memory_kb \1/p' -e 's/^MemAvailable: *\([0-9]*\) kB/memory_available_kb \1/p' "$PROC/meminfo"
 echo "cmdline $(cat "$PROC/cmdline")"
-for firmware in ${BOOT:-/boot/firmware /boot}; do
-    if [ -r "$firmware/cmdline.txt" ] && ! grep -q 'DO NOT EDIT' "$firmware/cmdline.txt"; then
-        echo "wanted_cmdline $(tr -d '\r' <"$firmware/cmdline.txt" | tr '\n' ' ')"
-        break
-    fi
-done
 
 lsblk --json --bytes --nodeps --output NAME,TYPE,MODEL,SIZE,ROTA,TRAN 2>/dev/null | tr -d '\n' | sed 's/^/disks /; s/$/\n/'
 findmnt --json --bytes --df --real 2>/dev/null | tr -d '\n' | sed 's/^/mounts /; s/$/\n/'
@@ -50,6 +44,12 @@ value governor "$SYS/devices/system/cpu/cpufreq/policy0/scaling_governor"
 value frequency_khz "$SYS/devices/system/cpu/cpufreq/policy0/cpuinfo_max_freq"
 value temperature "$SYS/class/thermal/thermal_zone0/temp"
 case $(vcgencmd get_throttled 2>/dev/null) in throttled=*) echo "throttled $(vcgencmd get_throttled | cut -d = -f 2)" ;; esac
+# The bootloader of a Pi 4 or 5, in an EEPROM: what it is told, and whether another one is due.
+vcgencmd bootloader_config 2>/dev/null | sed -n -E 's/^(BOOT_ORDER|PCIE_PROBE|PSU_MAX_CURRENT)=/eeprom \1 /p'
+if command -v rpi-eeprom-update >/dev/null; then
+    rpi-eeprom-update -s -m /dev/stdout 2>/dev/null </dev/null | sed -n -E 's/^BOOTLOADER_(CURRENT|LATEST)=/eeprom \1 /p'
+    echo "eeprom UNIT $(systemctl is-enabled rpi-eeprom-update.service 2>/dev/null)"
+fi
 value watchdog_device "$SYS/class/watchdog/watchdog0/identity"
 value watchdog_state "$SYS/class/watchdog/watchdog0/state"
 value watchdog_timeout "$SYS/class/watchdog/watchdog0/timeout"
@@ -61,13 +61,6 @@ echo "synchronized $(timedatectl show -p NTPSynchronized --value 2>/dev/null)"
 echo "timezone $(timedatectl show -p Timezone --value 2>/dev/null)"
 systemctl list-units --failed --plain --no-legend 2>/dev/null | sed 's/^\([^ ]*\).*/failed \1/'
 if [ -e "$PROC/sys/net/ipv6" ]; then echo "ipv6 yes"; else echo "ipv6 no"; fi
-
-kernel=$(uname -r)
-kind=$(echo "$kernel" | sed -E 's/^[0-9.]+(\+[^-]*)?(-[0-9]+)?-//')
-for directory in "$MODULES"/*-"$kind"; do
-    [ -d "$directory/kernel" ] && basename "$directory"
-done | sort -V | sed -n '$s/^/newest_kernel /p'
-if [ -e "$RUN/reboot-required" ]; then echo "reboot_flag yes"; fi
 
 if systemctl is-active -q docker 2>/dev/null; then
     docker info --format 'docker {"version":{{json .ServerVersion}},"data_root":{{json .DockerRootDir}},"live_restore":{{json .LiveRestoreEnabled}},"images":{{json .Images}},"containers":{{json .Containers}},"running":{{json .ContainersRunning}}}' 2>/dev/null

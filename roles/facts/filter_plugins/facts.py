@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 
 
 def lines_of(look: str) -> dict[str, list[str]]:
@@ -110,23 +111,29 @@ def listening(found: dict[str, list[str]]) -> list[dict]:
     ]
 
 
-def reboot_reason(found: dict[str, list[str]], running: set[str], wanted: set[str]) -> str | None:
-    """Return why a reboot is due; None where nothing asks for it."""
-    kernel, newest = found["kernel"][0], found.get("newest_kernel", [""])[0]
-    if newest and newest != kernel:
-        return f"kernel {newest} is installed"
-    # The firmware puts the board's own name in the place of these.
-    wanted = {token for token in wanted if not token.startswith("console=serial")}
-    if not wanted <= running:
-        return f"cmdline.txt has {' '.join(sorted(wanted - running))}"
-    return "a package asks for it" if "reboot_flag" in found else None
+def bootloader(found: dict[str, list[str]]) -> dict | None:
+    """Return what is known of the bootloader in a board's EEPROM; None where there is none."""
+    told = dict(line.partition(" ")[::2] for line in found.get("eeprom", []))
+    if not told.keys() - {"UNIT"}:
+        return None
+    current, latest = number(told.get("CURRENT")), number(told.get("LATEST"))
+    older = current is not None and latest is not None and current < latest
+    day = "%Y-%m-%d"
+    return {
+        "version": None if current is None else time.strftime(day, time.gmtime(current)),
+        "newer": time.strftime(day, time.gmtime(latest)) if older else None,
+        "boot_order": told.get("BOOT_ORDER"),
+        "pcie_probe": told.get("PCIE_PROBE"),
+        "psu_max_current_ma": number(told.get("PSU_MAX_CURRENT")),
+        "unit": told.get("UNIT") or None,
+    }
 
 
 def host_facts(look: str) -> dict:
     """Return what is known of a host; None stands for what is not.
 
     Args:
-        look: The output of the role's look.sh.
+        look: The output of the role's look.sh, and of reboot_reason.sh.
     """
     found = lines_of(look)
 
@@ -134,7 +141,6 @@ def host_facts(look: str) -> dict:
         return (found.get(word) or [""])[0] or None
 
     running = (one("cmdline") or "").split()
-    wanted = (one("wanted_cmdline") or "").split()
     active = found.get("active", [])
     memory, available = number(one("memory_kb")), number(one("memory_available_kb"))
     temperature = number(one("temperature"))
@@ -169,11 +175,12 @@ def host_facts(look: str) -> dict:
             for path, kind, size, used in (line.split() for line in found.get("swap", []))
         ],
         "boot_tokens": running,
-        "reboot_reason": reboot_reason(found, set(running), set(wanted)),
+        "reboot_reason": one("reboot_reason"),
         "governor": one("governor"),
         "frequency_khz": number(one("frequency_khz")),
         "temperature_c": None if temperature is None else round(temperature / 1000, 1),
         "throttled": one("throttled"),
+        "bootloader": bootloader(found),
         "watchdog": {
             "device": one("watchdog_device"),
             "state": one("watchdog_state"),

@@ -1,7 +1,8 @@
 """Reads both configurations as the bot and its exchange would, on the controller.
 
-Input: one JSON object with the texts `bot` and `exchange` (empty in live mode). Prints one line for
-what is wrong, and ends with status 2; says nothing and ends with 0 where both are right.
+Input: one JSON object with the texts `bot` and `exchange` (empty in live mode), and `candles`: the
+recorded markets, path in the container to path here. Prints one line for what is wrong, and ends
+with status 2; says nothing and ends with 0 where both are right.
 """
 
 import contextlib
@@ -9,44 +10,94 @@ import io
 import json
 import sys
 import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 from gridbot.cli import main as gridbot
+from gridbot.config import Config, load_config
 from gridbot.errors import UserError
-from gridbot.exchange.config import load_config
+from gridbot.exchange.config import ExchangeConfig
+from gridbot.exchange.config import load_config as load_exchange_config
+from gridbot.exchange.opening import market_rules, opening_price
+from gridbot.grid import make_plan
+from gridbot.market import plain
+from gridbot.start_range import check_start
 
 
-def check_bot(path: Path) -> str:
-    """Return what the bot says is wrong with its configuration; empty when nothing is."""
+def check_bot(path: Path) -> None:
+    """Have the bot read its configuration.
+
+    Raises:
+        UserError: what the bot says is wrong with it.
+    """
     said = io.StringIO()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
         status = gridbot(["check", "--offline", "--config", str(path)])
-    return said.getvalue().strip() or f"gridbot check ended with {status}" if status else ""
+    if status:
+        raise UserError(said.getvalue().strip() or f"gridbot check ended with {status}")
 
 
-def check_exchange(path: Path) -> str:
-    """Return what is wrong with the exchange's configuration; empty when nothing is."""
+def listings(path: Path, candles: dict[str, str]) -> Iterator[ExchangeConfig]:
+    """Yield the exchange's settings for each symbol, with its candles where they are here."""
     try:
-        load_config(path, {})
+        config = load_exchange_config(path, {})
     except UserError as error:
-        return f"gridbot exchange: {error}"
-    return ""
+        raise UserError(f"gridbot exchange: {error}") from error
+    for each in config.each_symbol:
+        here = None if each.candles is None else Path(candles[str(each.candles)])
+        yield replace(each, candles=here)
+
+
+def check_together(bot: Config, markets: list[ExchangeConfig]) -> None:
+    """Plan each grid where its market begins, by the rules of its exchange.
+
+    Raises:
+        UserError: a grid cannot begin there, or the account has too little for all of them.
+    """
+    needed: defaultdict[str, Decimal] = defaultdict(Decimal)
+    for grid, listing in zip(bot.each, markets, strict=True):
+        price = opening_price(listing)
+        spec = grid.grid.fixed
+        if spec is None:
+            continue  # its range is taken from the market
+        market = market_rules(listing, price)
+        try:
+            plan = make_plan(spec, market, grid.fees, price)
+            check_start(grid.grid, plan, market)
+        except UserError as error:
+            raise UserError(f"{grid.symbol} begins at {plain(price)}: {error}") from error
+        needed[grid.quote] += plan.investment
+    balances = markets[0].balances
+    for coin, amount in needed.items():
+        if amount > balances.get(coin, 0):
+            raise UserError(
+                f"grids need {plain(amount)} {coin}, more than the"
+                f" {plain(balances.get(coin, Decimal(0)))} {coin} of grid_bot_exchange_balance"
+            )
 
 
 def main() -> int:
     """Check what standard input holds; returns the exit status."""
-    texts = json.load(sys.stdin)
+    given = json.load(sys.stdin)
     with tempfile.TemporaryDirectory() as directory:
-        for name, check in (("bot", check_bot), ("exchange", check_exchange)):
-            path = Path(directory, f"{name}.toml")
-            path.write_text(texts[name], encoding="utf-8")
-            wrong = check(path) if texts[name] else ""
-            if wrong:
-                line = wrong.splitlines()[-1]
+        paths = {name: Path(directory, f"{name}.toml") for name in ("bot", "exchange")}
+        for name, path in paths.items():
+            path.write_text(given[name], encoding="utf-8")
+        try:
+            check_bot(paths["bot"])
+            if given["exchange"]:
+                markets = list(listings(paths["exchange"], given["candles"]))
+                check_together(load_config(paths["bot"]), markets)
+        except UserError as error:
+            line = str(error).splitlines()[-1]
+            for path in paths.values():
                 for prefix in (f"configuration {path}: ", f"{path}: "):
                     line = line.replace(prefix, "")
-                print(line, file=sys.stderr)
-                return 2
+            print(line, file=sys.stderr)
+            return 2
     return 0
 
 

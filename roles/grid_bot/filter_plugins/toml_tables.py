@@ -27,6 +27,8 @@ def toml_value(value: object, kind: str) -> str:
         pass
     if value is False:
         value = "off"  # what YAML reads as false, where a word is asked for
+    if isinstance(value, float):
+        return json.dumps(value)  # an amount without quotes, which the bot refuses
     return json.dumps(str(value), ensure_ascii=False)
 
 

@@ -53,4 +53,6 @@ systemctl is-active -q firewalld 2>/dev/null && echo "firewall firewalld"
 # The kernel's part; without its tools nothing is confined.
 [ "$(cat "$SYS/module/apparmor/parameters/enabled" 2>/dev/null)" = Y ] && echo "apparmor yes"
 
+[ -f "$ETC/initramfs-tools/update-initramfs.conf" ] && echo "initramfs yes"
+
 ss -Hltnup | sed 's/^/listen /'

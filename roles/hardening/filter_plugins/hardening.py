@@ -171,6 +171,7 @@ def facts(look: str) -> dict:
         "included": "yes" in values(look, "include"),
         "firewalls": values(look, "firewall"),
         "apparmor": bool(values(look, "apparmor")),
+        "initramfs": bool(values(look, "initramfs")),
         "algorithms": {kind: (values(look, kind) or [""])[0].split(",") for kind in ALGORITHMS},
         "digests": dict(line.split(" ", 1)[::-1] for line in values(look, "digest")),
         "listeners": values(look, "listen"),

@@ -1,5 +1,5 @@
 #!/usr/bin/python3 -IS
-"""Keeps what a Pi's logs forget when it restarts: killed processes, bad power, sudden ends.
+"""Keeps what a Pi's logs forget when it restarts: kills, bad power, bad drives, sudden ends.
 
 Follows the kernel's log and appends a line of JSON for each incident to incidents.jsonl, flushed to
 the disk at once, as a machine that runs out of memory is often reset moments later. Nothing is
@@ -37,6 +37,29 @@ OOM_KILL = re.compile(
     r"\((?P<name>.*)\),? total-vm:.*\banon-rss:(?P<rss>\d+)kB"
 )
 UNDER_VOLTAGE = re.compile(r"\bunder-?voltage detected", re.IGNORECASE)
+DISK = r"(?P<device>(?:nvme|mmcblk|sd)\w+)"
+# What the kernel says of drives that fail, and of the file systems on them: Linux 6.1 to 6.18, in
+# drivers/nvme/host/pci.c, block/blk-core.c and blk-mq.c, drivers/mmc, fs/ext4, fs/jbd2, fs/fat.
+DRIVES = tuple(
+    (kind, re.compile(pattern))
+    for kind, pattern in (
+        ("drive_down", r"\bnvme (?P<device>nvme\d+): controller is down; will reset"),
+        ("drive_down", r"\bnvme (?P<device>nvme\d+): Disabling device after reset failure"),
+        ("drive_error", r"\bnvme (?P<device>nvme\d+): I/O .* timeout, (?:abort|reset|disable)"),
+        ("drive_error", rf"\b(?:I/O|critical \w+|timeout) error, dev {DISK}, sector "),
+        ("drive_error", r"^(?P<device>mmc\d+): Timeout waiting for hardware "),
+        ("drive_error", r"^(?P<device>mmc\d+): (?:running CQE recovery|cqhci: timeout for tag)"),
+        ("drive_error", r"^(?P<device>mmcblk\w+): (?:recovery failed!|error -\d+ )"),
+        ("filesystem_error", r"^EXT4-fs error \(device (?P<device>[^)]+)\)"),
+        ("filesystem_error", r"^Aborting journal on device (?P<device>\S+)-\d+\."),
+        (
+            "filesystem_error",
+            r"^FAT-fs \((?P<device>[^)]+)\): (?:error, |Filesystem has been set read-only)",
+        ),
+        ("filesystem_error", r"^EXT4-fs \((?P<device>[^)]+)\): Remounting filesystem read-only"),
+    )
+)
+MESSAGE_CHARACTERS = 200
 CONTAINER = re.compile(r"\bdocker[-/](?P<id>[0-9a-f]{64})\b")
 # What the firmware tells has happened since the boot, by the number of the bit.
 OCCURRED = {
@@ -75,6 +98,27 @@ def container_name(cgroup: str) -> str | None:
     return found["id"][:12]
 
 
+def is_radio(device: str) -> bool:
+    """Tell whether an MMC controller has no card on it, but the Wi-Fi of a Pi."""
+    kinds = [read(path).strip() for path in SYS.glob(f"class/mmc_host/{device}/{device}:*/type")]
+    return "SDIO" in kinds
+
+
+def drive_incident(message: str) -> dict | None:
+    """Return what a message tells of a drive or a file system that fails, or None."""
+    for kind, pattern in DRIVES:
+        told = pattern.search(message)
+        if told:
+            if is_radio(told["device"]):
+                return None
+            return {
+                "kind": kind,
+                "device": told["device"],
+                "message": message[:MESSAGE_CHARACTERS],
+            }
+    return None
+
+
 class Kernel:
     """Finds incidents in the kernel's messages, given in order."""
 
@@ -102,7 +146,7 @@ class Kernel:
             }
         if UNDER_VOLTAGE.search(message):
             return {"kind": "under_voltage"}
-        return None
+        return drive_incident(message)
 
 
 def kernel_records(chunk: str) -> list[tuple[int, str]]:
@@ -153,7 +197,7 @@ class Records:
             boot: In which boot, if not this one.
         """
         record = {"time": when(seconds), "boot": boot or self._boot, **incident, "count": 1}
-        key = tuple(record.get(name) for name in ("boot", "kind", "process", "cgroup"))
+        key = tuple(record.get(name) for name in ("boot", "kind", "process", "cgroup", "device"))
         now = time.monotonic()
         if now < self._quiet.get(key, 0):
             record["count"] += self._held.get(key, {"count": 0})["count"]

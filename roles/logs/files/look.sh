@@ -15,6 +15,8 @@ case "$source" in
         for device in $(lsblk -nrso NAME "$source" 2>/dev/null); do
             # MMC would be soldered memory, which wears as a disk does.
             if [ "$(cat "$SYS/block/$device/device/type" 2>/dev/null)" = SD ]; then place=card; fi
+            # USB sticks and card readers; USB drives do not call themselves removable.
+            if [ "$(cat "$SYS/block/$device/removable" 2>/dev/null)" = 1 ]; then place=card; fi
         done
         ;;
 esac

@@ -2,8 +2,8 @@
 #
 #   WAIT    seconds to wait until the host has started and the containers in EXPECT are healthy
 #   EXPECT  names of containers, separated by blanks
-#   for tests: PROC, RUN, MODULES, DPKG, BOOT
-: "${PROC:=/proc}" "${RUN:=/run}" "${MODULES:=/lib/modules}" "${DPKG:=/var/lib/dpkg}" "${WAIT:=0}"
+#   for tests: PROC, DPKG
+: "${PROC:=/proc}" "${DPKG:=/var/lib/dpkg}" "${WAIT:=0}"
 
 uptime_now() { cut -d . -f 1 "$PROC/uptime"; }
 
@@ -38,24 +38,10 @@ echo "system $(systemctl is-system-running)"
 systemctl list-units --failed --plain --no-legend | sed 's/^\([^ ]*\).*/failed \1/'
 echo "free $(df -Pm /var | awk 'NR == 2 {print $4}')"
 echo "synchronized $(timedatectl show -p NTPSynchronized --value 2>/dev/null)"
-if [ -e "$RUN/reboot-required" ]; then echo "flag yes"; fi
-for firmware in ${BOOT:-/boot/firmware /boot}; do
-    if [ -r "$firmware/cmdline.txt" ] && ! grep -q 'DO NOT EDIT' "$firmware/cmdline.txt"; then
-        echo "cmdline $(cat "$PROC/cmdline")"
-        echo "wanted_cmdline $(tr -d '\r' <"$firmware/cmdline.txt" | tr '\n' ' ')"
-        break
-    fi
-done
 
-# The newest kernel of the kind that runs: 6.12.30+rpt-rpi-v8, 6.1.0-28-arm64. Not what is left of one
-# that was removed.
-kernel=$(uname -r)
-kind=$(echo "$kernel" | sed -E 's/^[0-9.]+(\+[^-]*)?(-[0-9]+)?-//')
-echo "kernel $kernel"
-for directory in "$MODULES"/*-"$kind"; do
-    [ -d "$directory/kernel" ] && basename "$directory"
-done | sort -V | sed -n '$s/^/newest /p'
-
+if command -v rpi-eeprom-update >/dev/null; then
+    rpi-eeprom-update -s -m /dev/stdout 2>/dev/null </dev/null | sed -n 's/^BOOTLOADER_CURRENT=/bootloader /p'
+fi
 if [ -n "$(ls -A "$DPKG/updates" 2>/dev/null)" ]; then echo "dpkg interrupted"; fi
 if command -v docker >/dev/null; then
     if found=$(containers 2>/dev/null) && docker version >/dev/null 2>&1; then

@@ -4,12 +4,15 @@
 #   MODE    change, or check: tell what would be done, by the package lists as they are
 #   FULL    yes: packages may be removed where an upgrade needs it
 #   DOCKER  yes: Docker's packages, too
-#   for tests: LISTS, LOCK_SECONDS to wait for another program that installs
+#   EEPROM  yes: a bootloader that is due is staged, too; the reboot that comes next writes it
+#   for tests: LISTS, NOTES, RUN, LOCK_SECONDS to wait for another program that installs
 #
 # Prints lines of a word and a value: `upgraded NAME OLD NEW`, `new NAME VERSION`, `removed NAME`,
-# `held NAME` for what could be upgraded and is not, and in check mode `lists SECONDS`, their age.
+# `held NAME` for what could be upgraded and is not, `initramfs anew` where unattended upgrades left that
+# undone, `bootloader OLD NEW` in seconds since 1970, `bootloader_left WHY` where one is due and is not staged,
+# and in check mode `lists SECONDS`, their age.
 set -u
-: "${LISTS:=/var/lib/apt/lists}" "${LOCK_SECONDS:=600}"
+: "${LISTS:=/var/lib/apt/lists}" "${LOCK_SECONDS:=600}" "${NOTES:=/var/lib/gridberry}" "${RUN:=/run}"
 export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l APT_LISTCHANGES_FRONTEND=none LC_ALL=C.UTF-8
 work=$(mktemp -d /run/gridberry-upgrade-XXXXXX) || exit
 trap 'rm -rf "$work"' EXIT
@@ -39,6 +42,40 @@ plan() {
     }
     sed -n -E -e 's/^Inst ([^ ]+) \[([^]]+)\] \(([^ ]+) .*/upgraded \1 \2 \3/p' \
         -e 's/^Inst ([^ ]+) \(([^ ]+) .*/new \1 \2/p' -e 's/^Remv ([^ ]+) .*/removed \1/p' "$work/foreseen"
+}
+
+# What the role hardening keeps unattended upgrades from doing: the boot partition's initramfs.
+initramfs() {
+    [ -e "$NOTES/initramfs-waits" ] || return 0
+    [ "$MODE" != change ] || { update-initramfs -u && sync && rm "$NOTES/initramfs-waits"; } >"$work/log" 2>&1 || {
+        echo "update-initramfs: $(tail -n 1 "$work/log")"
+        return 1
+    }
+    echo "initramfs anew"
+}
+# rpi-eeprom-update ends with 1 where an update is due, with 2 where something is wrong, and told to stage
+# one with 3 where the bootloader's own settings forbid it. -s: only what its makers want everybody to have.
+bootloader() {
+    command -v rpi-eeprom-update >/dev/null || return 0
+    rpi-eeprom-update -s -m "$work/eeprom" </dev/null >"$work/log" 2>&1
+    case $? in
+        0) return ;;
+        1) [ "$EEPROM" = yes ] || { echo "bootloader_left no reboot in this run would write it" && return; } ;;
+        *) echo "bootloader_left $(tail -n 1 "$work/log")" && return ;;
+    esac
+    status=0
+    if [ "$MODE" = change ]; then
+        rpi-eeprom-update -s -a </dev/null >"$work/log" 2>&1
+        status=$?
+    fi
+    case $status in
+        0) ;;
+        3) echo "bootloader_left its settings freeze it" && return ;;
+        *) echo "rpi-eeprom-update: $(tail -n 1 "$work/log")" && return 1 ;;
+    esac
+    # As packages do that ask for a reboot.
+    [ "$MODE" != change ] || { sync && touch "$RUN/reboot-required"; }
+    echo "bootloader $(sed -n 's/^BOOTLOADER_CURRENT=//p' "$work/eeprom") $(sed -n 's/^BOOTLOADER_LATEST=//p' "$work/eeprom")"
 }
 
 # A power cut during an installation: dpkg refuses all work until the first of these is done.
@@ -86,3 +123,4 @@ if [ "$MODE" = change ] && [ -s "$work/plan" ]; then
     sync
 fi
 cat "$work/plan"
+initramfs && bootloader

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 SHOWN = 8  # grids that are named, of a bot with many
 
@@ -68,18 +69,38 @@ def before_problems(look: str, wanted: dict) -> list[str]:
     return problems
 
 
-def after_problems(before: str, after: str, *, rebooted: bool) -> list[str]:
+def day(seconds: str) -> str:
+    """Return the day of a bootloader's version, which is a time in seconds since 1970."""
+    return time.strftime("%Y-%m-%d", time.gmtime(int(seconds)))
+
+
+def bootloader_problems(upgraded: str, is_now: dict[str, list[str]]) -> list[str]:
+    """Return a line if the bootloader that was staged is not the one that runs after the reboot."""
+    staged = lines_of(upgraded).get("bootloader", [])
+    running = is_now.get("bootloader", ["0"])[0]
+    return [
+        f"its bootloader is of {day(running)}, and that of {day(version)} was staged;"
+        " on the host: sudo rpi-eeprom-update"
+        for version in (words.split()[1] for words in staged)
+        if running != version
+    ]
+
+
+def after_problems(before: str, after: str, *, rebooted: bool, upgraded: str = "") -> list[str]:
     """Return a line for each thing that is worse than it was.
 
     Args:
         before: The output of look.sh before anything was done.
         after: The same after it, once waited for.
         rebooted: Whether the host was to start anew.
+        upgraded: The output of upgrade.sh, if that ran in between.
     """
     was, is_now = lines_of(before), lines_of(after)
     problems = []
     if rebooted and was["boot"] == is_now["boot"]:
         problems.append("it was told to reboot and did not")
+    elif rebooted:
+        problems += bootloader_problems(upgraded, is_now)
     if is_now["system"][0] in {"starting", "initializing", "offline"}:
         problems.append(
             f"its system is still {is_now['system'][0]}; on the host: systemctl list-jobs"
@@ -107,21 +128,8 @@ def after_problems(before: str, after: str, *, rebooted: bool) -> list[str]:
 
 
 def reboot_reason(look: str) -> str:
-    """Return why a host should be rebooted; empty where nothing asks for it."""
-    found = lines_of(look)
-    kernel, newest = found["kernel"][0], found.get("newest", [""])[0]
-    if newest and newest != kernel:
-        return f"kernel {newest} is installed and {kernel} runs"
-    running, wanted = (
-        set(found.get(word, [""])[0].split()) for word in ("cmdline", "wanted_cmdline")
-    )
-    # The firmware puts the board's own name in the place of these.
-    wanted = {token for token in wanted if not token.startswith("console=serial")}
-    if not wanted <= running:
-        return (
-            f"cmdline.txt has {' '.join(sorted(wanted - running))}, which the kernel was not told"
-        )
-    return "a package asks for it" if "flag" in found else ""
+    """Return why a host should be rebooted, as reboot_reason.sh says; empty for no reason."""
+    return lines_of(look).get("reboot_reason", [""])[0].strip()
 
 
 def upgrade_words(said: str) -> list[str]:
@@ -139,7 +147,13 @@ def upgrade_words(said: str) -> list[str]:
     ):
         if word in found:
             lines.append(f"{text}: {', '.join(found[word])}")
+    if "initramfs" in found:
+        lines.append("made anew, as unattended upgrades left it: the initramfs")
+    for versions in found.get("bootloader", []):
+        old, new = map(day, versions.split())
+        lines.append(f"bootloader, written by the reboot: {new} for {old}")
     lines = lines or ["nothing to upgrade"]
+    lines += [f"bootloader left as it is: {why}" for why in found.get("bootloader_left", [])]
     if "held" in found:
         lines.append(f"left as they are: {', '.join(found['held'])}")
     if "lists" in found:

@@ -22,6 +22,14 @@ echo "memory $(awk '$1 == "MemTotal:" {print int($2 / 1024)}' "$PROC/meminfo")"
 awk '$2 == "/" {type = $3; options = "," $4 ","} END {
     if (type == "overlay" || type == "tmpfs") print "root " type; else if (index(options, ",ro,")) print "root read-only"
 }' "$PROC/mounts"
+# The partition that the role boot_config writes to, where it is one of its own.
+for firmware in ${BOOT:-/boot/firmware /boot}; do
+    [ -r "$firmware/cmdline.txt" ] || continue
+    echo "boot_free $(df -Pk "$firmware" | awk 'NR == 2 {print $4}') $firmware"
+    awk -v place="$firmware" '$2 == place {options = "," $4 ","}
+        END {if (index(options, ",ro,")) print "boot_read_only " place}' "$PROC/mounts"
+    break
+done
 # Addresses of tunnels and of containers' bridges are no way to the host by themselves.
 if [ -e "$PROC/sys/net/ipv6" ]; then echo "ipv6 on"; fi
 if addresses=$(ip -4 -o address show up scope global 2>/dev/null); then

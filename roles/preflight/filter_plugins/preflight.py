@@ -38,10 +38,12 @@ THROTTLED_ONCE = (
     "its processor was at the soft temperature limit",
 )
 HOT = 80  # degrees Celsius
+BOOT_FREE = 256  # KB: the boot files and their originals once more, in clusters of up to 16
 
+# Those with 1 GB or more: a Zero 2 W, a 3A+ have half of that, which preflight_memory_mb refuses.
 BOARDS = tuple(
     f"Raspberry Pi {name}"
-    for name in ("3", "4", "5", "Zero 2", *(f"Compute Module {number}" for number in (3, 4, 5)))
+    for name in ("3 Model B", "4", "5", *(f"Compute Module {number}" for number in (3, 4, 5)))
 )
 
 # What ssh says, and what to do then.
@@ -141,7 +143,8 @@ def host_problems(look: str, wanted: dict) -> list[str]:
             found to work; C(pciex1): whether config.txt is to switch PCIe on; C(boot_only):
             whether this run does nothing else than boot files; C(drive): whether data is to be
             on an NVMe drive; C(host): its name in the inventory; C(ipv6_off): whether the kernel
-            is to lose IPv6 in this run; C(address): what the inventory reaches the host by.
+            is to lose IPv6 in this run; C(boot): whether this run may write boot files;
+            C(address): what the inventory reaches the host by.
     """
     found = looked(look)
     user = found.get("user", "the login user")
@@ -174,7 +177,7 @@ def host_problems(look: str, wanted: dict) -> list[str]:
         )
     if not (wanted["boot_only"] and pcie_line(found, wanted)):
         problems += nvme_lines(found, wanted)
-    problems += ipv6_lines(found, wanted)
+    problems += boot_lines(found, wanted) + ipv6_lines(found, wanted)
     problems += clock_lines(found, None)
     if wanted.get("throttled") == "fail":
         problems += [
@@ -182,6 +185,19 @@ def host_problems(look: str, wanted: dict) -> list[str]:
             for line in throttled_lines(found)
         ]
     return problems
+
+
+def boot_lines(found: dict[str, str], wanted: dict) -> list[str]:
+    """Return a line if the boot files are to be written and cannot be."""
+    if not wanted["boot"]:
+        return []
+    free, _, place = found.get("boot_free", "").partition(" ")
+    if "boot_read_only" in found:
+        why = "is mounted read-only, as the kernel does when a card fails; a reboot checks it"
+        return [f"{place} {why}, and dmesg on the host says more"]
+    if free.isdecimal() and int(free) < BOOT_FREE:
+        return [f"{place} has {free} KB free and the boot files need {BOOT_FREE}; make room there"]
+    return []
 
 
 def nvme_lines(found: dict[str, str], wanted: dict) -> list[str]:

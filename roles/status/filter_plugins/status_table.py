@@ -1,12 +1,14 @@
 """The status objects of all hosts as a table for people, or as JSON for scripts.
 
-An Ansible filter (`status_table`), and a command: `status_table.py [--json] FILE`.
+An Ansible filter (`status_table`), and a command: `status_table.py [--json] FILE`. Its exit status
+is 1 where a host or its bot did not answer.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,8 +26,11 @@ INCIDENTS = (
     ("oom_kills", "OOM kill", "OOM kills"),
     ("under_voltage", "under-voltage", "times under-voltage"),
     ("throttled", "throttling", "throttlings"),
+    ("drive_errors", "drive error", "drive errors"),
     ("unclean_boots", "end without shutdown", "ends without shutdown"),
 )
+# The bot's container runs and the bot does not answer; Docker does not answer.
+UNREAD = {"silent", "unknown"}
 RIGHT = {"PRICE", "GRID PROFIT", "BUYS", "SELLS", "OPEN", "MEMORY", "TEMP", "UPTIME", "RESTARTS"}
 
 
@@ -139,6 +144,13 @@ def status_table(hosts: list[Status]) -> str:
     return "\n".join(lines)
 
 
+def all_answered(hosts: list[Status]) -> bool:
+    """Tell whether every host could be asked, and the state of its bot be read."""
+    return not any(
+        host.get("error") or (host.get("bot") or {}).get("state") in UNREAD for host in hosts
+    )
+
+
 class FilterModule:
     """What Ansible looks for in a filter plugin."""
 
@@ -147,15 +159,16 @@ class FilterModule:
         return {"status_table": status_table}
 
 
-def main() -> None:
-    """Print the file's hosts as a table, or as JSON with `--json`."""
+def main() -> int:
+    """Print the file's hosts as a table, or as JSON with `--json`; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path, help="status objects, as playbooks/status.yml writes")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     arguments = parser.parse_args()
     hosts = json.loads(arguments.file.read_text(encoding="utf-8"))
     print(json.dumps(hosts, indent=2) if arguments.json else status_table(hosts))
+    return 0 if all_answered(hosts) else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import os
-import re
+import shutil
 import subprocess
 import urllib.request
 from datetime import UTC, datetime, timedelta
@@ -21,12 +21,15 @@ description:
     nothing.
 options:
   container: {type: str, default: gridberry-bot, description: Name of the bot's container.}
+  reboot_reason: {type: str, required: true, description: A shell program that says why a reboot is
+    due, if one is.}
 author: [Gridberry]
 """
 
 EXAMPLES = r"""
 - name: Ask the host
   pi_status:
+    reboot_reason: "{{ lookup('ansible.builtin.file', 'reboot_reason.sh') }}"
   register: result
 """
 
@@ -50,6 +53,9 @@ COUNTED = {
     "frequency_capped": "throttled",
     "throttled": "throttled",
     "temperature_limit": "throttled",
+    "drive_down": "drive_errors",
+    "drive_error": "drive_errors",
+    "filesystem_error": "drive_errors",
     "unclean_boot": "unclean_boots",
 }
 OF_INCIDENT = ("time", "kind", "process", "container")
@@ -80,40 +86,6 @@ def memory_available(meminfo: str) -> int | None:
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
     return None
-
-
-def newest_kernel(running: str, modules: Path) -> str:
-    """Return the newest installed kernel of the kind that runs, or the running one.
-
-    Args:
-        running: The running kernel's release, such as 6.12.30+rpt-rpi-v8 or 6.1.0-28-arm64.
-        modules: The directory that has one for each kernel; what a removed one left does not count.
-    """
-    kind = re.sub(r"^[0-9.]+(\+[^-]*)?(-[0-9]+)?-", "", running)
-    installed = [path.parent.name for path in modules.glob(f"*-{kind}/kernel")]
-
-    def version(name: str) -> list[int]:
-        return [int(number) for number in re.findall(r"[0-9]+", name.removesuffix(kind))]
-
-    return max([running, *installed], key=version)
-
-
-def reboot_required(cmdline: str | None, running: str, *, flag: bool, newer: bool) -> bool:
-    """Tell whether a reboot is due.
-
-    Args:
-        cmdline: The content of cmdline.txt, if the host has one.
-        running: The command line that the running kernel was started with.
-        flag: Whether a package asks for a reboot.
-        newer: Whether a newer kernel is installed.
-    """
-    wanted = {
-        token
-        for token in (cmdline or "").split()
-        # The firmware puts the board's own name in the place of these.
-        if not token.startswith("console=serial")
-    }
-    return flag or newer or not wanted <= set(running.split())
 
 
 def output(command: list[str]) -> str | None:
@@ -211,6 +183,11 @@ def inspect(container: str) -> dict | None:
     return json.loads(said)[0] if said else None
 
 
+def docker_answers() -> bool:
+    """Tell whether Docker can be asked; where it is not installed, there is nothing to ask."""
+    return shutil.which("docker") is None or output(["docker", "version"]) is not None
+
+
 def image_bytes(identity: str) -> int | None:
     """Return an image's uncompressed size."""
     said = output(["docker", "image", "inspect", "--format", "{{.Size}}", identity])
@@ -279,17 +256,18 @@ def what_it_says(said: dict) -> dict:
     }
 
 
-def bot_status(details: dict | None, now: datetime) -> dict:
+def bot_status(details: dict | None, now: datetime, *, known: bool = True) -> dict:
     """Return the object about the bot.
 
     Args:
         details: What Docker knows of its container, or None where there is none.
         now: The host's time.
+        known: Whether Docker answers; where it does not, there may be a container.
     """
     if details is None:
         return {
-            "state": "absent",
-            **what_it_says({}),
+            "state": "absent" if known else "unknown",
+            **what_it_says({} if known else {"error": "Docker does not answer"}),
             "memory_limit_bytes": None,
             "memory_used_bytes": None,
             "uptime_seconds": None,
@@ -310,20 +288,18 @@ def bot_status(details: dict | None, now: datetime) -> dict:
     }
 
 
-def host_status() -> dict:
-    """Return the object about the host."""
+def host_status(reboot_reason: str) -> dict:
+    """Return the object about the host.
+
+    Args:
+        reboot_reason: A shell program that says why a reboot is due, if it is.
+    """
     system = os.uname()
-    cmdline = read_text("/boot/firmware/cmdline.txt")
     return {
         "arch": system.machine,
         "kernel": system.release,
         "ipv6": Path("/proc/sys/net/ipv6").exists(),
-        "reboot_required": reboot_required(
-            cmdline,
-            read_text("/proc/cmdline") or "",
-            flag=Path("/run/reboot-required").exists(),
-            newer=newest_kernel(system.release, Path("/lib/modules")) != system.release,
-        ),
+        "reboot_required": bool(output(["sh", "-c", reboot_reason])),
         "temperature_c": temperature(read_text("/sys/class/thermal/thermal_zone0/temp")),
         "throttled": throttled(),
         "memory_available_bytes": memory_available(read_text("/proc/meminfo") or ""),
@@ -333,19 +309,22 @@ def host_status() -> dict:
 def main() -> None:
     """Run as Ansible's module."""
     module = AnsibleModule(
-        argument_spec={"container": {"type": "str", "default": "gridberry-bot"}},
+        argument_spec={
+            "container": {"type": "str", "default": "gridberry-bot"},
+            "reboot_reason": {"type": "str", "required": True},
+        },
         supports_check_mode=True,
     )
     details = inspect(module.params["container"])
     identity = details["Image"] if details else None
     now = datetime.now(UTC)
     status = {
-        **host_status(),
+        **host_status(module.params["reboot_reason"]),
         "clock": clock(),
         "incidents": incident_status(now),
         "image_id": identity,
         "image_bytes": image_bytes(identity) if identity else None,
-        "bot": bot_status(details, now),
+        "bot": bot_status(details, now, known=details is not None or docker_answers()),
     }
     module.exit_json(changed=False, status=status)
 

@@ -29,7 +29,7 @@ contents() {
 
 read -r fresh </proc/sys/kernel/random/uuid
 echo "fresh $fresh"
-echo "lsblk $(lsblk -J -b -o NAME,PATH,TYPE,SIZE,TRAN,SERIAL,MODEL,MOUNTPOINTS | tr -d '\n')"
+echo "lsblk $(lsblk -J -b -o NAME,PATH,TYPE,SIZE,TRAN,RM,DISC-MAX,SERIAL,MODEL,MOUNTPOINTS | tr -d '\n')"
 echo "fstab $(base64 -w 0 "$ETC/fstab" 2>/dev/null)"
 if [ -e "$ETC/fstab.gridberry-original" ]; then
     echo "original $(base64 -w 0 "$ETC/fstab.gridberry-original")"

@@ -235,6 +235,27 @@ def describe(disk: dict) -> str:
     return f"{disk['path']} ({model}, {size:.0f} GB, serial {serial(disk) or 'unknown'})"
 
 
+def usb_notes(disk: dict, wanted: dict) -> list[str]:
+    """Return a line for each thing that is worth knowing of a drive on USB.
+
+    A stick or a card reader says that it is removable, which drives do not. Most bridges between
+    USB and a drive do not pass TRIM on, and the kernel discards nothing on them then.
+    """
+    if disk["tran"] != "usb":
+        return []
+    lines = []
+    if disk.get("rm"):
+        lines.append(
+            f"{describe(disk)} is a USB stick or a card reader: it wears out as a card does"
+        )
+    if wanted["trim"] and not int(disk.get("disc-max") or 0):
+        lines.append(
+            f"TRIM does nothing on {disk['path']}, as its USB bridge does not pass it on"
+            " (discard_max_bytes is 0)"
+        )
+    return lines
+
+
 def serial(disk: dict) -> str:
     """Return a disk's serial number; empty where it has none."""
     return (disk["serial"] or "").strip()
@@ -482,8 +503,9 @@ def plan_disk(found: dict, disk: dict, wanted: dict) -> dict:
         return {"kind": "none", "say": said, "refuse": ""}
     if not drive["refuse"]:
         drive["refuse"] = place_problem(found, drive, wanted)
-    if not drive["refuse"] and drive["action"] == "format":
-        drive["say"] = f"{describe(disk)} is formatted"
+    if not drive["refuse"]:
+        formatted = [f"{describe(disk)} is formatted"] if drive["action"] == "format" else []
+        drive["say"] = "; ".join([*formatted, *usb_notes(disk, wanted)])
     return drive
 
 

@@ -5,17 +5,18 @@
 # shellcheck disable=SC2153 # these
 : "${PROC:=/proc}" "${ETC:=/etc}" "${LIB:=/usr/lib}" "${SBIN:=/usr/sbin}" "${NOTES:=/var/lib/gridberry}"
 
-# How the disk is attached that a path is on: `nvme`, `usb`, `mmc`...; nothing for memory.
+# How the disk is attached that a path is on: `nvme`, `usb`, `mmc`...; nothing for memory. Then, whether it
+# says of itself that it is removable: USB sticks and card readers do, USB drives do not.
 transport() {
     if [ -b "$1" ]; then source=$1; else source=$(findmnt -nro SOURCE -T "$1" | tail -n 1); fi
     source=${source%%\[*} # a btrfs subvolume
-    [ -b "$source" ] && lsblk -snro TYPE,TRAN "$source" | sed -n 's/^disk *//p' | head -n 1
+    lsblk -snro TYPE,TRAN,RM "$source" 2>/dev/null | sed -n 's/^disk *//p' | head -n 1
 }
 
 # Whether a path is on what wears out with swap: all that is not known to be a drive.
 card() {
     case $1 in /dev/zram*) return 1 ;; esac
-    case $(transport "$1") in nvme | usb | sata | ata | sas) return 1 ;; *) return 0 ;; esac
+    case $(transport "$1") in "nvme "* | "usb 0" | "sata "* | "ata "* | "sas "*) return 1 ;; *) return 0 ;; esac
 }
 
 [ -x "$LIB/systemd/system-generators/rpi-swap-generator" ] && echo "has rpi-swap"
