@@ -17,13 +17,13 @@ import pytest
 from gridbot.candles.series import Candle, CandleSeries
 from gridbot.candles.units import to_units
 from gridbot.exchange.api import Api
-from gridbot.exchange.engine import Rules
 from gridbot.exchange.fault_settings import read_faults
 from gridbot.exchange.faults import Faults
 from gridbot.exchange.feed import Feed, Pace
 from gridbot.exchange.limits import Limits
 from gridbot.exchange.listing import Listing
 from gridbot.exchange.requests import Credentials
+from gridbot.exchange.rules import Rules
 from gridbot.exchange.service import Exchange
 from gridbot.exchange.store import Store
 from gridbot.market import Market
@@ -150,7 +150,9 @@ class World:
         minute_ms = Fraction(self.series.interval_ms) / self.speed
         self.clock.pass_ms(int(count * minute_ms / 4))
 
-    def call(self, method: str, path: str, key: str | None = None, text: str = "", body=b""):
+    def call(
+        self, method: str, path: str, key: str | None = None, text: str = "", body=b"", *, unit=None
+    ):
         sent = {}
         environ = {
             "REQUEST_METHOD": method,
@@ -162,6 +164,8 @@ class World:
         }
         if key is not None:
             environ["HTTP_X_MBX_APIKEY"] = key
+        if unit is not None:
+            environ["HTTP_X_MBX_TIME_UNIT"] = unit
 
         def start_response(status, headers):
             sent["status"] = int(status.split()[0])

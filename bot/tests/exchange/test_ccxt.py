@@ -132,6 +132,55 @@ def test_wrong_credentials_and_clock(server):
         client(server, timeDifference=3_600_000).fetch_balance()
 
 
+@pytest.fixture
+def wide(make_server, tmp_path):
+    """A market that stands still, with a spread, fees in BNB, and no orders that meet."""
+    (tmp_path / "candles.csv").write_text(
+        "timestamp,open,high,low,close,volume\n1640991660000,50000,50000,50000,50000,1\n"
+    )
+    (tmp_path / "exchange.toml").write_text(
+        'candles = "candles.csv"\nspread = "0.002"\nself_trade_prevention = "EXPIRE_MAKER"\n'
+        'fee_in = "bnb"\nbnb_price = "500"\n'
+        'balances = {USDT = "10000", BTC = "1", BNB = "0.003"}\n'
+        "[price_band]\nminutes = 5\n".replace("candles.csv", str(tmp_path / "candles.csv"))
+    )
+    return make_server("--config", str(tmp_path / "exchange.toml"))
+
+
+def test_a_trader_meets_a_spread_its_own_orders_and_fees_in_bnb(wide):
+    exchange = client(wide)
+    book = exchange.fetch_order_book(SYMBOL)
+    assert (book["bids"][0][0], book["asks"][0][0]) == (49_950, 50_050)
+    assert exchange.fetch_bids_asks([SYMBOL])[SYMBOL]["ask"] == 50_050
+    assert exchange.publicGetAvgPrice({"symbol": "BTCUSDT"})["price"] == "50000.00000000"
+    own = exchange.create_order(SYMBOL, "limit", "sell", 0.01, 50_010)
+    bought = exchange.create_order(SYMBOL, "market", "buy", 0.02)
+    assert (bought["status"], bought["average"]) == ("closed", 50_050)
+    # 1001 USDT are 2.002 BNB: 0.1 % of that, less a quarter.
+    assert bought["fee"] == {"currency": "BNB", "cost": 0.0015015}
+    met = exchange.fetch_order(own["id"], SYMBOL)
+    assert (met["status"], met["info"]["status"]) == ("expired", "EXPIRED_IN_MATCH")
+    # What is left of the BNB is too little for another one.
+    again = exchange.create_order(SYMBOL, "market", "buy", 0.02)
+    assert again["fee"] == {"currency": "BTC", "cost": 0.00002}
+    # Two have traded, and the one that met an own order still counts.
+    assert int(exchange.privateGetRateLimitOrder()[1]["count"]) == 1
+
+
+def test_an_order_is_edited_and_time_is_told_in_microseconds(wide):
+    exchange = client(wide, recvWindow="4999.5")
+    exchange.load_markets()
+    first = exchange.create_order(SYMBOL, "limit", "buy", 0.01, 40_000)
+    edited = exchange.edit_order(first["id"], SYMBOL, "limit", "buy", 0.02, 41_000)
+    assert (edited["status"], edited["price"], edited["amount"]) == ("open", 41_000, 0.02)
+    assert [order["price"] for order in exchange.fetch_open_orders(SYMBOL)] == [41_000]
+    with pytest.raises(ccxt.BaseError, match="-2022"):
+        exchange.edit_order(first["id"], SYMBOL, "limit", "buy", 0.02, 42_000)
+    exchange.headers = {"X-MBX-TIME-UNIT": "MICROSECOND"}
+    (order,) = exchange.privateGetOpenOrders({"symbol": "BTCUSDT"})
+    assert len(str(order["time"])) == len(str(first["timestamp"])) + 3
+
+
 def test_used_up_weight(make_server, tmp_path):
     config = tmp_path / "exchange.toml"
     config.write_text("weight_per_minute = 50\n")

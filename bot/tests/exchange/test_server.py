@@ -60,7 +60,10 @@ def refused(capsys, flags, config="", directory=None) -> str:
         ("[balances]\nUSDT = 0.5", "USDT = 0.5: needs quotes"),
         ("[balances]\nusdt = '5'", "needs coins in capitals, not usdt"),
         ("min_quantity = '2'\nmax_quantity = '1'", "min_quantity = 2: needs at most max_quantity"),
-        ("start_price = '0.001'", "start_price = 0.001: needs at least tick_size = 0.01"),
+        (
+            "tick_size = '0.01'\nstart_price = '0.001'",
+            "start_price = 0.001: needs at least tick_size = 0.01",
+        ),
         ("host = 5", "host = 5: needs text"),
         ("port = ", "is not TOML"),
         ("stream_port = 'x'", "stream_port = 'x': needs a whole number from 0 to 65535"),

@@ -150,7 +150,7 @@ def test_database_of_another_version_is_refused(make_world):
     with sqlite3.connect(world.store.path) as database:
         database.execute("PRAGMA user_version = 99")
     database.close()
-    with pytest.raises(UserError, match="has schema 99, this program knows 2"):
+    with pytest.raises(UserError, match="has schema 99, this program knows 3"):
         world.open()
 
 

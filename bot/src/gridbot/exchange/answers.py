@@ -3,20 +3,27 @@
 from collections.abc import Iterable
 from decimal import Decimal
 
-from gridbot.candles.series import Candle
-from gridbot.candles.units import from_units
 from gridbot.exchange.amounts import ZERO, printed
-from gridbot.exchange.engine import Engine, Rules
-from gridbot.exchange.limits import Limits
-from gridbot.exchange.market_data import print_price, quote_volume
-from gridbot.exchange.orders import BUY, LIMIT, LIMIT_MAKER, MARKET, SELL, Balance, Order, Trade
+from gridbot.exchange.errors import ApiError
+from gridbot.exchange.limits import Limits, Usage
+from gridbot.exchange.orders import (
+    LIMIT,
+    LIMIT_MAKER,
+    MARKET,
+    NO_MATCH,
+    PREVENTION_MODES,
+    Balance,
+    Order,
+    Report,
+    Trade,
+)
+from gridbot.exchange.rules import BNB, BNB_SHARE, IN_BNB, Rules
 from gridbot.market import plain
 
 Json = dict[str, object]
 
 NO_LIST = -1
 BASIS_POINT = Decimal("0.0001")
-SELF_TRADE_PREVENTION = "NONE"  # one account trades here, and never with itself
 
 
 def exchange_info(rules: Iterable[Rules], limits: Limits, now_ms: int) -> Json:
@@ -32,6 +39,12 @@ def exchange_info(rules: Iterable[Rules], limits: Limits, now_ms: int) -> Json:
         "exchangeFilters": [],
         "symbols": [_symbol_info(item) for item in rules],
     }
+
+
+def rate_limit(usage: Usage) -> Json:
+    """How much of a limit is used, for GET rateLimit/order and the WebSocket API."""
+    limit = _rate_limit(usage.kind, usage.interval, usage.number, usage.limit)
+    return limit | {"count": usage.count}
 
 
 def _rate_limit(kind: str, interval: str, number: int, limit: int) -> Json:
@@ -56,14 +69,14 @@ def _symbol_info(rules: Rules) -> Json:
         "otoAllowed": False,
         "quoteOrderQtyMarketAllowed": True,
         "allowTrailingStop": False,
-        "cancelReplaceAllowed": False,
+        "cancelReplaceAllowed": True,
         "isSpotTradingAllowed": True,
         "isMarginTradingAllowed": False,
         "filters": _filters(rules),
         "permissions": [],
         "permissionSets": [["SPOT"]],
-        "defaultSelfTradePreventionMode": SELF_TRADE_PREVENTION,
-        "allowedSelfTradePreventionModes": [SELF_TRADE_PREVENTION],
+        "defaultSelfTradePreventionMode": rules.self_trade_prevention,
+        "allowedSelfTradePreventionModes": list(PREVENTION_MODES),
     }
 
 
@@ -89,7 +102,7 @@ def _filters(rules: Rules) -> list[Json]:
             "bidMultiplierDown": plain(band.bid_down),
             "askMultiplierUp": plain(band.ask_up),
             "askMultiplierDown": plain(band.ask_down),
-            "avgPriceMins": 0,  # the last price is what counts
+            "avgPriceMins": band.minutes,  # 0: the last price is what counts
         },
         {
             "filterType": "NOTIONAL",
@@ -142,16 +155,17 @@ def commission(rules: Rules) -> Json:
     """Commission rates, for GET account/commission."""
     nothing = {side: printed(ZERO) for side in ("maker", "taker", "buyer", "seller")}
     rate = printed(rules.fee_rate)
+    in_bnb = rules.fee_in == IN_BNB
     return {
         "symbol": rules.market.exchange_symbol,
         "standardCommission": nothing | {"maker": rate, "taker": rate},
         "specialCommission": nothing,
         "taxCommission": nothing,
         "discount": {
-            "enabledForAccount": False,
-            "enabledForSymbol": False,
-            "discountAsset": "BNB",
-            "discount": printed(ZERO),
+            "enabledForAccount": in_bnb,
+            "enabledForSymbol": in_bnb,
+            "discountAsset": BNB,
+            "discount": printed(BNB_SHARE if in_bnb else ZERO),
         },
     }
 
@@ -171,17 +185,20 @@ def order(symbol: str, item: Order) -> Json:
         "isWorking": True,
         "workingTime": item.created_ms,
         "origQuoteOrderQty": printed(item.quote_quantity),
-        "selfTradePreventionMode": SELF_TRADE_PREVENTION,
+        **_prevention(item),
     }
 
 
-def new_order(symbol: str, item: Order, trades: Iterable[Trade], detail: str) -> Json:
+def new_order(
+    symbol: str, item: Order, trades: Iterable[Trade], reports: Iterable[Report], detail: str
+) -> Json:
     """The answer to POST order.
 
     Args:
         symbol: the exchange's name of the symbol.
         item: the order as it is now.
         trades: its trades so far.
+        reports: what happened when it was placed.
         detail: ACK, RESULT or FULL.
     """
     answer: Json = {
@@ -196,7 +213,9 @@ def new_order(symbol: str, item: Order, trades: Iterable[Trade], detail: str) ->
     answer |= _amounts(item)
     answer["origQuoteOrderQty"] = printed(item.quote_quantity)
     answer["workingTime"] = item.created_ms
-    answer["selfTradePreventionMode"] = SELF_TRADE_PREVENTION
+    answer |= _prevention(item)
+    if matches := _prevented_matches(item.order_id, reports):
+        answer["preventedMatches"] = matches
     if detail == "FULL":
         answer["fills"] = [
             {
@@ -211,6 +230,62 @@ def new_order(symbol: str, item: Order, trades: Iterable[Trade], detail: str) ->
     return answer
 
 
+def _prevention(item: Order) -> Json:
+    """What an answer says about self-trade prevention."""
+    answer: Json = {"selfTradePreventionMode": item.self_trade_prevention}
+    if item.prevented_match_id != NO_MATCH:
+        answer["preventedMatchId"] = item.prevented_match_id
+        answer["preventedQuantity"] = printed(item.prevented)
+    return answer
+
+
+def _prevented_matches(taker_id: int, reports: Iterable[Report]) -> list[Json]:
+    """The matches that an order would have made as taker, each with what it took off whom."""
+    matches: dict[int, Json] = {}
+    for report in reports:
+        prevention = report.prevention
+        if prevention is None:
+            continue
+        is_taker = report.order.order_id == taker_id
+        maker_id = prevention.counter_order_id if is_taker else report.order.order_id
+        match = matches.setdefault(
+            prevention.match_id,
+            {
+                "preventedMatchId": prevention.match_id,
+                "makerOrderId": maker_id,
+                "price": printed(prevention.price),
+            },
+        )
+        name = "takerPreventedQuantity" if is_taker else "makerPreventedQuantity"
+        match[name] = printed(prevention.quantity)
+    return list(matches.values())
+
+
+def replaced(canceled: Json | ApiError, placed: Json | ApiError | None) -> Json:
+    """Both halves of POST order/cancelReplace.
+
+    Args:
+        canceled: the answer to the cancellation, or why it was refused.
+        placed: the same of the new order; None where it was not tried.
+    """
+    return {
+        "cancelResult": "FAILURE" if isinstance(canceled, ApiError) else "SUCCESS",
+        "newOrderResult": (
+            "NOT_ATTEMPTED"
+            if placed is None
+            else "FAILURE"
+            if isinstance(placed, ApiError)
+            else "SUCCESS"
+        ),
+        "cancelResponse": _half(canceled),
+        "newOrderResponse": _half(placed),
+    }
+
+
+def _half(answer: Json | ApiError | None) -> Json | None:
+    return answer.described() if isinstance(answer, ApiError) else answer
+
+
 def cancelled(symbol: str, item: Order, cancel_id: str) -> Json:
     """The answer to DELETE order; `cancel_id` names the cancellation."""
     return {
@@ -222,7 +297,7 @@ def cancelled(symbol: str, item: Order, cancel_id: str) -> Json:
         "transactTime": item.updated_ms,
         **_amounts(item),
         "origQuoteOrderQty": printed(item.quote_quantity),
-        "selfTradePreventionMode": SELF_TRADE_PREVENTION,
+        **_prevention(item),
     }
 
 
@@ -243,79 +318,6 @@ def trade(symbol: str, item: Trade) -> Json:
         "isMaker": item.is_maker,
         "isBestMatch": True,
     }
-
-
-def price_ticker(engine: Engine) -> Json:
-    """The last price, for GET ticker/price."""
-    return {"symbol": engine.rules.market.exchange_symbol, "price": printed(engine.last_price)}
-
-
-def book_ticker(engine: Engine) -> Json:
-    """Best bid and ask, for GET ticker/bookTicker: both are the price takers trade at."""
-    price, quantity = printed(engine.last_price), printed(_offered(engine))
-    return {
-        "symbol": engine.rules.market.exchange_symbol,
-        "bidPrice": price,
-        "bidQty": quantity,
-        "askPrice": price,
-        "askQty": quantity,
-    }
-
-
-def depth(engine: Engine, position: int, limit: int) -> Json:
-    """The order book, for GET depth: the market's own offer, then the account's resting orders."""
-    levels: dict[str, dict[Decimal, Decimal]] = {BUY: {}, SELL: {}}
-    for side in levels.values():
-        side[engine.last_price] = _offered(engine)
-    for item in engine.orders.values():
-        side = levels[item.side]
-        side[item.price] = side.get(item.price, ZERO) + item.remaining
-    bids = sorted(levels[BUY].items(), reverse=True)[:limit]
-    asks = sorted(levels[SELL].items())[:limit]
-    return {
-        "lastUpdateId": position + 1,
-        "bids": [[printed(price), printed(quantity)] for price, quantity in bids],
-        "asks": [[printed(price), printed(quantity)] for price, quantity in asks],
-    }
-
-
-def day_ticker(engine: Engine, window: list[Candle]) -> Json:
-    """Changes over 24 market hours, for GET ticker/24hr; `window` holds their candles."""
-    first, last = window[0], window[-1]
-    opening, price = from_units(first.open), engine.last_price
-    change = price - opening
-    volume = sum(candle.volume for candle in window)
-    traded = sum(quote_volume(candle) for candle in window)
-    average = traded / volume if volume else float(price)
-    return {
-        "symbol": engine.rules.market.exchange_symbol,
-        "priceChange": printed(change),
-        "priceChangePercent": f"{change / opening * 100:.3f}",
-        "weightedAvgPrice": f"{average:.8f}",
-        "prevClosePrice": print_price(first.open),
-        "lastPrice": printed(price),
-        "lastQty": printed(ZERO),
-        "bidPrice": printed(price),
-        "bidQty": printed(_offered(engine)),
-        "askPrice": printed(price),
-        "askQty": printed(_offered(engine)),
-        "openPrice": print_price(first.open),
-        "highPrice": print_price(max(candle.high for candle in window)),
-        "lowPrice": print_price(min(candle.low for candle in window)),
-        "volume": f"{volume:.8f}",
-        "quoteVolume": f"{traded:.8f}",
-        "openTime": first.time,
-        "closeTime": last.time,
-        # A recording does not know its trades.
-        "firstId": -1,
-        "lastId": -1,
-        "count": 0,
-    }
-
-
-def _offered(engine: Engine) -> Decimal:
-    """The market trades any quantity; what it shows is the most that one order may have."""
-    return engine.rules.market.max_quantity or Decimal(1)
 
 
 def _amounts(item: Order) -> Json:

@@ -11,13 +11,15 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from gridbot.exchange.counters import OTHER
-from gridbot.exchange.endpoints import Endpoints, Request
+from gridbot.exchange.endpoints import Endpoints
 from gridbot.exchange.errors import ApiError, mandatory, unknown_error
 from gridbot.exchange.faults import PLAN, REST, Fate, Faults, FaultSettings, Plan, Severed
 from gridbot.exchange.limits import Limits
 from gridbot.exchange.requests import Credentials, Parameters
+from gridbot.exchange.routes import Request
 from gridbot.exchange.service import Exchange
 from gridbot.exchange.stream_api import Streams
+from gridbot.exchange.time_unit import wants_microseconds
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -132,6 +134,7 @@ class Api:
                 environ.get("HTTP_X_MBX_APIKEY"),
                 self.exchange.clock.now_ms() + plan.skew_ms,
                 plan=plan,
+                microseconds=wants_microseconds(environ.get("HTTP_X_MBX_TIME_UNIT")),
             )
             return HTTPStatus.OK, self._endpoints.answer(request)
         except ApiError as error:
@@ -144,7 +147,7 @@ class Api:
                 for usage in request.usage:
                     headers.extend(usage.headers())
         headers.extend(refusal.headers)
-        return refusal.status, {"code": refusal.code, "msg": refusal.message}
+        return refusal.status, refusal.described()
 
     def _counters(self) -> tuple[HTTPStatus, object]:
         answer = self.exchange.counters.answer()

@@ -18,11 +18,11 @@ FLAGS = (
     ("seed", "N", "of the synthetic market (7)"),
     ("start_price", "AMOUNT", "what the synthetic market moves around (50000)"),
     ("symbol", "BASE/QUOTE", "what is traded (BTC/USDT)"),
-    ("tick_size", "AMOUNT", "step of prices (0.01)"),
-    ("lot_size", "AMOUNT", "step of quantities (0.00001)"),
+    ("tick_size", "AMOUNT", "step of prices (fits the first price: 0.01 for BTC/USDT)"),
+    ("lot_size", "AMOUNT", "step of quantities (likewise: 0.00001)"),
     ("min_notional", "AMOUNT", "smallest price times quantity (5)"),
     ("fee_rate", "SHARE", "commission (0.001)"),
-    ("fee_in", "received|quote", "coin that the commission is taken from (received)"),
+    ("fee_in", "received|quote|bnb", "coin that the commission is taken from (received)"),
 )
 
 

@@ -8,17 +8,20 @@ from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from gridbot.errors import UserError
-from gridbot.exchange.engine import QUOTE, RECEIVED, PriceBand
 from gridbot.exchange.fault_settings import WrongFault, read_faults
 from gridbot.exchange.faults import FaultSettings
 from gridbot.exchange.feed import HOLD, REPEAT
+from gridbot.exchange.orders import NO_PREVENTION, PREVENTION_MODES
+from gridbot.exchange.rules import IN_BNB, QUOTE, RECEIVED, PriceBand
 from gridbot.market import plain
 
 AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,8})?", re.ASCII)
 COIN = re.compile(r"[A-Z0-9]{1,10}", re.ASCII)
 HIGHEST_SPEED = 100_000
+LONGEST_AVERAGE = 1440  # minutes
 SHOWN = 60
 
 
@@ -40,14 +43,17 @@ class ExchangeConfig:
         seed: of the synthetic market.
         start_price: what the synthetic market moves around, in quote.
         symbol: such as BTC/USDT.
-        tick_size: prices are whole multiples of it, in quote.
-        lot_size: quantities are whole multiples of it, in base.
-        min_quantity: smallest order, in base; the lot size where not set.
-        max_quantity: largest order, in base.
+        tick_size: prices are whole multiples of it, in quote; None fits the first price.
+        lot_size: quantities are whole multiples of it, in base; None likewise.
+        min_quantity: smallest order, in base; None is the lot size.
+        max_quantity: largest order, in base; None fits the first price.
         min_notional: smallest price times quantity, in quote.
         max_orders: most open orders.
         fee_rate: commission as a share, such as 0.001.
-        fee_in: received or quote: which coin the commission is taken from.
+        fee_in: received, quote or bnb: which coin the commission is taken from.
+        bnb_price: what one BNB costs where commissions are paid in it, in quote.
+        spread: distance of best bid and best ask, as a share of the price.
+        self_trade_prevention: mode of orders that name none.
         balances: what a new account starts with, by coin.
         weight_per_minute: request weight that one address may use in a minute.
         orders_per_10s: new orders that are accepted in ten seconds.
@@ -69,14 +75,17 @@ class ExchangeConfig:
     seed: int
     start_price: Decimal
     symbol: str
-    tick_size: Decimal
-    lot_size: Decimal
-    min_quantity: Decimal
-    max_quantity: Decimal
+    tick_size: Decimal | None
+    lot_size: Decimal | None
+    min_quantity: Decimal | None
+    max_quantity: Decimal | None
     min_notional: Decimal
     max_orders: int
     fee_rate: Decimal
     fee_in: str
+    bnb_price: Decimal
+    spread: Decimal
+    self_trade_prevention: str
     balances: dict[str, Decimal]
     weight_per_minute: int
     orders_per_10s: int
@@ -193,13 +202,14 @@ def _price_band(value: object) -> PriceBand:
     names = [field.name for field in fields(PriceBand)]
     if not isinstance(value, Mapping) or not set(value) <= set(names):
         raise _WrongValue(f"needs a table with {', '.join(names)}")
-    multiples = {}
-    for name, multiple in value.items():
+    read: dict[str, Any] = {}
+    for name, given in value.items():
+        reader = _integer(0, LONGEST_AVERAGE) if name == "minutes" else _amount()
         try:
-            multiples[name] = _amount()(multiple)
+            read[name] = reader(given)
         except _WrongValue as error:
-            raise _WrongValue(f"{name} = {_shown(multiple)}: {error}") from error
-    band = PriceBand(**multiples)
+            raise _WrongValue(f"{name} = {_shown(given)}: {error}") from error
+    band = PriceBand(**read)
     if not (band.bid_down <= 1 <= band.bid_up and band.ask_down <= 1 <= band.ask_up):
         raise _WrongValue("needs multiples down of at most 1 and up of at least 1")
     return band
@@ -221,14 +231,17 @@ SETTINGS: dict[str, tuple[Callable[[object], object], object]] = {
     "seed": (_integer(0, 2**63 - 1), 7),
     "start_price": (_amount(), "50000"),
     "symbol": (_symbol, "BTC/USDT"),
-    "tick_size": (_amount(), "0.01"),
-    "lot_size": (_amount(), "0.00001"),
+    "tick_size": (_amount(), None),
+    "lot_size": (_amount(), None),
     "min_quantity": (_amount(), None),
-    "max_quantity": (_amount(), "9000"),
+    "max_quantity": (_amount(), None),
     "min_notional": (_amount(zero=True), "5"),
     "max_orders": (_integer(1, 10_000), 200),
     "fee_rate": (_rate, "0.001"),
-    "fee_in": (_choice(RECEIVED, QUOTE), RECEIVED),
+    "fee_in": (_choice(RECEIVED, QUOTE, IN_BNB), RECEIVED),
+    "bnb_price": (_amount(), "600"),
+    "spread": (_rate, "0"),
+    "self_trade_prevention": (_choice(*PREVENTION_MODES), NO_PREVENTION),
     "balances": (_balances, None),
     "weight_per_minute": (_integer(1, 10**9), 6000),
     "orders_per_10s": (_integer(1, 10**9), 100),
@@ -249,6 +262,9 @@ OF_A_SYMBOL = (
     "min_notional",
     "max_orders",
     "price_band",
+    "bnb_price",
+    "spread",
+    "self_trade_prevention",
 )
 SYMBOLS = "symbols"
 PORTS = ("port", "stream_port")
@@ -328,15 +344,14 @@ def _complete(values: dict[str, object], where: str) -> ExchangeConfig:
     quote = str(values["symbol"]).partition("/")[2]
     if values["balances"] is None:
         values["balances"] = {quote: Decimal(DEFAULT_QUOTE)}
-    if values["min_quantity"] is None:
-        values["min_quantity"] = values["lot_size"]
     config = ExchangeConfig(**values)  # type: ignore[arg-type]  # each was read by its reader
-    if config.min_quantity > config.max_quantity:
+    smallest = config.min_quantity or config.lot_size
+    if smallest and config.max_quantity and smallest > config.max_quantity:
         raise UserError(
-            f"{where}min_quantity = {plain(config.min_quantity)}: needs at most max_quantity ="
+            f"{where}min_quantity = {plain(smallest)}: needs at most max_quantity ="
             f" {plain(config.max_quantity)}"
         )
-    if config.start_price < config.tick_size:
+    if config.tick_size is not None and config.start_price < config.tick_size:
         raise UserError(
             f"{where}start_price = {plain(config.start_price)}: needs at least tick_size ="
             f" {plain(config.tick_size)}"

@@ -16,6 +16,7 @@ from gridbot.exchange.faults import (
     Faults,
 )
 from gridbot.exchange.service import Exchange
+from gridbot.exchange.time_unit import event_in_microseconds
 
 # A client that leaves more than this unread is cut: memory stays bounded.
 MOST_WAITING = 10_000
@@ -35,12 +36,14 @@ class Connection(ABC):
     Attributes:
         closed: the exchange has cut it, or the client has closed it; what `outgoing` still gives
             is delivered first.
+        microseconds: whether times are told in microseconds rather than milliseconds.
         on_ready: called, by any thread and maybe with the exchange's lock held, when `outgoing`
             may have something or the connection is cut.
     """
 
     def __init__(self, exchange: Exchange, faults: Faults) -> None:
         self.closed = False
+        self.microseconds = False
         self.on_ready: Callable[[], None] | None = None
         self._exchange = exchange
         self._faults = faults
@@ -94,8 +97,12 @@ class Connection(ABC):
 
     def shut_down(self, now_ms: int) -> None:
         """Say that the exchange stops, and cut."""
-        self.send(self._shutdown({"e": "serverShutdown", "E": now_ms}))
+        self.send(self._shutdown(self.worded({"e": "serverShutdown", "E": now_ms})))
         self.cut()
+
+    def worded(self, event: dict[str, object]) -> dict[str, object]:
+        """An event with its times in the unit that the client wants."""
+        return event_in_microseconds(event) if self.microseconds else event
 
     def send(self, message: object) -> None:
         """Queue one message that is no event."""

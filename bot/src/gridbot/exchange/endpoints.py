@@ -4,70 +4,23 @@
 """
 
 import json
-import secrets
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from gridbot.exchange import answers
+from gridbot.exchange import answers, market_answers
 from gridbot.exchange.errors import ApiError, invalid_symbol
-from gridbot.exchange.faults import NO_FAULT, Plan
-from gridbot.exchange.limits import Limits, OrderLimiter, Usage, WeightLimiter
+from gridbot.exchange.limits import Limits, WeightLimiter
 from gridbot.exchange.listing import Listing
 from gridbot.exchange.market_data import day_window, klines
-from gridbot.exchange.orders import LIMIT_MAKER, Order
-from gridbot.exchange.requests import (
-    CLIENT_ORDER_ID,
-    SYMBOL,
-    Credentials,
-    Parameters,
-    read_order,
-)
+from gridbot.exchange.order_endpoints import OrderEndpoints, order_names
+from gridbot.exchange.orders import Order
+from gridbot.exchange.requests import SYMBOL, Credentials, Parameters
+from gridbot.exchange.routes import Request, Route
 from gridbot.exchange.service import Exchange
+from gridbot.exchange.time_unit import answer_in_microseconds
 
 DAY_MS = 86_400_000
-DETAILS = ("ACK", "RESULT", "FULL")
 DEPTH_WEIGHTS = ((100, 5), (500, 25), (1000, 50), (5000, 250))
-
-
-@dataclass
-class Request:
-    """One request on its way.
-
-    Attributes:
-        method: such as GET.
-        name: the endpoint's path below /api/v3.
-        parameters: what was sent.
-        address: who asks.
-        api_key: what the client says its key is; None where it says nothing.
-        now_ms: the server's time.
-        usage: the limits that it has counted towards.
-        plan: what goes wrong with it on purpose.
-    """
-
-    method: str
-    name: str
-    parameters: Parameters
-    address: str
-    api_key: str | None
-    now_ms: int
-    usage: list[Usage] = field(default_factory=list)
-    plan: Plan = NO_FAULT
-
-
-@dataclass(frozen=True)
-class Route:
-    """What answers one method of one path.
-
-    Attributes:
-        answer: makes the answer.
-        weight: request weight, or how it follows from the parameters.
-        signed: whether key, time and signature are needed.
-    """
-
-    answer: Callable[[Request], object]
-    weight: int | Callable[[Parameters], int]
-    signed: bool = False
 
 
 class Endpoints:
@@ -84,8 +37,7 @@ class Endpoints:
         self._credentials = credentials
         self._limits = limits
         self._weights = WeightLimiter(limits)
-        self._orders = OrderLimiter(limits)
-        self._routes = self._make_routes()
+        self._routes = self._make_routes() | OrderEndpoints(exchange, limits).routes()
         self._names = {name for _, name in self._routes}
 
     def knows(self, method: str, name: str) -> bool:
@@ -127,7 +79,13 @@ class Endpoints:
         self.charge(request, weight if isinstance(weight, int) else weight(request.parameters))
         if route.signed:
             self.authenticate(request)
-        return route.answer(request)
+        if not request.microseconds:
+            return route.answer(request)
+        try:
+            return answer_in_microseconds(route.answer(request))
+        except ApiError as error:
+            error.data = answer_in_microseconds(error.data)
+            raise
 
     def charge(self, request: Request, weight: int) -> None:
         """Count a request.
@@ -156,17 +114,14 @@ class Endpoints:
             ("GET", "exchangeInfo"): Route(self._exchange_info, 20),
             ("GET", "depth"): Route(self._depth, _depth_weight),
             ("GET", "klines"): Route(self._klines, 2),
+            ("GET", "avgPrice"): Route(self._average_price, 2),
             ("GET", "ticker/24hr"): Route(self._day_ticker, by_symbol(2, 80)),
             ("GET", "ticker/price"): Route(self._price_ticker, by_symbol(2, 4)),
             ("GET", "ticker/bookTicker"): Route(self._book_ticker, by_symbol(2, 4)),
             ("GET", "account"): Route(self._account, 20, signed=True),
             ("GET", "account/commission"): Route(self._commission, 20, signed=True),
-            ("POST", "order"): Route(self._new_order, 1, signed=True),
-            ("POST", "order/test"): Route(self._test_order, 1, signed=True),
             ("GET", "order"): Route(self._get_order, 4, signed=True),
-            ("DELETE", "order"): Route(self._cancel, 1, signed=True),
             ("GET", "openOrders"): Route(self._open_orders, by_symbol(6, 80), signed=True),
-            ("DELETE", "openOrders"): Route(self._cancel_all, 1, signed=True),
             ("GET", "allOrders"): Route(self._all_orders, 20, signed=True),
             ("GET", "myTrades"): Route(self._my_trades, my_trades, signed=True),
         }
@@ -195,13 +150,13 @@ class Endpoints:
         limit = request.parameters.limit(100, 5000)
         request.parameters.finish()
         with self.exchange.looking():
-            return answers.depth(listing.engine, listing.position, limit)
+            return market_answers.depth(listing.engine, listing.position, limit)
 
     def _klines(self, request: Request) -> object:
         parameters = request.parameters
         listing = self._listing(parameters)
         interval = parameters.required("interval")
-        start, end = parameters.integer("startTime"), parameters.integer("endTime")
+        start, end = parameters.moment("startTime"), parameters.moment("endTime")
         limit = parameters.limit(500, 1000)
         parameters.finish()
         with self.exchange.looking():
@@ -214,19 +169,25 @@ class Endpoints:
                 limit=limit,
             )
 
+    def _average_price(self, request: Request) -> object:
+        listing = self._listing(request.parameters)
+        request.parameters.finish()
+        with self.exchange.looking():
+            return market_answers.average_price(listing.average_minutes, listing.average())
+
     def _day_ticker(self, request: Request) -> object:
         return self._tickers(
             request,
-            lambda listing: answers.day_ticker(
+            lambda listing: market_answers.day_ticker(
                 listing.engine, day_window(listing.feed, listing.position)
             ),
         )
 
     def _price_ticker(self, request: Request) -> object:
-        return self._tickers(request, lambda listing: answers.price_ticker(listing.engine))
+        return self._tickers(request, lambda listing: market_answers.price_ticker(listing.engine))
 
     def _book_ticker(self, request: Request) -> object:
-        return self._tickers(request, lambda listing: answers.book_ticker(listing.engine))
+        return self._tickers(request, lambda listing: market_answers.book_ticker(listing.engine))
 
     def _tickers(self, request: Request, ticker: Callable[[Listing], answers.Json]) -> object:
         """The ticker itself when its symbol was asked for, else a list of tickers."""
@@ -249,35 +210,10 @@ class Endpoints:
         request.parameters.finish()
         return answers.commission(listing.rules)
 
-    def _new_order(self, request: Request) -> object:
-        parameters = request.parameters
-        listing = self._listing(parameters)
-        wanted = read_order(parameters, _new_id())
-        detail = parameters.text("newOrderRespType")
-        if detail is None:
-            detail = "ACK" if wanted.type == LIMIT_MAKER else "FULL"
-        elif detail not in DETAILS:
-            raise ApiError(-1130, "Data sent for parameter 'newOrderRespType' is not valid.")
-        parameters.finish()
-        with self.exchange.lock:
-            self._orders.check(request.now_ms)
-            order, trades = self.exchange.place(listing, wanted)
-            request.usage.extend(self._orders.count(request.now_ms))
-            return answers.new_order(listing.symbol, order, trades, detail)
-
-    def _test_order(self, request: Request) -> object:
-        parameters = request.parameters
-        listing = self._listing(parameters)
-        wanted = read_order(parameters, _new_id())
-        parameters.text("newOrderRespType")
-        parameters.finish()
-        self.exchange.check(listing, wanted)
-        return {}
-
     def _get_order(self, request: Request) -> object:
         parameters = request.parameters
         symbol = self._listing(parameters).symbol
-        order_id, client_id = _order_names(parameters)
+        order_id, client_id = order_names(parameters, "orderId", "origClientOrderId")
         parameters.finish()
         with self.exchange.looking() as exchange:
             if order_id is not None:
@@ -287,15 +223,6 @@ class Endpoints:
         if order is None or client_id not in (None, order.client_order_id):
             raise ApiError(-2013, "Order does not exist.")
         return answers.order(symbol, order)
-
-    def _cancel(self, request: Request) -> object:
-        parameters = request.parameters
-        listing = self._listing(parameters)
-        order_id, client_id = _order_names(parameters)
-        cancel_id = parameters.text("newClientOrderId", CLIENT_ORDER_ID) or _new_id()
-        parameters.finish()
-        order = self.exchange.cancel(listing, order_id, client_id, cancel_id)
-        return answers.cancelled(listing.symbol, order, cancel_id)
 
     def _open_orders(self, request: Request) -> object:
         listings: Iterable[Listing] = self.exchange.listings.values()
@@ -308,15 +235,6 @@ class Endpoints:
                 for listing in listings
                 for number in sorted(listing.engine.orders)
             ]
-
-    def _cancel_all(self, request: Request) -> object:
-        listing = self._listing(request.parameters)
-        request.parameters.finish()
-        cancel_id = _new_id()
-        return [
-            answers.cancelled(listing.symbol, order, cancel_id)
-            for order in self.exchange.cancel_all(listing, cancel_id)
-        ]
 
     def _all_orders(self, request: Request) -> object:
         parameters = request.parameters
@@ -376,20 +294,9 @@ def _depth_weight(parameters: Parameters) -> int:
     return next(weight for most, weight in DEPTH_WEIGHTS if limit <= most)
 
 
-def _order_names(parameters: Parameters) -> tuple[int | None, str | None]:
-    """Number and client order ID that name an order; at least one of them."""
-    order_id = parameters.integer("orderId")
-    client_id = parameters.text("origClientOrderId")
-    if order_id is None and client_id is None:
-        raise ApiError(
-            -1102, "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!"
-        )
-    return order_id, client_id
-
-
 def _window(parameters: Parameters) -> tuple[int, int | None]:
     """The parameters startTime (0 when absent) and endTime."""
-    start, end = parameters.integer("startTime"), parameters.integer("endTime")
+    start, end = parameters.moment("startTime"), parameters.moment("endTime")
     if start is not None and end is not None and end - start > DAY_MS:
         raise ApiError(-1127, "More than 24 hours between startTime and endTime.")
     return start or 0, end
@@ -397,8 +304,3 @@ def _window(parameters: Parameters) -> tuple[int, int | None]:
 
 def _list(symbol: str, orders: Iterable[Order]) -> list[answers.Json]:
     return [answers.order(symbol, order) for order in orders]
-
-
-def _new_id() -> str:
-    """A client order ID for who sends none."""
-    return secrets.token_hex(11)

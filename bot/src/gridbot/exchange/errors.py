@@ -11,6 +11,7 @@ class ApiError(Exception):
         message: Binance's text for it.
         status: the HTTP status of the answer.
         headers: headers that the answer carries, such as Retry-After.
+        data: what the answer says besides; None for nothing.
     """
 
     def __init__(
@@ -19,12 +20,21 @@ class ApiError(Exception):
         message: str,
         status: HTTPStatus = HTTPStatus.BAD_REQUEST,
         headers: tuple[tuple[str, str], ...] = (),
+        data: object = None,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.status = status
         self.headers = headers
+        self.data = data
+
+    def described(self) -> dict[str, object]:
+        """The error as an answer words it."""
+        described: dict[str, object] = {"code": self.code, "msg": self.message}
+        if self.data is not None:
+            described["data"] = self.data
+        return described
 
 
 def unknown_error() -> ApiError:

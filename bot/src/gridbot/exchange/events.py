@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 
 from gridbot.exchange.amounts import ZERO, printed
-from gridbot.exchange.answers import NO_LIST, SELF_TRADE_PREVENTION, Json
+from gridbot.exchange.answers import NO_LIST, Json
 from gridbot.exchange.market_data import Bucket
 from gridbot.exchange.orders import CANCELED, EXPIRED, FOK, IOC, OPEN_STATUSES, Report
 
 NO_TRADE = -1
+NO_GROUP = -1
 EXPIRY_REASONS = {IOC: "UNFILLED_IOC_QUANTITY_EXPIRED", FOK: "UNFILLED_FOK_ORDER_EXPIRED"}
 
 
@@ -62,8 +63,17 @@ def execution_report(symbol: str, report: Report, now_ms: int) -> Json:
         "Y": printed(trade.quote_quantity if trade else ZERO),
         "Q": printed(order.quote_quantity),
         "W": order.created_ms,
-        "V": SELF_TRADE_PREVENTION,
+        "V": order.self_trade_prevention,
     }
+    if report.prevention is not None:
+        event |= {
+            "v": report.prevention.match_id,
+            "A": printed(order.prevented),
+            "B": printed(report.prevention.quantity),
+            "u": NO_GROUP,
+            "U": report.prevention.counter_order_id,
+            "Cs": symbol,
+        }
     if report.kind == EXPIRED:
         event["eR"] = EXPIRY_REASONS.get(order.time_in_force, "EXCHANGE_CANCELED")
     return event

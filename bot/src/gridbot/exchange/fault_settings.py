@@ -21,7 +21,7 @@ from gridbot.exchange.faults import (
     FaultRule,
     FaultSettings,
 )
-from gridbot.exchange.orders import CANCELED, EXPIRED
+from gridbot.exchange.orders import CANCELED, EXPIRED, EXPIRED_IN_MATCH
 
 LONGEST_S = 86_400
 Value = int | float | str | bool
@@ -86,7 +86,7 @@ ARGUMENTS: dict[str, Mapping[str, Callable[[object], Value]]] = {
     DELAY: _SECONDS | {"answer": _flag},
     HANG: _SECONDS | {"acts": _flag},
     PARTIAL_FILL: {"parts": _whole(2, 1000)},
-    EXCHANGE_CANCEL: {"status": _one_of(EXPIRED, CANCELED)},
+    EXCHANGE_CANCEL: {"status": _one_of(EXPIRED, CANCELED, EXPIRED_IN_MATCH)},
 }
 WHERE_AND_WHEN: dict[str, Callable[[object], object]] = {
     "probability": _number(0, 1),

@@ -13,6 +13,9 @@ SHORTEST_BAN_MS = 120_000
 LONGEST_BAN_MS = 3 * DAY_MS
 WEIGHT = "REQUEST_WEIGHT"
 ORDERS = "ORDERS"
+# What an order's first trade takes off the count; Binance's own examples.
+TAKER_CREDIT = 1
+MAKER_CREDIT = 5
 
 
 @dataclass(frozen=True)
@@ -21,8 +24,8 @@ class Limits:
 
     Attributes:
         weight_per_minute: request weight of one address in a minute.
-        orders_per_10s: new orders of the account in ten seconds.
-        orders_per_day: new orders of the account in a day.
+        orders_per_10s: new orders of the account in ten seconds, less those that trade.
+        orders_per_day: the same in a day.
     """
 
     weight_per_minute: int = 6000
@@ -129,7 +132,7 @@ class WeightLimiter:
 
 
 class OrderLimiter:
-    """Counts the account's new orders in ten seconds and in a day."""
+    """Counts the account's orders that have not traded, in ten seconds and in a day."""
 
     def __init__(self, limits: Limits) -> None:
         self._windows = [
@@ -152,12 +155,21 @@ class OrderLimiter:
                     HTTPStatus.TOO_MANY_REQUESTS,
                 )
 
-    def count(self, now_ms: int) -> list[Usage]:
-        """Count an accepted order; returns how many there were."""
+    def add(self, now_ms: int) -> None:
+        """Count an order."""
         for window in self._windows:
             window.count = window.used(now_ms) + 1
+
+    def filled(self, now_ms: int, *, is_maker: bool) -> None:
+        """An order has traded for the first time: that many less count from now on."""
+        credit = MAKER_CREDIT if is_maker else TAKER_CREDIT
+        for window in self._windows:
+            window.count = max(0, window.used(now_ms) - credit)
+
+    def usages(self, now_ms: int) -> list[Usage]:
+        """How many orders count now."""
         return [
-            Usage(ORDERS, window.interval, window.multiple, window.limit, window.count)
+            Usage(ORDERS, window.interval, window.multiple, window.limit, window.used(now_ms))
             for window in self._windows
         ]
 

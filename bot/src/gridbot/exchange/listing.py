@@ -3,11 +3,15 @@
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from gridbot.candles.units import MAX_UNITS, PRICE_DECIMALS, from_units
-from gridbot.exchange.engine import Engine, Rules
+from gridbot.exchange.engine import Engine
 from gridbot.exchange.faults import Faults
 from gridbot.exchange.feed import LEGS, Feed, Pace
+from gridbot.exchange.market_data import MINUTE_MS, average_price, window
 from gridbot.exchange.orders import Balance
+from gridbot.exchange.rules import Rules
 from gridbot.exchange.store import FINGERPRINT, POSITION, Store
+
+AVERAGE_MINUTES = 5  # of GET avgPrice, as on Binance
 
 
 class Listing:
@@ -65,19 +69,34 @@ class Listing:
             monotonic_ms: now; the walk goes on from here.
         """
         self.position = self.feed.limit(int(store.fact(self.fact(POSITION)) or 0))
-        next_order_id, next_trade_id = store.next_ids(self.symbol)
+        next_order_id, next_trade_id, next_match_id = store.next_ids(self.symbol)
         self.engine = Engine(
             self.rules,
             balances=balances,
             open_orders=store.open_orders(self.symbol),
             next_order_id=next_order_id,
             next_trade_id=next_trade_id,
+            next_match_id=next_match_id,
             price=from_units(self.feed.price(self.position)),
         )
         if self._faults is not None:
             self.engine.parts_of = self._faults.parts
+        if self.rules.band.minutes:
+            self.engine.average_price = lambda: self.average()[0]
         self._anchor_position, self._anchor_ms = self.position, monotonic_ms
         self.watch()
+
+    @property
+    def average_minutes(self) -> int:
+        """How many minutes `average` looks at."""
+        return self.rules.band.minutes or AVERAGE_MINUTES
+
+    def average(self) -> tuple[Decimal, int]:
+        """The average price (quote), and the market's time (Unix time in ms)."""
+        candles = window(self.feed, self.position, self.average_minutes * MINUTE_MS)
+        length = self.feed.series.interval_ms
+        passed = self.position % LEGS * length // LEGS
+        return average_price(candles) or self.engine.last_price, candles[-1].time + passed
 
     def watch(self) -> None:
         """Note between which prices, in units, the market can move without touching an order."""

@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 from gridbot.candles.series import Candle
 from gridbot.candles.units import UNITS_PER_QUOTE
@@ -150,14 +151,36 @@ def bucket_start(time_ms: int, interval: str) -> int:
     return origin + (time_ms - origin) // length * length
 
 
-def day_window(feed: Feed, position: int) -> list[Candle]:
-    """The candles of the last 24 market hours, the forming one last."""
+def window(feed: Feed, position: int, length_ms: int) -> list[Candle]:
+    """The candles of the latest stretch of market time, the forming one last.
+
+    Args:
+        feed: the market.
+        position: how far it has come.
+        length_ms: of the stretch; at least the forming candle is in it.
+    """
     current = position // LEGS
     latest = feed.known(current, position)
-    since = latest.time + feed.series.interval_ms - DAY_MS
-    lowest = max(feed.first_number, current - DAY_MS // feed.series.interval_ms + 1)
+    since = latest.time + feed.series.interval_ms - length_ms
+    lowest = max(
+        feed.first_number, min(current, current - length_ms // feed.series.interval_ms + 1)
+    )
     candles = [feed.known(number, position) for number in range(lowest, current + 1)]
-    return [candle for candle in candles if candle.time >= since]
+    return [candle for candle in candles if candle.time >= since] or candles[-1:]
+
+
+def day_window(feed: Feed, position: int) -> list[Candle]:
+    """The candles of the last 24 market hours, the forming one last."""
+    return window(feed, position, DAY_MS)
+
+
+def average_price(candles: Iterable[Candle]) -> Decimal | None:
+    """Price of candles, weighted by volume, at eight decimals (quote); None without volume."""
+    kept = list(candles)
+    volume = sum(candle.volume for candle in kept)
+    if not volume:
+        return None
+    return Decimal(f"{sum(quote_volume(candle) for candle in kept) / volume:.8f}")
 
 
 def print_price(units: int) -> str:

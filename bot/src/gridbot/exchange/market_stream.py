@@ -6,7 +6,7 @@ from copy import copy
 from http import HTTPStatus
 from typing import Protocol
 
-from gridbot.exchange import answers, events
+from gridbot.exchange import events, market_answers
 from gridbot.exchange.answers import Json
 from gridbot.exchange.connection import Connection
 from gridbot.exchange.errors import ApiError
@@ -92,7 +92,7 @@ class MiniTickerStream:
             return
         self._told_ms, self._told_position = now_ms, listing.position
         window = day_window(listing.feed, listing.position)
-        yield events.mini_ticker(answers.day_ticker(listing.engine, window), now_ms)
+        yield events.mini_ticker(market_answers.day_ticker(listing.engine, window), now_ms)
 
     def wait_ms(self, now_ms: int) -> int | None:
         """Milliseconds until something becomes due that no market move brings."""
@@ -114,7 +114,7 @@ class BookTickerStream:
         if self._told == listing.engine.last_price:
             return
         self._told = listing.engine.last_price
-        yield events.book_ticker(answers.book_ticker(listing.engine), listing.position + 1)
+        yield events.book_ticker(market_answers.book_ticker(listing.engine), listing.position + 1)
 
     def wait_ms(self, now_ms: int) -> int | None:  # noqa: ARG002  one form for all streams
         """Milliseconds until something becomes due that no market move brings."""
@@ -171,7 +171,7 @@ class MarketConnection(Connection):
     def _gather(self) -> None:
         now_ms = self._exchange.clock.now_ms()
         for name, stream in self._streams.items():
-            for event in stream.gather(now_ms):
+            for event in map(self.worded, stream.gather(now_ms)):
                 message = {"stream": name, "data": event} if self._combined else event
                 self.send_event(name, str(event.get("e", "bookTicker")), message)
                 if self.closed:

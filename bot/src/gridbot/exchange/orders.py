@@ -21,8 +21,19 @@ PARTIALLY_FILLED = "PARTIALLY_FILLED"
 FILLED = "FILLED"
 CANCELED = "CANCELED"
 EXPIRED = "EXPIRED"
+EXPIRED_IN_MATCH = "EXPIRED_IN_MATCH"
 TRADE = "TRADE"
+TRADE_PREVENTION = "TRADE_PREVENTION"
 OPEN_STATUSES = (NEW, PARTIALLY_FILLED)
+
+NO_PREVENTION = "NONE"
+EXPIRE_TAKER = "EXPIRE_TAKER"
+EXPIRE_MAKER = "EXPIRE_MAKER"
+EXPIRE_BOTH = "EXPIRE_BOTH"
+DECREMENT = "DECREMENT"
+PREVENTION_MODES = (NO_PREVENTION, EXPIRE_TAKER, EXPIRE_MAKER, EXPIRE_BOTH, DECREMENT)
+NO_MATCH = -1  # number of a prevented match that there is not
+NO_ORDER = -1  # the same of an order
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,8 @@ class OrderRequest:
         price: limit in quote per base; None for MARKET.
         quantity: base; None when `quote_quantity` is given.
         quote_quantity: quote to spend or receive with a MARKET order, or None.
+        self_trade_prevention: what happens where it would meet an order of its own account; None
+            for what the symbol does.
     """
 
     side: str
@@ -46,6 +59,7 @@ class OrderRequest:
     price: Decimal | None = None
     quantity: Decimal | None = None
     quote_quantity: Decimal | None = None
+    self_trade_prevention: str | None = None
 
 
 @dataclass
@@ -67,6 +81,10 @@ class Order:
         status: one of Binance's order statuses.
         created_ms: when it was accepted.
         updated_ms: when it changed last.
+        self_trade_prevention: what happens where it would meet an order of its own account.
+        prevented: base that was not traded because of that.
+        prevented_match_id: number of the latest match that did not happen; NO_MATCH for none.
+        parts: in how many parts the market still fills it; 0 where it has not reached it.
     """
 
     order_id: int
@@ -83,11 +101,15 @@ class Order:
     status: str
     created_ms: int
     updated_ms: int
+    self_trade_prevention: str = NO_PREVENTION
+    prevented: Decimal = ZERO
+    prevented_match_id: int = NO_MATCH
+    parts: int = 0
 
     @property
     def remaining(self) -> Decimal:
-        """Base not executed yet."""
-        return subtract(self.quantity, self.executed)
+        """Base that can still execute."""
+        return subtract(subtract(self.quantity, self.executed), self.prevented)
 
 
 @dataclass(frozen=True)
@@ -120,15 +142,33 @@ class Trade:
 
 
 @dataclass(frozen=True)
+class Prevention:
+    """What self-trade prevention did to an order.
+
+    Attributes:
+        match_id: number of the match that did not happen, rising.
+        quantity: base that it took off the order.
+        counter_order_id: the order on the other side; NO_ORDER for one of another account.
+        price: at which they would have traded (quote).
+    """
+
+    match_id: int
+    quantity: Decimal
+    counter_order_id: int
+    price: Decimal
+
+
+@dataclass(frozen=True)
 class Report:
     """One thing that happened to an order, as it was right then.
 
     Attributes:
-        kind: NEW (accepted), TRADE, CANCELED or EXPIRED.
+        kind: NEW (accepted), TRADE, TRADE_PREVENTION, CANCELED or EXPIRED.
         order: the order after it; a copy that does not change any more.
         trade: the execution, for a TRADE.
         cancel_id: the name of the cancellation that a client asked for; empty otherwise.
         balances: free and locked of the coins that it may have changed.
+        prevention: what was prevented, for a TRADE_PREVENTION.
     """
 
     kind: str
@@ -136,6 +176,7 @@ class Report:
     trade: Trade | None
     cancel_id: str
     balances: dict[str, tuple[Decimal, Decimal]]
+    prevention: Prevention | None = None
 
 
 @dataclass

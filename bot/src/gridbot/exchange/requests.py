@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from http import HTTPStatus
@@ -15,11 +16,23 @@ from gridbot.exchange.errors import (
     mandatory,
     too_much_precision,
 )
-from gridbot.exchange.orders import BUY, FOK, GTC, IOC, LIMIT, LIMIT_MAKER, MARKET, SELL
+from gridbot.exchange.orders import (
+    BUY,
+    FOK,
+    GTC,
+    IOC,
+    LIMIT,
+    LIMIT_MAKER,
+    MARKET,
+    PREVENTION_MODES,
+    SELL,
+)
 from gridbot.exchange.orders import OrderRequest as NewOrder
+from gridbot.exchange.time_unit import MICROSECONDS_IN_MS, to_microseconds
 
 DECIMAL = r"^([0-9]{1,20})(\.[0-9]{1,20})?$"
 LONG = r"^[0-9]{1,20}$"
+WINDOW = r"^([0-9]{1,20})(\.[0-9]{1,3})?$"
 CLIENT_ORDER_ID = r"^[a-zA-Z0-9-_]{1,36}$"
 SYMBOL = r"^[A-Z0-9-_.]{1,20}$"
 API_KEY = re.compile(r"^[A-Za-z0-9_-]{1,128}$")
@@ -31,6 +44,7 @@ LONGEST_WINDOW_MS = 60_000
 AHEAD_MS = 1_000
 LONGEST_LONG = 2**63 - 1
 
+TRANSFER = "TRANSFER"  # Binance's mode between accounts; here is one
 UNSUPPORTED_TYPES = {
     "STOP_LOSS": "Stop loss",
     "STOP_LOSS_LIMIT": "Stop loss limit",
@@ -127,6 +141,22 @@ class Parameters:
         if number > LONGEST_LONG:
             raise ApiError(-1108, f"Parameter '{name}' overflowed.")
         return number
+
+    def moment(self, name: str) -> int | None:
+        """A time in milliseconds, sent as such or in microseconds; None when it was not sent."""
+        value = self.integer(name)
+        return None if value is None else -(-to_microseconds(value) // MICROSECONDS_IN_MS)
+
+    def choice(self, name: str, choices: Sequence[str]) -> str | None:
+        """One of several words, or None when it was not sent.
+
+        Raises:
+            ApiError: -1130, it is another one.
+        """
+        value = self.text(name)
+        if value is not None and value not in choices:
+            raise ApiError(-1130, f"Data sent for parameter '{name}' is not valid.")
+        return value
 
     def limit(self, default: int, highest: int) -> int:
         """The parameter `limit`, between 1 and `highest`."""
@@ -230,16 +260,16 @@ class Parameters:
         return timestamp
 
     def _check_time(self, timestamp: int, now_ms: int) -> None:
-        window = self.integer("recvWindow")
-        if window is None:
-            window = DEFAULT_WINDOW_MS
-        if window > LONGEST_WINDOW_MS:
+        window = self.text("recvWindow", WINDOW)
+        window_ms = DEFAULT_WINDOW_MS if window is None else Decimal(window)
+        if window_ms > LONGEST_WINDOW_MS:
             raise ApiError(-1131, f"recvWindow must be less than {LONGEST_WINDOW_MS}.")
-        if timestamp >= now_ms + AHEAD_MS:
+        behind = now_ms * MICROSECONDS_IN_MS - to_microseconds(timestamp)
+        if behind <= -AHEAD_MS * MICROSECONDS_IN_MS:
             raise ApiError(
                 -1021, "Timestamp for this request was 1000ms ahead of the server's time."
             )
-        if now_ms - timestamp > window:
+        if behind > window_ms * MICROSECONDS_IN_MS:
             raise ApiError(-1021, "Timestamp for this request is outside of the recvWindow.")
 
 
@@ -264,6 +294,11 @@ def read_order(parameters: Parameters, new_id: str) -> NewOrder:
         raise ApiError(-1116, "Invalid orderType.")
     client_order_id = parameters.text("newClientOrderId", CLIENT_ORDER_ID) or new_id
     parameters.refuse("stopPrice", "trailingDelta", "icebergQty")
+    prevention = parameters.choice("selfTradePreventionMode", (*PREVENTION_MODES, TRANSFER))
+    if prevention == TRANSFER:
+        raise ApiError(
+            -1013, "This symbol does not allow the specified self-trade prevention mode."
+        )
     if kind == MARKET:
         parameters.refuse("price", "timeInForce")
         quantity = parameters.amount("quantity", "quantity")
@@ -276,7 +311,13 @@ def read_order(parameters: Parameters, new_id: str) -> NewOrder:
         if quantity is not None and quote_quantity is not None:
             raise ApiError(-1128, "Combination of optional parameters invalid.")
         return NewOrder(
-            side, kind, GTC, client_order_id, quantity=quantity, quote_quantity=quote_quantity
+            side,
+            kind,
+            GTC,
+            client_order_id,
+            quantity=quantity,
+            quote_quantity=quote_quantity,
+            self_trade_prevention=prevention,
         )
     parameters.refuse("quoteOrderQty")
     time_in_force = _time_in_force(parameters, kind)
@@ -289,6 +330,7 @@ def read_order(parameters: Parameters, new_id: str) -> NewOrder:
         client_order_id,
         price=parameters.amount("price", "price"),
         quantity=parameters.amount("quantity", "quantity"),
+        self_trade_prevention=prevention,
     )
 
 

@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import threading
+from decimal import Decimal
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
@@ -18,18 +19,18 @@ from gridbot.errors import ExitCode, UserError
 from gridbot.exchange.api import Api
 from gridbot.exchange.breakable import Breakable
 from gridbot.exchange.config import ExchangeConfig
-from gridbot.exchange.engine import Rules
 from gridbot.exchange.errors import ApiError
 from gridbot.exchange.faults import Faults
 from gridbot.exchange.feed import Feed, Pace, Series
 from gridbot.exchange.limits import Limits
 from gridbot.exchange.listing import Listing
+from gridbot.exchange.opening import market_rules, opening_price
 from gridbot.exchange.pump import Pump
 from gridbot.exchange.requests import API_KEY, Credentials
+from gridbot.exchange.rules import Rules
 from gridbot.exchange.service import Exchange
 from gridbot.exchange.store import Store
 from gridbot.exchange.synthetic import SyntheticSeries, SyntheticSettings
-from gridbot.market import Market
 
 if TYPE_CHECKING:
     from gridbot.exchange.stream_server import StreamServer
@@ -71,21 +72,18 @@ def build_api(config: ExchangeConfig, clock: Clock) -> Api:
 
 
 def _listing(config: ExchangeConfig, faults: Faults) -> Listing:
-    series = _series(config)
-    base, _, quote = config.symbol.partition("/")
-    market = Market(
-        symbol=config.symbol,
-        base=base,
-        quote=quote,
-        tick_size=config.tick_size,
-        lot_size=config.lot_size,
-        min_quantity=config.min_quantity,
-        min_notional=config.min_notional,
-        max_quantity=config.max_quantity,
-        max_orders=config.max_orders,
-    )
+    market = market_rules(config, opening_price(config))
+    series = _series(config, market.tick_size)
     return Listing(
-        Rules(market, config.fee_rate, config.fee_in, band=config.price_band),
+        Rules(
+            market,
+            config.fee_rate,
+            config.fee_in,
+            band=config.price_band,
+            bnb_price=config.bnb_price,
+            spread=config.spread,
+            self_trade_prevention=config.self_trade_prevention,
+        ),
         Feed(series, config.at_end),
         Pace(config.speed, series.interval_ms),
         faults,
@@ -198,9 +196,9 @@ def _credentials(config: ExchangeConfig) -> Credentials:
     return Credentials(api_key, read_secret(config.api_secret_file, "api_secret_file"))
 
 
-def _series(config: ExchangeConfig) -> Series:
+def _series(config: ExchangeConfig, tick_size: Decimal) -> Series:
     if config.candles is None:
-        return SyntheticSeries(SyntheticSettings(config.seed, config.start_price, config.tick_size))
+        return SyntheticSeries(SyntheticSettings(config.seed, config.start_price, tick_size))
     series = load_series(config.candles)
     for sentence in series.findings.sentences():
         LOG.info("%s: %s", config.candles, sentence)

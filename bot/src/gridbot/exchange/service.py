@@ -16,8 +16,8 @@ from gridbot.clock import Clock
 from gridbot.errors import ExitCode, UserError
 from gridbot.exchange.amounts import ZERO
 from gridbot.exchange.counters import ORDERS, Counters
-from gridbot.exchange.engine import Changes
 from gridbot.exchange.errors import ApiError, cancel_rejected, internal_error, invalid_symbol
+from gridbot.exchange.ledger import Changes
 from gridbot.exchange.listing import Listing
 from gridbot.exchange.orders import Balance, Order, OrderRequest, Report, Trade
 from gridbot.exchange.store import SYMBOLS, Store
@@ -159,21 +159,44 @@ class Exchange:
             self.advance()
             listing.engine.check(request)
 
+    def check_filters(self, listing: Listing, request: OrderRequest) -> None:
+        """Raise what `place` would raise for a filter, and change nothing."""
+        with self.lock:
+            self.advance()
+            listing.engine.check_filters(request)
+
     def cancel(
-        self, listing: Listing, order_id: int | None, client_order_id: str | None, cancel_id: str
+        self,
+        listing: Listing,
+        order_id: int | None,
+        client_order_id: str | None,
+        cancel_id: str,
+        *,
+        only: str | None = None,
     ) -> Order:
-        """Cancel the open order with this number or, failing a number, client order ID.
+        """Cancel an open order.
+
+        Args:
+            listing: the symbol.
+            order_id: its number, or None.
+            client_order_id: its client order ID, or None; where both are named, both must fit.
+            cancel_id: what the client calls the cancellation.
+            only: the status that it must have; None for any.
 
         Raises:
-            ApiError: -2011, there is no such open order.
+            ApiError: -2011, there is no such open order, or it has another status.
         """
         with self._changing(listing):
+            engine = listing.engine
             if order_id is None:
-                order = listing.engine.open_order(client_order_id or "")
-                if order is None:
-                    raise cancel_rejected("Unknown order sent.")
-                order_id = order.order_id
-            return listing.engine.cancel(order_id, self._now(listing), cancel_id=cancel_id)
+                order = engine.open_order(client_order_id or "")
+            else:
+                order = engine.orders.get(order_id)
+            if order is None or client_order_id not in (None, order.client_order_id):
+                raise cancel_rejected("Unknown order sent.")
+            if only not in (None, order.status):
+                raise cancel_rejected("Order was not canceled due to cancel restrictions.")
+            return engine.cancel(order.order_id, self._now(listing), cancel_id=cancel_id)
 
     def cancel_all(self, listing: Listing, cancel_id: str) -> list[Order]:
         """Cancel every open order of a symbol.

@@ -12,81 +12,13 @@ from pathlib import Path
 from typing import IO
 
 from gridbot.errors import ExitCode, UserError
-from gridbot.exchange.engine import Changes
+from gridbot.exchange.ledger import Changes
 from gridbot.exchange.orders import OPEN_STATUSES, Balance, Order, Trade
+from gridbot.exchange.schema import SCHEMA_VERSION, steps_from
 from gridbot.market import plain
 
-SCHEMA_VERSION = 2
 PAGE_BYTES = 1024
 PROBE_BYTES = 65_536
-SCHEMA = """
-CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE balances (
-    asset TEXT PRIMARY KEY, free TEXT NOT NULL, locked TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-"""
-# Numbers of orders and trades count per symbol, as Binance's do.
-ORDER_TABLES = """
-CREATE TABLE orders (
-    symbol TEXT NOT NULL,
-    order_id INTEGER NOT NULL,
-    client_order_id TEXT NOT NULL,
-    side TEXT NOT NULL,
-    type TEXT NOT NULL,
-    time_in_force TEXT NOT NULL,
-    price TEXT NOT NULL,
-    quantity TEXT NOT NULL,
-    quote_quantity TEXT NOT NULL,
-    executed TEXT NOT NULL,
-    executed_quote TEXT NOT NULL,
-    locked TEXT NOT NULL,
-    status TEXT NOT NULL,
-    created_ms INTEGER NOT NULL,
-    updated_ms INTEGER NOT NULL,
-    PRIMARY KEY (symbol, order_id)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX orders_by_client_id ON orders (symbol, client_order_id);
-CREATE INDEX orders_open ON orders (symbol, status)
-    WHERE status IN ('NEW', 'PARTIALLY_FILLED');
-CREATE TABLE trades (
-    symbol TEXT NOT NULL,
-    trade_id INTEGER NOT NULL,
-    order_id INTEGER NOT NULL,
-    price TEXT NOT NULL,
-    quantity TEXT NOT NULL,
-    quote_quantity TEXT NOT NULL,
-    commission TEXT NOT NULL,
-    commission_asset TEXT NOT NULL,
-    time_ms INTEGER NOT NULL,
-    is_buyer INTEGER NOT NULL,
-    is_maker INTEGER NOT NULL,
-    PRIMARY KEY (symbol, trade_id),
-    FOREIGN KEY (symbol, order_id) REFERENCES orders (symbol, order_id)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX trades_by_order ON trades (symbol, order_id);
-"""
-# Schema 1 held one symbol, which its facts named as BTC/USDT.
-PUT_ASIDE_1 = """
-ALTER TABLE trades RENAME TO old_trades;
-ALTER TABLE orders RENAME TO old_orders;
-DROP INDEX orders_by_client_id;
-DROP INDEX orders_open;
-DROP INDEX trades_by_order;
-"""
-TAKE_OVER_1 = """
-INSERT INTO orders SELECT
-    (SELECT replace(value, '/', '') FROM facts WHERE name = 'symbol'), * FROM old_orders;
-INSERT INTO trades SELECT
-    (SELECT replace(value, '/', '') FROM facts WHERE name = 'symbol'), * FROM old_trades;
-DROP TABLE old_trades;
-DROP TABLE old_orders;
-INSERT INTO facts SELECT
-    name || ' ' || (SELECT value FROM facts WHERE name = 'symbol'), value
-    FROM facts WHERE name IN ('position', 'market_fingerprint');
-DELETE FROM facts WHERE name IN ('position', 'market_fingerprint');
-UPDATE facts SET name = 'symbols' WHERE name = 'symbol';
-"""
-
 POSITION = "position"
 FINGERPRINT = "market_fingerprint"
 SYMBOLS = "symbols"
@@ -94,9 +26,11 @@ PROBE = "probe"
 IN_MEMORY = Path(":memory:")
 # Never REPLACE: that deletes the row, which its trades refer to.
 WRITE_ORDER = """
-INSERT INTO orders VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+INSERT INTO orders VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
 ON CONFLICT DO UPDATE SET executed = excluded.executed, executed_quote = excluded.executed_quote,
-    locked = excluded.locked, status = excluded.status, updated_ms = excluded.updated_ms
+    locked = excluded.locked, status = excluded.status, updated_ms = excluded.updated_ms,
+    prevented = excluded.prevented, prevented_match_id = excluded.prevented_match_id,
+    parts = excluded.parts
 """
 WRITE_TRADE = "INSERT INTO trades VALUES (?,?,?,?,?,?,?,?,?,?,?)"
 
@@ -150,7 +84,7 @@ class Store:
         if result != "ok":
             raise UserError(f"{self.path}: is damaged: {result}", ExitCode.STATE)
         version = run("PRAGMA user_version").fetchone()[0]
-        steps = {0: SCHEMA + ORDER_TABLES, 1: PUT_ASIDE_1 + ORDER_TABLES + TAKE_OVER_1}.get(version)
+        steps = steps_from(version)
         if steps is not None:
             self._database.executescript(
                 f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
@@ -290,14 +224,17 @@ class Store:
         found = [_trade(row) for row in rows]
         return found[::-1] if latest else found
 
-    def next_ids(self, symbol: str) -> tuple[int, int]:
-        """Numbers of a symbol's next order and next trade."""
+    def next_ids(self, symbol: str) -> tuple[int, int, int]:
+        """Numbers of a symbol's next order, next trade and next prevented match."""
         row = self._database.execute(
             "SELECT (SELECT max(order_id) FROM orders WHERE symbol = :symbol),"
-            " (SELECT max(trade_id) FROM trades WHERE symbol = :symbol)",
+            " (SELECT max(trade_id) FROM trades WHERE symbol = :symbol),"
+            " (SELECT max(prevented_match_id) FROM orders"
+            " WHERE symbol = :symbol AND prevented_match_id >= 0)",
             {"symbol": symbol},
         ).fetchone()
-        return (row[0] or 0) + 1, (row[1] or 0) + 1
+        # Orders and trades count from 1, prevented matches from 0.
+        return (row[0] or 0) + 1, (row[1] or 0) + 1, 0 if row[2] is None else row[2] + 1
 
     def _orders(self, symbol: str, where: str, values: tuple[object, ...]) -> Iterator[Order]:
         rows = self._database.execute(
@@ -343,11 +280,16 @@ def _order_row(symbol: str, order: Order) -> tuple[object, ...]:
         order.status,
         order.created_ms,
         order.updated_ms,
+        order.self_trade_prevention,
+        plain(order.prevented),
+        order.prevented_match_id,
+        order.parts,
     )
 
 
 def _order(row: tuple[object, ...]) -> Order:
-    _, number, client_id, side, kind, tif, *amounts, status, created, updated = row
+    _, number, client_id, side, kind, tif, *amounts, status, created, updated = row[:15]
+    prevention, prevented, match_id, parts = row[15:]
     price, quantity, quote_quantity, executed, executed_quote, locked = map(
         Decimal, map(str, amounts)
     )
@@ -366,6 +308,10 @@ def _order(row: tuple[object, ...]) -> Order:
         status=str(status),
         created_ms=int(str(created)),
         updated_ms=int(str(updated)),
+        self_trade_prevention=str(prevention),
+        prevented=Decimal(str(prevented)),
+        prevented_match_id=int(str(match_id)),
+        parts=int(str(parts)),
     )
 
 

@@ -11,13 +11,15 @@ from urllib.parse import parse_qs
 
 from gridbot.exchange.connection import Connection
 from gridbot.exchange.counters import CONNECTIONS
-from gridbot.exchange.endpoints import Endpoints, Request
+from gridbot.exchange.endpoints import Endpoints
 from gridbot.exchange.errors import ApiError
 from gridbot.exchange.faults import SOCKET, Fate, Faults, Severed
 from gridbot.exchange.listing import Listing
 from gridbot.exchange.market_stream import MarketConnection
 from gridbot.exchange.orders import Report
 from gridbot.exchange.requests import Parameters
+from gridbot.exchange.routes import Request
+from gridbot.exchange.time_unit import wants_microseconds
 from gridbot.exchange.trading_stream import TradingConnection
 
 __all__ = ["Connection", "Streams"]
@@ -68,7 +70,10 @@ class Streams:
             if len(connections) >= self._most:
                 raise ApiError(-1008, "Too many connections.", HTTPStatus.SERVICE_UNAVAILABLE)
             self._exchange.advance()
-            connection = self._connection(path, parse_qs(query), address)
+            parameters = parse_qs(query)
+            microseconds = wants_microseconds(parameters.get("timeUnit", [None])[0])
+            connection = self._connection(path, parameters, address)
+            connection.microseconds = microseconds
             self._connections.append(connection)
             kind = "trading" if isinstance(connection, TradingConnection) else "market"
             self._exchange.counters.add(CONNECTIONS, kind)

@@ -7,16 +7,18 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 from gridbot.exchange import events
-from gridbot.exchange.answers import Json
+from gridbot.exchange.answers import Json, rate_limit
 from gridbot.exchange.connection import Connection
 from gridbot.exchange.counters import OTHER, USER_DATA
-from gridbot.exchange.endpoints import Endpoints, Request
+from gridbot.exchange.endpoints import Endpoints
 from gridbot.exchange.errors import ApiError, unknown_error
 from gridbot.exchange.faults import NO_FAULT, SOCKET, Fate, Faults, Plan
 from gridbot.exchange.limits import Usage
 from gridbot.exchange.listing import Listing
 from gridbot.exchange.orders import Report
 from gridbot.exchange.requests import Parameters
+from gridbot.exchange.routes import Request
+from gridbot.exchange.time_unit import answer_in_microseconds
 
 VERSION = "v3/"
 SUBSCRIPTION_WEIGHT = 2
@@ -27,15 +29,18 @@ METHODS = {
     "exchangeInfo": ("GET", "exchangeInfo"),
     "depth": ("GET", "depth"),
     "klines": ("GET", "klines"),
+    "avgPrice": ("GET", "avgPrice"),
     "ticker.24hr": ("GET", "ticker/24hr"),
     "ticker.price": ("GET", "ticker/price"),
     "ticker.book": ("GET", "ticker/bookTicker"),
     "account.status": ("GET", "account"),
     "account.commission": ("GET", "account/commission"),
+    "account.rateLimits.orders": ("GET", "rateLimit/order"),
     "order.place": ("POST", "order"),
     "order.test": ("POST", "order/test"),
     "order.status": ("GET", "order"),
     "order.cancel": ("DELETE", "order"),
+    "order.cancelReplace": ("POST", "order/cancelReplace"),
     "openOrders.status": ("GET", "openOrders"),
     "openOrders.cancelAll": ("DELETE", "openOrders"),
     "allOrders": ("GET", "allOrders"),
@@ -77,7 +82,7 @@ class TradingConnection(Connection):
         now_ms = self._exchange.clock.now_ms()
         for report in reports:
             for event in events.of_report(listing.symbol, report, now_ms):
-                message = {"subscriptionId": self._subscription, "event": event}
+                message = {"subscriptionId": self._subscription, "event": self.worded(event)}
                 self.send_event(USER_DATA, str(event["e"]), message)
         self.ready()
 
@@ -124,7 +129,7 @@ class TradingConnection(Connection):
             self.cut()
         if self._ended is not None:
             event = {"e": "eventStreamTerminated", "E": self._exchange.clock.now_ms()}
-            self.send({"subscriptionId": self._ended, "event": event})
+            self.send({"subscriptionId": self._ended, "event": self.worded(event)})
             self._ended = None
 
     def _answer(self, message: Json, plan: Plan) -> Json:
@@ -146,7 +151,7 @@ class TradingConnection(Connection):
             traceback.print_exc(file=sys.stderr)
             answer |= self._refused(unknown_error())
         if tells_limits and usage:
-            answer["rateLimits"] = [_rate_limit(item) for item in reversed(usage)]
+            answer["rateLimits"] = [rate_limit(item) for item in reversed(usage)]
         return answer
 
     def _read(self, message: Json, usage: list[Usage], plan: Plan) -> Request:
@@ -164,15 +169,17 @@ class TradingConnection(Connection):
             self._exchange.clock.now_ms() + plan.skew_ms,
             usage,
             plan,
+            self.microseconds,
         )
 
     def _refused(self, error: ApiError) -> Json:
-        described: Json = {"code": error.code, "msg": error.message}
+        described = error.described()
         seconds = dict(error.headers).get("Retry-After")
         if seconds is not None:
             now_ms = self._exchange.clock.now_ms()
             retry_after = now_ms + int(seconds) * 1000
-            described["data"] = {"serverTime": now_ms, "retryAfter": retry_after}
+            data = {"serverTime": now_ms, "retryAfter": retry_after}
+            described["data"] = answer_in_microseconds(data) if self.microseconds else data
         return {"status": error.status, "error": described}
 
     def _subscribe(self, request: Request) -> object:
@@ -216,13 +223,3 @@ def _parsed(text: str) -> Json:
     except ValueError:
         return {}
     return message if isinstance(message, dict) else {}
-
-
-def _rate_limit(usage: Usage) -> Json:
-    return {
-        "rateLimitType": usage.kind,
-        "interval": usage.interval,
-        "intervalNum": usage.number,
-        "limit": usage.limit,
-        "count": usage.count,
-    }

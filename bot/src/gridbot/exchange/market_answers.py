@@ -1,0 +1,90 @@
+"""The JSON that market data is answered with, field by field as Binance spells it. Pure."""
+
+from decimal import Decimal
+
+from gridbot.candles.series import Candle
+from gridbot.candles.units import from_units
+from gridbot.exchange.amounts import ZERO, printed
+from gridbot.exchange.answers import Json
+from gridbot.exchange.engine import Engine
+from gridbot.exchange.market_data import print_price, quote_volume
+from gridbot.exchange.orders import BUY, SELL
+
+
+def price_ticker(engine: Engine) -> Json:
+    """The last price, for GET ticker/price."""
+    return {"symbol": engine.rules.market.exchange_symbol, "price": printed(engine.last_price)}
+
+
+def average_price(minutes: int, average: tuple[Decimal, int]) -> Json:
+    """The average price of so many minutes, for GET avgPrice; `average` has its time as well."""
+    price, time_ms = average
+    return {"mins": minutes, "price": printed(price), "closeTime": time_ms}
+
+
+def book_ticker(engine: Engine) -> Json:
+    """Best bid and ask, for GET ticker/bookTicker: the prices that takers trade at."""
+    quantity = printed(_offered(engine))
+    return {
+        "symbol": engine.rules.market.exchange_symbol,
+        "bidPrice": printed(engine.offer(SELL)),
+        "bidQty": quantity,
+        "askPrice": printed(engine.offer(BUY)),
+        "askQty": quantity,
+    }
+
+
+def depth(engine: Engine, position: int, limit: int) -> Json:
+    """The order book, for GET depth: the market's own offer, then the account's resting orders."""
+    levels: dict[str, dict[Decimal, Decimal]] = {BUY: {}, SELL: {}}
+    for taker, side in ((SELL, levels[BUY]), (BUY, levels[SELL])):
+        side[engine.offer(taker)] = _offered(engine)
+    for item in engine.orders.values():
+        side = levels[item.side]
+        side[item.price] = side.get(item.price, ZERO) + item.remaining
+    bids = sorted(levels[BUY].items(), reverse=True)[:limit]
+    asks = sorted(levels[SELL].items())[:limit]
+    return {
+        "lastUpdateId": position + 1,
+        "bids": [[printed(price), printed(quantity)] for price, quantity in bids],
+        "asks": [[printed(price), printed(quantity)] for price, quantity in asks],
+    }
+
+
+def day_ticker(engine: Engine, window: list[Candle]) -> Json:
+    """Changes over 24 market hours, for GET ticker/24hr; `window` holds their candles."""
+    first, last = window[0], window[-1]
+    opening, price = from_units(first.open), engine.last_price
+    change = price - opening
+    volume = sum(candle.volume for candle in window)
+    traded = sum(quote_volume(candle) for candle in window)
+    average = traded / volume if volume else float(price)
+    return {
+        "symbol": engine.rules.market.exchange_symbol,
+        "priceChange": printed(change),
+        "priceChangePercent": f"{change / opening * 100:.3f}",
+        "weightedAvgPrice": f"{average:.8f}",
+        "prevClosePrice": print_price(first.open),
+        "lastPrice": printed(price),
+        "lastQty": printed(ZERO),
+        "bidPrice": printed(engine.offer(SELL)),
+        "bidQty": printed(_offered(engine)),
+        "askPrice": printed(engine.offer(BUY)),
+        "askQty": printed(_offered(engine)),
+        "openPrice": print_price(first.open),
+        "highPrice": print_price(max(candle.high for candle in window)),
+        "lowPrice": print_price(min(candle.low for candle in window)),
+        "volume": f"{volume:.8f}",
+        "quoteVolume": f"{traded:.8f}",
+        "openTime": first.time,
+        "closeTime": last.time,
+        # A recording does not know its trades.
+        "firstId": -1,
+        "lastId": -1,
+        "count": 0,
+    }
+
+
+def _offered(engine: Engine) -> Decimal:
+    """The market trades any quantity; what it shows is the most that one order may have."""
+    return engine.rules.market.max_quantity or Decimal(1)
