@@ -16,7 +16,8 @@ from gridbot.errors import ExitCode, UserError
 from gridbot.history import archive_rows
 from gridbot.market import plain
 from gridbot.orders import Fill, Order, OrderState, Side, client_prefix
-from gridbot.store import FileRecord, Generation, Store, TradeRow, archived
+from gridbot.store import FileRecord, Generation, Store, TradeRow, acknowledged, archived
+from gridbot.store.acknowledged import Acknowledgement
 
 SNAPSHOT_TRIES = 100
 POLL_SECONDS = 0.25
@@ -47,6 +48,8 @@ class Report:
         trades: number of trades compared.
         balances: coins whose balances were compared.
         differences: empty where everything is equal.
+        generation: the grid, by its number in the database.
+        acknowledged: what the owner has said of the balances; it is counted in.
     """
 
     trade: int
@@ -54,6 +57,8 @@ class Report:
     trades: int
     balances: list[str]
     differences: list[Difference]
+    generation: int
+    acknowledged: list[Acknowledgement]
 
 
 @dataclass(frozen=True)
@@ -77,10 +82,11 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class StoredBooks:
-    """The bot's books as of one trade."""
+    """The bot's books as of one trade, and what the owner has said of the balances."""
 
     orders: dict[str, Order]
     fills: dict[int, Fill]
+    acknowledged: list[Acknowledgement]
 
 
 def audit(
@@ -170,6 +176,7 @@ class BooksReader:
         with self._store.transaction("DEFERRED") as connection:
             files = archived.records(connection, self._generation.symbol)
             rows = list(archived.symbol_rows(connection, self._generation.symbol))
+            said = acknowledged.of_grid(connection, self._generation.id)
         if files != self._files:
             every = archive_rows(self._store, files)
             self._archived = [row for row in every if row.generation == self._generation.id]
@@ -181,7 +188,7 @@ class BooksReader:
             orders[row.order.client_id] = row.order
             if row.fill is not None and row.fill.trade_id <= trade:
                 fills[row.fill.trade_id] = row.fill
-        return StoredBooks(orders, fills)
+        return StoredBooks(orders, fills, said)
 
     def first_order(self) -> int:
         """Lowest exchange ID of the grid's orders; 0 where it has none."""
@@ -244,7 +251,9 @@ def compare(
     orders = _compare_orders(books, snapshot, check)
     trades = _compare_trades(books, snapshot, check)
     coins = _compare_balances(generation, books, snapshot, shared, check)
-    return Report(snapshot.trade, orders, trades, coins, differences)
+    return Report(
+        snapshot.trade, orders, trades, coins, differences, generation.id, books.acknowledged
+    )
 
 
 Check = Callable[[str, str, str], None]
@@ -332,8 +341,10 @@ def _compare_balances(
     shared: AbstractSet[str],
     check: Check,
 ) -> list[str]:
-    """Opening balance plus what the fills brought and cost, against the account's."""
+    """Opening balance, what the fills brought and cost, and what the owner did, against it."""
     flows: defaultdict[str, Decimal] = defaultdict(Decimal)
+    for one in books.acknowledged:
+        flows[one.coin] += one.amount
     market = generation.market
     for fill in books.fills.values():
         sign = 1 if fill.side is Side.BUY else -1

@@ -56,6 +56,7 @@ class Operation:
         channel: its name in the WebSocket API; None: it is asked over REST.
         signed: whether it bears key, time and signature.
         once: it changes something and is never repeated.
+        urgent: it takes risk away: it does not wait where other requests are held back.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Operation:
     channel: str | None = None
     signed: bool = True
     once: bool = False
+    urgent: bool = False
 
 
 class BinanceAccount:
@@ -240,6 +242,10 @@ class BinanceAccount:
         else:
             self._clock.sleep(min(remaining, SLICE_SECONDS))
 
+    def has_events(self, symbol_id: str) -> bool:
+        """Whether the stream has said something about a symbol since the last call of `events`."""
+        return bool(self._events[symbol_id])
+
     def events(self, symbol_id: str) -> list[StreamEvent]:
         """What the stream has said about a symbol since the last call."""
         self.pump()
@@ -319,11 +325,11 @@ class BinanceAccount:
         """Make a request; a read that gets no answer is made again."""
 
         def request() -> _Result:
-            if not operation.once:
+            if not operation.once and not operation.urgent:
                 self.weight.slow_down()
             return self._read(operation, self._send(operation, parameters), read)
 
-        return self._gate.ask(request, once=operation.once)
+        return self._gate.ask(request, once=operation.once, urgent=operation.urgent)
 
     def _send(self, operation: Operation, parameters: Json) -> Any:
         if operation.channel is not None and self._channel is not None and self._channel.up:

@@ -71,6 +71,9 @@ def read_market(symbol: str, row: Json) -> Market:
         max_orders=None if most is None else int(most),
         buy_band=_band(by_side, "bidMultiplier") or _band(both, "multiplier"),
         sell_band=_band(by_side, "askMultiplier") or _band(both, "multiplier"),
+        # 0 switches a bound off.
+        min_price=Decimal(filters["PRICE_FILTER"].get("minPrice", 0)) or None,
+        max_price=Decimal(filters["PRICE_FILTER"].get("maxPrice", 0)) or None,
     )
 
 

@@ -20,17 +20,21 @@ from gridbot.errors import UserError
 from gridbot.gate import AnsweredError
 from gridbot.market import Market, plain
 from gridbot.orders import Order
-from gridbot.streams.market import read_kline
+from gridbot.prices import LEAST_MINUTES, Minute, PriceRange, Seen
+from gridbot.streams.market import PRICE_INTERVAL, read_kline
 from gridbot.streams.shelf import MOST_CANDLES, Shelf
 
+_NO_INTERVAL = -1120  # "Invalid interval."
 PAGE = 1000  # most orders, trades or candles that one request returns
 
 _RULES = Operation("exchangeInfo", "publicGetExchangeInfo", signed=False)
 _TICKER = Operation("bookTicker", "publicGetTickerBookTicker", signed=False)
 _PRICE = Operation("price", "publicGetTickerPrice", signed=False)
 _CANDLES = Operation("klines", "publicGetKlines", signed=False)
+_MINUTES = Operation("klines", "publicGetKlines", "klines", signed=False, urgent=True)
+_LATEST = Operation("price", "publicGetTickerPrice", "ticker.price", signed=False, urgent=True)
 _PLACE = Operation("order", "privatePostOrder", "order.place", once=True)
-_CANCEL = Operation("cancel", "privateDeleteOrder", "order.cancel", once=True)
+_CANCEL = Operation("cancel", "privateDeleteOrder", "order.cancel", once=True, urgent=True)
 _FIND = Operation("order", "privateGetOrder", "order.status")
 _OPEN = Operation("openOrders", "privateGetOpenOrders", "openOrders.status")
 _ORDERS = Operation("allOrders", "privateGetAllOrders", "allOrders")
@@ -57,6 +61,9 @@ class BinanceBroker:
         self.id = symbol.replace("/", "")
         self._free: dict[str, Decimal] = {}
         self._price: tuple[float, Decimal] = float("-inf"), Decimal(0)
+        self._range = PriceRange()
+        self._looked = account.monotonic()
+        self._has_minutes = True
         self._shelves: dict[str, Shelf] = {}
 
     @property
@@ -80,6 +87,11 @@ class BinanceBroker:
         """Whether the exchange tells of orders by itself now, so that nobody has to ask."""
         return self.account.streaming
 
+    @property
+    def news(self) -> bool:
+        """Whether the stream has said something that `events` has not handed out yet."""
+        return self.account.has_events(self.id)
+
     def events(self) -> list[StreamEvent]:
         """What the stream has said since the last call, as it arrived. Makes no request."""
         return self.account.events(self.id)
@@ -89,7 +101,9 @@ class BinanceBroker:
         self.account.wait(seconds)
 
     def take_kline(self, kline: Json) -> None:
-        """Keep a candle that the market stream tells of, once it has closed."""
+        """Note what the price did, and keep a candle that has closed."""
+        if kline["i"] == PRICE_INTERVAL:
+            self._range.take([_minute(kline["t"], kline["h"], kline["l"], kline["c"])])
         shelf = self._shelves.get(kline["i"])
         if shelf is not None and kline["x"] is True:
             shelf.push(read_kline(kline))
@@ -166,9 +180,48 @@ class BinanceBroker:
         return price
 
     def _ask_last_price(self) -> Decimal:
-        return self.account.ask(
-            _PRICE, {"symbol": self.id}, lambda document: above_zero(document["price"])
-        )
+        return self.account.ask(_PRICE, {"symbol": self.id}, _read_price)
+
+    def told(self) -> Seen | None:
+        """What the price did since the look before, by the stream. Makes no request."""
+        market = self.account.market
+        if market is None:
+            return None
+        self.account.pump()
+        price = market.price(self.id)
+        return None if price is None else self._range.seen(price)
+
+    def look(self) -> Seen:
+        """What the price did since the look before; the exchange is asked now."""
+        price = self._ask_minutes() if self._has_minutes else None
+        if price is None:
+            price = self.account.ask(_LATEST, {"symbol": self.id}, _read_price)
+        if self.account.market is not None:
+            self.account.market.believe(self.id, price)
+        return self._range.seen(price)
+
+    def look_anew(self) -> None:
+        """Forget what the price did until now; makes no request."""
+        self._range.begin()
+
+    def _ask_minutes(self) -> Decimal | None:
+        """Ask for the minutes since the look before; the latest price (quote).
+
+        None where the market has none, as a recording of longer candles.
+        """
+        now = self.account.monotonic()
+        limit = min(LEAST_MINUTES + int((now - self._looked) / 60), PAGE)
+        parameters = {"symbol": self.id, "interval": PRICE_INTERVAL, "limit": limit}
+        try:
+            minutes = self.account.ask(_MINUTES, parameters, _read_minutes)
+        except AnsweredError as error:
+            if error.code != _NO_INTERVAL:
+                raise
+            self._has_minutes = False
+            return None
+        self._looked = now
+        self._range.take(minutes)
+        return minutes[-1].close
 
     def candles(self, interval: str, count: int) -> list[Candle]:
         """The latest closed candles, oldest first, at most `count` and at most 999.
@@ -187,6 +240,10 @@ class BinanceBroker:
             if market.up:
                 shelf.fill(known[-MOST_CANDLES:], count)
         return known
+
+    def now_ms(self) -> int:
+        """Unix time in milliseconds, at the exchange."""
+        return self.account.time.now_ms()
 
     def _ask_candles(self, interval: str, count: int) -> list[Candle]:
         def read(document: list[list[Any]]) -> list[Candle]:
@@ -289,6 +346,20 @@ class BinanceBroker:
             return sorted(map(read_trade, document), key=lambda trade: trade.trade_id)
 
         return self.account.ask(_TRADES, {"symbol": self.id, **parameters}, read)
+
+
+def _read_price(document: Json) -> Decimal:
+    return above_zero(document["price"])
+
+
+def _read_minutes(document: list[list[Any]]) -> list[Minute]:
+    if not document:
+        raise ValueError("no candle")
+    return [_minute(row[0], row[2], row[3], row[4]) for row in document]
+
+
+def _minute(start_ms: object, high: str, low: str, close: str) -> Minute:
+    return Minute(int(str(start_ms)), above_zero(low), above_zero(high), above_zero(close))
 
 
 def _read_orders(document: list[Json]) -> list[RemoteOrder]:

@@ -12,6 +12,7 @@ from gridbot.candles.series import Candle
 from gridbot.errors import ExitCode, UserError
 from gridbot.market import Market
 from gridbot.orders import Order
+from gridbot.prices import Seen
 
 
 class Failure(StrEnum):
@@ -118,6 +119,10 @@ class Broker(Protocol):
     def streaming(self) -> bool:
         """Whether the exchange tells of orders by itself now, so that nobody has to ask."""
 
+    @property
+    def news(self) -> bool:
+        """Whether the stream has said something that `events` has not handed out yet."""
+
     def events(self) -> list[StreamEvent]:
         """What the stream has said since the last call, as it arrived. Makes no request."""
 
@@ -139,6 +144,9 @@ class Broker(Protocol):
     def market_label(self) -> str:
         """What the exchange says about its market: recorded, synthetic, or empty for a real one."""
 
+    def now_ms(self) -> int:
+        """Unix time in milliseconds, at the exchange."""
+
     @property
     def receive_window_ms(self) -> int:
         """A request that is older than this when it arrives is refused by the exchange."""
@@ -156,7 +164,22 @@ class Broker(Protocol):
         """What a buy pays now (quote)."""
 
     def last_price(self) -> Decimal:
-        """Price of the latest trade on the market (quote)."""
+        """Price of the latest trade on the market (quote), as of the latest poll."""
+
+    def told(self) -> Seen | None:
+        """What the price did since the look before, by the stream. Makes no request.
+
+        None where no stream tells of it now.
+        """
+
+    def look(self) -> Seen:
+        """What the price did since the look before; the exchange is asked now.
+
+        It is asked though reads have to wait, or it is left in peace for a while, if not as often.
+        """
+
+    def look_anew(self) -> None:
+        """Forget what the price did until now; makes no request."""
 
     def bid_price(self) -> Decimal:
         """What a sell brings now (quote)."""

@@ -32,6 +32,9 @@ INTERVALS = {
 # What Binance gives in one answer.
 MOST_CANDLES = 1000
 MOST_INTERVALS = 8
+# Candles of which the newest ended longer ago than so many of its lengths and this are not of now.
+OLD_LENGTHS = 2
+OLD_MS = 120_000
 
 Fetch = Callable[[str, int], list[Candle]]
 
@@ -103,7 +106,8 @@ class CandleCache:
         A request is made only where candles are missing: at first, after a gap, and when the next
         one has closed and was not pushed within the grace. There may be fewer than `count`, where
         the exchange has no more, and the newest may still be missing, where it does not offer it
-        yet; that one is asked for again after the pause.
+        yet; that one is asked for again after the pause. What is older than twice the length of a
+        candle and two minutes counts as missing: nothing is judged by it.
 
         Args:
             interval: one of `INTERVALS`.
@@ -112,15 +116,21 @@ class CandleCache:
 
         Raises:
             BrokerError: the request failed (whatever `fetch` raises).
-            CandlesMissingError: it failed before, and the pause is not over.
+            CandlesMissingError: it failed before, and the pause is not over; or the exchange has
+                none of now.
         """
         if not 0 < count <= self._capacity:
             raise ValueError(f"count must be from 1 to {self._capacity}, not {count}")
         entry = self._entry(interval, now_ms)
         entry.used_ms = now_ms
+        self._bring_up_to_date(interval, entry, count, now_ms)
+        _refuse_old(interval, entry.window, now_ms)
+        return entry.window
+
+    def _bring_up_to_date(self, interval: str, entry: _Entry, count: int, now_ms: int) -> None:
         wanted = self._wanted(entry, count, now_ms)
         if not wanted:
-            return entry.window
+            return
         # A clock that was set back does not make the pause longer.
         early = now_ms < entry.retry_ms <= now_ms + self._pause_ms
         if early and entry.failure:
@@ -131,7 +141,6 @@ class CandleCache:
             )
         if not early or entry.lacks(count):
             self._update(interval, entry, wanted, max(count, entry.asked), now_ms)
-        return entry.window
 
     def push(self, interval: str, candle: Candle) -> None:
         """Take a closed candle from a stream; doubles and intervals not asked for are ignored."""
@@ -199,6 +208,17 @@ class CandleCache:
         """Candles that have closed; one that has not would stay unfinished for ever."""
         closed_by = now_ms + self._grace_ms - entry.window.interval_ms
         return [candle for candle in self._fetch(interval, wanted) if candle.time <= closed_by]
+
+
+def _refuse_old(interval: str, window: CandleWindow, now_ms: int) -> None:
+    if window.last_time is None:
+        return
+    age_ms = now_ms - window.last_time - window.interval_ms
+    if age_ms > OLD_LENGTHS * window.interval_ms + OLD_MS:
+        raise CandlesMissingError(
+            f"the newest candle {interval} ended {age_ms // _MINUTE_MS} minutes ago",
+            ExitCode.EXCHANGE,
+        )
 
 
 def _connects(candles: list[Candle], window: CandleWindow) -> bool:

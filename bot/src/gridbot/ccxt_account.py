@@ -66,6 +66,7 @@ class CcxtAccount:
         self._timeout = plain(config.exchange.timeout_seconds)
         self.exchange = config.exchange.name
         self.market_label = ""
+        self.monotonic = clock.monotonic
         self.time = ServerTime(clock)
         self._answered = False
         self._last_request = float("-inf")
@@ -146,6 +147,7 @@ class CcxtAccount:
         *arguments: Any,
         read: Callable[[Any], _Result] | None = None,
         once: bool = False,
+        urgent: bool = False,
     ) -> Any:
         """Make a request by one of ccxt's methods, and read its answer.
 
@@ -154,6 +156,7 @@ class CcxtAccount:
             arguments: of the method.
             read: makes the result from the answer; the answer itself where it is None.
             once: it changes something, and is not repeated.
+            urgent: it takes risk away: the circuit breaker lets it through sooner.
 
         Raises:
             BrokerError: see `Failure`.
@@ -171,13 +174,13 @@ class CcxtAccount:
                 ) from error
 
         try:
-            return self._gate.ask(request, once=once)
+            return self._gate.ask(request, once=once, urgent=urgent)
         except BrokerError as error:
             if error.failure is not Failure.CLOCK:
                 raise
         # It was refused for certain.
         self.synchronise()
-        return self._gate.ask(request, once=once)
+        return self._gate.ask(request, once=once, urgent=urgent)
 
     def _send(self, method: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         pause = self._last_request + self.client.rateLimit / 1000 - self._clock.monotonic()

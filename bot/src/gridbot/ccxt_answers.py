@@ -12,6 +12,7 @@ from gridbot.candles.series import Candle
 from gridbot.candles.units import to_units
 from gridbot.errors import ExitCode, UserError
 from gridbot.market import EXACT, Market
+from gridbot.prices import Minute
 
 # ccxt's precision modes.
 DECIMAL_PLACES, SIGNIFICANT_DIGITS, TICK_SIZE = 2, 3, 4
@@ -33,6 +34,7 @@ def read_market(row: Json, mode: int, price: Decimal) -> Market:
         price: of now (quote), for exchanges that count significant digits.
     """
     limits = row["limits"]
+    prices = limits.get("price") or {}
     tick = _step(row["precision"]["price"], mode, price)
     if mode == SIGNIFICANT_DIGITS:
         tick = tick.scaleb(1)  # good up to ten times the price of now
@@ -46,6 +48,8 @@ def read_market(row: Json, mode: int, price: Decimal) -> Market:
         min_quantity=Decimal(limits["amount"].get("min") or 0),
         min_notional=Decimal(limits["cost"].get("min") or 0),
         max_quantity=None if most is None else Decimal(most),
+        min_price=Decimal(prices.get("min") or 0) or None,
+        max_price=Decimal(prices.get("max") or 0) or None,
     )
 
 
@@ -135,3 +139,11 @@ def read_candle(row: list[Any]) -> Candle:
     """A candle."""
     first, highest, lowest, last = (to_units(str(value))[0] for value in row[1:5])
     return Candle(int(row[0]), first, highest, lowest, last, float(row[5] or 0))
+
+
+def read_minute(row: list[Any]) -> Minute:
+    """A candle of a minute, for what the price did in it."""
+    high, low, close = (Decimal(str(value)) for value in row[2:5])
+    if not low > 0:
+        raise ValueError(row)
+    return Minute(int(row[0]), low, high, close)

@@ -16,12 +16,14 @@ from gridbot.ccxt_answers import (
     order_number,
     read_candle,
     read_market,
+    read_minute,
     read_order,
     read_trade,
 )
 from gridbot.errors import ExitCode, UserError
 from gridbot.market import Market, plain
 from gridbot.orders import Order
+from gridbot.prices import LEAST_MINUTES, Minute, PriceRange, Seen
 
 # How long after it was sent an order may still arrive; exchanges differ, and few say.
 RECEIVE_WINDOW_MS = 60_000
@@ -46,6 +48,8 @@ class CcxtBroker:
         self.account = account
         self.symbol = symbol
         self._free: dict[str, Decimal] = {}
+        self._range = PriceRange()
+        self._looked = account.monotonic()
         self._names: dict[str, str] = {}  # the exchange's order IDs by client order ID
         self._numbers: dict[int, str] = {}  # and by the number that stands for them
         self._mark: tuple[int, int] | None = None  # ID and time of a trade that was read
@@ -72,6 +76,11 @@ class CcxtBroker:
     def events(self) -> list[StreamEvent]:
         """What the stream has said since the last call: there is none."""
         return []
+
+    @property
+    def news(self) -> bool:
+        """Whether the stream has said something: there is none."""
+        return False
 
     def wait(self, seconds: float) -> None:
         """Wait that long, or until stopped."""
@@ -114,6 +123,32 @@ class CcxtBroker:
     def last_price(self) -> Decimal:
         """Price of the latest trade on the market (quote)."""
         return self._price("last")
+
+    def told(self) -> Seen | None:
+        """What the price did since the look before, by the stream: there is none."""
+        return None
+
+    def look(self) -> Seen:
+        """What the price did since the look before; the exchange is asked now."""
+        now = self.account.monotonic()
+        count = min(LEAST_MINUTES + int((now - self._looked) / 60), PAGE)
+
+        def read(document: list[list[Any]]) -> list[Minute]:
+            return [read_minute(row) for row in document[-count:]]
+
+        fetch = self.account.client.fetch_ohlcv
+        minutes = self.account.ask(fetch, self.symbol, "1m", None, count, read=read, urgent=True)
+        self._looked = now
+        self._range.take(minutes)
+        return self._range.seen(self.last_price())
+
+    def look_anew(self) -> None:
+        """Forget what the price did until now; makes no request."""
+        self._range.begin()
+
+    def now_ms(self) -> int:
+        """Unix time in milliseconds, at the exchange."""
+        return self.account.time.now_ms()
 
     def _price(self, name: str) -> Decimal:
         def read(document: dict[str, Any]) -> Decimal:
@@ -187,7 +222,8 @@ class CcxtBroker:
                 Failure.NOT_FOUND, f"exchange {self.address}: order {client_id} is not open"
             )
         number = self._names[client_id]
-        self.account.ask(self.account.client.cancel_order, number, self.symbol, once=True)
+        cancel = self.account.client.cancel_order
+        self.account.ask(cancel, number, self.symbol, once=True, urgent=True)
 
     def find(self, client_id: str) -> RemoteOrder:
         """The order with this client order ID. `NOT_FOUND` where there is none."""

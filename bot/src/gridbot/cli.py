@@ -8,6 +8,8 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from types import ModuleType
+from typing import NoReturn
 
 from gridbot import __version__
 from gridbot.errors import ExitCode, UserError
@@ -38,6 +40,14 @@ COMMANDS = (
 )
 
 
+class OneLineParser(argparse.ArgumentParser):
+    """A parser that reports a mistake in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with the line and status 2."""
+        self.exit(ExitCode.USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand.
 
@@ -65,9 +75,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ExitCode.OK
 
 
+def _import(module: str, parser: argparse.ArgumentParser) -> ModuleType:
+    """A subcommand; those that are for a computer are not part of the image for Pis."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        name = module.rpartition(".")[2]
+        parser.error(f"{name} is not part of this image: run it where the checkout is")
+
+
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """The parser, filled in only for the subcommand that `arguments` name."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="gridbot",
         description="A grid-trading bot for small machines.",
         epilog=EXIT_CODES,
@@ -86,6 +107,6 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         )
         if name == chosen:
             command.set_defaults(module=module)
-            importlib.import_module(module).add_arguments(command)
+            _import(module, parser).add_arguments(command)
     commands.add_parser("version", help="print the version")
     return parser

@@ -243,6 +243,7 @@ def _grid(values: dict[str, Any]) -> GridSettings:
         quantity=values["grid.quantity"],
         atr=atr,
         post_only=values["grid.post_only"],
+        start_outside_range=values["grid.start_outside_range"],
     )
 
 

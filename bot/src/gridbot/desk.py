@@ -100,6 +100,10 @@ class Desk:
         market: the exchange's rules; None until it was asked.
         ending: the grid comes to its end; None while it runs.
         paused: why new buys wait; empty where they do not.
+        price: the latest that was seen (quote); None before the first look.
+        clears: whether an order that adds risk may leave now; see `Guard.clears`.
+        news: how often something became known that orders answer.
+        progress: how often an order was taken, traded or canceled.
         cursor: the exchange's trades below this ID are booked.
         booked: trades from there on that the stream has brought already.
         unsent: client order IDs that are certainly not on the exchange.
@@ -124,6 +128,10 @@ class Desk:
     market: Market | None = None
     ending: Ending | None = None
     paused: str = ""
+    price: Decimal | None = None
+    clears: Callable[[GridEngine], bool] = lambda _engine: False
+    news: int = 0
+    progress: int = 0
     cursor: int = 0
     booked: set[int] = field(default_factory=set)
     unsent: set[str] = field(default_factory=set)
@@ -151,7 +159,7 @@ class Desk:
         """The market's time (Unix milliseconds); a replayed one has its own."""
         newest = self.broker.candles(interval, 1) if self.broker.market_label else []
         if not newest:
-            return self.clock.now_ms()
+            return self.broker.now_ms()
         return newest[-1].time + INTERVALS[interval] + CANDLE_GRACE_MS
 
     def forget(self) -> None:
@@ -199,6 +207,8 @@ class Desk:
 
     def committed(self, changes: Changes) -> None:
         """What follows from changes that are written down."""
+        self.progress += bool(changes.fills)
+        self.news += bool(changes.fills or changes.orders)
         self.unsent.update(order.client_id for order in changes.orders)
         if any(order.role is not Role.GRID for order in changes.orders):
             self.traded_since = self.clock.monotonic()
@@ -227,6 +237,7 @@ class Desk:
 
     def settled(self, order: Order) -> None:
         """The exchange has an order; nothing about it is open any more."""
+        self.progress += 1
         self.refused.pop(order.client_id, None)
         self.arrived_by.pop(order.client_id, None)
         self.unsent.discard(order.client_id)

@@ -1,5 +1,7 @@
 """What goes wrong in a way a user can act on, and the exit status that reports it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 
 
@@ -35,3 +37,19 @@ class MismatchError(UserError):
 
     def __init__(self, message: str) -> None:
         super().__init__(f"books and exchange disagree: {message}", ExitCode.DIFFERS)
+
+
+@contextmanager
+def of_grid(symbol: str, *, several: bool) -> Iterator[None]:
+    """Have a mistake in the settings of one grid name that grid, where there are others.
+
+    Args:
+        symbol: the grid's.
+        several: whether the bot has more than this one.
+    """
+    try:
+        yield
+    except UserError as error:
+        if not several or type(error) is not UserError:
+            raise
+        raise UserError(f"{symbol}: {error}", error.exit_code) from error

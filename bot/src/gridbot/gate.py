@@ -66,12 +66,13 @@ class Gate:
         self._barred_until = float("-inf")
         self._backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, dice)
 
-    def ask(self, request: Callable[[], _Result], *, once: bool) -> _Result:
+    def ask(self, request: Callable[[], _Result], *, once: bool, urgent: bool = False) -> _Result:
         """Make a request.
 
         Args:
             request: makes it and reads the answer.
             once: it changes something, and is not repeated; a read is, twice at most.
+            urgent: the breaker lets it through now and then though it is open.
 
         Raises:
             BrokerError: see `Failure`.
@@ -79,7 +80,7 @@ class Gate:
         failures = 0
         while True:
             self._check_bar()
-            self.circuit.check()
+            self.circuit.check(urgent=urgent)
             try:
                 result = request()
             except BrokerError as error:

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from gridbot.errors import UserError
 from gridbot.market import EXACT, Market, floor_to_lot, plain, round_to_tick
+from gridbot.order_rules import check_orders
 
 # A root is computed to 60 digits and cut to 40: the noise in its last digits is gone before
 # half up is decided on.
@@ -94,6 +95,7 @@ class GridSettings:
         quantity: what every buy buys (base); None where `investment` says it.
         atr: how the range is taken from the market; None where it is fixed.
         post_only: orders of the grid are refused rather than take.
+        start_outside_range: a grid may begin while the price is outside its range.
     """
 
     lower: Decimal | None
@@ -104,6 +106,7 @@ class GridSettings:
     quantity: Decimal | None = None
     atr: AtrRange | None = None
     post_only: bool = False
+    start_outside_range: bool = False
 
     def spec(self, lower: Decimal, upper: Decimal) -> GridSpec:
         """The grid in a range (quote)."""
@@ -242,7 +245,7 @@ def _most_grids(spec: GridSpec, ratio: Decimal) -> str:
     if spec.spacing is Spacing.GEOMETRIC:
         most = EXACT.divide(EXACT.ln(spec.upper / spec.lower), EXACT.ln(ratio))
     else:
-        step = spec.upper - spec.upper / ratio if ratio > 1 else spec.upper
+        step = spec.upper - spec.upper / ratio
         most = EXACT.divide(spec.upper - spec.lower, step)
     grids = int(most.to_integral_value(rounding=ROUND_FLOOR))
     if grids == most:
@@ -282,7 +285,7 @@ def make_plan(spec: GridSpec, market: Market, fees: Fees, price: Decimal) -> Pla
     lines = grid_lines(spec, market.tick_size)
     check_spacing(spec, lines, fees)
     empty = nearest_line(lines, price)
-    _check_orders(spec, market, lines, price, empty)
+    check_orders(market, lines, price, empty)
     denominator = _denominator(lines, empty, price, fees)
     quantity = _quantity(spec, market, denominator)
     needed = _smallest_quantity(market, fees, lines)
@@ -313,33 +316,6 @@ def _quantity(spec: GridSpec, market: Market, denominator: Decimal) -> Decimal:
             f"{plain(market.lot_size)}; use {plain(_ceil_to_lot(spec.quantity, market.lot_size))}"
         )
     return quantity
-
-
-def _check_orders(
-    spec: GridSpec, market: Market, lines: tuple[Decimal, ...], price: Decimal, empty: int
-) -> None:
-    """Refuse a grid with more orders, or orders farther away, than the exchange takes."""
-    if market.max_orders is not None and spec.grids > market.max_orders:
-        raise UserError(
-            f"grid.grids = {spec.grids} needs as many open orders, and the exchange allows "
-            f"{market.max_orders} on {market.symbol}; use at most {market.max_orders} grids"
-        )
-    if empty > 0 and market.buy_band is not None:
-        lowest = EXACT.multiply(price, market.buy_band[0])
-        if lines[0] < lowest:
-            raise UserError(
-                f"grid.lower = {plain(lines[0])} is outside the exchange's price band: at a price "
-                f"of {plain(price)} it takes a buy only at or above {plain(lowest)}; use a "
-                "narrower range"
-            )
-    if empty < len(lines) - 1 and market.sell_band is not None:
-        highest = EXACT.multiply(price, market.sell_band[1])
-        if lines[-1] > highest:
-            raise UserError(
-                f"grid.upper = {plain(lines[-1])} is outside the exchange's price band: at a price "
-                f"of {plain(price)} it takes a sell only at or below {plain(highest)}; use a "
-                "narrower range"
-            )
 
 
 def _denominator(lines: tuple[Decimal, ...], empty: int, price: Decimal, fees: Fees) -> Decimal:
@@ -382,17 +358,13 @@ def _smallest_quantity(market: Market, fees: Fees, lines: tuple[Decimal, ...]) -
     sell = smallest_order(market, lines[1])
     # A buy must bring enough for a sell that is large enough.
     kept = brought_by(Decimal(1), fees)
-    return max(buy, _ceil_to_lot(_divide_up(sell, kept), market.lot_size))
+    return max(buy, _ceil_to_lot(EXACT.divide(sell, kept), market.lot_size))
 
 
 def smallest_order(market: Market, price: Decimal) -> Decimal:
     """Smallest quantity (base) of an order at `price` (quote) that the exchange takes."""
-    by_notional = _ceil_to_lot(_divide_up(market.min_notional, price), market.lot_size)
+    by_notional = _ceil_to_lot(EXACT.divide(market.min_notional, price), market.lot_size)
     return max(by_notional, _ceil_to_lot(market.min_quantity, market.lot_size), market.lot_size)
-
-
-def _divide_up(dividend: Decimal, divisor: Decimal) -> Decimal:
-    return Context(prec=EXACT.prec, rounding=ROUND_CEILING).divide(dividend, divisor)
 
 
 def _ceil_to_lot(quantity: Decimal, lot_size: Decimal) -> Decimal:
@@ -414,8 +386,8 @@ def pair_profit(plan: Plan, line: int, market: Market, fees: Fees) -> Decimal:
 def plan_warnings(plan: Plan, market: Market, fees: Fees) -> list[str]:
     """What a plan's owner should know, though it can be traded; one line each.
 
-    A coarse lot can leave more of every buy unsold than the pair earns: the rest is kept as base,
-    but the pair's profit in quote is below zero.
+    A coarse lot can leave as much of every buy unsold as the pair earns, or more: the rest is kept
+    as base, but the pair's profit in quote is not above zero.
     """
     losing = [
         line for line in range(len(plan.lines) - 1) if pair_profit(plan, line, market, fees) <= 0
@@ -426,9 +398,9 @@ def plan_warnings(plan: Plan, market: Market, fees: Fees) -> list[str]:
     unsold = EXACT.subtract(brought, sell_quantity(brought, market.lot_size))
     return [
         (
-            f"{len(losing)} of {len(plan.lines) - 1} pairs show a loss in {market.quote}: of each "
-            f"buy of {plain(plan.quantity)} {market.base}, {plain(unsold)} can not be sold at the "
-            f"lot size {plain(market.lot_size)} and stays as {market.base}; invest more or use "
+            f"{len(losing)} of {len(plan.lines) - 1} pairs show no profit in {market.quote}: of "
+            f"each buy of {plain(plan.quantity)} {market.base}, {plain(unsold)} can not be sold at "
+            f"the lot size {plain(market.lot_size)} and stays as {market.base}; invest more or use "
             "fewer grids"
         )
     ]

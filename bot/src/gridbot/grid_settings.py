@@ -1,7 +1,7 @@
 """The settings that a running grid depends on, and whether the file still says the same."""
 
 from gridbot.config import Config
-from gridbot.errors import UserError
+from gridbot.errors import UserError, of_grid
 from gridbot.market import plain
 from gridbot.store import Generation, Store
 
@@ -75,4 +75,5 @@ def check_running(config: Config, store: Store) -> None:
                 f"market.symbol: the running grid of {generation.symbol} is left out: add it "
                 "again, or end it first, with the configuration that has it: gridbot close"
             )
-        check_settings(configured[generation.symbol], generation)
+        with of_grid(generation.symbol, several=len(configured) > 1):
+            check_settings(configured[generation.symbol], generation)

@@ -14,6 +14,8 @@ from gridbot.filters import TrendFilter, VolatilityFilter
 from gridbot.grid import make_plan
 from gridbot.levels import find_levels
 from gridbot.market import plain
+from gridbot.prices import Seen
+from gridbot.reconcile import Reconciler
 from gridbot.reposition import CONFIRM_MS, left, new_range
 from gridbot.stops import Halt, StopState, StopWatch, at_price
 from gridbot.stops import check as check_stops
@@ -21,6 +23,10 @@ from gridbot.store import Generation
 
 log = logging.getLogger(__name__)
 
+# A price that was asked for so long ago is not the price of now: no buy leaves by it.
+FRESH_SECONDS = 3.0
+# Without a stream the price is asked for no more often than this, unless for a buy.
+ASKED_AGAIN_SECONDS = 1.0
 # A new range that can not be traded is looked for again after this time.
 REFUSED_PAUSE_MS = 600_000
 
@@ -30,10 +36,15 @@ class Guard:
 
     Args:
         desk: the grid.
+        reconciler: knows whether its books are up to date.
     """
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, reconciler: Reconciler) -> None:
         self._desk = desk
+        self._reconciler = reconciler
+        self._asked_at = float("-inf")  # when the latest price that came was asked for (monotonic)
+        self._asked_news = -1  # and what was known then
+        desk.clears = self.clears
         self._watched: int | None = None  # generation that the stop watch is for
         self._stops = StopWatch(desk.config.stop, StopState())
         self._written = StopState()
@@ -84,17 +95,72 @@ class Guard:
         self._desk.paused = self._held_back = reason
         return False
 
-    def watch(self, engine: GridEngine, price: Decimal) -> None:
-        """Look at the grid at a price (quote); end it where a rule says so.
+    def clears(self, engine: GridEngine) -> bool:
+        """Whether an order that adds risk may leave now.
 
-        Also while it is given up for a move: what it holds is still to be watched.
+        It may while no kill switch fires at the price of now: one that was asked for after all
+        that is known became known. What the stream has told since counts as well. Rules that
+        count equity must know what has traded.
         """
-        generation = self._desk.generation
+        rules = self._desk.config.stop
+        if not rules.enabled:
+            return True
+        if rules.by_equity and not self._reconciler.current:
+            return False
+        self.look(engine, asks=False)
+        if not self._is_fresh and not engine.closing:
+            self._ask(engine)
+        return self._is_fresh and not engine.closing
+
+    @property
+    def _is_fresh(self) -> bool:
+        """Whether the price that was asked for last is the price of now."""
+        return self._asked_news == self._desk.news and self._asked_ago <= FRESH_SECONDS
+
+    @property
+    def _asked_ago(self) -> float:
+        """Seconds since the latest price that came was asked for."""
+        return self._desk.clock.monotonic() - self._asked_at
+
+    def _ask(self, engine: GridEngine) -> None:
+        asked_at = self._desk.clock.monotonic()
+        seen = self._desk.broker.look()
+        self._asked_news, self._asked_at = self._desk.news, asked_at
+        self.watch(engine, seen)
+
+    def look(self, engine: GridEngine, *, asks: bool = True) -> None:
+        """Look at the grid at the prices since the last look; end it where a rule says so.
+
+        Args:
+            engine: the grid.
+            asks: the exchange may be asked where no stream tells the price.
+        """
+        desk = self._desk
+        seen = desk.broker.told()
+        if seen is not None:
+            self.watch(engine, seen)
+        elif not asks:
+            return
+        elif not desk.config.stop.enabled:
+            self.watch(engine, Seen.at(desk.broker.last_price()))
+        elif desk.price is not None and self._asked_ago < ASKED_AGAIN_SECONDS:
+            self.watch(engine, Seen.at(desk.price))
+        else:
+            self._ask(engine)
+
+    def watch(self, engine: GridEngine, seen: Seen) -> None:
+        """Look at the grid at prices; also while it is given up for a move.
+
+        What it holds is still to be watched then.
+        """
+        generation, price = self._desk.generation, seen.last
+        self._desk.price = price
+        self._reconciler.passed.see(engine, seen, self._desk.clock.monotonic())
         if generation is None or (engine.closing and self._moves is None):
             return
         if self._watched != generation.id:
             self._take_up(generation)
-        halt = self._stop(engine, generation, price)
+        halt = self._stop(engine, generation, seen)
         if halt is not None:
             self._halt(engine, generation, halt)
             return
@@ -122,12 +188,12 @@ class Guard:
         self._left_since_ms = None
         self._watched = generation.id
 
-    def _stop(self, engine: GridEngine, generation: Generation, price: Decimal) -> Halt | None:
+    def _stop(self, engine: GridEngine, generation: Generation, seen: Seen) -> Halt | None:
         if not self._desk.config.stop.enabled:
             return None
-        equity = engine.books.equity(price)
+        equity = engine.books.equity if self._reconciler.current else None
         now = self._desk.clock.now_ms()
-        halt = self._stops.observe(price, equity, self._investment, now)
+        halt = self._stops.observe(seen, equity, self._investment, now)
         if halt is None and self._stops.state.worth_writing(self._written):
             self._desk.store.set_watch(generation.id, self._document())
             self._written = self._stops.state

@@ -3,6 +3,9 @@
 An order leaves only after its intent is committed. Whether an exchange has an order of which no
 answer came is asked for by its client order ID, and it is sent again, under the same ID, only when
 it certainly has not. The rules are the table in docs/orders.md.
+
+`_send` is the only way out for an order. One that adds risk passes only where the kill switches
+have been judged at the price of now, and none fires: `Desk.clears`.
 """
 
 import logging
@@ -85,6 +88,8 @@ def _never_arrived(desk: Desk, engine: GridEngine, order: Order) -> bool:
 
 
 def _send(desk: Desk, engine: GridEngine, order: Order) -> None:
+    if order.side is Side.BUY and not desk.clears(engine):
+        return
     desk.unsent.discard(order.client_id)
     desk.asked.discard(order.client_id)
     # From here on it may be there, whatever happens to this process.
@@ -171,6 +176,7 @@ def accept(desk: Desk, engine: GridEngine, order: Order, remote: RemoteOrder) ->
     )
     if remote.executed or remote.closed:
         desk.trades_due = desk.again = True
+        desk.news += 1  # the market is beyond its price
 
 
 def _words(side: str, price: Decimal, quantity: Decimal) -> str:

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 # Without a completed step for this long the bot is not healthy, whatever it believes.
 STALE_SECONDS = 60.0
 SHORT_PAUSE_SECONDS = 0.25
+# The stops are looked at so often while a step has to wait, or is not due for long.
+LOOK_SECONDS = 2.0
 # A grid's end takes seconds: where it takes longer, something does not want to be canceled or sold.
 ENDING_SECONDS = 300.0
 # After a second error that nobody expected, the bot is not healthy for so long, whatever it does in
@@ -41,6 +43,8 @@ _PATIENCE = {
     Failure.REJECTED: Backoff(15, 300),
 }
 _NETWORK = Backoff(1, 60)
+# A kill switch that has fired is carried out: what it cancels is at risk until then.
+_HALTED = Backoff(1, 5)
 _STORE = Backoff(2, 30)
 _MISMATCH = Backoff(15, 300)
 _UNEXPECTED = Backoff(15, 300)
@@ -101,11 +105,54 @@ class Lane:
         self._after_step = after_step
         self._sampler = Sampler(config.symbol)
         self._failures = 0
+        self._progress = 0  # of the trader, at the latest failure
+        self._asks = True  # whether the exchange may be asked for the price while a step waits
+        self._mistrusted = False  # whether the next step begins with what is stored
+        self._due = clock.monotonic()
         self._last_step = clock.monotonic()
         self._ending_since: float | None = None
         self._document = base_document(config)
         self._prices: deque[tuple[int, str]] = deque(maxlen=HISTORY)
         self._lock = threading.Lock()  # the page's threads read what `publish` writes
+
+    def turn(self, open_store: Callable[[], Store]) -> float:
+        """One step where it is time for one, else a look at the stops.
+
+        Returns:
+            Seconds to wait before the next turn.
+
+        Raises:
+            UserError: what waiting can not heal.
+        """
+        now = self._clock.monotonic()
+        waits = now < self.blocked_until
+        if waits or (now < self._due and not self._broker.news):
+            fired = self._look(asks=waits and self._asks)
+            if not fired:
+                next_step = self.blocked_until if waits else self._due
+                return min(max(next_step - self._clock.monotonic(), 0.0), LOOK_SECONDS)
+        pause = self.step(open_store)
+        self._due = self._clock.monotonic() + pause
+        return min(pause, LOOK_SECONDS)
+
+    def _look(self, *, asks: bool) -> bool:
+        """Look whether a kill switch fires; the stops do not wait for what a step waits for."""
+        if self.trader is None:
+            return False
+        try:
+            return self.trader.look(asks=asks)
+        except (BrokerError, MismatchError) as error:
+            log.debug("%s: the stops can not be looked at: %s", self.config.symbol, error)
+        except StoreError as error:
+            if error.lasting:
+                raise
+            self._forget()
+            self._wait(error, _STORE)
+        except UserError:
+            raise
+        except Exception as error:  # noqa: BLE001  as in a step
+            self._start_over(error)
+        return False
 
     def step(self, open_store: Callable[[], Store]) -> float:
         """One step; returns the seconds to wait before the next.
@@ -113,13 +160,16 @@ class Lane:
         Raises:
             UserError: what waiting can not heal.
         """
+        self._asks = True
+        if self._mistrusted:
+            self._forget()
         try:
             return self._advance(open_store())
         except BrokerError as error:
-            patience = _PATIENCE.get(error.failure, _NETWORK)
-            return self._wait(error, patience, asked=error.retry_after)
+            self._asks = error.failure is not Failure.RATE_LIMITED
+            return self._wait(error, self._patience(error), asked=error.retry_after)
         except MismatchError as error:
-            self._forget()
+            self._mistrusted = True
             return self._wait(error, _MISMATCH)
         except StoreError as error:
             if error.lasting:
@@ -171,10 +221,18 @@ class Lane:
         return self._pause(self.unexpected.reason, pause)
 
     def _forget(self) -> None:
+        self._mistrusted = False
         if self.trader is not None:
             self.trader.forget()
 
+    def _patience(self, error: BrokerError) -> Backoff:
+        fired = self.trader is not None and self.trader.is_halting
+        return _PATIENCE.get(error.failure, _HALTED if fired else _NETWORK)
+
     def _wait(self, error: Exception, patience: Backoff, *, asked: float | None = None) -> float:
+        progress = 0 if self.trader is None else self.trader.desk.progress
+        if progress != self._progress:
+            self._failures, self._progress = 0, progress
         pause = patience.pause(self._failures + 1, asked)
         reason = str(error)
         level = logging.ERROR if reason != self.reason else logging.DEBUG
@@ -240,6 +298,7 @@ class Lane:
         )
         refused = [order for order in shown["orders"] if order["refused"]]
         reasons += self._lasting_troubles(shown)
+        reasons += [shown["funds_missing"]] * bool(shown["funds_missing"])
         reasons += [f"order {order['client_id']}: {order['refused']}" for order in refused[:3]]
         if len(refused) > 3:
             reasons.append(f"{len(refused) - 3} more orders are refused")

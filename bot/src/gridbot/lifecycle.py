@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from gridbot.atr_range import atr_range, candles_for_range
 from gridbot.broker import Broker, BrokerError, Failure
+from gridbot.cancels import cancel_all, hurry
 from gridbot.candle_cache import CandlesMissingError
 from gridbot.config import Config
 from gridbot.desk import Desk, Ending
@@ -16,17 +17,13 @@ from gridbot.grid import GridSpec, Plan, grid_lines, make_plan, plan_warnings
 from gridbot.grid_settings import check_settings, settings_of
 from gridbot.intents import give_up, latest_arrival, settle
 from gridbot.market import EXACT, Market, plain
-from gridbot.orders import Order, OrderState, Role, Side, generation_tag
+from gridbot.orders import Role, Side, generation_tag
 from gridbot.reconcile import Reconciler
-from gridbot.stops import check as check_stops
+from gridbot.start_range import check_first
 from gridbot.store import Closing, Generation
 from gridbot.takeover import Takeover, base_to_carry, elsewhere, takeover_of, watch_goes_on
 
 log = logging.getLogger(__name__)
-
-# An order of the initial trade or the liquidation rests this long before it is tried at the price
-# of the moment.
-RESTING_SECONDS = 10.0
 
 
 def check_funds(config: Config, broker: Broker, needed: Decimal) -> None:
@@ -128,6 +125,7 @@ def start(desk: Desk, reconciler: Reconciler, previous: Generation | None) -> No
     desk.forget()  # the grid before
     desk.generation, desk.engine, desk.cursor = generation, engine, first_trade
     desk.committed(changes)
+    broker.look_anew()  # no kill switch fires by what the price did before
     _say_started(generation, plan_warnings(plan, market, desk.config.fees))
 
 
@@ -177,7 +175,7 @@ def _first_plan(
     try:
         spec = _first_spec(desk, takeover, carried, price)
         plan = make_plan(spec, market, desk.config.fees, price)
-        check_stops(desk.config.stop, plan.lines[0], plan.lines[-1])
+        check_first(desk.config, plan, market, takeover)
     except UserError as error:
         if takeover is None or takeover.quote is None:
             raise
@@ -282,30 +280,10 @@ def _plan_again(desk: Desk, generation: Generation, engine: GridEngine, price: D
         raise _passing(error) from error
 
 
-def hurry(desk: Desk, engine: GridEngine) -> None:
-    """Take back an order of the initial trade or the liquidation that rests."""
-    if desk.clock.monotonic() - desk.traded_since < RESTING_SECONDS:
-        return
-    for order in list(engine.live.values()):
-        if order.role is not Role.GRID and order.state is OrderState.OPEN:
-            log.info("order %s rests; trying again at the price of now", order.client_id)
-            cancel(desk, order)
-
-
-def cancel(desk: Desk, order: Order) -> None:
-    """Cancel an order, or learn that it is closed already."""
-    desk.canceling[order.client_id] = desk.clock.monotonic()
-    desk.trades_due = True
-    try:
-        desk.broker.cancel(order.client_id)
-    except BrokerError as error:
-        if error.failure is not Failure.NOT_FOUND:
-            del desk.canceling[order.client_id]
-            raise
-
-
 def wind_down(desk: Desk, engine: GridEngine, reconciler: Reconciler, ending: Ending) -> bool:
     """Take the next step of a grid's end: cancel, book what traded, sell what is held.
+
+    What is open is canceled before anything else is asked, which might fail.
 
     Returns:
         Whether nothing is left to be done, and it can be closed, or moved.
@@ -315,6 +293,7 @@ def wind_down(desk: Desk, engine: GridEngine, reconciler: Reconciler, ending: En
         MismatchError: books and exchange disagree.
     """
     engine.closing = True
+    failed = cancel_all(desk, engine)
     settle(desk, engine)
     give_up(
         desk,
@@ -325,9 +304,8 @@ def wind_down(desk: Desk, engine: GridEngine, reconciler: Reconciler, ending: En
             if order.client_id in desk.unsent and order.role is not Role.LIQUIDATION
         ],
     )
-    refused = _cancel_all(desk, engine)
     reconciler.follow(engine)
-    for client_id, error in refused.items():
+    for client_id, error in failed.items():
         if client_id in engine.live:
             raise error
     hurry(desk, engine)
@@ -341,28 +319,6 @@ def wind_down(desk: Desk, engine: GridEngine, reconciler: Reconciler, ending: En
             settle(desk, engine)
             return False
     return True
-
-
-def _cancel_all(desk: Desk, engine: GridEngine) -> dict[str, BrokerError]:
-    """Cancel what is open; one order that is refused does not hold up the others.
-
-    Returns:
-        Why, by client order ID, for those that the exchange did not cancel: they may be closed.
-
-    Raises:
-        BrokerError: the exchange failed.
-    """
-    refused = {}
-    for order in list(engine.live.values()):
-        asked = order.client_id in desk.canceling
-        if order.state is OrderState.OPEN and order.role is not Role.LIQUIDATION and not asked:
-            try:
-                cancel(desk, order)
-            except BrokerError as error:
-                if error.failure is not Failure.REJECTED:
-                    raise
-                refused[order.client_id] = error
-    return refused
 
 
 def close(desk: Desk, engine: GridEngine, ending: Ending) -> None:

@@ -24,6 +24,8 @@ class Market:
         max_orders: most open orders of this symbol; None where there is no bound.
         buy_band: a buy's price lies between these multiples of the market's; None: no bound.
         sell_band: the same for a sell.
+        min_price: lowest price of an order (quote); None where there is no bound.
+        max_price: highest price of an order (quote); None where there is no bound.
     """
 
     symbol: str
@@ -37,6 +39,8 @@ class Market:
     max_orders: int | None = None
     buy_band: tuple[Decimal, Decimal] | None = None
     sell_band: tuple[Decimal, Decimal] | None = None
+    min_price: Decimal | None = None
+    max_price: Decimal | None = None
 
     @property
     def exchange_symbol(self) -> str:

@@ -35,7 +35,7 @@ class OrderState(StrEnum):
 
     INTENDED: written down; the exchange may or may not have it. OPEN: the exchange has accepted
     it. FILLED: all of it traded. CANCELED: closed by anyone before all of it traded (Binance's
-    CANCELED, EXPIRED and REJECTED).
+    CANCELED, EXPIRED, EXPIRED_IN_MATCH and REJECTED).
     """
 
     INTENDED = "intended"

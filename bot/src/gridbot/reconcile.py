@@ -20,9 +20,12 @@ from gridbot.broker import (
 from gridbot.desk import Desk, Doubt, Refusal
 from gridbot.engine import Changes, GridEngine
 from gridbot.errors import MismatchError
+from gridbot.foreign import ForeignOrders
 from gridbot.intents import REFUSED_RETRY_MOST_SECONDS, REFUSED_RETRY_SECONDS, accept
 from gridbot.market import EXACT, plain
 from gridbot.orders import Fill, Order, OrderState, Side, client_prefix
+from gridbot.passed import PassedOrders
+from gridbot.reading import Reading
 
 log = logging.getLogger(__name__)
 
@@ -32,31 +35,8 @@ RECONCILE_SECONDS = 600.0
 CANCELED_SECONDS = 10.0
 # What has traded is in the exchange's lists by then.
 LISTED_SECONDS = 60.0
-
-
-@dataclass
-class _Reading:
-    """What the exchange was read to have, not booked yet.
-
-    Attributes:
-        trades: that are not booked.
-        closed: orders that were closed before all of them traded.
-        cursor: from where on trades are to be read the next time.
-        incomplete: what is missing, by the client order ID of the order that it is missing of.
-    """
-
-    trades: list[RemoteTrade]
-    closed: list[Order] = field(default_factory=list)
-    cursor: int | None = None
-    incomplete: dict[str, str] = field(default_factory=dict)
-
-    def executed(self, engine: GridEngine, order: Order) -> Decimal:
-        """What has traded of a live order, booked or read (base)."""
-        total = engine.executed(order.client_id)
-        for trade in self.trades:
-            if trade.exchange_id == order.exchange_id:
-                total = EXACT.add(total, trade.quantity)
-        return total
+# Without a stream, books that were compared no longer ago are up to date.
+CURRENT_SECONDS = 10.0
 
 
 @dataclass
@@ -67,17 +47,30 @@ class Reconciler:
         desk: the grid.
 
     Attributes:
-        foreign_orders: open orders on the account that are not this bot's.
+        foreign: open orders on the account that are not this bot's.
+        passed: open orders that the price has passed.
     """
 
     desk: Desk
-    foreign_orders: int = 0
+    foreign: ForeignOrders = field(init=False)
     _asked_at: float = float("-inf")
     _gap: bool = True
+    passed: PassedOrders = field(default_factory=PassedOrders)
+
+    def __post_init__(self) -> None:
+        """Find the bot's own orders by their name."""
+        self.foreign = ForeignOrders(self._prefix())
 
     def forget(self) -> None:
         """Ask the exchange before anything else is believed."""
         self._gap = True
+        self.passed = PassedOrders()
+
+    @property
+    def current(self) -> bool:
+        """Whether the books hold what has traded, as far as the exchange tells."""
+        asked = self.desk.clock.monotonic() - self._asked_at
+        return not self._gap and (self.desk.broker.streaming or asked <= CURRENT_SECONDS)
 
     def follow(self, engine: GridEngine) -> bool:
         """Book what happened since the last call.
@@ -98,6 +91,8 @@ class Reconciler:
         desk = self.desk
         if self._gap or desk.trades_due or not desk.broker.streaming or engine.closing:
             return True
+        if self.passed.due(engine):
+            return True
         return desk.clock.monotonic() - self._asked_at >= RECONCILE_SECONDS
 
     # The stream.
@@ -113,6 +108,8 @@ class Reconciler:
                 accepted += self._hear_order(engine, changes, event)
             elif self._is_stray(event.order):
                 self._gap = True
+            else:
+                self.foreign.heard(event.order)
         self.desk.commit(changes)
         for order in accepted:
             self.desk.settled(order)
@@ -163,10 +160,6 @@ class Reconciler:
         """Compare open orders with the books, read the trades that are missing, book them."""
         desk = self.desk
         remote = self._open_orders(engine)
-        if desk.unsettled:
-            # A trade of an order whose number is not known yet could not be told from a foreign
-            # one.
-            return False
         # What the stream brought is read once more, so that the next start need not.
         missing, changed = [], desk.trades_due or self._gap or bool(desk.booked)
         for order in engine.live.values():
@@ -182,6 +175,7 @@ class Reconciler:
             booked = False
             self._done()
         self._asked_at = desk.clock.monotonic()
+        self.passed.asked(engine, self._asked_at)
         return booked
 
     def _done(self, incomplete: dict[str, str] | None = None) -> None:
@@ -200,8 +194,10 @@ class Reconciler:
     ) -> bool:
         """Read the trades that are not booked yet, and what became of orders that are gone."""
         listed = self.desk.broker.trades_from(self.desk.cursor)
-        reading = _Reading([trade for trade in listed if not self._is_booked(trade.trade_id)])
-        if listed:
+        reading = Reading([trade for trade in listed if not self._is_booked(trade.trade_id)])
+        # While the number of an order is not known, its trades can not be told from foreign ones:
+        # they are read again.
+        if listed and not self.desk.unsettled:
             reading.cursor = max(trade.trade_id for trade in listed) + 1
         for order in engine.live.values():
             seen = remote.get(order.client_id)
@@ -225,7 +221,7 @@ class Reconciler:
         return booked
 
     def _complete(
-        self, engine: GridEngine, reading: "_Reading", order: Order, seen: RemoteOrder
+        self, engine: GridEngine, reading: Reading, order: Order, seen: RemoteOrder
     ) -> None:
         """Ask for an order's own trades where the list lacks some that it says it has."""
         if self.desk.generation is None or reading.executed(engine, order) >= seen.executed:
@@ -245,10 +241,8 @@ class Reconciler:
     def _open_orders(self, engine: GridEngine) -> dict[str, RemoteOrder]:
         """This grid's open orders on the exchange; others are left alone and counted."""
         remote = {order.client_id: order for order in self.desk.broker.open_orders()}
-        foreign = self.refuse_strays(list(remote.values()))
-        if foreign != self.foreign_orders:
-            log.warning("%d open orders on the account are not this bot's", foreign)
-            self.foreign_orders = foreign
+        self.refuse_strays(list(remote.values()))
+        self.foreign.listed(remote.values())
         self._cancel_again(remote)
         for client_id, seen in remote.items():
             order = engine.live.get(client_id)
@@ -268,11 +262,8 @@ class Reconciler:
         config = self.desk.config
         return client_prefix(config.bot_name, config.base + config.quote)
 
-    def refuse_strays(self, remote: list[RemoteOrder]) -> int:
+    def refuse_strays(self, remote: list[RemoteOrder]) -> None:
         """Stop at open orders that bear this bot's name and are not in its books.
-
-        Returns:
-            Number of open orders that bear another name.
 
         Raises:
             MismatchError: there is one.
@@ -287,7 +278,6 @@ class Reconciler:
                 f"{self.desk.config.bot_name} that are not in its books ({strays[0]}, ...): "
                 "cancel them there, or give this bot another bot_name"
             )
-        return len(remote) - len(named)
 
     def _find_accepted(self, order: Order) -> RemoteOrder:
         try:
@@ -301,7 +291,7 @@ class Reconciler:
                 f"good, remove {self.desk.store.path} to start anew"
             ) from error
 
-    def _book(self, engine: GridEngine, reading: "_Reading") -> bool:
+    def _book(self, engine: GridEngine, reading: Reading) -> bool:
         """Book trades and closed orders; no request between the first change and the commit."""
         changes = self.desk.changes()
         for trade in sorted(reading.trades, key=lambda item: item.trade_id):

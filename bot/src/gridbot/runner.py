@@ -8,7 +8,7 @@ from typing import Any
 from gridbot.brokers import Account
 from gridbot.clock import Clock
 from gridbot.config import Config
-from gridbot.errors import UserError
+from gridbot.errors import UserError, of_grid
 from gridbot.grid_settings import check_running
 from gridbot.lane import AfterStep, Lane
 from gridbot.store import Store
@@ -66,17 +66,20 @@ class Runner:
         log.info("stopped; open orders are left on the exchange")
 
     def _step(self) -> float:
-        """Step every grid that is not to wait; returns the seconds until one has to be again."""
-        pauses = []
-        for lane in self._lanes:
-            blocked = lane.blocked_until - self._clock.monotonic()
-            pauses.append(blocked if blocked > 0 else self._step_lane(lane))
+        """Let every grid have its turn; returns the seconds until one has to be again."""
+        pauses = [self._step_lane(lane) for lane in self._lanes]
         with self._lock:
             self._connection = self._account.document()
         return min(pauses)
 
     def _step_lane(self, lane: Lane) -> float:
-        return lane.step(self._opened)
+        try:
+            return lane.turn(self._opened)
+        except UserError:
+            if self._store is None:
+                raise  # nothing of one grid: the books were not opened
+            with of_grid(lane.config.symbol, several=len(self._lanes) > 1):
+                raise
 
     def _opened(self) -> Store:
         if self._store is None:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +23,8 @@ PRACTICE_HOSTS = ("demo-api.binance.com",)
 # Longer averages remember more candles than one request gives: a restart would see others.
 MOST_WILDER_PERIOD = 79
 MOST_AVERAGE_PERIOD = 210
+HOST_LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
+MOST_NAME = 253  # characters of a host's name
 INTERVALS = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d")
 
 
@@ -114,6 +117,19 @@ def _path(value: Any) -> Path:
     return path
 
 
+def _host(value: Any) -> str:
+    """An address of this machine, or a name for one. What ends in a number has to be an address."""
+    text = value if isinstance(value, str) else ""
+    labels = text.rstrip(".").split(".")
+    name = len(text) <= MOST_NAME and all(re.fullmatch(HOST_LABEL, label) for label in labels)
+    if name and not labels[-1].isdigit():
+        return text
+    try:
+        return str(ip_address(text))
+    except ValueError as error:
+        raise InvalidValueError("needs an address such as 127.0.0.1, or a host's name") from error
+
+
 def _url(*schemes: str, example: str) -> Callable[[Any], str]:
     """Reader of the address of a practice exchange."""
 
@@ -174,7 +190,7 @@ _BOT: dict[str, Setting] = {
     "archive.positions": Setting(_integer(50, 1_000_000), 1000),
     "archive.format": Setting(_choice("csv", "parquet"), "csv"),
     "prune.days": Setting(_integer(1, 36_500), 400),
-    "page.host": Setting(_text, "0.0.0.0"),  # noqa: S104 - inside its container
+    "page.host": Setting(_host, "0.0.0.0"),  # noqa: S104 - inside its container
     "page.port": Setting(_integer(1, 65535), 8080),
     "loop.poll_seconds": Setting(_seconds("0.05", "3600"), Decimal(2)),
     "log.level": Setting(_choice("debug", "info", "warning", "error"), "info"),
@@ -194,6 +210,7 @@ _GRID: dict[str, Setting] = {
     "grid.investment": Setting(_amount()),
     "grid.quantity": Setting(_amount()),
     "grid.post_only": Setting(_switch, default=False),
+    "grid.start_outside_range": Setting(_switch, default=False),
     "fees.rate": Setting(_amount(zero=True, below=Decimal("0.5")), Decimal("0.001")),
     "fees.in": Setting(_choice(*FeesIn), FeesIn.RECEIVED),
     "trend.enabled": Setting(_switch, default=False),

@@ -37,6 +37,7 @@ def base_document(config: Config) -> dict[str, Any]:
         "fees": "0",
         "fees_by_coin": {},
         "foreign_orders": 0,
+        "funds_missing": "",
         "paused": "",
         "halt": None,
         "closing": None,
@@ -56,6 +57,7 @@ def status_document(config: Config, trader: Trader) -> dict[str, Any]:
     document["market"] = trader.broker.market_label
     document["price"] = _text(price)
     document["foreign_orders"] = trader.foreign_orders
+    document["funds_missing"] = trader.funds_missing
     document["paused"] = trader.paused
     document["halt"] = _halt(trader)
     if trader.engine is None:

@@ -1,11 +1,13 @@
 """Kill switches: prices and losses at which the bot stops, and what they remember. Pure, exact."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from gridbot.errors import ExitCode, UserError
 from gridbot.market import EXACT, plain
+from gridbot.prices import Seen
 
 DAY_MS = 86_400_000
 _HUNDRED = Decimal(100)
@@ -39,16 +41,14 @@ class StopRules:
     @property
     def enabled(self) -> bool:
         """Whether any rule is on."""
-        return any(
-            rule is not None
-            for rule in (
-                self.loss_price,
-                self.profit_price,
-                self.max_drawdown_percent,
-                self.daily_loss_percent,
-                self.profit_percent,
-            )
-        )
+        by_price = self.loss_price is not None or self.profit_price is not None
+        return by_price or self.by_equity
+
+    @property
+    def by_equity(self) -> bool:
+        """Whether a rule is on that depends on what the grid has traded, not on the price alone."""
+        rules = (self.max_drawdown_percent, self.daily_loss_percent, self.profit_percent)
+        return any(rule is not None for rule in rules)
 
 
 @dataclass(frozen=True)
@@ -153,26 +153,38 @@ class StopWatch:
         self._rules = rules
 
     def observe(
-        self, price: Decimal, equity: Decimal, investment: Decimal, now_ms: int
+        self,
+        seen: Seen,
+        equity: Callable[[Decimal], Decimal] | None,
+        investment: Decimal,
+        now_ms: int,
     ) -> Halt | None:
         """Look at the market and at the books.
 
+        Stop prices and losses count at the lowest and highest price since the look before. What a
+        grid holds shrinks as the price rises, so that the equity of now at that low is never less
+        than it was then: no loss is made up. At that high it could be more: a profit counts at the
+        latest price, and so do the highest equity and the day's first.
+
         Args:
-            price: the last price (quote).
-            equity: quote held plus base held at `price` (quote).
+            seen: prices since the look before.
+            equity: quote held plus base held at a price (quote); None: the books are not up to
+                date, only prices count.
             investment: what the grid began with (quote).
             now_ms: the time, in milliseconds since 1970 UTC.
 
         Returns:
             Why to stop, or None.
         """
-        self._remember(equity, investment, now_ms // DAY_MS)
-        for rule in (self._at_price, self._lost, self._earned):
-            found = rule(price, equity, investment)
-            if found is not None:
-                code, text = found
-                return Halt(f"stop.{code}", text, price, now_ms)
-        return None
+        price, found = seen.low, at_price(self._rules, seen.low)
+        if found is None:
+            price, found = seen.high, at_price(self._rules, seen.high)
+        if found is None and equity is not None:
+            price, found = self._by_equity(seen, equity, investment, now_ms // DAY_MS)
+        if found is None:
+            return None
+        code, text = found
+        return Halt(f"stop.{code}", text, price, now_ms)
 
     def clear(self) -> None:
         """Forget peak and day: a person has switched the bot on again, from here it counts anew."""
@@ -188,14 +200,19 @@ class StopWatch:
             state = replace(state, day=day, day_equity=equity)
         self.state = state
 
-    def _at_price(
-        self, price: Decimal, _equity: Decimal, _investment: Decimal
-    ) -> tuple[str, str] | None:
-        return at_price(self._rules, price)
+    def _by_equity(
+        self, seen: Seen, equity: Callable[[Decimal], Decimal], investment: Decimal, day: int
+    ) -> tuple[Decimal, tuple[str, str] | None]:
+        """The price at which a rule about equity holds, and which one."""
+        now = equity(seen.last)
+        # The low may have come before a peak that is new: it counts against the one before.
+        found = self._lost(equity(seen.low)) if seen.low < seen.last else None
+        self._remember(now, investment, day)
+        if found is not None:
+            return seen.low, found
+        return seen.last, self._lost(now) or self._earned(now, investment)
 
-    def _lost(
-        self, _price: Decimal, equity: Decimal, _investment: Decimal
-    ) -> tuple[str, str] | None:
+    def _lost(self, equity: Decimal) -> tuple[str, str] | None:
         peak, begun = self.state.peak, self.state.day_equity
         limit = self._rules.max_drawdown_percent
         if limit is not None and peak is not None and _below(equity, peak, limit):
@@ -211,9 +228,7 @@ class StopWatch:
             )
         return None
 
-    def _earned(
-        self, _price: Decimal, equity: Decimal, investment: Decimal
-    ) -> tuple[str, str] | None:
+    def _earned(self, equity: Decimal, investment: Decimal) -> tuple[str, str] | None:
         goal = self._rules.profit_percent
         if goal is None:
             return None

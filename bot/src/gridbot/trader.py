@@ -6,10 +6,12 @@ All I/O of trading happens in the parts that this module puts in order:
    (`intents`);
 2. what happened is read, from the stream or by asking (`reconcile`);
 3. what happened and the orders that answer it are committed in one transaction;
-4. only then are those orders sent;
+4. only then are those orders sent, and no buy before the kill switches were judged at the price of
+   now (`Guard.clears`);
 5. the policies look at the grid: they may pause buys, end it or move it (`guard`, `lifecycle`).
 
-A step may stop at any point, by an error or by a power cut: the next one begins with 1.
+A step may stop at any point, by an error or by a power cut: the next one begins with 1. The kill
+switches are judged whatever stops it.
 """
 
 import logging
@@ -17,11 +19,13 @@ from decimal import Decimal
 
 from gridbot import lifecycle
 from gridbot.broker import Broker, BrokerError, Failure
+from gridbot.cancels import hurry
 from gridbot.clock import Clock
 from gridbot.config import Config
 from gridbot.desk import Desk, Ending, Refusal
 from gridbot.engine import GridEngine
-from gridbot.errors import UserError
+from gridbot.errors import MismatchError, UserError
+from gridbot.funds import Funds
 from gridbot.guard import Guard
 from gridbot.intents import settle
 from gridbot.orders import OrderState, Role
@@ -45,7 +49,6 @@ class Trader:
 
     Attributes:
         desk: what its parts share.
-        price: latest price seen (quote).
         halt: why the grid was stopped for good; None where it was not.
         closing: what the latest grid that has ended came to; None where none has.
         held_back: why a grid that moves can not go on in its new range yet; empty where it can.
@@ -53,18 +56,23 @@ class Trader:
 
     def __init__(self, config: Config, broker: Broker, store: Store, clock: Clock) -> None:
         self.desk = Desk(config, broker, store, clock)
-        self.price: Decimal | None = None
         self.halt: HaltRow | None = None
         self.closing: Closing | None = None
         self.held_back = ""
         self._move_at = float("-inf")
         self._reconciler = Reconciler(self.desk)
-        self._guard = Guard(self.desk)
+        self._guard = Guard(self.desk, self._reconciler)
+        self._funds = Funds(self.desk)
 
     @property
     def config(self) -> Config:
         """The configuration of this grid."""
         return self.desk.config
+
+    @property
+    def price(self) -> Decimal | None:
+        """The latest price that was seen (quote); None before the first look."""
+        return self.desk.price
 
     @property
     def broker(self) -> Broker:
@@ -89,7 +97,12 @@ class Trader:
     @property
     def foreign_orders(self) -> int:
         """Open orders on the account that are not this bot's."""
-        return self._reconciler.foreign_orders
+        return self._reconciler.foreign.count
+
+    @property
+    def funds_missing(self) -> str:
+        """Why the account cannot pay the grid's next buys; empty where it can."""
+        return self._funds.missing
 
     @property
     def unsettled(self) -> int:
@@ -124,34 +137,105 @@ class Trader:
             StoreError: the state can not be written; `forget` before trying again.
             UserError: the configuration will not do.
         """
-        lifecycle.rules_of(self.desk)
-        self._guard.pause()
-        if self.desk.engine is None and not self._take_up():
-            return False
+        if self.desk.engine is None:
+            self._load()
+        try:
+            return self._step()
+        except (BrokerError, MismatchError) as error:
+            if not self._stopped_after(error):
+                raise
+            return True
+
+    def look(self, *, asks: bool) -> bool:
+        """Look whether a kill switch fires, where a step has to wait; nothing is sent.
+
+        Args:
+            asks: the exchange may be asked; else only what its streams have told counts.
+
+        Returns:
+            Whether one has fired: there is something to do at once.
+
+        Raises:
+            BrokerError: the exchange failed.
+            MismatchError: books and exchange disagree.
+            StoreError: the state can not be written; `forget` before trying again.
+        """
         engine = self.desk.engine
+        if engine is None or not self._is_watched:
+            return False
+        try:
+            if asks and self.config.stop.by_equity:
+                self._reconciler.follow(engine)
+            self._guard.look(engine, asks=asks)
+        except (BrokerError, MismatchError) as error:
+            if not self._stopped_after(error):
+                raise
+        return not self._is_watched
+
+    @property
+    def is_halting(self) -> bool:
+        """Whether a kill switch has fired, and its grid has not ended yet."""
+        ending = self.desk.ending
+        return self.halt is not None or (ending is not None and ending.next_range is None)
+
+    @property
+    def _is_watched(self) -> bool:
+        """Whether a kill switch may still fire for the grid."""
+        ending = self.desk.ending
+        running = ending is None or ending.next_range is not None
+        return running and self.config.stop.enabled
+
+    def _stopped_after(self, error: BrokerError | MismatchError) -> bool:
+        """Whether a kill switch fires though a step has failed."""
+        engine = self.desk.engine
+        if engine is None or not self._is_watched:
+            return False
+        if isinstance(error, MismatchError):
+            self._reconciler.forget()
+        limited = isinstance(error, BrokerError) and error.failure is Failure.RATE_LIMITED
+        try:
+            self._guard.look(engine, asks=not limited)
+        except BrokerError as also:
+            log.debug("%s: no price either: %s", self.config.symbol, also)
+        if not self._is_watched:
+            log.warning("%s: %s", self.config.symbol, error)
+        return not self._is_watched
+
+    def _step(self) -> bool:
+        desk, engine = self.desk, self.desk.engine
+        if engine is not None and desk.ending is not None and desk.ending.next_range is None:
+            return self._wind_down(engine)  # which needs nothing else to be in order
+        lifecycle.rules_of(desk)
+        self._guard.pause()
+        if engine is None and not self._begin():
+            return False
+        engine = desk.engine
         if engine is None:
             raise AssertionError("a grid was loaded or started")
-        if self.desk.ending is not None:
-            return self._wind_down(engine)
-        return self._trade(engine)
+        return self._trade(engine) if desk.ending is None else self._wind_down(engine)
 
-    def _take_up(self) -> bool:
-        """Load the grid that is stored or start a new one; whether there is one to work on."""
+    def _load(self) -> None:
+        """Load the grid that is stored, where it has not ended."""
         desk = self.desk
         generation = desk.store.generation(desk.config.symbol)
         self.halt = desk.store.open_halt(desk.config.symbol)
         self.closing = None if generation is None else generation.closing
-        if generation is not None and generation.closed_ms is None:
-            lifecycle.load(desk, generation)
-            self._reconciler.forget()
-            desk.ending = self._unfinished_ending(generation)
-            if desk.engine is not None:
-                desk.engine.closing = desk.ending is not None
-            return True
-        self.price = self.broker.last_price()
+        if generation is None or generation.closed_ms is not None:
+            return
+        lifecycle.load(desk, generation)
+        self._reconciler.forget()
+        desk.ending = self._unfinished_ending(generation)
+        if desk.engine is not None:
+            desk.engine.closing = desk.ending is not None
+
+    def _begin(self) -> bool:
+        """Start a new grid; whether one may begin now."""
+        desk = self.desk
+        desk.price = self.broker.last_price()
         if self.halt is not None:
             return False
-        if desk.paused or not self._guard.may_begin(self.price):
+        generation = desk.store.generation(desk.config.symbol)
+        if desk.paused or not self._guard.may_begin(desk.price):
             lifecycle.refuse_unwatched(desk, generation)
             return False
         lifecycle.start(desk, self._reconciler, generation)
@@ -168,27 +252,25 @@ class Trader:
         settle(desk, engine)
         if engine.waiting_for_price:
             # The rest may have to wait for money; the stops of what is bought do not.
-            self._watch(engine)
+            self._guard.look(engine)
             if desk.ending is not None:
                 return True
             lifecycle.reprice(desk, engine)
             settle(desk, engine)
         self._reconciler.follow(engine)
         settle(desk, engine)
-        self._watch(engine)
+        self._guard.look(engine)
         if not engine.grid_started and desk.ending is None:
-            lifecycle.hurry(desk, engine)
-        return desk.again or desk.ending is not None
-
-    def _watch(self, engine: GridEngine) -> None:
-        self.price = self.desk.broker.last_price()
-        self._guard.watch(engine, self.price)
+            hurry(desk, engine)
+        self._funds.look(engine)
+        doubtful = self._reconciler.passed.due(engine)
+        return desk.again or doubtful or desk.ending is not None
 
     def _wind_down(self, engine: GridEngine) -> bool:
         desk = self.desk
         ending = self._watched_ending(engine)
         if not lifecycle.wind_down(desk, engine, self._reconciler, ending):
-            self.price = self.broker.last_price()
+            self._guard.look(engine)
             return True
         if ending.next_range is None:
             lifecycle.close(desk, engine, ending)
@@ -229,7 +311,7 @@ class Trader:
         """Why the grid ends: a move becomes an end for good where a stop fires meanwhile."""
         ending = self.desk.ending
         if ending is not None and ending.next_range is not None:
-            self._watch(engine)
+            self._guard.look(engine)
             ending = self.desk.ending
         if ending is None:
             raise AssertionError("the grid comes to its end")

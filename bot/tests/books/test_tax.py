@@ -78,6 +78,20 @@ def test_a_worked_example(method, expected, open_cost):
     assert all(d.is_long_term for d in disposals)
 
 
+def test_of_lots_that_cost_the_same_the_oldest_goes_first():
+    buys = [fill(number, "buy", number, 100 * number, day=number) for number in (1, 2, 3, 4)]
+    book, first = book_all(Method.HIFO, [*buys[:3], fill(5, "sell", 2, 300)])
+    assert [(d.buy_trade, d.quantity) for d in first] == [(1, 1), (2, 1)]
+    later = [*book.book(buys[3]), *book.book(fill(6, "sell", 7, 900))]
+    assert [(d.buy_trade, d.quantity) for d in later] == [(2, 1), (3, 3), (4, 3)]
+
+
+@pytest.mark.parametrize("method", list(Method))
+def test_a_buy_that_its_fee_took_whole_opens_no_lot(method):
+    book, _ = book_all(method, [fill(1, "buy", 1, 100, "1", "BTC"), fill(2, "buy", 1, 100)])
+    assert (book.open_lots, book.open_quantity) == (1, 1)
+
+
 def test_a_fee_in_the_base_coin_makes_the_lot_smaller():
     buy = fill(1, "buy", 1, 100, "0.1", "BTC")
     book, disposals = book_all(Method.FIFO, [buy, fill(2, "sell", "0.45", 90)])

@@ -87,6 +87,19 @@ def test_orders_and_trades_are_what_the_other_broker_reads(world, broker):
     assert error.value.failure is Failure.NOT_FOUND
 
 
+def test_looks_at_the_price_are_those_of_the_other_broker(make_world):
+    world = make_world(speed=1)
+    broker, other = world.broker(), world.other()
+    broker.connect()
+    looks = []
+    for _ in range(4):
+        looks.append(broker.look())
+        assert other.look() == looks[-1]
+        world.clock.sleep(50.0)
+    assert looks[0].low == looks[0].last == looks[0].high
+    assert all(seen.low < seen.high for seen in looks[1:])
+
+
 def test_a_broker_that_knows_no_number_of_an_order_finds_it_to_cancel_it(world, broker):
     broker.place(order("pi9-a"))
     other = world.broker()
@@ -288,3 +301,24 @@ def test_every_way_to_say_precision(mode, precision, tick, lot):
     market = read_market(row, mode, Decimal(50_000))
     assert (market.tick_size, market.lot_size) == (Decimal(tick), Decimal(lot))
     assert (market.min_quantity, market.min_notional) == (Decimal("0.001"), Decimal(0))
+    assert (market.min_price, market.max_price) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("price", "bounds"),
+    [
+        ({"min": "0.01", "max": "1000000"}, (Decimal("0.01"), Decimal(1_000_000))),
+        ({"min": None, "max": "0"}, (None, None)),
+        (None, (None, None)),
+    ],
+)
+def test_the_bounds_of_prices_are_read(price, bounds):
+    row = {
+        "symbol": "BTC/USDT",
+        "base": "BTC",
+        "quote": "USDT",
+        "precision": {"price": "2", "amount": "5"},
+        "limits": {"amount": {"min": None}, "cost": {"min": None}, "price": price},
+    }
+    market = read_market(row, 2, Decimal(50_000))
+    assert (market.min_price, market.max_price) == bounds

@@ -6,7 +6,7 @@ import statistics
 import pytest
 from gridbot.backoff import Backoff
 from gridbot.broker import BrokerError, Failure
-from gridbot.circuit import FAILURES, OPEN_SECONDS, Circuit
+from gridbot.circuit import FAILURES, OPEN_SECONDS, URGENT_SECONDS, Circuit
 from gridbot.gate import AnsweredError, Gate
 from gridbot.server_time import RENEW_SECONDS, ServerTime
 
@@ -267,3 +267,21 @@ def test_nearly_used_up_weight_slows_reads_down_and_not_orders(make_world):
     assert world.clock.seconds - before < 0.2
     broker.open_orders()
     assert 4.0 < world.clock.seconds - before < 6.0
+
+
+def test_what_takes_risk_away_is_let_through_sooner(clock, circuit, gate):
+    request = Script()
+    fail(gate, request, FAILURES)
+    for seconds, sent in ((URGENT_SECONDS - 0.1, 0), (0.1, 1), (URGENT_SECONDS - 0.1, 1)):
+        clock.sleep(seconds)
+        with pytest.raises(BrokerError):
+            gate.ask(request, once=True, urgent=True)
+        assert request.sent == FAILURES + sent
+    with pytest.raises(BrokerError) as told:
+        gate.ask(request, once=True, urgent=True)
+    assert told.value.retry_after == pytest.approx(0.1)
+    clock.sleep(0.1)
+    with pytest.raises(BrokerError):
+        gate.ask(request, once=True)
+    assert gate.ask(Script("answer"), once=True, urgent=True) == "answer"
+    assert circuit.state == "closed"

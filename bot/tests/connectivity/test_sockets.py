@@ -24,6 +24,7 @@ from gridbot.config import parse_config
 from gridbot.streams.dial import ThreadDialer
 from gridbot.streams.socket import SocketClosed
 from gridbot.streams.websocket import LARGEST_MESSAGE, connect
+from websockets.exceptions import ConnectionClosedError
 from websockets.sync.server import serve
 
 from bot.tests.exchange import conftest as exchange_tests
@@ -247,6 +248,18 @@ def test_nobody_there_is_an_error_and_no_server_as_well(exchange):
         connect(exchange.url.replace("http", "ws") + "/stream", 5.0)
     with pytest.raises(SocketClosed, match="404"):
         connect(exchange.stream_url + "/nothing", 5.0)
+
+
+def test_a_connection_that_breaks_while_it_is_opened_is_no_end_of_the_bot(monkeypatch):
+    def broken(*_arguments, **_options):
+        raise ConnectionClosedError(None, None)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setattr("websockets.sync.client.connect", broken)
+        dialer = ThreadDialer(connect)
+        dialer.begin(f"ws://127.0.0.1:{listener.getsockname()[1]}/", 5.0)
+        with pytest.raises(SocketClosed, match="no close frame"):
+            dialer.result(PATIENCE_S)
 
 
 def test_a_redirection_is_not_followed():

@@ -151,7 +151,7 @@ def test_a_lot_that_eats_the_profit_is_told(make_spec, make_fees, btc):
     plan = make_plan(grid, coarse, make_fees(), Decimal(53000))
     assert plan.quantity == Decimal("0.0009")
     (warning,) = plan_warnings(plan, coarse, make_fees())
-    assert warning.startswith("5 of 5 pairs show a loss in USDT: of each buy of 0.0009 BTC, ")
+    assert warning.startswith("5 of 5 pairs show no profit in USDT: of each buy of 0.0009 BTC, ")
     assert "0.0000991 can not be sold at the lot size 0.0001" in warning
     fine = make_plan(grid, btc, make_fees(), Decimal(53000))
     assert plan_warnings(fine, btc, make_fees()) == []

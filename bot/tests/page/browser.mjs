@@ -26,6 +26,7 @@ class Element {
   setAttribute(name, value) { this.attributes[name] = String(value); }
   addEventListener(name, act) { this.listeners[name] = act; }
   focus() { this.focused = true; }
+  getComputedTextLength() { return 6 * this.textContent.length; }
   tree() {
     return {name: this.tagName, class: this.className, attributes: this.attributes,
       children: this.children.map((one) => (typeof one === "string" ? one : one.tree()))};

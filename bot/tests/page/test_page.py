@@ -1,6 +1,7 @@
 """What a person sees on the page, from what a real bot says of itself."""
 
 import copy
+from decimal import Decimal
 
 import pytest
 
@@ -21,6 +22,9 @@ def shown(browser, status, history=None, **options):
 
 def text(elements, name):
     return elements[name]["text"].replace("\u202f", " ")
+
+
+WIDE = 6  # of a character, in browser.mjs
 
 
 def several(status):
@@ -99,6 +103,69 @@ def test_a_fired_kill_switch_says_what_to_do(browser, make_world):
     assert "Liquidation profit-" in figures
     assert "Open orders" not in figures
     assert "chart" in page, "the prices of the fall can still be seen"
+    assert f"BTC held{status['closing']['base']}" in figures
+    assert text(page, "legend") == "Price"
+    assert text(page, "no-fills") == "The grid has ended."
+
+
+def test_a_halted_grid_has_ended_also_while_the_exchange_is_away(browser, make_world):
+    stop = {"loss_price": "46500", "liquidate": True}
+    status, _ = reported(make_world(FALL, at_end="hold"), 60, stop=stop)
+    ended = copy.deepcopy(status)
+    ended["grids"][0]["state"] = "waiting"
+    assert "Its orders are canceled" in text(shown(browser, ended), "halts")
+    ended["grids"][0]["closing"] = None
+    assert "Its orders are being canceled" in text(shown(browser, ended), "halts")
+
+
+BOTH = "BTCUSDT synthetic seed=3 speed=60, ETHUSDT recorded eth.csv speed=60"
+
+
+@pytest.mark.parametrize(
+    ("market", "chosen", "badge"),
+    [
+        ("synthetic seed=7 speed=60", "", "SYNTHETIC MARKET seed=7 speed=60"),
+        ("recorded x.csv speed=60", "", "recorded market x.csv speed=60"),
+        (BOTH, "", "SYNTHETIC MARKET seed=3 speed=60"),
+        (BOTH, "#ETH%2FUSDT", "recorded market eth.csv speed=60"),
+        ("", "", "market not known yet"),
+    ],
+)
+def test_the_market_of_each_grid_is_named(browser, trading, market, chosen, badge):
+    status = several(trading[0])
+    for grid in status["grids"]:
+        grid["market"] = market
+    page = shown(browser, status, hash=chosen)
+    assert text(page, "market") == badge
+    assert ("synthetic" in page["market"]["class"]) is badge.startswith("SYNTHETIC")
+
+
+def test_a_live_bot_names_its_exchange(browser, trading):
+    status = trading[0] | {"mode": "live"}
+    status["grids"][0]["market"] = ""
+    page = shown(browser, status)
+    assert (text(page, "mode"), text(page, "market")) == ("LIVE", "binance")
+
+
+@pytest.mark.parametrize(("price", "step"), [("116463.41", "520.41"), ("0.00001353", "0.00000004")])
+def test_prices_have_room_beside_the_chart(browser, trading, price, step):
+    status, history = trading
+    grid = status["grids"][0]
+    grid["price"] = price
+    for line in grid["lines"]:
+        line["price"] = f"{Decimal(price) + line['line'] * Decimal(step):f}"
+    svg = shown(browser, status, history)["grid"]["tree"]
+    width = float(svg["attributes"]["viewBox"].split()[2])
+    labels = [one for one in svg["children"] if one["name"] == "text"]
+    assert len(labels) == 22
+    *lines, now = sorted(labels, key=lambda one: one["attributes"].get("id", ""))
+    spaces = [one["attributes"]["x1"] for one in svg["children"] if one["name"] == "line"]
+    for label in lines:  # their right end stands at x
+        end = float(label["attributes"]["x"])
+        assert end >= WIDE * len(label["children"][0])
+        assert end < float(spaces[0])
+    begin = float(now["attributes"]["x"])
+    assert begin + WIDE * len(now["children"][0]) <= width
 
 
 def test_paused_buys_say_why(browser, make_world):

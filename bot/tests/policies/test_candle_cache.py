@@ -2,7 +2,14 @@
 
 import pytest
 from gridbot.broker import BrokerError, Failure
-from gridbot.candle_cache import INTERVALS, MOST_INTERVALS, CandleCache, CandlesMissingError
+from gridbot.candle_cache import (
+    INTERVALS,
+    MOST_INTERVALS,
+    OLD_LENGTHS,
+    OLD_MS,
+    CandleCache,
+    CandlesMissingError,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -294,3 +301,20 @@ def test_whatever_happens_the_candles_are_those_of_the_exchange(moves, holes):
             assert times(window) == existing[-window.length :]
             assert window.length >= min(count, 40)
     assert len(exchange.asked) <= 2 * sum(what in {"ask", "fail", "more"} for _, what in moves)
+
+
+@pytest.mark.parametrize("interval", ["1m", "1h", "1d"])
+def test_candles_of_long_ago_count_as_missing(exchange, cache, interval):
+    length = INTERVALS[interval]
+    cache.series(interval, 5, exchange.now)
+    ended = exchange.now // length * length
+    exchange.failure = None
+    exchange.late = 100 * length  # whatever is asked for, there is nothing newer
+    bound = ended + OLD_LENGTHS * length + OLD_MS
+    exchange.now = bound
+    assert cache.series(interval, 5, bound).length >= 5
+    exchange.now = bound + 1
+    with pytest.raises(CandlesMissingError, match=f"the newest candle {interval} ended"):
+        cache.series(interval, 5, bound + 1)
+    exchange.late = 0
+    assert cache.series(interval, 5, bound + 40 * SECOND).length >= 5

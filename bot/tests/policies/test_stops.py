@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 from gridbot.errors import ExitCode, UserError
+from gridbot.prices import Seen
 from gridbot.stops import DAY_MS, Halt, StopRules, StopState, StopWatch, check
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ def watch(state: StopState | None = None, **rules) -> StopWatch:
 
 
 def look(stops: StopWatch, price="100", equity="1000", at=NOON) -> Halt | None:
-    return stops.observe(Decimal(price), Decimal(equity), INVESTED, at)
+    return stops.observe(Seen.at(Decimal(price)), lambda _price: Decimal(equity), INVESTED, at)
 
 
 @pytest.mark.parametrize(
@@ -222,3 +223,48 @@ def test_rules_that_fit():
         LOWER,
         UPPER,
     )
+
+
+def dipped(stops: StopWatch, low="95", high="105", last="100", holds="10") -> Halt | None:
+    """A look at prices, of a grid of 1,000 that holds so much base."""
+    seen = Seen(Decimal(last), Decimal(low), Decimal(high))
+    cash = INVESTED - Decimal(holds) * 100
+    return stops.observe(seen, lambda price: cash + Decimal(holds) * price, INVESTED, NOON)
+
+
+@pytest.mark.parametrize(
+    ("rules", "seen", "at"),
+    [
+        ({"loss_price": "90"}, {"low": "90"}, "90"),
+        ({"profit_price": "110"}, {"high": "110"}, "110"),
+        ({"max_drawdown_percent": "8"}, {"low": "92"}, "92"),
+        ({"daily_loss_percent": "8"}, {"low": "92"}, "92"),
+    ],
+)
+def test_a_dip_or_peak_since_the_look_before_counts(rules, seen, at):
+    stops = watch(**rules)
+    assert dipped(stops) is None
+    halt = dipped(stops, **seen)
+    assert (halt.reason_code, halt.price) == (f"stop.{next(iter(rules))}", Decimal(at))
+
+
+def test_a_profit_counts_at_the_latest_price():
+    stops = watch(profit_percent="8")
+    assert dipped(stops, high="120") is None
+    assert dipped(stops, high="120", last="108").reason_code == "stop.profit_percent"
+
+
+def test_a_low_counts_against_the_peak_before():
+    stops = watch(max_drawdown_percent="10")
+    assert dipped(stops) is None
+    assert dipped(stops, low="95", last="105") is None  # 9.5 % below the new peak's 1,050
+    assert stops.state.peak == 1_050
+    assert dipped(stops, low="94.5", last="105").price == Decimal("94.5")
+
+
+def test_without_books_that_are_up_to_date_prices_still_count():
+    stops = watch(loss_price="90", max_drawdown_percent="1")
+    low = Seen.at(Decimal(91))
+    assert stops.observe(low, None, INVESTED, NOON) is None
+    assert stops.state.peak is None
+    assert stops.observe(Seen.at(Decimal(90)), None, INVESTED, NOON).price == 90

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from gridbot import cli
 from gridbot.cli import COMMANDS
 
 from .conftest import SOURCE, free_port, gridbot, wait_for
@@ -78,6 +79,28 @@ def test_a_page_port_in_use_is_one_line(bench):
     assert f"page.port = {bench.exchange_port}" in line
 
 
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("192.0.2.7", "Cannot assign requested address"),
+        ("no-such-host.invalid", "this name is not known"),
+    ],
+)
+def test_a_page_host_that_is_not_here_is_one_line(bench, host, reason):
+    bench.start_exchange()
+    bench.write_config(host=f'"{host}"')
+    line = one_line(gridbot("run", "--config", bench.config), 2)
+    assert f"page.host = {host}, page.port = {bench.page_port}: " in line
+    assert line.endswith(reason)
+
+
+@pytest.mark.parametrize("arguments", [["foo"], ["check"], [], ["tax", "--config", "x", "-y"]])
+def test_wrong_usage_is_one_line(arguments):
+    line = one_line(gridbot(*arguments), 2)
+    assert line.startswith("gridbot")
+    assert line.endswith("--help")
+
+
 def test_health_of_nobody_is_one_line():
     line = one_line(gridbot("health", "--url", f"http://127.0.0.1:{free_port()}/health"), 1)
     assert "Connection refused" in line
@@ -89,6 +112,18 @@ def test_the_plan_is_shown_without_an_exchange(bench):
     assert "10 buys, 10 sells" in shown.stdout
     (bench.directory / "key").unlink()
     assert gridbot("check", "--config", bench.config, "--offline", "--json").returncode == 0
+
+
+def test_an_archive_that_cannot_be_written_here_is_refused_offline_as_well(
+    bench, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    bench.config.write_text(bench.config.read_text() + '[archive]\nformat = "parquet"\n')
+    assert cli.main(["check", "--offline", "--config", str(bench.config)]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert 'archive.format = "parquet" needs pyarrow, which is not installed here' in said.err
 
 
 def test_a_plan_that_can_not_pay_is_refused(bench):

@@ -110,7 +110,8 @@ def test_a_fired_kill_switch_stays_over_a_restart_until_a_person_clears_it(bench
     assert rows["policy"] == ["stops at a price at or below 46500 USDT, keeps the base held"]
 
     assert bench.stop(bot) == 0
-    bench.write_config()
+    # The next grid begins where the price has fallen to, below the range.
+    bench.write_config(investment='"9000"\nstart_outside_range = true')
     bench.start_bot()
     wait_for(lambda: bench.status().get("state") == "halted")
     first = gridbot("resume", "--config", bench.config)

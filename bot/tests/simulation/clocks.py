@@ -40,14 +40,19 @@ class WorldTime:
 class BotClock:
     """The bot's own clock: it may be wrong about the date, and it ends the bot's run.
 
+    Args:
+        time: the world's.
+        waited: told of every end of a wait.
+
     Attributes:
         offset_ms: how far the bot's wall clock is ahead.
         stop_at: world seconds at which the bot is told to stop.
         until: asked after every wait; once it has been true for a while, the bot is stopped.
     """
 
-    def __init__(self, time: WorldTime) -> None:
+    def __init__(self, time: WorldTime, waited: Callable[[], None] = lambda: None) -> None:
         self.time = time
+        self._waited = waited
         self.offset_ms = 0
         self.stop_at = float("inf")
         self.until: Callable[[], bool] | None = None
@@ -70,6 +75,7 @@ class BotClock:
 
     def look(self) -> None:
         """Find out whether it is time to stop."""
+        self._waited()
         if self.until is None or not self.until():
             self._since = None
         elif self._since is None:

@@ -78,6 +78,10 @@ def exchange_rules(rate: float) -> list[dict[str, object]]:
         if kind in SECONDS:
             rule["seconds"] = SECONDS[kind]
         rules.append(rule)
+    if rate:
+        # Of those that the exchange ends, some meet an order of another account of the owner.
+        met = {"kind": "exchange_cancel", "status": "EXPIRED_IN_MATCH"}
+        rules.append(met | {"probability": min(rate / 10, 0.5)})
     return rules
 
 

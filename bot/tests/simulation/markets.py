@@ -42,3 +42,25 @@ def market(
         if drift and minute % 25 == 24:
             drift = -drift  # for ever in one direction there would be nothing left to trade
     return rows
+
+
+def crash(dice: Random, lower: int, upper: int, stop: int) -> list[str]:
+    """Rows of a market that fills sells, then falls through a stop price, and may come back.
+
+    Args:
+        dice: source of chance.
+        lower: price of the grid's lowest line (quote).
+        upper: price of its highest line (quote).
+        stop: the stop price (quote).
+    """
+    centre, rows, close = (lower + upper) // 2, [HEADER], (lower + upper) // 2
+    swings = [dice.randint(lower, upper) for _ in range(dice.randint(5, 60))]
+    above = [dice.randint(centre, upper) for _ in range(dice.randint(1, 4))]
+    bottom = stop * dice.randint(85, 100) // 100
+    fall = dice.choice(([bottom], [lower, bottom], [stop + 1, bottom]))
+    rest = dice.choice(([bottom], [bottom] * 10 + [centre], [centre]))
+    for minute, target in enumerate([centre, *swings, *above, *fall, *rest]):
+        high, low = max(close, target), min(close, target)
+        rows.append(f"{FIRST_MS + minute * MINUTE_MS},{close},{high},{low},{target},1")
+        close = target
+    return rows

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from .chance import dice
-from .markets import market
+from .markets import crash, market
 from .world import Setup
 
 GRIDS = 10
@@ -46,4 +46,19 @@ def stopping_setup(seed: int) -> Setup:
     )
 
 
-SWEPT = {"swing": sweep_setup, "moving": moving_setup, "stopping": stopping_setup}
+def sinking_setup(seed: int) -> Setup:
+    """Sells fill, then the price falls through the stop in a minute, and stays there."""
+    return replace(
+        sweep_setup(seed),
+        candles=crash(dice("sinking", seed), 47_000, 53_000, 46_500),
+        exchange={"speed": "30"},
+        more={"stop": {"loss_price": "46500", "liquidate": seed % 2 == 0}},
+    )
+
+
+SWEPT = {
+    "swing": sweep_setup,
+    "moving": moving_setup,
+    "stopping": stopping_setup,
+    "sinking": sinking_setup,
+}

@@ -17,6 +17,7 @@ from gridbot.streams.socket import SocketClosed
 from .boundaries import Boundaries
 from .clocks import BotClock
 from .faults import Faults
+from .kill_switch import price_in_answer, price_in_message
 
 STREAM_ADDRESS = "ws://exchange.test"
 TRADING_PATH = "/ws-api/v3"
@@ -36,7 +37,8 @@ class Network:
         boundaries: told before and after each message.
         faults: what goes wrong.
         note: told of every message, for a trace.
-        leaving: told the client order ID of every order that is about to leave.
+        leaving: told the client order ID and the side of every order that is about to leave.
+        heard: told of every price that a message brings.
         accepted: called after each message that may have changed the exchange.
         clock: tells the clock of the bot that lives now.
         down: why no connection can be opened and no message arrives; None while all is well.
@@ -49,7 +51,8 @@ class Network:
     boundaries: Boundaries
     faults: Faults
     note: Callable[[str], None]
-    leaving: Callable[[str], None]
+    leaving: Callable[[str, str], None]
+    heard: Callable[[str], None]
     accepted: Callable[[], None]
     clock: Callable[[], BotClock]
     down: str | None = None
@@ -103,6 +106,7 @@ class SimulatedSocket:
         self.gone = False
         self._network = network
         self._arrived: list[str] = []
+        self._asked: dict[object, tuple[str, object]] = {}
         try:
             self._connection = network.api.streams.connect(parts.path, parts.query, "127.0.0.1")
         except ApiError as error:
@@ -118,13 +122,14 @@ class SimulatedSocket:
         method = str(message.get("method"))
         trading = self.path == TRADING_PATH
         if method == PLACE:
-            network.leaving(message["params"]["newClientOrderId"])
+            network.leaving(message["params"]["newClientOrderId"], message["params"]["side"])
         network.boundaries.cross("before send")
         network.under_way = lambda: network.arrive_late(text, method)
         if method in CHANGING:
             network.boundaries.cross("message under way")
         fault = network.faults.of_message(method) if trading else None
         network.note(f"sends {method} {message.get('id')}{f': {fault}' if fault else ''}")
+        self._asked[message.get("id")] = method, message.get("params")
         self._count("sent")
         network.clock().time.sleep(network.latency)
         self._carry(text, method, fault)
@@ -168,6 +173,7 @@ class SimulatedSocket:
             if self._arrived:
                 text = self._arrived.pop(0)
                 self._count("received")
+                self._hear(text)
                 network.boundaries.cross("after receive")
                 return text
             self._check()
@@ -177,6 +183,18 @@ class SimulatedSocket:
             # A connection knows nothing of a stop: it waits on, as a real one does.
             clock.time.sleep(min(remaining, self._next_look()))
             clock.look()
+
+    def _hear(self, text: str) -> None:
+        """Tell of a price that a message brings."""
+        if self.path != TRADING_PATH:
+            price = price_in_message(text)
+        else:
+            answer = json.loads(text)
+            method, query = self._asked.pop(answer.get("id"), ("", None))
+            query = query if isinstance(query, dict) else {}
+            price = price_in_answer(method, query, answer.get("result"))
+        if price is not None:
+            self._network.heard(price)
 
     def _next_look(self) -> float:
         """Seconds until the exchange may have something to say."""

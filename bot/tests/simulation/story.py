@@ -10,7 +10,7 @@ from gridbot.store import Store
 from .boundaries import Boundaries, watched
 from .chance import dice
 from .invariants import problems
-from .markets import KINDS, market
+from .markets import KINDS, crash, market
 from .sweep import DOWN_SECONDS, SETTLE_SECONDS, memory_directory, remove
 from .workers import Report
 from .world import Setup, World
@@ -51,7 +51,18 @@ def setup_of(seed: int) -> tuple[Setup, float]:
         fault_rate=pick.choice((0.03, 0.08, 0.2)),
         world_seconds=pick.choice((6.0, 20.0)),
     )
-    return setup, pick.uniform(50.0, 100.0) + extra_seconds(setup, pick)
+    pay_in_bnb(setup, dice("bnb", seed))
+    seconds = pick.uniform(50.0, 100.0) + extra_seconds(setup, pick)
+    if "stop" in setup.more:
+        stop_at_price(setup, dice("stop", seed))
+    return setup, seconds
+
+
+def pay_in_bnb(setup: Setup, pick: Random) -> None:
+    """In some worlds the account pays its fees in BNB, while it has any."""
+    if setup.exchange["fee_in"] == "received" and pick.random() < 0.3:
+        balances = setup.exchange["balances"] | {"BNB": pick.choice(("0.003", "1"))}
+        setup.exchange |= {"fee_in": "bnb", "balances": balances}
 
 
 def extra_seconds(setup: Setup, pick: Random) -> float:
@@ -92,6 +103,27 @@ def extra_seconds(setup: Setup, pick: Random) -> float:
             "slow": 10,
         }
     return 0.0
+
+
+def stop_at_price(setup: Setup, pick: Random) -> None:
+    """Half of the worlds that have a kill switch have a stop price, and a market that crosses it.
+
+    In some of these the exchange takes no orders for a while, or tells of none.
+    """
+    if pick.random() < 0.5:
+        return
+    lower, upper = (int(str(setup.grid[name])) for name in ("lower", "upper"))
+    stop = lower - pick.choice((1, 100, 600))
+    rules = {"loss_price": str(stop), "liquidate": pick.random() < 0.6}
+    setup.more["stop"] = rules if pick.random() < 0.7 else setup.more["stop"] | rules
+    setup.candles[:] = crash(pick, lower, upper, stop)
+    setup.exchange["speed"] = pick.choice(("20", "60", "60"))
+    refused = {"kind": "error_before", "method": "POST", "path": "order"}
+    silent = {"kind": "lost_event", "event": "executionReport"}
+    for trouble, most in ((refused, 40), (silent, 40)):
+        if pick.random() < 0.4:
+            times = {"at_s": pick.uniform(5.0, 80.0), "count": pick.randint(1, most)}
+            setup.script.append(trouble | times)
 
 
 def grids_of(world: World) -> int:

@@ -20,7 +20,12 @@ def told(world, seed, seconds, results):
 
 @pytest.mark.parametrize(
     ("world", "seconds", "every", "least"),
-    [("swing", 150.0, 6, 100), ("moving", 300.0, 19, 50), ("stopping", 120.0, 7, 40)],
+    [
+        ("swing", 150.0, 6, 100),
+        ("moving", 300.0, 19, 50),
+        ("stopping", 120.0, 7, 40),
+        ("sinking", 80.0, 41, 20),
+    ],
 )
 def test_nothing_is_doubled_or_lost_wherever_the_bot_is_killed(world, seconds, every, least):
     workers = Workers()

@@ -5,7 +5,7 @@ Bot, ccxt and requests are real on one side and the exchange's WSGI application 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import requests
 from gridbot.exchange.api import Api
@@ -16,10 +16,12 @@ from bot.tests.in_process import answer_of, deliver, refusal, unreachable_error
 from .boundaries import Boundaries
 from .clocks import WorldTime
 from .faults import Faults
+from .kill_switch import price_in_answer
 
 REQUEST_TIMEOUT_SECONDS = 10.0
 LATENCY_SECONDS = 0.01
 ADDRESS = "http://exchange.test"
+_TELL_PRICES = {"ticker/price", "klines"}
 
 
 @dataclass
@@ -32,7 +34,8 @@ class Wire(requests.adapters.BaseAdapter):
         boundaries: told before a request leaves, once the exchange has acted, and after the answer.
         faults: what goes wrong.
         note: told of every request, for a trace.
-        leaving: told the client order ID of every order that is about to leave.
+        leaving: told the client order ID and the side of every order that is about to leave.
+        heard: told of every price that an answer brings.
         accepted: called after each request that may have changed the exchange.
         latency: seconds that each way takes.
     """
@@ -42,7 +45,8 @@ class Wire(requests.adapters.BaseAdapter):
     boundaries: Boundaries
     faults: Faults
     note: Callable[[str], None]
-    leaving: Callable[[str], None]
+    leaving: Callable[[str, str], None]
+    heard: Callable[[str], None]
     accepted: Callable[[], None]
     latency: float = LATENCY_SECONDS
     down: str | None = None
@@ -53,7 +57,8 @@ class Wire(requests.adapters.BaseAdapter):
         changing = request.method != "GET"
         self.under_way = lambda: self.deliver(request)
         if (request.method, path) == ("POST", "order"):
-            self.leaving(parse_qs(request.body)[b"newClientOrderId"][0].decode())
+            order = {name.decode(): values[0].decode() for name, values in _body(request).items()}
+            self.leaving(order["newClientOrderId"], order["side"])
         self.boundaries.cross("before request")
         if changing:
             # From here on it may arrive though the bot is dead.
@@ -64,9 +69,17 @@ class Wire(requests.adapters.BaseAdapter):
         answer = self._fail_before(fault) or self._carry_out(request, path, fault)
         self.time.sleep(self.latency)
         answer = self._fail_after(fault, answer)
+        self._hear(path, request, answer)
         self.boundaries.cross("after answer")
         answer.request, answer.url = request, request.url
         return answer
+
+    def _hear(self, path, request, answer):
+        if answer.status_code == 200 and path in _TELL_PRICES:
+            query = dict(parse_qsl(urlsplit(request.url).query))
+            price = price_in_answer(path, query, answer.json())
+            if price is not None:
+                self.heard(price)
 
     def _carry_out(self, request, path, fault):
         if fault == "delay":
@@ -137,6 +150,10 @@ class Wire(requests.adapters.BaseAdapter):
 
     def close(self) -> None:
         pass
+
+
+def _body(request):
+    return parse_qs(request.body)
 
 
 def _page():

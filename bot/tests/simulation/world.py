@@ -28,6 +28,7 @@ from .boundaries import Boundaries
 from .chance import dice
 from .clocks import BotClock, WorldTime
 from .faults import Faults, exchange_rules
+from .kill_switch import KillSwitch
 from .sockets import STREAM_ADDRESS, Network
 from .wire import ADDRESS, Wire
 
@@ -50,6 +51,7 @@ class Setup:
         streams: whether the bot hears the exchange's streams, or asks over REST.
         fault_rate: share of requests and messages that something happens to.
         world_seconds: seconds between two faults of the world.
+        script: further faults of the exchange's own.
     """
 
     candles: list[str]
@@ -61,6 +63,7 @@ class Setup:
     streams: bool = True
     fault_rate: float = 0.0
     world_seconds: float = 20.0
+    script: list[dict[str, object]] = field(default_factory=list)
 
 
 class World:
@@ -90,6 +93,7 @@ class World:
         self.lives = 0
         self.runner: Runner | None = None
         self.account: BinanceAccount | None = None
+        self.kill_switch = KillSwitch(self)
         self._dead: list[tuple[Runner | None, BotClock, BinanceAccount | None]] = []
         self._trace = trace
         seed_chance(setup.seed)
@@ -108,7 +112,8 @@ class World:
             "boundaries": self.boundaries,
             "faults": self.faults,
             "note": self.note,
-            "leaving": self._check_written,
+            "leaving": self._check_leaving,
+            "heard": self.kill_switch.heard,
             "accepted": self._check_open_orders,
         }
         self.wire = Wire(self.api, self.time, **watching)
@@ -128,7 +133,10 @@ class World:
             "api_secret_file": str(self.directory / "secret"),
             "candles": str(self.directory / "candles.csv"),
             "at_end": "hold",
-            "faults": {"seed": self.setup.seed, "rules": exchange_rules(self.setup.fault_rate)},
+            "faults": {
+                "seed": self.setup.seed,
+                "rules": exchange_rules(self.setup.fault_rate) + self.setup.script,
+            },
         }
         return load_exchange_config(None, flags | self.setup.exchange)
 
@@ -150,7 +158,8 @@ class World:
             "bot_name": BOT_NAME,
             "exchange": exchange,
             "market": {"symbol": SYMBOL},
-            "grid": self.setup.grid,
+            # Faults may hold up the first grid until the price has left its range.
+            "grid": {"start_outside_range": True, **self.setup.grid},
             "fees": self.setup.fees,
             "state": {"directory": str(self.state)},
         }
@@ -161,7 +170,7 @@ class World:
     def new_account(self) -> BinanceAccount:
         session = requests.Session()
         session.mount("http://", self.wire)
-        return BinanceAccount(
+        account = BinanceAccount(
             self.config,
             KEY,
             SECRET,
@@ -170,13 +179,16 @@ class World:
             connect=self.network.connect,
             dice=dice("pauses", self.setup.seed, self.lives),
         )
+        account.ask = self.kill_switch.watch(account.ask)
+        return account
 
     def start_bot(self) -> Runner:
         """A bot that has just been started, on whatever its directory holds."""
         self.lives += 1
         self.note(f"life {self.lives}: the bot starts")
         self._dead.append((self.runner, self.clock, self.account))
-        self.clock = BotClock(self.time)
+        self.kill_switch.begin_life()
+        self.clock = BotClock(self.time, self.kill_switch.look)
         self.account = self.new_account()
         state = self.state
         archive = archiving(self.config.archive, self.clock)
@@ -227,7 +239,7 @@ class World:
 
     @property
     def trader(self):
-        return self.runner._lanes[0].trader
+        return None if self.runner is None else self.runner._lanes[0].trader
 
     @property
     def engine(self) -> Engine:
@@ -316,6 +328,10 @@ class World:
         self.wire.down = self.network.down = None
 
     # What is watched at every moment.
+
+    def _check_leaving(self, client_id: str, side: str) -> None:
+        self._check_written(client_id)
+        self.kill_switch.leaving(client_id, side)
 
     def _check_written(self, client_id: str) -> None:
         """An order leaves only once its intent is committed, for anyone to read."""

@@ -604,6 +604,23 @@ def test_o11_what_is_never_listed_is_not_answered_and_told(heard):
     assert trade.trade_id in world.store.known_trades(1, 0)
 
 
+@pytest.mark.parametrize("told_by", ["asking", "the stream"])
+def test_an_order_is_not_closed_while_trades_of_it_are_missing(heard, told_by):
+    _, trader, stream, order, trade = heard
+    half = replace(trade, quantity=order.quantity / 2, quote=trade.quote / 2)
+    closed = replace(partly(order, str(half.quantity), None).order, closed=True)
+    stream.find = lambda _name: closed
+    stream.trades_from = stream.trades_of = lambda _number: []
+    stream.say(StreamGap() if told_by == "asking" else OrderEvent(closed, None))
+    trader.step()
+    assert state(trader, order) is OrderState.OPEN
+    stream.trades_of = lambda _number: [half]
+    trader.step()
+    assert state(trader, order) is None
+    (rest,) = [other for other in trader.engine.live.values() if other.leg == order.leg]
+    assert rest.quantity == half.quantity
+
+
 def test_an_open_order_that_is_never_listed_is_told(make_world):
     world = still(make_world)
     trader = started(world)
@@ -745,9 +762,15 @@ def test_x3_an_order_that_is_listed_long_after_is_canceled_again(ending):
 def test_x4_without_an_answer_it_is_asked_for_and_canceled_again(ending, when):
     world, trader, order = ending
     fail_cancel(world, order.client_id, lost, when=when)
-    with pytest.raises(BrokerError) as told:
+    if when == "before":
+        with pytest.raises(BrokerError) as told:
+            trader.step()
+        assert told.value.failure is Failure.AMBIGUOUS
+    else:
         trader.step()
-    assert told.value.failure is Failure.AMBIGUOUS
+    assert [order.client_id for order in trader.desk.broker.open_orders()] == (
+        [order.client_id] if when == "before" else []
+    )
     step_to_the_end(trader)
     assert trader.desk.broker.open_orders() == []
 
@@ -780,6 +803,25 @@ def test_c2_orders_of_others_are_left_alone_and_counted(make_world):
     trader.step()
     assert trader.foreign_orders == 1
     assert "by-hand-1" in [one.client_id for one in trader.desk.broker.open_orders()]
+
+
+def test_the_stream_tells_of_orders_of_others_at_once(make_world):
+    """With a stream, the list of open orders is read every ten minutes only."""
+    trader = started(still(make_world))
+    trader.step()
+    stream = Stream(trader)
+    order = next(iter(trader.engine.live.values()))
+    by_hand = replace(stream.find(order.client_id), client_id="by-hand-1", closed=False)
+    stream.say(OrderEvent(by_hand, None), OrderEvent(replace(by_hand, exchange_id=10**6), None))
+    trader.step()
+    assert trader.foreign_orders == 2
+    stream.say(OrderEvent(replace(by_hand, closed=True), None))
+    trader.step()
+    assert trader.foreign_orders == 1
+    assert stream.lists == 0
+    stream.say(StreamGap())
+    trader.step()
+    assert trader.foreign_orders == 0  # the list knows
 
 
 def test_c3_an_order_of_this_name_that_is_in_no_books_stops_the_bot(make_world):

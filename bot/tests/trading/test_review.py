@@ -35,6 +35,7 @@ def resume(world: World, monkeypatch) -> int:
 def test_a_stop_cleared_before_its_grid_has_ended_still_ends_it(make_world, monkeypatch):
     world = make_world(FALL, at_end="hold")
     world.document |= {"stop": {"loss_price": "46500", "liquidate": True}}
+    world.document["grid"]["start_outside_range"] = True  # the next one begins at 46,000
     trader = world.trader()
     while trader.ending is None:
         trader.step()

@@ -253,3 +253,19 @@ def test_price_bands_are_read(more, buy_band, sell_band):
     market = read_market("BTC/USDT", row)
     assert (market.tick_size, market.min_notional) == (Decimal("0.01"), Decimal(5))
     assert (market.buy_band, market.sell_band) == (buy_band, sell_band)
+
+
+@pytest.mark.parametrize(
+    ("texts", "bounds"),
+    [
+        ({"minPrice": "0.01000000", "maxPrice": "1000000.00000000"}, ("0.01", "1000000")),
+        ({"minPrice": "0.00000000", "maxPrice": "0.00000000"}, (None, None)),
+        ({}, (None, None)),
+    ],
+)
+def test_the_bounds_of_prices_are_read(texts, bounds):
+    filters = [FILTERS[0] | texts, *FILTERS[1:]]
+    row = {"baseAsset": "BTC", "quoteAsset": "USDT", "filters": filters}
+    market = read_market("BTC/USDT", row)
+    expected = tuple(None if bound is None else Decimal(bound) for bound in bounds)
+    assert (market.min_price, market.max_price) == expected

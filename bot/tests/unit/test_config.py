@@ -32,6 +32,11 @@ def changed(key, value):
     return document
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::", "localhost", "my_pi.home", "4pi", "a.1b"])
+def test_a_page_host_is_an_address_or_a_name(host):
+    assert parse_config(changed("page.host", host), Path("bot.toml")).page.host == host
+
+
 def test_a_short_configuration_gets_the_defaults():
     config = parse_config(GOOD, Path("bot.toml"))
     assert (config.mode, config.grid.spacing, config.fees.rate) == (
@@ -54,6 +59,20 @@ def test_a_short_configuration_gets_the_defaults():
             "page.colour",
             "red",
             "page.colour is not a known setting; known are page.host, page.port",
+        ),
+        *(
+            ("page.host", host, f'page.host = "{host}" needs an address such as 127.0.0.1')
+            for host in (
+                "999.1.1.1",
+                "1.2.3",
+                "10.0.0.1.",
+                "a b",
+                "",
+                "-a",
+                "a..b",
+                "::g",
+                "x" * 64,
+            )
         ),
         ("grid", "wide", 'grid = "wide" needs to be a section: [grid]'),
         ("bot_name", None, "bot_name is missing and has no default"),

@@ -12,7 +12,16 @@ from gridbot.engine import Changes
 from gridbot.grid import Plan
 from gridbot.market import Market
 from gridbot.orders import Fill, Leg, Order, OrderState, Role, Side
-from gridbot.store import Closing, Generation, HaltRow, Sample, Store, StoreError
+from gridbot.store import (
+    Closing,
+    Generation,
+    HaltRow,
+    Sample,
+    Store,
+    StoreError,
+    acknowledged,
+)
+from gridbot.store.acknowledged import Acknowledgement
 
 MARKET = Market(
     symbol="BTC/USDT",
@@ -374,7 +383,7 @@ def check_migrated(directory):
     assert not [name for (name,) in tables if name.endswith("_1")]
     pragmas = ("user_version", "page_size", "journal_mode", "foreign_keys")
     values = [store._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas]
-    assert values == [2, 1024, "wal", 1]
+    assert values == [3, 1024, "wal", 1]
     store.close()
 
 
@@ -382,6 +391,26 @@ def test_a_file_of_version_1_is_brought_up_to_date(tmp_path):
     write_schema_1(tmp_path)
     check_migrated(tmp_path)
     check_migrated(tmp_path)
+
+
+def test_a_file_of_version_2_is_brought_up_to_date(store, tmp_path):
+    store.start_generation(GENERATION, Changes(1))
+    store.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "gridbot.sqlite3")) as older:
+        older.executescript("DROP TABLE acknowledgements; PRAGMA user_version = 2")
+    said = Acknowledgement("USDT", Decimal("-1E-8"), "a fee", 5)
+    for _ in range(2):
+        store = Store(tmp_path)
+        assert store.generation("BTC/USDT") == GENERATION
+        with store.transaction() as connection:
+            acknowledged.add(connection, 1, [said])
+        store.close()
+    store = Store(tmp_path, read_only=True)
+    with store.transaction("DEFERRED") as connection:
+        assert acknowledged.of_grid(connection, 1) == [said, said]
+        assert acknowledged.of_grid(connection, 2) == []
+        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
+    store.close()
 
 
 def test_a_reader_does_not_touch_a_file_of_version_1(tmp_path):

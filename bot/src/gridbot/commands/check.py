@@ -9,13 +9,15 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gridbot.archive_files import require_format
 from gridbot.commands.arguments import add_config, add_json, add_symbol, chosen
 from gridbot.config import Config, load_config
-from gridbot.errors import ExitCode, UserError
+from gridbot.errors import ExitCode, UserError, of_grid
 from gridbot.grid import GridSpec, Plan, make_plan, pair_profit, plan_warnings
 from gridbot.market import EXACT, Market, plain
 from gridbot.orders import client_prefix
 from gridbot.policy_lines import policy_lines
+from gridbot.start_range import check_start
 from gridbot.stops import check as check_stops
 
 if TYPE_CHECKING:
@@ -52,12 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the plans; exit 2 where the configuration will not do."""
     config = load_config(args.config)
+    require_format(config.archive.format)
     if args.state is not None:
         _check_running(config, args.state)
     price = None if args.price is None else _price(args.price)
     documents = []
     for one in chosen(config, args.symbol):
-        documents.append(_offline(one, price) if args.offline else _online(one, price))
+        with of_grid(one.symbol, several=len(config.each) > 1):
+            documents.append(_offline(one, price) if args.offline else _online(one, price))
         if not args.json:
             print(_text(one, documents[-1]))
     if args.json:
@@ -91,6 +95,7 @@ def _offline(config: Config, price: Decimal | None) -> dict[str, Any]:
     if spec is None:
         return _document(config, market, None, offline=True)
     plan = make_plan(spec, market, config.fees, price or (spec.lower + spec.upper) / 2)
+    check_start(config.grid, plan, market)
     return _document(config, market, plan, offline=True)
 
 
@@ -136,11 +141,9 @@ def _assumed_market(config: Config) -> Market:
 
 def _online(config: Config, price: Decimal | None) -> dict[str, Any]:
     # Offline, on the controller, the packages that talk to an exchange need not be there.
-    from gridbot.archive_files import require_format
     from gridbot.brokers import open_account
     from gridbot.clock import SystemClock
 
-    require_format(config.archive.format)
     account = open_account(config, SystemClock())
     broker = account.broker(config.symbol)
     try:
@@ -155,7 +158,10 @@ def _online(config: Config, price: Decimal | None) -> dict[str, Any]:
     finally:
         account.close()
     check_stops(config.stop, spec.lower, spec.upper)
-    document = _document(config, market, make_plan(spec, market, config.fees, price), offline=False)
+    plan = make_plan(spec, market, config.fees, price)
+    if free is not None:  # a grid that runs may be outside its range by now
+        check_start(config.grid, plan, market)
+    document = _document(config, market, plan, offline=False)
     document["funds"] = None if free is None else plain(free)
     return document
 

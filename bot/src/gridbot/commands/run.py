@@ -91,8 +91,10 @@ def _serve(config: Config, runner: Runner) -> None:
         server = waitress.server.create_server(
             Page(runner), host=page.host, port=page.port, threads=2, ident="gridbot"
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a name that is not known
+        reason = getattr(error, "strerror", None) or "this name is not known"
         raise UserError(
-            f"page.host = {page.host}, page.port = {page.port}: {error.strerror}"
+            f"page.host = {page.host}, page.port = {page.port}: the page cannot be served there: "
+            f"{reason}"
         ) from error
     threading.Thread(target=server.run, name="page", daemon=True).start()

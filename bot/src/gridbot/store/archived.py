@@ -157,7 +157,7 @@ def symbol_rows(connection: sqlite3.Connection, symbol: str) -> Iterator[TradeRo
         (symbol,),
     )
     for generation, *values in rows:
-        order = order_of(tuple(values[:11]))
+        order = order_of(tuple(values))
         traded = tuple(values[11:])
         fill = None if traded[0] is None else fill_of(traded, order.side)
         yield TradeRow(generation, "", order, fill)

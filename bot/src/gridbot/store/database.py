@@ -104,7 +104,7 @@ class Database:
         if version == 0:
             create(connection)
         elif version < SCHEMA_VERSION:
-            migrate(connection)
+            migrate(connection, version)
 
     def _corrupt(self, detail: str) -> StoreError:
         reason = " ".join(detail.split())  # SQLite's answer may have several lines

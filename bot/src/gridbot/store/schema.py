@@ -3,11 +3,20 @@
 import sqlite3
 
 APPLICATION_ID = 0x47524442
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 # A commit writes every page that it touches, mostly for a few bytes: small pages wear the card
 # less.
 PAGE_BYTES = 1024
 
+_ACKNOWLEDGEMENTS = """
+CREATE TABLE acknowledgements (
+    generation INTEGER NOT NULL REFERENCES generations,
+    coin TEXT NOT NULL,
+    amount TEXT NOT NULL,         -- by which the account has more than the books; below 0: less
+    reason TEXT NOT NULL,
+    at_ms INTEGER NOT NULL
+) STRICT;
+"""
 # `progress` changes with every trade: it is apart from `generations`, whose rows are long.
 # `legs.parent` may name a leg that is in the archive already, so it references nothing.
 # Rows of legs and orders are read back in the order in which they were written (rowid).
@@ -115,6 +124,7 @@ CREATE TABLE samples (
     PRIMARY KEY (symbol, hour_ms)
 ) STRICT, WITHOUT ROWID;
 """
+SCHEMA += _ACKNOWLEDGEMENTS
 
 _PUT_ASIDE_1 = """
 DROP INDEX fills_by_order;
@@ -148,8 +158,21 @@ def create(connection: sqlite3.Connection) -> None:
     _write(connection, SCHEMA)
 
 
-def migrate(connection: sqlite3.Connection) -> None:
-    """Bring a file of version 1 to this version: all of it or nothing, whenever the power goes.
+def migrate(connection: sqlite3.Connection, version: int) -> None:
+    """Bring an older file to this version: all of it or nothing, whenever the power goes.
+
+    Args:
+        connection: to the file.
+        version: its version, which is below this one.
+    """
+    if version == 1:
+        _migrate_from_1(connection)
+    else:
+        _write(connection, _ACKNOWLEDGEMENTS)
+
+
+def _migrate_from_1(connection: sqlite3.Connection) -> None:
+    """Write all tables anew.
 
     The new page size takes a copy of the file; it is taken before, so that a cut in between leaves
     a good file of version 1.

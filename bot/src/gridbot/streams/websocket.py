@@ -70,7 +70,7 @@ def connect(url: str, timeout: float) -> WebSocket:
         SocketClosed: there is no WebSocket server.
         OSError: nobody can be reached.
     """
-    from websockets.exceptions import InvalidHandshake, InvalidURI
+    from websockets.exceptions import WebSocketException
     from websockets.sync.client import connect as open_connection
 
     parts = urlsplit(url)
@@ -92,7 +92,7 @@ def connect(url: str, timeout: float) -> WebSocket:
             compression=None,
             legacy=True,
         )
-    except (InvalidHandshake, InvalidURI, ValueError, EOFError) as error:
+    except (WebSocketException, ValueError, EOFError) as error:
         plain.close()
         raise SocketClosed(_words(error)) from error
     except OSError:

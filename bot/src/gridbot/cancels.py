@@ -1,0 +1,65 @@
+"""Takes orders back: those that rest too long, and all of a grid that comes to its end."""
+
+import logging
+from decimal import Decimal
+
+from gridbot.broker import BrokerError, Failure
+from gridbot.desk import Desk
+from gridbot.engine import GridEngine
+from gridbot.orders import Order, OrderState, Role, Side
+
+log = logging.getLogger(__name__)
+
+# An order of the initial trade or the liquidation rests this long before it is tried at the price
+# of the moment.
+RESTING_SECONDS = 10.0
+
+
+def hurry(desk: Desk, engine: GridEngine) -> None:
+    """Take back an order of the initial trade or the liquidation that rests."""
+    if desk.clock.monotonic() - desk.traded_since < RESTING_SECONDS:
+        return
+    for order in list(engine.live.values()):
+        if order.role is not Role.GRID and order.state is OrderState.OPEN:
+            log.info("order %s rests; trying again at the price of now", order.client_id)
+            cancel(desk, order)
+
+
+def cancel(desk: Desk, order: Order) -> None:
+    """Cancel an order, or learn that it is closed already."""
+    desk.canceling[order.client_id] = desk.clock.monotonic()
+    desk.trades_due = True
+    try:
+        desk.broker.cancel(order.client_id)
+    except BrokerError as error:
+        if error.failure is not Failure.NOT_FOUND:
+            del desk.canceling[order.client_id]
+            raise
+    desk.progress += 1
+
+
+def cancel_all(desk: Desk, engine: GridEngine) -> dict[str, BrokerError]:
+    """Cancel what is open, buys first; one that fails does not hold up the others.
+
+    Returns:
+        Why, by client order ID, for those that may not be canceled: they may be closed.
+
+    Raises:
+        BrokerError: the exchange can not be asked for anything now.
+    """
+    failed = {}
+    for order in sorted(engine.live.values(), key=_next_to_trade):
+        asked = order.client_id in desk.canceling
+        if order.state is OrderState.OPEN and order.role is not Role.LIQUIDATION and not asked:
+            try:
+                cancel(desk, order)
+            except BrokerError as error:
+                if error.failure not in {Failure.REJECTED, Failure.AMBIGUOUS}:
+                    raise
+                failed[order.client_id] = error
+    return failed
+
+
+def _next_to_trade(order: Order) -> tuple[bool, Decimal]:
+    """Sorts buys before sells, and those before that a falling market reaches first."""
+    return order.side is Side.SELL, -order.price

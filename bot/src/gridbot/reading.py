@@ -1,0 +1,34 @@
+"""What the exchange was read to have, before it is booked. Pure."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from gridbot.broker import RemoteTrade
+from gridbot.engine import GridEngine
+from gridbot.market import EXACT
+from gridbot.orders import Order
+
+
+@dataclass
+class Reading:
+    """What the exchange was read to have, not booked yet.
+
+    Attributes:
+        trades: that are not booked.
+        closed: orders that were closed before all of them traded.
+        cursor: from where on trades are to be read the next time.
+        incomplete: what is missing, by the client order ID of the order that it is missing of.
+    """
+
+    trades: list[RemoteTrade]
+    closed: list[Order] = field(default_factory=list)
+    cursor: int | None = None
+    incomplete: dict[str, str] = field(default_factory=dict)
+
+    def executed(self, engine: GridEngine, order: Order) -> Decimal:
+        """What has traded of a live order, booked or read (base)."""
+        total = engine.executed(order.client_id)
+        for trade in self.trades:
+            if trade.exchange_id == order.exchange_id:
+                total = EXACT.add(total, trade.quantity)
+        return total

@@ -1,0 +1,65 @@
+"""What the guard lets a grid do, and what it keeps it from."""
+
+from decimal import Decimal
+
+import pytest
+from gridbot.prices import Seen
+
+from .test_policies import ended
+from .test_takeover import DOWN, crash_after_a_move, go_on, pause
+
+
+def test_no_grid_is_given_up_for_a_move_while_buys_pause(make_world):
+    world = make_world(crash_after_a_move(46_000), at_end="hold")
+    world.document |= DOWN
+    trader = world.trader()
+    go_on(world, trader, 30)
+    pause(trader, "downtrend")
+    go_on(world, trader, 1000)
+    assert trader.price < trader.engine.plan.lines[0]
+    assert trader.ending is None
+    assert trader.engine.live
+    pause(trader, "")
+    go_on(world, trader, 20)
+    (first,) = ended(world)
+    assert first.closing.reason == "moved down"
+
+
+@pytest.mark.parametrize("rules", [DOWN, {"stop": {"loss_price": "46500"}}], ids=["move", "stop"])
+def test_a_grid_that_is_given_up_takes_no_further_step_from_that_moment_on(make_world, rules):
+    """A sell that fills before its orders are canceled puts no buy in its place."""
+    world = make_world(crash_after_a_move(46_000), at_end="hold")
+    world.document |= rules
+    trader = world.trader()
+    while trader.ending is None:
+        assert world.clock.seconds < 1000
+        assert not trader.engine or not trader.engine.closing
+        trader.step()
+        world.clock.sleep(2.0)
+    assert trader.engine.closing
+
+
+def test_what_a_grid_came_to_is_known_as_soon_as_it_has_ended(make_world):
+    world = make_world(crash_after_a_move(46_000), at_end="hold")
+    world.document |= {"stop": {"loss_price": "46500"}}
+    trader = world.trader()
+    while not ended(world):
+        assert world.clock.seconds < 1000
+        assert trader.closing is None
+        trader.step()
+        world.clock.sleep(2.0)
+    assert trader.closing == ended(world)[0].closing
+
+
+def test_a_kill_switch_that_has_fired_does_not_fire_again_while_its_grid_winds_down(make_world):
+    """Its price falls on, and the reason stays that of the first time."""
+    world = make_world(crash_after_a_move(46_000), at_end="hold")
+    world.document |= {"stop": {"loss_price": "46500"}}
+    trader = world.trader()
+    while trader.ending is None:
+        assert world.clock.seconds < 1000
+        trader.step()
+        world.clock.sleep(2.0)
+    fired = trader.ending
+    trader._guard.watch(trader.engine, Seen.at(Decimal(45_000)))
+    assert trader.ending is fired

@@ -1,0 +1,381 @@
+"""No buy leaves below the stop, and nothing that fails keeps a kill switch from being looked at."""
+
+import contextlib
+import itertools
+import random
+import sqlite3
+from decimal import Decimal
+from types import SimpleNamespace
+
+import pytest
+from gridbot import lifecycle
+from gridbot.binance_broker import BinanceBroker
+from gridbot.broker import BrokerError, Failure
+from gridbot.cancels import RESTING_SECONDS, hurry
+from gridbot.circuit import URGENT_SECONDS
+from gridbot.desk import Desk
+from gridbot.guard import FRESH_SECONDS
+from gridbot.lane import LOOK_SECONDS
+from gridbot.orders import OrderState, Role, Side
+from gridbot.trader import Trader
+
+from bot.tests.in_process import answer_of, refusal
+
+from .conftest import World, lost, unreachable
+from .test_policies import START_MS, ended, path, trade
+
+STOP = Decimal(46_500)
+RULES = {"loss_price": str(STOP)}
+PRICES = {"klines", "ticker/price"}
+# The switch fires so long after the price could be asked for: the breaker has its say.
+HALT_SECONDS = URGENT_SECONDS + LOOK_SECONDS
+# Sells fill, then the price falls through the stop and stays there.
+FALL = path(50_000, 50_000, 52_000, 45_000, minutes=2)
+
+
+def overloaded(*_request):
+    return refusal(503, -1008, "Server is currently overloaded with other requests.")
+
+
+def below_stop(world: World) -> bool:
+    world.api.exchange.advance()
+    (listing,) = world.api.exchange.listings.values()
+    return listing.engine.last_price <= STOP
+
+
+def fail(world: World, what, where, *, begins=0.0, ends=float("inf")):
+    """Let requests of these kinds fail; returns when the price fell below the stop."""
+    fell: list[float] = []
+    sleep = world.clock.sleep
+
+    def before(method, name):
+        failing = begins <= world.clock.seconds < ends and where(method, name)
+        return what(method, name) if failing else None
+
+    def fall_asleep(seconds):
+        sleep(seconds)
+        if not fell and below_stop(world):
+            fell.append(world.clock.seconds)
+
+    world.wire.before, world.clock.sleep = before, fall_asleep
+    return fell
+
+
+def halted_at(world: World) -> float:
+    """When a kill switch was written down, in the clock's seconds."""
+    with contextlib.closing(sqlite3.connect(world.directory / "bot" / "gridbot.sqlite3")) as reader:
+        ((at_ms,),) = reader.execute("SELECT at_ms FROM halts").fetchall()
+    return (at_ms - 1_790_000_000_000) / 1000
+
+
+def never_sent(world: World) -> int:
+    """Orders that were given up and that the exchange never had."""
+    with contextlib.closing(sqlite3.connect(world.directory / "bot" / "gridbot.sqlite3")) as reader:
+        query = "SELECT count(*) FROM orders WHERE state = 'canceled' AND exchange_id IS NULL"
+        return reader.execute(query).fetchone()[0]
+
+
+def buys(world: World) -> list[str]:
+    before, world.wire.before = world.wire.before, lambda *_: None
+    orders = world.broker().orders_from(0)
+    world.wire.before = before
+    return [order.client_id for order in orders if order.side == "buy"]
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [RULES, {"max_drawdown_percent": "2"}, RULES | {"liquidate": True}],
+    ids=["price", "drawdown", "liquidate"],
+)
+def test_a_bot_that_was_dead_buys_nothing_below_its_stop(make_world, rules):
+    candles = FALL if "loss_price" in rules else path(50_000, 50_000, 51_000, 40_000, minutes=2)
+    world = make_world(candles, at_end="hold")
+    trade(world, 3.5, stop=rules)
+    before = buys(world)
+    world.power_off()
+    world.clock.sleep(20.0)
+    trader = trade(world, 30.0)
+    assert trader.halt is not None
+    assert buys(world) == before
+    assert never_sent(world) > 1
+    assert len(ended(world)) == 1
+    assert world.audit().differences == []
+
+
+def test_nothing_is_bought_below_the_stop_after_maintenance(make_world):
+    world = make_world(FALL, at_end="hold")
+    world.document |= {"stop": RULES}
+    away = {"begins": 3.5, "ends": 28.5}
+    fail(world, lambda *_: answer_of("503 Maintenance", b""), lambda *_: True, **away)
+    runner = world.run(world.runner(), 3.5)
+    before = buys(world)
+    runner = world.run(world.runner(), 60.0)
+    assert runner.health()["state"] == "stopped"
+    assert halted_at(world) - 28.5 < HALT_SECONDS
+    assert buys(world) == before
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        lambda method, name: (method, name) == ("POST", "order"),
+        lambda _method, name: name not in PRICES,
+        lambda _method, name: name in {"order", "openOrders", "myTrades"},
+    ],
+    ids=["orders", "all but prices", "all about orders"],
+)
+def test_the_stop_fires_though_everything_else_fails(make_world, where):
+    world = make_world(path(50_000, 50_000, 51_900, *[51_900] * 8, 45_000, minutes=2))
+    world.document |= {"stop": RULES}
+    fell = fail(world, overloaded, where, begins=3.5, ends=90.0)
+    world.run(world.runner(), 120.0)
+    assert halted_at(world) - fell[0] < HALT_SECONDS
+    world.power_off()
+    assert world.broker().open_orders() == []
+
+
+def test_the_stop_fires_while_a_move_waits_for_the_exchange(make_world, caplog):
+    caplog.set_level("INFO")
+    candles = path(50_000, 50_000, 54_000, *[54_000] * 40, 45_000, *[45_000] * 10, minutes=2)
+    world = make_world(candles, at_end="hold")
+    world.document |= {"stop": RULES, "reposition": {"direction": "up", "cooldown_minutes": 0}}
+    fell = fail(world, overloaded, lambda _method, name: name == "ticker/bookTicker", begins=60.0)
+    world.run(world.runner(), 140.0)
+    assert "BTC/USDT moves up" in caplog.text
+    assert halted_at(world) - fell[0] < HALT_SECONDS
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        refusal(418, -1003, "Banned.", **{"Retry-After": "60"}),
+        refusal(429, -1003, "Too much request weight used."),
+    ],
+    ids=["banned", "limited"],
+)
+def test_an_exchange_that_wants_to_be_left_alone_is(make_world, answer):
+    world = make_world(FALL, at_end="hold")
+    trade(world, 3.5, stop=RULES)
+    limited = []
+
+    def before(_method, _name):
+        limited.append(world.clock.seconds)
+        return answer
+
+    world.wire.before = before
+    world.run(world.runner(), 7.5)
+    assert len(limited) == 1
+
+
+def test_an_unexpected_error_of_a_look_is_told_and_outlived(make_world, monkeypatch):
+    world = make_world(path(50_000, 50_000), at_end="hold")
+    world.document |= {"stop": RULES}
+    fail(world, overloaded, lambda _method, name: "rder" in name, begins=2.0, ends=40.0)
+
+    def mistaken(*_arguments, **_options):
+        raise TypeError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trader, "look", mistaken)
+        runner = world.run(world.runner(), 40.0)
+    assert "unexpected TypeError" in runner._lanes[0].unexpected.reason
+    assert world.run(world.runner(), 60.0)._lanes[0].trader.engine.grid_started
+
+
+def test_an_initial_purchase_that_is_refused_again_and_again_waits_longer(make_world):
+    world = make_world(path(50_000, 50_000), at_end="hold")
+    posts = []
+
+    def refuse(*_request):
+        posts.append(world.clock.seconds)
+        return refusal(400, -2010, "Account has insufficient balance for requested action.")
+
+    fail(world, refuse, lambda method, name: (method, name) == ("POST", "order"))
+    world.run(world.runner(), 400.0)
+    waits = [later - sooner for sooner, later in itertools.pairwise(posts)]
+    assert waits[0] < 20
+    assert waits[-1] > 90
+    assert waits == sorted(waits)
+
+
+def test_progress_makes_the_next_try_come_soon(make_world):
+    world = make_world(path(50_000, 50_000), at_end="hold")
+    world.document["grid"] = world.document["grid"] | {"grids": 50}
+    dice = random.Random(3)  # noqa: S311 - failures, no secret
+    fail(world, unreachable, lambda method, _name: method == "POST" and dice.random() < 0.3)
+    runner = world.runner()
+    (lane,) = runner._lanes
+    waits, sleep = [], world.clock.sleep
+
+    def look(seconds):
+        waits.append(lane.blocked_until - world.clock.seconds)
+        sleep(seconds)
+
+    world.clock.sleep = look
+    world.run(runner, 200.0)
+    assert max(waits) < 6.0  # five failures without an order in between make 16 s
+    assert len(lane.trader.engine.live) == 50
+    assert all(order.state is OrderState.OPEN for order in lane.trader.engine.live.values())
+
+
+# What the verdict is worth.
+
+
+def test_a_desk_that_nobody_guards_lets_no_buy_leave(make_world):
+    world = make_world()
+    desk = Desk(world.config, world.broker(), world.open_store(), world.clock)
+    assert not desk.clears(None)
+
+
+def one_unsent_buy(world: World):
+    """A running grid one buy of which was never sent."""
+    trader = trade(world, 3.5, stop=RULES)
+    buy = max(
+        (order for order in trader.engine.live.values() if order.side is Side.BUY),
+        key=lambda order: order.line,
+    )
+    world.broker().cancel(buy.client_id)
+    fail(world, unreachable, lambda method, _name: method == "POST")
+    with pytest.raises(BrokerError):
+        trader.step()
+    world.wire.before = lambda *_: None
+    world.wire.requests.clear()
+    return trader
+
+
+def test_a_buy_leaves_only_by_a_price_that_was_asked_for(make_world, monkeypatch):
+    world = make_world(path(50_000, 50_000), at_end="hold")
+    trader = one_unsent_buy(world)
+    world.clock.sleep(FRESH_SECONDS + 0.1)
+
+    def no_price(_broker):
+        raise BrokerError(Failure.UNREACHABLE, "no price")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BinanceBroker, "look", no_price)
+        for _ in range(3):
+            with pytest.raises(BrokerError, match="no price"):
+                trader.step()
+    assert ("POST", "order") not in world.wire.requests
+    trader.step()
+    names = [name for _, name in world.wire.requests]
+    assert "klines" in names[: names.index("order")]
+
+
+def test_a_price_of_some_time_ago_clears_nothing(make_world, monkeypatch):
+    world = make_world(path(50_000, 50_000), at_end="hold")
+    trader = one_unsent_buy(world)
+    look = BinanceBroker.look
+
+    def slow(broker):
+        seen = look(broker)
+        world.clock.sleep(FRESH_SECONDS + 0.1)
+        return seen
+
+    monkeypatch.setattr(BinanceBroker, "look", slow)
+    world.clock.sleep(FRESH_SECONDS + 0.1)
+    trader.step()
+    assert ("POST", "order") not in world.wire.requests
+
+
+# A dip is seen, however short; one from before the grid is not.
+
+
+def dip(low: int, minutes: int = 3) -> list[str]:
+    """Still minutes, one that dips for a quarter of itself, and still ones."""
+    rows = [f"{START_MS + number * 60_000},50000,50000,50000,50000,1" for number in range(20)]
+    rows[minutes] = f"{START_MS + minutes * 60_000},50000,50000,{low},50000,1"
+    return ["timestamp,open,high,low,close,volume", *rows]
+
+
+def test_a_dip_between_two_polls_stops_the_grid(make_world):
+    world = make_world(dip(46_400, minutes=9), at_end="hold")
+    trader = trade(world, 16.0, stop=RULES)
+    assert trader.halt.price == 46_400
+
+
+def test_a_dip_from_before_the_grid_stops_nothing(make_world):
+    world = make_world(dip(46_400), at_end="hold", speed=1)
+    world.clock.sleep(3 * 60 + 50.0)  # in the very minute, after it
+    trader = trade(world, 40.0, stop=RULES)
+    assert trader.halt is None
+    assert trader.engine.grid_started
+
+
+def test_candles_of_long_ago_pause_buys(make_world, monkeypatch):
+    world = make_world(path(50_000, *[50_000] * 30), at_end="hold")
+    world.clock.sleep(25.0)
+    monkeypatch.setattr(BinanceBroker, "market_label", "")  # time is the exchange's, not replayed
+    rules = {"enabled": True, "interval": "1m", "atr_period": 2, "atr_above_percent": "50"}
+    trader = trade(world, 4.0, volatility=rules)
+    assert trader.engine is None
+    assert "no candles: the newest candle 1m ended" in trader.paused
+
+
+# Carrying a switch out.
+
+
+def test_buys_are_canceled_first_and_until_they_are_gone(make_world, monkeypatch):
+    world = make_world(path(50_000, 50_000, 52_500, minutes=2), at_end="hold")
+    trade(world, 3.5, stop={"profit_percent": "0.3"})
+    places, cancel = [], BinanceBroker.cancel
+
+    def overloaded_at_first(broker, client_id):
+        places.append(client_id.rpartition("-")[2])
+        if len(places) <= 30:
+            raise BrokerError(Failure.AMBIGUOUS, "overloaded")
+        cancel(broker, client_id)
+
+    monkeypatch.setattr(BinanceBroker, "cancel", overloaded_at_first)
+    world.clock.sleep(12.0)
+    runner = world.run(world.runner(), 60.0)
+    assert runner._lanes[0].trader.halt is not None
+    assert world.broker().open_orders() == []
+    buying = [place.partition("b")[0] for place in places[: len(set(places))] if "b" in place]
+    assert places[: len(buying)] == [f"{line}b1" for line in buying]
+    assert [int(line) for line in buying] == sorted(map(int, buying), reverse=True)
+    assert 3 < len(buying) <= len(set(places))
+
+
+# Exact bounds.
+
+
+def test_exactly_enough_money_begins_a_grid(make_world):
+    world = make_world()
+    broker = world.broker()
+    broker.balances()
+    lifecycle.check_funds(world.config, broker, Decimal(10_000))
+    with pytest.raises(BrokerError, match="deposit more or invest less"):
+        lifecycle.check_funds(world.config, broker, Decimal("10000.00000001"))
+
+
+def test_an_initial_order_rests_for_just_so_long(make_world):
+    world = make_world(path(50_000, 50_000), at_end="hold")
+    trader = world.trader()
+    world.wire.before = lambda method, _name: lost() if method == "POST" else None
+    with pytest.raises(BrokerError):
+        trader.step()
+    (order,) = trader.engine.live.values()
+    assert order.role is Role.INITIAL
+    trader.engine.live[order.client_id] = order.__class__(
+        **{**order.__dict__, "state": OrderState.OPEN, "exchange_id": 1}
+    )
+    canceled = []
+    trader.desk.broker.cancel = canceled.append
+    trader.desk.traded_since = world.clock.seconds = 100.0
+    world.clock.seconds += RESTING_SECONDS - 0.001
+    hurry(trader.desk, trader.engine)
+    assert canceled == []
+    world.clock.seconds = 100.0 + RESTING_SECONDS
+    hurry(trader.desk, trader.engine)
+    assert canceled == [order.client_id]
+
+
+@pytest.mark.parametrize(("base", "refused"), [("0", False), ("0.00000001", True)])
+def test_the_least_that_a_move_left_unwatched_is_no_health(make_world, monkeypatch, base, refused):
+    world = make_world()
+    left = SimpleNamespace(next_range=(Decimal(1), Decimal(2)), base=Decimal(base))
+    monkeypatch.setattr(lifecycle, "takeover_of", lambda *_: left)
+    desk = Desk(world.config, world.broker(), world.open_store(), world.clock)
+    with pytest.raises(BrokerError, match="watched by no") if refused else contextlib.nullcontext():
+        lifecycle.refuse_unwatched(desk, None)
