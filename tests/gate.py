@@ -2,11 +2,11 @@
 
     python -m tests.gate [--quick]
 
-`./gridberry test` calls it once everything is installed. Some stages run side by side: a small
-emulated Pi keeps one processor busy, and so do the unit tests. What runs beside is heard
+`./gridberry test` calls it once everything is installed. Two rows of stages run side by side: a
+small emulated Pi keeps one processor busy, and so do the unit tests. What runs beside is heard
 once the terminal is free: its output waits in a log, is printed from its beginning, and then as it
-comes. Stages that failed do not keep those beside them from ending. Interrupted, it leaves neither
-processes nor virtual Pis behind.
+comes. A row ends where a stage failed; the other one goes on. Interrupted, it leaves neither
+processes nor virtual Pis behind. What takes longer than the gate may is in tests/full_parts.py.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from pathlib import Path
 from tests.summary import Result, closing
 
 ROOT = Path(__file__).resolve().parents[1]
-POWER_CUTS = 2
 # Patience with what was told to end, before it is killed.
 END_SECONDS = 20
 # No unit test takes nearly as long, however busy the computer.
@@ -64,7 +63,9 @@ class Stage:
         begin = time.monotonic()
         try:
             with processes.running(self, log) as process:
-                status = process.wait()
+                # Not wait(): an interruption just before it blocks would be noticed only after it.
+                while (status := process.poll()) is None:
+                    time.sleep(POLL_SECONDS)
         except OSError as error:
             print(f"{self.name}: {error}", file=sys.stderr)
             status = 127
@@ -188,7 +189,7 @@ def side_by_side(
     """Run two rows of stages at the same time, each row in its order.
 
     Args:
-        front: Those that have the terminal.
+        front: Those that have the terminal; none of them begins after one that failed.
         beside: Those that are heard afterwards.
         logs: Directory for the output of those.
         processes: Where they are kept while they run.
@@ -210,6 +211,8 @@ def side_by_side(
         heading(stage)
         stage.run(processes)
         took(stage)
+        if stage.status:
+            break
     for stage, place in zip(beside, places, strict=True):
         follow(stage, place)
     worker.join()
@@ -221,9 +224,7 @@ def remove_machines(state: Path) -> None:
     Args:
         state: The gate's state directory.
     """
-    scenarios = [state / "molecule", state / "molecule-host"]
-    cuts = [path.parent for path in (state / "power-cuts").glob("*/*/machines")]
-    for place in [*scenarios, *cuts]:
+    for place in (state / "molecule", state / "molecule-host"):
         if (place / "machines").is_dir():
             subprocess.run(
                 [sys.executable, "-m", "virtual_pi", "remove", "--all"],
@@ -280,35 +281,15 @@ def gate(*, quick: bool, state: Path, processes: Processes) -> list[Stage]:
     hung = ("-o", f"faulthandler_timeout={HUNG_SECONDS}", "-o", "faulthandler_exit_on_timeout=true")
     unit = pytest_stage("unit tests", junit / "unit.xml", *hung)
     lint = Stage("lint", [os.fspath(ROOT / "tests" / "lint")])
-    images = Stage(
-        "images",
-        [os.fspath(ROOT / "gridberry"), "images", "trixie", "bookworm"],
-    )
-    front = [lint] if quick else [lint, images]
-    side_by_side(front, [unit], logs, processes)
-    stages = [*front, unit]
-    if quick or any(stage.status for stage in stages):
-        return stages
+    images = Stage("images", [os.fspath(ROOT / "gridberry"), "images", "trixie"])
     whole = molecule_stage(
         "molecule: a virtual Pi (trixie) from nothing to trading",
         "default",
         junit / "molecule-default.xml",
     )
-    host = molecule_stage(
-        "molecule: the host's roles on bookworm", "host", junit / "molecule-host.xml"
-    )
-    cuts = pytest_stage(
-        "power cuts in a first converge",
-        junit / "power-cuts.xml",
-        f"--basetemp={state / 'power-cuts'}",
-        "tests/test_power_cuts.py",
-        GRIDBERRY_POWER_CUTS=str(POWER_CUTS),
-        PYTHONUNBUFFERED="1",
-    )
-    # Alone: it is the longest, and two more machines beside it make it take twice as long.
-    side_by_side([whole], [], logs, processes)
-    side_by_side([host], [cuts], logs, processes)
-    return [*stages, whole, host, cuts]
+    front = [lint] if quick else [lint, images, whole]
+    side_by_side(front, [unit], logs, processes)
+    return [stage for stage in (*front, unit) if stage.status is not None]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,14 +1,12 @@
 """The log of a disk's writes, the disks that a power cut could leave, and how they are judged."""
 
 import itertools
-import os
 import struct
-import time
 from pathlib import Path
 
 import pytest
 
-from benchmarks import fat_cuts, fat_outcomes
+from benchmarks import fat_outcomes
 from benchmarks.write_log import (
     DISCARD,
     FLUSH,
@@ -22,12 +20,8 @@ from benchmarks.write_log import (
     rebuild,
     reorderings,
 )
-from virtual_pi import lifecycle
-from virtual_pi.machines import Machine
-from virtual_pi.paths import make_private
 
 SECTOR = 512
-COUNT = int(os.environ.get("GRIDBERRY_FAT_CUTS", "0"))
 
 
 def sector(letter: str) -> bytes:
@@ -226,14 +220,3 @@ def test_a_report_is_well_if_all_are() -> None:
         report = fat_outcomes.Report(1, [], [good, bad])
         assert not report.ok
         assert report.closing().startswith("3 of 5 states well; 2 distinct outcomes")
-
-
-@pytest.mark.skipif(not COUNT, reason="takes minutes: GRIDBERRY_FAT_CUTS=100 draws 100 reorderings")
-def test_no_power_cut_inside_a_change_loses_a_boot_file(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    make_private(tmp_path)
-    with capsys.disabled():
-        report = fat_cuts.run(tmp_path, int(time.strftime("%j")), count=COUNT, boots=False)
-    lifecycle.remove(Machine(tmp_path, fat_cuts.NAME))
-    assert report.ok, report.closing()

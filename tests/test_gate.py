@@ -48,6 +48,16 @@ def test_two_rows_run_at_the_same_time(tmp_path):
     assert (front.status, beside.status) == (0, 0)
 
 
+def test_nothing_begins_after_what_failed_and_what_is_beside_goes_on(tmp_path, capfd):
+    front = [stage("first", "exit 3"), stage("second", "echo never")]
+    beside = [stage("slow", "sleep 0.5; exit 2"), stage("last", "echo said")]
+    gate.side_by_side(front, beside, tmp_path, gate.Processes())
+    assert [one.status for one in [*front, *beside]] == [3, None, 2, 0]
+    said = capfd.readouterr().out
+    assert "never" not in said
+    assert "said" in said
+
+
 def test_a_command_that_is_not_there_fails(tmp_path):
     front, beside = gate.Stage("a", ["/no/such"]), gate.Stage("b", ["/no/such"])
     gate.side_by_side([front], [beside], tmp_path, gate.Processes())

@@ -1,0 +1,167 @@
+"""The parts of `./gridberry test --full`: one list; a part takes at most an hour on two cores."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+HOST = ("benchmarks", "inventory", "playbooks", "roles", "virtual_pi")
+SCENARIO = (*HOST, "molecule")
+BOT = ("bot",)
+STORIES = 10_000
+STORIES_OF_A_PART = 2_500
+SEED = "2611"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part.
+
+    Attributes:
+        name: On the command line and in the table.
+        what: What it shows, in words.
+        command: What runs; its last line is its outcome.
+        tests: The paths that it tests: while they are as they were, it need not run again.
+    """
+
+    name: str
+    what: str
+    command: Sequence[str]
+    tests: Sequence[str]
+
+
+def python(*words: str) -> list[str]:
+    """Return the command of a Python program of the checkout.
+
+    Args:
+        words: Its path or `-m` and its module, and its arguments.
+    """
+    return [sys.executable, *words]
+
+
+def cuts(release: str, count: int, *more: str) -> list[str]:
+    """Return the command that cuts the power of machines.
+
+    Args:
+        release: Debian's release.
+        count: How often.
+        more: Further arguments.
+    """
+    words = ("--release", release, "--count", str(count), "--seed", SEED, "--no-third")
+    return python("-m", "benchmarks.power_cuts", *words, "--from-one-converge", *more)
+
+
+def cuts_inside(release: str, count: int) -> list[str]:
+    """Return the command that cuts the power inside writes of the boot files.
+
+    Args:
+        release: Debian's release.
+        count: How often.
+    """
+    lines = [f"# line {number:02}: {'.' * 60}" for number in range(40)]
+    variables = {"boot_config_lines": lines, "boot_config_reboot": False}
+    inside = ("--inside", "boot_config : Set the kernel")
+    run = ("--", "--tags", "boot_config", "-e", json.dumps(variables))
+    return cuts(release, count, *inside, *run)
+
+
+PARTS = (
+    Part(
+        "host-bookworm",
+        "host roles and Docker on bookworm: check, converge, idempotence, tests, undo",
+        python("-m", "molecule", "test", "-s", "host"),
+        SCENARIO,
+    ),
+    Part(
+        "fat-cuts",
+        "every power cut of a recorded change of the boot files; each outcome boots",
+        python("-m", "benchmarks.fat_cuts", "--seed", SEED),
+        HOST,
+    ),
+    Part(
+        "cuts-inside-trixie",
+        "10 power cuts inside writes of the boot files on trixie",
+        cuts_inside("trixie", 10),
+        HOST,
+    ),
+    Part(
+        "cuts-inside-bookworm",
+        "5 power cuts inside writes of the boot files on bookworm",
+        cuts_inside("bookworm", 5),
+        HOST,
+    ),
+    Part(
+        "cuts-trixie",
+        "10 power cuts in a first converge on trixie",
+        cuts("trixie", 10, "--jobs", "2"),
+        HOST,
+    ),
+    Part(
+        "cuts-bookworm",
+        "5 power cuts in a first converge on bookworm",
+        cuts("bookworm", 5, "--jobs", "2"),
+        HOST,
+    ),
+    Part(
+        "crash-sweep",
+        "a crash at every point at which the bot touches the world",
+        python("bot/benchmarks/crash_sweep.py", "--seed", "1"),
+        BOT,
+    ),
+    *(
+        Part(
+            f"crash-sweep-{world}",
+            f"a crash at each fifth point of the world `{world}`",
+            python("bot/benchmarks/crash_sweep.py", "--world", world, "--every", "5"),
+            BOT,
+        )
+        for world in ("sinking", "stopping", "moving")
+    ),
+    *(
+        Part(
+            f"fault-world-{first}",
+            f"stories {first} to {first + STORIES_OF_A_PART - 1} of the fault world",
+            python(
+                *("bot/benchmarks/fault_world.py", "--from", str(first)),
+                *("--seeds", str(STORIES_OF_A_PART)),
+            ),
+            BOT,
+        )
+        for first in range(0, STORIES, STORIES_OF_A_PART)
+    ),
+    Part(
+        "mutants",
+        "40 mutants of the trading code by a seed, and those that once survived",
+        python("bot/benchmarks/mutants.py", "--seed", "20261122", "--listed"),
+        BOT,
+    ),
+    Part(
+        "mutants-lifecycle",
+        "each bound of how a grid begins and ends",
+        python(
+            *("bot/benchmarks/mutants.py", "--seed", "1", "--module", "lifecycle"),
+            *("--kind", "boundary", "--count", "99"),
+        ),
+        BOT,
+    ),
+    Part(
+        "idle",
+        "processor time and writes of an idle bot",
+        python("bot/benchmarks/idle.py"),
+        BOT,
+    ),
+    Part(
+        "rest-calls",
+        "requests of a bot in calm and busy hours",
+        python("bot/benchmarks/rest_calls.py"),
+        BOT,
+    ),
+    Part(
+        "lynis",
+        "lynis' index of a hardened host",
+        python("tests/lynis_audit.py"),
+        HOST,
+    ),
+)
