@@ -1,0 +1,1 @@
+"""The controller's Python behind the launcher's verbs, thin over Ansible."""
