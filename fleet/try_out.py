@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from gridbot.errors import UserError
+from gridbase.errors import UserError
 
 from inventory.demo_market import DEFAULT_SYMBOL, demo_grid, demo_settings
 
@@ -280,7 +280,7 @@ def trade(place: Path, ports: dict[str, int], *, browser: bool) -> None:
         print(f"  {time.monotonic() - started:4.1f} s  {what}", flush=True)
 
     with ExitStack() as stack:
-        words = ("gridbot", "exchange", "--config", os.fspath(place / "exchange.toml"))
+        words = ("gridexchange", "--config", os.fspath(place / "exchange.toml"))
         programs = [Program("the practice exchange", place / "exchange.log", *words)]
         stack.callback(programs[0].stop)
         ready = "/api/v3/ping"

@@ -15,11 +15,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "bot" / "src"))
 
-from gridbot.candles.reader import open_candles  # noqa: E402 - found by the line above
-from gridbot.candles.units import from_units  # noqa: E402 - likewise
-from gridbot.errors import UserError  # noqa: E402 - likewise
-from gridbot.exchange.opening import fitting_rules  # noqa: E402 - likewise
-from gridbot.market import plain  # noqa: E402 - likewise
+from gridbase.candles.price_units import from_units  # noqa: E402 - likewise
+from gridbase.candles.reader import open_candles  # noqa: E402 - found by the line above
+from gridbase.errors import UserError  # noqa: E402 - likewise
+from gridbase.market import plain  # noqa: E402 - likewise
+from gridexchange.opening import fitting_rules  # noqa: E402 - likewise
 
 # As the grid of the role's defaults: 42,000 to 50,000 around 46,000, in 40 parts.
 LOWER, UPPER = Decimal(42) / 46, Decimal(50) / 46

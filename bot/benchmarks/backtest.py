@@ -28,10 +28,10 @@ from types import ModuleType
 BOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(BOT / "src"))
 
+from gridbase.candles.price_units import from_units  # noqa: E402  the path is set above
+from gridbase.market import Market  # noqa: E402  the path is set above
 from gridbot.backtest import Candles, Result, read_candles, run_backtest  # noqa: E402 (path first)
-from gridbot.candles.units import from_units  # noqa: E402  the path is set above
-from gridbot.grid import Fees, FeesIn, GridSpec, Spacing  # noqa: E402  the path is set above
-from gridbot.market import Market  # noqa: E402  the path is set above
+from gridbot.core.grid import Fees, FeesIn, GridSpec, Spacing  # noqa: E402  the path is set above
 
 REPETITIONS = 10
 ROUNDS = 9
@@ -51,7 +51,7 @@ def make_spec(candles: Candles, lines: int) -> GridSpec:
 
 def reference_module() -> ModuleType:
     """The tests' plain, slow reference."""
-    path = BOT / "tests" / "backtest" / "reference.py"
+    path = BOT / "tests" / "bot" / "backtest" / "reference.py"
     spec = importlib.util.spec_from_file_location("reference", path)
     if spec is None or spec.loader is None:
         raise FileNotFoundError(path)

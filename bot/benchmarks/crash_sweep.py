@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 BOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(BOT / "src"), str(BOT / "tests")]
+sys.path[:0] = [str(BOT / "src"), str(BOT / "tests" / "together")]
 
 from simulation.sizes import SWEPT  # noqa: E402  the path is set above
 from simulation.sweep import Sweep  # noqa: E402  the path is set above

@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import Any
 
 from gridbot.commands.run import archiving
-from gridbot.runner import Runner
+from gridbot.service.bot import Runner
 from gridbot.store.database import Database
 
-from bot.tests.trading import conftest as trading
+from bot.tests.together.trading import conftest as trading
 
 KIB = 1024
 LIMITS = {"a fill": 64 * KIB, "an idle hour": 64 * KIB}
@@ -148,7 +148,8 @@ def main() -> int:
     parser.add_argument("--fills", type=int, default=400)
     parser.add_argument("--hours", type=int, default=3)
     args = parser.parse_args()
-    logging.getLogger("gridbot").setLevel(logging.CRITICAL)
+    for name in ("gridbase", "gridbot"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - the exchange's
     if memory is None:
         print("not measured: there is no /dev/shm to keep the exchange's state in memory")

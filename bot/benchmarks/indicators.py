@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gridbot.candles.reader import load_series
-from gridbot.candles.series import Candle
-from gridbot.candles.units import UNITS_PER_QUOTE
-from gridbot.filters import TrendFilter, VolatilityFilter
+from gridbase.candles.price_units import UNITS_PER_QUOTE
+from gridbase.candles.reader import load_series
+from gridbase.candles.series import Candle
 from gridbot.indicators.window import CandleWindow
+from gridbot.policies.buy_filters import TrendFilter, VolatilityFilter
 
 PERIOD, FAST, SLOW = 14, 20, 50
 NAMES = ("RSI 14", "ATR 14", "ADX 14", "+DI 14", "-DI 14", "EMA 50", "SMA 50")

@@ -2,7 +2,7 @@
 
     python bot/benchmarks/mutants.py --seed S [--count 40] [--listed]
     python bot/benchmarks/mutants.py --listed                        # those that once survived
-    python bot/benchmarks/mutants.py --seed S --module engine --count 999 # all of one module
+    python bot/benchmarks/mutants.py --seed S --module gridbot/core/engine --count 999
     python bot/benchmarks/mutants.py --seed S --kind boundary --count 999 # each < for <= …
 
 Works in a copy of the tree. Prints a table; exits 1 on a mutant that survives without a reason in
@@ -30,45 +30,111 @@ from mutation import Mutant, draw, mutants_of, replaced
 
 ROOT = Path(__file__).resolve().parents[2]
 REASONS = Path(__file__).with_suffix(".toml")
-CODE = "bot/src/gridbot"
+CODE = "bot/src"
 TESTS = "bot/tests"
 # How often a module is drawn, and the tests nearest to it: tried first, in this order.
 MODULES = {
-    "grid": (6, "core policies/test_ranges policies/test_takeover"),
-    "engine": (6, "core policies/test_takeover simulation/test_core_hypothesis"),
-    "books": (4, "core unit/test_books_random books/test_report books/test_archive"),
-    "orders": (2, "core unit/test_store unit/test_broker"),
-    "order_rules": (2, "core"),
-    "start_range": (2, "trading/test_start_range"),
-    "stops": (4, "policies/test_stops trading/test_kill_switch trading/test_policies"),
-    "prices": (3, "policies/test_prices trading/test_kill_switch connectivity/test_kill_switch"),
-    "guard": (3, "trading/test_guard trading/test_kill_switch trading/test_policies"),
-    "trader": (3, "trading/test_asked_at_once trading/test_guard trading/test_trader"),
-    "reconcile": (3, "trading/test_order_states trading/test_asked_at_once trading/test_trader"),
-    "reading": (2, "trading/test_order_states trading/test_asked_at_once trading/test_trader"),
-    "passed": (2, "connectivity/test_kill_switch trading/test_order_states"),
-    "cancels": (2, "trading/test_kill_switch trading/test_order_states trading/test_policies"),
-    "funds": (2, "trading/test_funds"),
-    "intents": (3, "trading/test_order_states trading/test_kill_switch trading/test_failures"),
-    "lifecycle": (3, "trading/test_policies trading/test_takeover trading/test_review"),
-    "takeover": (2, "policies/test_takeover trading/test_takeover"),
-    "lots": (3, "books/test_tax"),
-    "archive": (2, "books/test_archive_bounds books/test_archive"),
-    "archive_files": (2, "books/test_archive_bounds books/test_archive"),
-    "store/archived": (2, "books/test_archive_bounds books/test_archive unit/test_store"),
-    "market": (1, "core"),
+    "gridbot/core/grid": (6, "bot/core bot/policies/test_ranges bot/policies/test_takeover"),
+    "gridbot/core/engine": (
+        6,
+        "bot/core bot/policies/test_takeover together/simulation/test_core_hypothesis",
+    ),
+    "gridbot/core/books": (
+        4,
+        "bot/core bot/unit/test_books_random bot/books/test_report bot/books/test_archive",
+    ),
+    "gridbot/core/orders": (2, "bot/core bot/unit/test_store bot/unit/test_broker"),
+    "gridbot/core/order_rules": (2, "bot/core"),
+    "gridbot/trading/start_range": (2, "together/trading/test_start_range"),
+    "gridbot/policies/kill_switches": (
+        4,
+        "bot/policies/test_stops together/trading/test_kill_switch together/trading/test_policies",
+    ),
+    "gridbot/core/prices": (
+        3,
+        (
+            "bot/policies/test_prices together/trading/test_kill_switch "
+            "together/connectivity/test_kill_switch"
+        ),
+    ),
+    "gridbot/trading/risk_guard": (
+        3,
+        (
+            "together/trading/test_guard together/trading/test_kill_switch "
+            "together/trading/test_policies"
+        ),
+    ),
+    "gridbot/trading/trader": (
+        3,
+        (
+            "together/trading/test_asked_at_once together/trading/test_guard "
+            "together/trading/test_trader"
+        ),
+    ),
+    "gridbot/trading/reconciliation": (
+        3,
+        (
+            "together/trading/test_order_states together/trading/test_asked_at_once "
+            "together/trading/test_trader"
+        ),
+    ),
+    "gridbot/trading/reading": (
+        2,
+        (
+            "together/trading/test_order_states together/trading/test_asked_at_once "
+            "together/trading/test_trader"
+        ),
+    ),
+    "gridbot/trading/passed_orders": (
+        2,
+        "together/connectivity/test_kill_switch together/trading/test_order_states",
+    ),
+    "gridbot/trading/cancels": (
+        2,
+        (
+            "together/trading/test_kill_switch together/trading/test_order_states "
+            "together/trading/test_policies"
+        ),
+    ),
+    "gridbot/trading/funds": (2, "together/trading/test_funds"),
+    "gridbot/trading/submission": (
+        3,
+        (
+            "together/trading/test_order_states together/trading/test_kill_switch "
+            "together/trading/test_failures"
+        ),
+    ),
+    "gridbot/trading/start_grid": (
+        3,
+        (
+            "together/trading/test_policies together/trading/test_takeover "
+            "together/trading/test_review"
+        ),
+    ),
+    "gridbot/trading/handover": (2, "bot/policies/test_takeover together/trading/test_takeover"),
+    "gridbot/accounting/tax_lots": (3, "bot/books/test_tax"),
+    "gridbot/accounting/archive": (2, "bot/books/test_archive_bounds bot/books/test_archive"),
+    "gridbot/accounting/archive_files": (2, "bot/books/test_archive_bounds bot/books/test_archive"),
+    "gridbot/store/archived": (
+        2,
+        "bot/books/test_archive_bounds bot/books/test_archive bot/unit/test_store",
+    ),
+    "gridbase/market": (1, "base/test_market bot/core"),
 }
 # What comes after: every test that runs the trading code in its own process, the slow ones last.
 REST = (
-    "core policies unit books/test_report books/test_tax books/test_audit "
-    "books/test_archive_bounds trading/test_order_states trading/test_review "
-    "trading/test_kill_switch trading/test_start_range trading/test_funds "
-    "trading/test_takeover trading/test_trader trading/test_guard trading/test_policies "
-    "trading/test_asked_at_once trading/test_failures trading/test_lane backtest/test_crossings "
-    "connectivity/test_kill_switch connectivity/test_streams "
-    "backtest/test_one_result page/test_document simulation/test_core_hypothesis "
-    "simulation/test_planted simulation/test_one_result books/test_archive "
-    "simulation/test_crashes simulation/test_fault_world"
+    "base bot/core bot/policies bot/unit bot/books/test_report bot/books/test_tax "
+    "together/books/test_audit bot/books/test_archive_bounds together/trading/test_order_states "
+    "together/trading/test_review together/trading/test_kill_switch "
+    "together/trading/test_start_range together/trading/test_funds together/trading/test_takeover "
+    "together/trading/test_trader together/trading/test_guard together/trading/test_policies "
+    "together/trading/test_asked_at_once together/trading/test_failures "
+    "together/trading/test_lane bot/backtest/test_crossings "
+    "together/connectivity/test_kill_switch together/connectivity/test_streams "
+    "bot/backtest/test_one_result together/page/test_document "
+    "together/simulation/test_core_hypothesis together/simulation/test_planted "
+    "together/simulation/test_one_result bot/books/test_archive together/simulation/test_crashes "
+    "together/simulation/test_fault_world"
 )
 HANGS_SECONDS = 180  # one test; the slowest takes 20 s
 LONGEST_SECONDS = 1800  # all tests of one mutant

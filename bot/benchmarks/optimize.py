@@ -18,11 +18,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
+from gridbase.market import Market
 from gridbot.backtest import Candles, read_candles
 from gridbot.backtest.pool import run_trials, usable_cores
 from gridbot.backtest.search import Combination, Goal, Space, Terms, ranked
-from gridbot.grid import Fees, Spacing
-from gridbot.market import Market
+from gridbot.core.grid import Fees, Spacing
 
 CANDLES = 525_600
 LIMIT_SECONDS = 120

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 BOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(BOT / "src"), str(BOT / "tests")]
+sys.path[:0] = [str(BOT / "src"), str(BOT / "tests" / "together")]
 
 from simulation.boundaries import Boundaries  # noqa: E402  the path is set above
 from simulation.chance import dice  # noqa: E402  the path is set above

@@ -144,7 +144,7 @@ class Bench:
         """Execute the exchange and wait until it answers."""
         self._start(
             "exchange",
-            *("exchange", "--port", str(self._port), "--stream-port", str(self._streams)),
+            *("gridexchange", "--port", str(self._port), "--stream-port", str(self._streams)),
             *("--state-directory", str(self.directory / "exchange")),
             *("--api-key-file", str(self.directory / "key")),
             *("--api-secret-file", str(self.directory / "secret")),
@@ -154,12 +154,12 @@ class Bench:
 
     def start_bot(self) -> subprocess.Popen[bytes]:
         """Execute the bot."""
-        return self._start("bot", "run", "--config", str(self.directory / "bot.toml"))
+        return self._start("bot", "gridbot", "run", "--config", str(self.directory / "bot.toml"))
 
     def _start(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         with (self.directory / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "gridbot", *arguments],
+                [sys.executable, "-m", *arguments],
                 env=environment(),
                 stdout=log,
                 stderr=log,

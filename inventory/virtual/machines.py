@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from gridbot.errors import UserError  # noqa: E402 - inventory.demo_market finds it
+from gridbase.errors import UserError  # noqa: E402 - inventory.demo_market finds it
 
 from inventory.demo_market import demo_settings  # noqa: E402 - found by the line above
 from virtual_pi.machines import list_machines  # noqa: E402 - found by the line above

@@ -265,7 +265,7 @@ def test_what_the_bot_refuses_is_one_line_a_host(tmp_path):
         "wrong.csv: line 2: volume 'x' is not a number",
         'float: gridbot check: grid.lower = 42000.5 needs quotes to be exact: "42000.5"',
         'inner: gridbot check: stop.loss_price = 38000.5 needs quotes to be exact: "38000.5"',
-        "paid: gridbot exchange: balances = {'USDT': 10000.5}: ",
+        "paid: gridexchange: balances = {'USDT': 10000.5}: ",
         "start: BTC/USDT begins at 46000: grid.lower = 90000 is above the price at the start",
     ):
         assert line in result.stdout, result.stdout

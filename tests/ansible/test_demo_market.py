@@ -11,10 +11,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from gridbot.candles.reader import open_candles
-from gridbot.errors import UserError
+from gridbase.candles.reader import open_candles
+from gridbase.errors import UserError
 
-from bot.tests.process.conftest import Bench, gridbot, wait_for
+from bot.tests.together.process.conftest import Bench, gridbot, wait_for
 from inventory.demo_market import demo_grid, demo_settings, demo_symbol
 
 from .test_configurations import ROOT, play, write_inventory

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
-from gridbot import settings
+from gridbot.config import settings
 
 from roles.grid_bot.filter_plugins import image_plan, toml_tables
 from roles.grid_bot.library import image_inputs

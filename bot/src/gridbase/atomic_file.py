@@ -1,11 +1,12 @@
-"""Documents for the user: there as a whole or not at all."""
+"""Files for the user: there as a whole or not at all."""
 
 import os
+import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
-from gridbot.errors import UserError
+from gridbase.errors import UserError
 
 
 class WholeFile:
@@ -54,3 +55,23 @@ class WholeFile:
             self._temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.strerror:
             raise self._failed(error) from error
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that appears under its name only once it is complete.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error

@@ -3,7 +3,7 @@
 import stat
 from pathlib import Path
 
-from gridbot.errors import UserError
+from gridbase.errors import UserError
 
 
 def read_secret(path: Path, setting: str) -> str:

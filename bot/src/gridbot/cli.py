@@ -9,18 +9,11 @@ import importlib
 import sys
 from collections.abc import Sequence
 from types import ModuleType
-from typing import NoReturn
+
+from gridbase.command_line import EXIT_CODES, OneLineParser, run_command
+from gridbase.errors import ExitCode
 
 from gridbot import __version__
-from gridbot.errors import ExitCode, UserError
-
-EXIT_CODES = """exit status:
-  0  everything is as it should be
-  1  the answer is no: books differ, bot unhealthy
-  2  usage or configuration is wrong
-  3  exchange unreachable, or it refused
-  4  state: disk, database or its lock
-"""
 
 # Name, module with `add_arguments(parser)` and `run(args) -> int`, one line of help.
 COMMANDS = (
@@ -33,19 +26,10 @@ COMMANDS = (
     ("report", "gridbot.commands.report", "profit by day or month, fees, drawdown, time in range"),
     ("status", "gridbot.commands.status", "print what a running bot reports"),
     ("health", "gridbot.commands.health", "exit 0 when a running bot is healthy, else 1"),
-    ("exchange", "gridbot.exchange.cli", "serve the embedded exchange"),
-    ("candles", "gridbot.candles.cli", "convert candle files or describe one"),
+    ("candles", "gridbot.commands.candles", "convert candle files or describe one"),
     ("backtest", "gridbot.commands.backtest", "what one grid would have done on a candle file"),
     ("optimize", "gridbot.commands.optimize", "search for the best grid on a candle file"),
 )
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """A parser that reports a mistake in one line, without the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        """End with the line and status 2."""
-        self.exit(ExitCode.USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,17 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command == "version":
         print(f"gridbot {__version__}")
         return ExitCode.OK
-    try:
-        return int(importlib.import_module(args.module).run(args))
-    except UserError as error:
-        print(f"gridbot {args.command}: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # The reader (`head`) has gone; nothing is left to say to it.
-        sys.stderr.close()
-        return ExitCode.OK
+    command = importlib.import_module(args.module)
+    return run_command(f"gridbot {args.command}", lambda: command.run(args))
 
 
 def _import(module: str, parser: argparse.ArgumentParser) -> ModuleType:

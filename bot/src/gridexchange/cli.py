@@ -1,9 +1,12 @@
-"""`gridbot exchange`: serve the embedded exchange."""
+"""The `gridexchange` command: serve the embedded exchange."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-from gridbot.exchange.config import load_config
+from gridbase.command_line import EXIT_CODES, OneLineParser, run_command
+
+from gridexchange.config import load_config
 
 FLAGS = (
     ("host", "ADDRESS", "address to listen on (127.0.0.1)"),
@@ -26,8 +29,21 @@ FLAGS = (
 )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the subcommand's arguments."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until stopped.
+
+    Args:
+        argv: arguments after the program's name; None reads them from the process.
+
+    Returns:
+        The exit status (see `EXIT_CODES`).
+    """
+    parser = OneLineParser(
+        prog="gridexchange",
+        description="Serve the embedded exchange.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file with settings")
     for name, metavar, text in FLAGS:
         parser.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, help=text)
@@ -37,17 +53,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="COIN=AMOUNT",
         help="start balance of a new account, may be repeated (USDT=10000)",
     )
+    args = parser.parse_args(argv)
+    return run_command("gridexchange", lambda: _serve(args))
 
 
-def run(args: argparse.Namespace) -> int:
-    """Serve until stopped; returns the exit status."""
+def _serve(args: argparse.Namespace) -> int:
     flags: dict[str, object] = {name: getattr(args, name) for name, _, _ in FLAGS}
     if args.balance:
         flags["balances"] = dict(_coin(text) for text in args.balance)
     config = load_config(args.config, flags)
     # Not before the settings are known to be good: the server's imports cost a second on a Pi.
-    from gridbot.clock import SystemClock
-    from gridbot.exchange.server import serve
+    from gridbase.clock import SystemClock
+
+    from gridexchange.server import serve
 
     return serve(config, SystemClock())
 

@@ -10,13 +10,14 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from gridbot.errors import UserError
-from gridbot.exchange.fault_settings import WrongFault, read_faults
-from gridbot.exchange.faults import FaultSettings
-from gridbot.exchange.feed import HOLD, REPEAT
-from gridbot.exchange.orders import NO_PREVENTION, PREVENTION_MODES
-from gridbot.exchange.rules import IN_BNB, QUOTE, RECEIVED, PriceBand
-from gridbot.market import plain
+from gridbase.errors import UserError
+from gridbase.market import plain
+
+from gridexchange.faults.plan import FaultSettings
+from gridexchange.faults.settings import WrongFault, read_faults
+from gridexchange.market.feed import HOLD, REPEAT
+from gridexchange.matching.orders import NO_PREVENTION, PREVENTION_MODES
+from gridexchange.matching.rules import IN_BNB, QUOTE, RECEIVED, PriceBand
 
 AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,8})?", re.ASCII)
 COIN = re.compile(r"[A-Z0-9]{1,10}", re.ASCII)
@@ -27,7 +28,7 @@ SHOWN = 60
 
 @dataclass(frozen=True)
 class ExchangeConfig:
-    """Everything that `gridbot exchange` can be told.
+    """Everything that `gridexchange` can be told.
 
     Attributes:
         host: address to listen on.

@@ -11,16 +11,17 @@ from contextlib import contextmanager
 from decimal import Decimal
 from threading import RLock
 
-from gridbot.candles.units import from_units
-from gridbot.clock import Clock
-from gridbot.errors import ExitCode, UserError
-from gridbot.exchange.amounts import ZERO
-from gridbot.exchange.counters import ORDERS, Counters
-from gridbot.exchange.errors import ApiError, cancel_rejected, internal_error, invalid_symbol
-from gridbot.exchange.ledger import Changes
-from gridbot.exchange.listing import Listing
-from gridbot.exchange.orders import Balance, Order, OrderRequest, Report, Trade
-from gridbot.exchange.store import SYMBOLS, Store
+from gridbase.candles.price_units import from_units
+from gridbase.clock import Clock
+from gridbase.errors import ExitCode, UserError
+
+from gridexchange.counters import ORDERS, Counters
+from gridexchange.errors import ApiError, cancel_rejected, internal_error, invalid_symbol
+from gridexchange.market.listing import Listing
+from gridexchange.matching.amounts import ZERO
+from gridexchange.matching.ledger import Changes
+from gridexchange.matching.orders import Balance, Order, OrderRequest, Report, Trade
+from gridexchange.store.store import SYMBOLS, Store
 
 # A stretch of market without a fill can be walked again after a power cut with the same result,
 # so its position is saved seldom: an idle exchange spares the card.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from gridbot.exchange.errors import ApiError
+from gridexchange.errors import ApiError
 
 MINUTE_MS = 60_000
 TEN_SECONDS_MS = 10_000

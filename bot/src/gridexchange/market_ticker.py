@@ -3,10 +3,10 @@
 import logging
 import threading
 
-from gridbot.exchange.api import Api
-from gridbot.exchange.errors import ApiError
+from gridexchange.errors import ApiError
+from gridexchange.rest.application import Api
 
-LOG = logging.getLogger("gridbot.exchange")
+LOG = logging.getLogger("gridexchange")
 # Requests advance the market themselves; this is for when nobody asks, so that a backlog stays
 # small and fills reach the disk soon.
 IDLE_S = 2.0

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from gridbot.candles.reader import open_candles
-from gridbot.candles.units import PRICE_DECIMALS, from_units
-from gridbot.exchange.config import ExchangeConfig
-from gridbot.market import Market
+from gridbase.candles.price_units import PRICE_DECIMALS, from_units
+from gridbase.candles.reader import open_candles
+from gridbase.market import Market
+
+from gridexchange.config import ExchangeConfig
 
 # Those of BTC/USDT at 46,000. Cheaper coins get finer prices and larger quantities.
 COARSEST_TICK = -2  # as exponents of ten

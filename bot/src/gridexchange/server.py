@@ -10,32 +10,32 @@ from decimal import Decimal
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
+from gridbase.candles.reader import load_series
+from gridbase.clock import Clock
+from gridbase.errors import ExitCode, UserError
+from gridbase.secret_files import read_secret
 from waitress.server import BaseWSGIServer, MultiSocketServer, create_server
 
-from gridbot.candles.reader import load_series
-from gridbot.clock import Clock
-from gridbot.credentials import read_secret
-from gridbot.errors import ExitCode, UserError
-from gridbot.exchange.api import Api
-from gridbot.exchange.breakable import Breakable
-from gridbot.exchange.config import ExchangeConfig
-from gridbot.exchange.errors import ApiError
-from gridbot.exchange.faults import Faults
-from gridbot.exchange.feed import Feed, Pace, Series
-from gridbot.exchange.limits import Limits
-from gridbot.exchange.listing import Listing
-from gridbot.exchange.opening import market_rules, opening_price
-from gridbot.exchange.pump import Pump
-from gridbot.exchange.requests import API_KEY, Credentials
-from gridbot.exchange.rules import Rules
-from gridbot.exchange.service import Exchange
-from gridbot.exchange.store import Store
-from gridbot.exchange.synthetic import SyntheticSeries, SyntheticSettings
+from gridexchange.config import ExchangeConfig
+from gridexchange.errors import ApiError
+from gridexchange.exchange import Exchange
+from gridexchange.faults.plan import Faults
+from gridexchange.limits import Limits
+from gridexchange.market.feed import Feed, Pace, Series
+from gridexchange.market.listing import Listing
+from gridexchange.market.synthetic import SyntheticSeries, SyntheticSettings
+from gridexchange.market_ticker import Pump
+from gridexchange.matching.rules import Rules
+from gridexchange.opening import market_rules, opening_price
+from gridexchange.protocol.requests import API_KEY, Credentials
+from gridexchange.rest.application import Api
+from gridexchange.rest.broken_connections import Breakable
+from gridexchange.store.store import Store
 
 if TYPE_CHECKING:
-    from gridbot.exchange.stream_server import StreamServer
+    from gridexchange.streams.server import StreamServer
 
-LOG = logging.getLogger("gridbot.exchange")
+LOG = logging.getLogger("gridexchange")
 THREADS = 4
 FAULTY_THREADS = 16  # a request that hangs or is late keeps one
 SERVER_NAME = "gridberry"
@@ -164,7 +164,7 @@ def _server(
 
 def _stream_server(api: Api, listener: socket.socket) -> "StreamServer":
     # Only who is told to serve streams pays for their library.
-    from gridbot.exchange.stream_server import StreamServer
+    from gridexchange.streams.server import StreamServer
 
     LOG.info("streams on ws://%s:%s", *listener.getsockname()[:2])
     return StreamServer(api.streams, listener)

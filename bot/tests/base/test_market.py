@@ -1,7 +1,7 @@
 from decimal import Decimal
 
 import pytest
-from gridbot.market import floor_to_lot, plain, round_to_tick
+from gridbase.market import floor_to_lot, plain, round_to_tick
 
 
 @pytest.mark.parametrize(

@@ -14,19 +14,19 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from gridbot.candles.series import Candle, CandleSeries
-from gridbot.candles.units import to_units
-from gridbot.exchange.api import Api
-from gridbot.exchange.fault_settings import read_faults
-from gridbot.exchange.faults import Faults
-from gridbot.exchange.feed import Feed, Pace
-from gridbot.exchange.limits import Limits
-from gridbot.exchange.listing import Listing
-from gridbot.exchange.requests import Credentials
-from gridbot.exchange.rules import Rules
-from gridbot.exchange.service import Exchange
-from gridbot.exchange.store import Store
-from gridbot.market import Market
+from gridbase.candles.price_units import to_units
+from gridbase.candles.series import Candle, CandleSeries
+from gridbase.market import Market
+from gridexchange.exchange import Exchange
+from gridexchange.faults.plan import Faults
+from gridexchange.faults.settings import read_faults
+from gridexchange.limits import Limits
+from gridexchange.market.feed import Feed, Pace
+from gridexchange.market.listing import Listing
+from gridexchange.matching.rules import Rules
+from gridexchange.protocol.requests import Credentials
+from gridexchange.rest.application import Api
+from gridexchange.store.store import Store
 
 KEY = "test-key"
 SECRET = "test-secret"
@@ -255,7 +255,7 @@ def make_world(tmp_path):
 
 
 class Server:
-    """`gridbot exchange` in a process of its own, over loopback."""
+    """`gridexchange` in a process of its own, over loopback."""
 
     def __init__(self, directory: Path, *flags: str) -> None:
         self.directory = directory
@@ -272,7 +272,7 @@ class Server:
         position = self.log.tell()
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "gridbot", "exchange", "--port", "0"),
+                *(sys.executable, "-m", "gridexchange", "--port", "0"),
                 *("--state-directory", self.directory / "state"),
                 *("--api-key-file", self.directory / "key"),
                 *("--api-secret-file", self.directory / "secret"),

@@ -5,7 +5,7 @@ import hmac
 from decimal import Decimal
 
 import pytest
-from gridbot.exchange.limits import Limits
+from gridexchange.limits import Limits
 
 from .conftest import KEY, SECRET, sign
 

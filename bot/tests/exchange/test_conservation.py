@@ -4,9 +4,9 @@ import itertools
 from dataclasses import replace
 from decimal import Decimal
 
-from gridbot.exchange.engine import Engine
-from gridbot.exchange.errors import ApiError
-from gridbot.exchange.orders import PREVENTION_MODES, Balance, OrderRequest
+from gridexchange.errors import ApiError
+from gridexchange.matching.matching import Engine
+from gridexchange.matching.orders import PREVENTION_MODES, Balance, OrderRequest
 from hypothesis import given
 from hypothesis import strategies as st
 

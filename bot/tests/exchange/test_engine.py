@@ -1,9 +1,9 @@
 from decimal import Decimal
 
 import pytest
-from gridbot.exchange.engine import Engine
-from gridbot.exchange.errors import ApiError
-from gridbot.exchange.orders import Balance, OrderRequest
+from gridexchange.errors import ApiError
+from gridexchange.matching.matching import Engine
+from gridexchange.matching.orders import Balance, OrderRequest
 
 from .conftest import make_rules
 

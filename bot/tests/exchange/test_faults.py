@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 import requests
-from gridbot.exchange.fault_settings import WrongFault, read_faults
-from gridbot.exchange.faults import KINDS, PLAN, REST, SOCKET, Fate, Faults, Severed
+from gridexchange.faults.plan import KINDS, PLAN, REST, SOCKET, Fate, Faults, Severed
+from gridexchange.faults.settings import WrongFault, read_faults
 
 from .conftest import KEY, FakeClock, sign, sign_json
 

@@ -2,7 +2,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 import pytest
-from gridbot.exchange.feed import HOLD, REPEAT, Feed, Pace
+from gridexchange.market.feed import HOLD, REPEAT, Feed, Pace
 
 from .conftest import MINUTE_MS, make_series
 

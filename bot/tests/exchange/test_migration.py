@@ -4,8 +4,8 @@ import sqlite3
 from decimal import Decimal
 
 import pytest
-from gridbot.errors import UserError
-from gridbot.exchange.store import Store
+from gridbase.errors import UserError
+from gridexchange.store.store import Store
 
 from .conftest import World, make_series
 
@@ -179,7 +179,7 @@ def test_a_takeover_that_fails_changes_nothing(old_books, monkeypatch, step):
     directory, series = old_books
     before = dump(directory)
     with monkeypatch.context() as broken:
-        broken.setattr(f"gridbot.exchange.schema.{step}", "INSERT INTO nowhere VALUES (1);")
+        broken.setattr(f"gridexchange.store.schema.{step}", "INSERT INTO nowhere VALUES (1);")
         with pytest.raises(UserError, match="cannot be used: no such table: nowhere"):
             Store(directory)
     assert dump(directory) == before

@@ -4,9 +4,9 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from gridbot.exchange.engine import Engine
-from gridbot.exchange.orders import Balance
-from gridbot.exchange.rules import PriceBand
+from gridexchange.matching.matching import Engine
+from gridexchange.matching.orders import Balance
+from gridexchange.matching.rules import PriceBand
 
 from .conftest import make_rules
 from .test_engine import limit, market

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from gridbot.exchange.limits import Limits
+from gridexchange.limits import Limits
 
 FLAT = (100, 100, 100, 100)
 DIP = (100, 104, 90, 100)  # walks 100, 90, 104, 100

@@ -4,9 +4,9 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from gridbot.exchange.engine import Engine
-from gridbot.exchange.errors import ApiError
-from gridbot.exchange.orders import Balance
+from gridexchange.errors import ApiError
+from gridexchange.matching.matching import Engine
+from gridexchange.matching.orders import Balance
 
 from .conftest import make_rules
 from .test_engine import limit, market

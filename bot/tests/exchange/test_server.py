@@ -1,11 +1,11 @@
-"""`gridbot exchange` as a process: settings, health, stop."""
+"""`gridexchange` as a process: settings, health, stop."""
 
 import stat
 
 import pytest
 import requests
-from gridbot.cli import main
-from gridbot.exchange.config import load_config
+from gridexchange.cli import main
+from gridexchange.config import load_config
 
 from .conftest import KEY, SECRET
 
@@ -31,7 +31,7 @@ def refused(capsys, flags, config="", directory=None) -> str:
         path = directory / "exchange.toml"
         path.write_text(config)
         words += ["--config", str(path)]
-    status = main(["exchange", *words])
+    status = main(words)
     assert status in (2, 4)
     captured = capsys.readouterr()
     assert captured.out == ""

@@ -5,9 +5,9 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from gridbot.errors import UserError
-from gridbot.exchange.service import RETRY_MS, SAVE_POSITION_MS
-from gridbot.exchange.store import Store
+from gridbase.errors import UserError
+from gridexchange.exchange import RETRY_MS, SAVE_POSITION_MS
+from gridexchange.store.store import Store
 
 from .conftest import make_rules, make_series
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 import requests
-from gridbot.exchange.stream_server import StreamServer
+from gridexchange.streams.server import StreamServer
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 from websockets.sync.client import connect
 
@@ -115,7 +115,7 @@ HANDSHAKE = (
 
 def test_a_client_that_takes_nothing_is_cut(make_world, monkeypatch):
     """Its socket's buffers are full: the server gives up on it and goes on."""
-    monkeypatch.setattr("gridbot.exchange.stream_server.SEND_LIMIT_S", 1)
+    monkeypatch.setattr("gridexchange.streams.server.SEND_LIMIT_S", 1)
     world = make_world((100, 100, 100, 100))
     listener = socket.create_server(("127.0.0.1", 0))
     server = StreamServer(world.api.streams, listener)

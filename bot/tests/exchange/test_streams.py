@@ -5,8 +5,8 @@ import sqlite3
 from decimal import Decimal
 
 import pytest
-from gridbot.exchange.errors import ApiError
-from gridbot.exchange.limits import Limits
+from gridexchange.errors import ApiError
+from gridexchange.limits import Limits
 
 from .conftest import MINUTE_MS, sign_json
 
@@ -397,7 +397,7 @@ def test_too_many_connections(world):
 
 
 def test_a_client_that_reads_nothing_is_cut(world, monkeypatch):
-    monkeypatch.setattr("gridbot.exchange.connection.MOST_WAITING", 40)
+    monkeypatch.setattr("gridexchange.streams.connection.MOST_WAITING", 40)
     client = subscribed(world)
     rung = []
     client.connection.on_ready = lambda: rung.append(1)

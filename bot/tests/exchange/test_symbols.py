@@ -6,9 +6,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from gridbot.errors import UserError
-from gridbot.exchange.config import load_config
-from gridbot.exchange.server import build_api, market_label
+from gridbase.errors import UserError
+from gridexchange.config import load_config
+from gridexchange.server import build_api, market_label
 
 from .conftest import KEY, SECRET, Client, FakeClock, World, make_series
 

@@ -1,7 +1,7 @@
 from decimal import Decimal
 from itertools import pairwise
 
-from gridbot.exchange.synthetic import SyntheticSeries, SyntheticSettings
+from gridexchange.market.synthetic import SyntheticSeries, SyntheticSettings
 
 DAYS = 20
 CANDLES = DAYS * 1440

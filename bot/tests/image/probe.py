@@ -34,7 +34,7 @@ def without_byte_code(modules: list[str]) -> list[str]:
 
 
 def signed_request() -> dict[str, object]:
-    from gridbot.ccxt_class import exchange_class
+    from gridbot.exchanges.access.ccxt_class import exchange_class
 
     exchange = exchange_class("binance")({"apiKey": "key", "secret": "secret"})
     signed = exchange.sign("order", ["private"], "POST", {"symbol": "BTCUSDT", "timestamp": 1})
@@ -51,7 +51,7 @@ def main() -> None:
     loaded = [
         name
         for name in sys.modules
-        if name.startswith(("ccxt", "requests", "urllib3", "cryptography", "gridbot"))
+        if name.startswith(("ccxt", "requests", "urllib3", "cryptography", "gridbase", "gridbot"))
     ]
     absent = ("aiohttp", "uvloop", "pip", "setuptools", "ccxt.async_support", "pyarrow", "pytest")
     before = "numpy" in sys.modules

@@ -3,12 +3,12 @@
 from decimal import Decimal
 
 import pytest
-from gridbot.exchange.config import load_config
-from gridbot.exchange.opening import fitting_rules, market_rules, opening_price
-from gridbot.exchange.server import build_api
-from gridbot.grid import Fees, GridSpec, Spacing, make_plan
+from gridbot.core.grid import Fees, GridSpec, Spacing, make_plan
+from gridexchange.config import load_config
+from gridexchange.opening import fitting_rules, market_rules, opening_price
+from gridexchange.server import build_api
 
-from .conftest import KEY, SECRET, FakeClock
+from bot.tests.exchange.conftest import KEY, SECRET, FakeClock
 
 HEADER = "timestamp,open,high,low,close,volume\n"
 

@@ -16,15 +16,15 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
+from gridbase.errors import UserError
+from gridbase.market import plain
 from gridbot.cli import main as gridbot
-from gridbot.config import Config, load_config
-from gridbot.errors import UserError
-from gridbot.exchange.config import ExchangeConfig
-from gridbot.exchange.config import load_config as load_exchange_config
-from gridbot.exchange.opening import market_rules, opening_price
-from gridbot.grid import make_plan
-from gridbot.market import plain
-from gridbot.start_range import check_start
+from gridbot.config.load import Config, load_config
+from gridbot.core.grid import make_plan
+from gridbot.trading.start_range import check_start
+from gridexchange.config import ExchangeConfig
+from gridexchange.config import load_config as load_exchange_config
+from gridexchange.opening import market_rules, opening_price
 
 
 def check_bot(path: Path) -> None:
@@ -45,7 +45,7 @@ def listings(path: Path, candles: dict[str, str]) -> Iterator[ExchangeConfig]:
     try:
         config = load_exchange_config(path, {})
     except UserError as error:
-        raise UserError(f"gridbot exchange: {error}") from error
+        raise UserError(f"gridexchange: {error}") from error
     for each in config.each_symbol:
         here = None if each.candles is None else Path(candles[str(each.candles)])
         yield replace(each, candles=here)

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
-from gridbot.candles.reader import column_order
-from gridbot.errors import UserError
+from gridbase.candles.columns import column_order
+from gridbase.errors import UserError
 
 ROWS_PER_BATCH = 8192
 

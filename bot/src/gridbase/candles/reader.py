@@ -13,12 +13,11 @@ from math import isfinite
 from pathlib import Path
 from typing import TextIO
 
-from gridbot.candles.series import Candle, CandleSeries, Findings, Steps
-from gridbot.candles.units import to_units
-from gridbot.errors import UserError
+from gridbase.candles.columns import COLUMNS, column_order
+from gridbase.candles.price_units import to_units
+from gridbase.candles.series import Candle, CandleSeries, Findings, Steps
+from gridbase.errors import UserError
 
-COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
-TIME_NAMES = ("timestamp", "time", "open_time", "opentime", "open time", "datetime", "date")
 MAX_YEAR_MS = 253_402_300_800_000  # the year 10000: what a datetime can show
 
 # Smallest magnitude of an integer time, and what turns it into milliseconds. Binance's dumps
@@ -141,7 +140,7 @@ def open_candles(path: Path) -> CandleReader:
     if not magic:
         raise UserError(f"{path}: is empty")
     if magic == b"PAR1":
-        from gridbot.candles.parquet import parquet_rows
+        from gridbase.candles.parquet import parquet_rows
 
         kind, rows = "parquet", lambda: parquet_rows(path)
     elif magic == b"PK\x03\x04":
@@ -204,29 +203,6 @@ def to_milliseconds(text: str) -> int:
     if not 0 <= milliseconds < MAX_YEAR_MS:
         raise ValueError(f"{text} is outside the years 1970 to 9999")
     return milliseconds
-
-
-def column_order(header: Sequence[str], path: Path) -> list[int]:
-    """Where timestamp, open, high, low, close and volume stand in a header.
-
-    Args:
-        header: the column names, in any order and case.
-        path: the file, for the message.
-
-    Raises:
-        UserError: a column is missing; names it.
-    """
-    names = [name.strip().strip("\ufeff").lower() for name in header]
-    order = []
-    for column in COLUMNS:
-        aliases = TIME_NAMES if column == "timestamp" else (column,)
-        position = next((names.index(alias) for alias in aliases if alias in names), None)
-        if position is None:
-            raise UserError(
-                f"{path}: line 1: column {column} is missing; the header is: {','.join(header)}"
-            )
-        order.append(position)
-    return order
 
 
 def _csv_rows(

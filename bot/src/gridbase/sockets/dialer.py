@@ -3,7 +3,7 @@
 import threading
 from typing import Protocol
 
-from gridbot.streams.socket import Connect, Socket, SocketClosed
+from gridbase.sockets.socket import Connect, Socket, SocketClosed
 
 
 class Dialer(Protocol):

@@ -9,10 +9,10 @@ import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from gridbot.backoff import Backoff
-from gridbot.clock import Clock
-from gridbot.streams.dial import Dialer
-from gridbot.streams.socket import Socket, SocketClosed
+from gridbase.backoff import Backoff
+from gridbase.clock import Clock
+from gridbase.sockets.dialer import Dialer
+from gridbase.sockets.socket import Socket, SocketClosed
 
 log = logging.getLogger(__name__)
 

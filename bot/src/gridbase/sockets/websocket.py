@@ -10,7 +10,7 @@ import ssl
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from gridbot.streams.socket import SocketClosed
+from gridbase.sockets.socket import SocketClosed
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
@@ -22,7 +22,7 @@ CLOSE_SECONDS = 1.0
 
 
 class WebSocket:
-    """One open connection; see `gridbot.streams.socket.Socket`."""
+    """One open connection; see `gridbase.sockets.socket.Socket`."""
 
     def __init__(self, connection: "ClientConnection") -> None:
         self._connection = connection

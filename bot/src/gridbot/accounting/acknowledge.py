@@ -8,9 +8,10 @@ import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from gridbot.audit import Report
-from gridbot.errors import ExitCode, UserError
-from gridbot.market import EXACT, plain
+from gridbase.errors import ExitCode, UserError
+from gridbase.market import EXACT, plain
+
+from gridbot.accounting.audit import Report
 
 LONGEST_REASON = 200
 _WANTED = re.compile(r"(?P<coin>[A-Z0-9]{1,20})=(?P<amount>[+-]?[0-9]{1,20}(\.[0-9]{1,20})?)")

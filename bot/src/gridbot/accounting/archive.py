@@ -20,14 +20,15 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
-from gridbot.archive_files import CSV, PARQUET, append, file_name, require_format
-from gridbot.books import Books, LegBook
-from gridbot.engine import GridEngine
-from gridbot.market import EXACT
-from gridbot.orders import Role
+from gridbase.market import EXACT
+
+from gridbot.accounting.archive_files import CSV, PARQUET, append, file_name, require_format
+from gridbot.core.books import Books, LegBook
+from gridbot.core.engine import GridEngine
+from gridbot.core.orders import Role
+from gridbot.core.settled_totals import Totals
 from gridbot.store import FileRecord, Generation, Store, TradeRow, archived
 from gridbot.store.archived import ClosedPair
-from gridbot.totals import Totals
 
 DIRECTORY = "archive"
 BATCH = 200

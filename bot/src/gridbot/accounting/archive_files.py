@@ -14,8 +14,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from gridbot.errors import UserError
-from gridbot.orders import Fill, Order, OrderState, Role, Side
+from gridbase.errors import UserError
+
+from gridbot.core.orders import Fill, Order, OrderState, Role, Side
 from gridbot.store import FileRecord, StoreError, TradeRow
 
 CSV, PARQUET = "csv", "parquet"

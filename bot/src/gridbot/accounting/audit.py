@@ -10,12 +10,13 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from decimal import Decimal
 
-from gridbot.broker import Broker, BrokerError, Failure, RemoteOrder, RemoteTrade
-from gridbot.clock import Clock
-from gridbot.errors import ExitCode, UserError
-from gridbot.history import archive_rows
-from gridbot.market import plain
-from gridbot.orders import Fill, Order, OrderState, Side, client_prefix
+from gridbase.clock import Clock
+from gridbase.errors import ExitCode, UserError
+from gridbase.market import plain
+
+from gridbot.accounting.trade_history import archive_rows
+from gridbot.core.orders import Fill, Order, OrderState, Side, client_prefix
+from gridbot.exchanges.port import Broker, BrokerError, Failure, RemoteOrder, RemoteTrade
 from gridbot.store import FileRecord, Generation, Store, TradeRow, acknowledged, archived
 from gridbot.store.acknowledged import Acknowledgement
 

@@ -2,9 +2,10 @@
 
 from decimal import Decimal
 
-from gridbot.engine import Carried, GridEngine
-from gridbot.market import EXACT
-from gridbot.orders import Fill
+from gridbase.market import EXACT
+
+from gridbot.core.engine import Carried, GridEngine
+from gridbot.core.orders import Fill
 from gridbot.store import Generation, Store
 
 

@@ -3,10 +3,10 @@
 from datetime import UTC, datetime
 
 import numpy as np
+from gridbase.market import plain
 
-from gridbot.backtest.figure import BLUE, GREEN, ORANGE, Band, Dots, Figure, Line, Panel
-from gridbot.market import plain
-from gridbot.report import SymbolReport, total
+from gridbot.accounting.profit_report import SymbolReport, total
+from gridbot.plot.figure import BLUE, GREEN, ORANGE, Band, Dots, Figure, Line, Panel
 
 
 def report_figure(reports: dict[str, SymbolReport]) -> Figure:

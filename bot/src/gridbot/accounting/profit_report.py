@@ -12,12 +12,13 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from gridbot.errors import ExitCode, UserError
-from gridbot.history import files_of, trades
-from gridbot.market import EXACT, Market, plain
-from gridbot.orders import Fill, Side
+from gridbase.errors import ExitCode, UserError
+from gridbase.market import EXACT, Market, plain
+
+from gridbot.accounting.open_pairs import stored_pairs
+from gridbot.accounting.trade_history import files_of, trades
+from gridbot.core.orders import Fill, Side
 from gridbot.store import Generation, Sample, Store
-from gridbot.stored_pairs import stored_pairs
 
 ZERO = Decimal(0)
 HOUR_MS = 3_600_000

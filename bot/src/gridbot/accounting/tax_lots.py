@@ -13,9 +13,10 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
 from typing import Protocol
 
-from gridbot.errors import ExitCode, UserError
-from gridbot.market import EXACT, Market, plain
-from gridbot.orders import Fill, Side
+from gridbase.errors import ExitCode, UserError
+from gridbase.market import EXACT, Market, plain
+
+from gridbot.core.orders import Fill, Side
 
 ZERO = Decimal(0)
 _PART = Decimal("1E-18")

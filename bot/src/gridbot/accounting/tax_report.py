@@ -9,12 +9,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from gridbot.errors import ExitCode, UserError
-from gridbot.history import trades
-from gridbot.lots import Disposal, LotBook, Method
-from gridbot.market import EXACT, Market, plain
+from gridbase.atomic_file import WholeFile
+from gridbase.errors import ExitCode, UserError
+from gridbase.market import EXACT, Market, plain
+
+from gridbot.accounting.tax_lots import Disposal, LotBook, Method
+from gridbot.accounting.trade_history import trades
 from gridbot.store import Store
-from gridbot.whole_file import WholeFile
 
 ZERO = Decimal(0)
 COLUMNS = (

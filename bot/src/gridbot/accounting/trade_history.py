@@ -7,10 +7,11 @@ from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
-from gridbot.archive import DIRECTORY
-from gridbot.archive_files import csv_lines, read, row_of_line
-from gridbot.errors import ExitCode, UserError
-from gridbot.orders import Fill
+from gridbase.errors import ExitCode, UserError
+
+from gridbot.accounting.archive import DIRECTORY
+from gridbot.accounting.archive_files import csv_lines, read, row_of_line
+from gridbot.core.orders import Fill
 from gridbot.store import FileRecord, Store, TradeRow, archived
 
 # Rows that are in memory at once while they are sorted, and sorted files that are open at once.

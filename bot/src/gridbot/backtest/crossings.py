@@ -37,11 +37,11 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 import numpy as np
 import numpy.typing as npt
+from gridbase.candles.price_units import MAX_UNITS, PRICE_DECIMALS, from_units
+from gridbase.errors import UserError
+from gridbase.market import EXACT, plain
 
 from gridbot.backtest.data import Candles, Integers
-from gridbot.candles.units import MAX_UNITS, PRICE_DECIMALS, from_units
-from gridbot.errors import UserError
-from gridbot.market import EXACT, plain
 
 VERTICES = 4  # open, two extremes, close
 

@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-
-from gridbot.candles.reader import open_candles
-from gridbot.candles.series import DEFAULT_INTERVAL_MS
+from gridbase.candles.reader import open_candles
+from gridbase.candles.series import DEFAULT_INTERVAL_MS
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -99,7 +98,7 @@ class Candles:
 
 
 def read_candles(path: Path, progress: Callable[[int], None] | None = None) -> Candles:
-    """Read a candle file in any format that `gridbot.candles` knows.
+    """Read a candle file in any format that `gridbase.candles` knows.
 
     Args:
         path: CSV (with header, or Binance's kline dump), gzip'd or zipped, or Parquet.

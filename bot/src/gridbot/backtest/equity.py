@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 
 import numpy as np
+from gridbase.candles.price_units import UNITS_PER_QUOTE, from_units
+from gridbase.market import EXACT
 
 from gridbot.backtest.data import Candles, Floats, Integers
 from gridbot.backtest.ledger import Ledger
-from gridbot.candles.units import UNITS_PER_QUOTE, from_units
-from gridbot.market import EXACT
 
 SHARE_UNIT = Decimal("1E-10")
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
+from gridbase.errors import UserError
+from gridbase.market import EXACT, plain
 
 from gridbot.backtest.data import Candles
 from gridbot.backtest.pool import Window
 from gridbot.backtest.search import Goal, Outcome, Trial, ranked
-from gridbot.errors import UserError
-from gridbot.market import EXACT, plain
 
 DAY_MS = 86_400_000
 

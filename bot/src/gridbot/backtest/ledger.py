@@ -7,11 +7,11 @@ from decimal import Decimal
 
 import numpy as np
 import numpy.typing as npt
+from gridbase.candles.price_units import UNITS_PER_QUOTE
 
 from gridbot.backtest.crossings import Crossings
 from gridbot.backtest.data import Floats, Integers
 from gridbot.backtest.tariff import Account, Kind, Move, Tariff
-from gridbot.candles.units import UNITS_PER_QUOTE
 
 
 class Ledger:

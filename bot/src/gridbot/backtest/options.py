@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 
-from gridbot.errors import UserError
-from gridbot.grid import MAX_GRIDS, Fees, FeesIn, Spacing
-from gridbot.market import Market, plain
+from gridbase.errors import UserError
+from gridbase.market import Market, plain
+
+from gridbot.core.grid import MAX_GRIDS, Fees, FeesIn, Spacing
 
 FEE_RATES_BELOW = Decimal("0.5")
 _SYMBOL = re.compile(r"[A-Za-z0-9]{1,20}/[A-Za-z0-9]{1,20}")

@@ -7,9 +7,17 @@ from decimal import Decimal
 from itertools import product
 
 import numpy as np
+from gridbase.candles.price_units import UNITS_PER_QUOTE
+from gridbase.market import Market, plain
 
 from gridbot.backtest.data import Candles, Floats, Integers
-from gridbot.backtest.figure import (
+from gridbot.backtest.forward import FoldResult
+from gridbot.backtest.result import Result
+from gridbot.backtest.search import Terms, Trial
+from gridbot.backtest.trials import Run
+from gridbot.core.grid import Spacing
+from gridbot.core.orders import Side
+from gridbot.plot.figure import (
     BLUE,
     GREEN,
     GREY,
@@ -22,14 +30,6 @@ from gridbot.backtest.figure import (
     Panel,
     Rules,
 )
-from gridbot.backtest.forward import FoldResult
-from gridbot.backtest.result import Result
-from gridbot.backtest.search import Terms, Trial
-from gridbot.backtest.trials import Run
-from gridbot.candles.units import UNITS_PER_QUOTE
-from gridbot.grid import Spacing
-from gridbot.market import Market, plain
-from gridbot.orders import Side
 
 COLUMNS = 1_500  # more than a drawing has pixels for
 ROWS = 500

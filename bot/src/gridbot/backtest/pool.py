@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from gridbase.errors import ExitCode, UserError
 
 from gridbot.backtest.data import Candles, Columns
 from gridbot.backtest.search import Combination, Terms, Trial, run_trial
-from gridbot.errors import ExitCode, UserError
 
 Window = tuple[int, int]
 Task = tuple[Window, Sequence[Combination]]

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from gridbase.candles.price_units import from_units
+from gridbase.market import plain
+
 from gridbot.backtest.data import Candles
 from gridbot.backtest.equity import Curve, Drawdown
 from gridbot.backtest.ledger import Ledger
 from gridbot.backtest.tariff import Account
-from gridbot.books import ZERO
-from gridbot.candles.units import from_units
-from gridbot.grid import Plan
-from gridbot.market import plain
-from gridbot.orders import Side
+from gridbot.core.books import ZERO
+from gridbot.core.grid import Plan
+from gridbot.core.orders import Side
 
 
 @dataclass(frozen=True)

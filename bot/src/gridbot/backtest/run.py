@@ -5,15 +5,16 @@ from __future__ import annotations
 from decimal import Decimal
 from time import perf_counter
 
+from gridbase.candles.price_units import from_units
+from gridbase.market import Market
+
 from gridbot.backtest.crossings import find_crossings
 from gridbot.backtest.data import Candles
 from gridbot.backtest.equity import Curve
 from gridbot.backtest.ledger import Ledger
 from gridbot.backtest.result import Result
 from gridbot.backtest.tariff import Tariff
-from gridbot.candles.units import from_units
-from gridbot.grid import Fees, GridSpec, make_plan
-from gridbot.market import Market
+from gridbot.core.grid import Fees, GridSpec, make_plan
 
 
 def run_backtest(

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
+from gridbase.candles.price_units import from_units
+from gridbase.errors import UserError
+from gridbase.market import EXACT, Market, round_to_tick
+
 from gridbot.backtest.data import Candles
 from gridbot.backtest.run import run_backtest
-from gridbot.candles.units import from_units
-from gridbot.errors import UserError
-from gridbot.grid import Fees, GridSpec, Spacing
-from gridbot.market import EXACT, Market, round_to_tick
+from gridbot.core.grid import Fees, GridSpec, Spacing
 
 HUNDRED = Decimal(100)
 

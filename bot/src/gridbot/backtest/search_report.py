@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from gridbase.market import EXACT, plain
+
 from gridbot.backtest.data import Candles
 from gridbot.backtest.forward import FoldResult, compounded
 from gridbot.backtest.options import rename_settings
@@ -16,7 +18,6 @@ from gridbot.backtest.search import Goal, Outcome, Terms, Trial, ranked
 from gridbot.backtest.space import Plan
 from gridbot.backtest.times import iso
 from gridbot.backtest.trials import Run
-from gridbot.market import EXACT, plain
 
 _TOP_HEADS = (
     "", "grids", "spacing", "lower", "upper", "fills", "grid profit", "profit", "drawdown",

@@ -6,10 +6,11 @@ import argparse
 from dataclasses import dataclass
 from decimal import Decimal
 
+from gridbase.errors import UserError
+
 from gridbot.backtest.options import amount, choice, grids, integer, shown
 from gridbot.backtest.search import Combination, Space
-from gridbot.errors import UserError
-from gridbot.grid import Spacing
+from gridbot.core.grid import Spacing
 
 DEFAULT_GRIDS = "10:100:10"
 DEFAULT_WIDTHS = "5:30:5"

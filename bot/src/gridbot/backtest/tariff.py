@@ -2,7 +2,7 @@
 
 All fills of one kind on one line are alike: the same price, quantity and fee. So the books follow
 from how often each has happened, in exact decimals, and no sum of floats comes near them. The sums
-are those of `gridbot.books`, which books one fill after the other; a test holds them together.
+are those of `gridbot.core.books`, which books one fill after the other; a test holds them together.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from decimal import ROUND_UP, Decimal
 from enum import IntEnum
 
-from gridbot.books import ZERO, add, share_of
-from gridbot.grid import Fees, FeesIn, Plan, sell_quantity
-from gridbot.market import EXACT, Market
-from gridbot.orders import Side
+from gridbase.market import EXACT, Market
+
+from gridbot.core.books import ZERO, add, share_of
+from gridbot.core.grid import Fees, FeesIn, Plan, sell_quantity
+from gridbot.core.orders import Side
 
 
 class Kind(IntEnum):
@@ -53,7 +54,7 @@ class Move:
 
 @dataclass(frozen=True)
 class Account:
-    """Books after some fills; see `gridbot.books.Books` for the words.
+    """Books after some fills; see `gridbot.core.books.Books` for the words.
 
     Attributes:
         base: base that the grid holds.

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gridbot.backtest.files import write_whole
+from gridbase.atomic_file import write_whole
+from gridbase.errors import UserError
+from gridbase.market import plain
+
 from gridbot.backtest.search import Trial
-from gridbot.errors import UserError
-from gridbot.market import plain
 
 AMOUNTS = (
     "width", "lower", "upper", "grid_profit", "profit", "fees", "max_drawdown",

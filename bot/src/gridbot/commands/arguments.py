@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gridbot.errors import UserError
+from gridbase.errors import UserError
 
 if TYPE_CHECKING:
-    from gridbot.config import Config
+    from gridbot.config.load import Config
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:

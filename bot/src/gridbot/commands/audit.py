@@ -7,14 +7,15 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from gridbot.acknowledge import check_amounts, read_amounts, read_reason
-from gridbot.audit import Report, audit
-from gridbot.brokers import open_account
-from gridbot.clock import SystemClock
+from gridbase.clock import SystemClock
+from gridbase.errors import ExitCode, UserError
+from gridbase.market import plain
+
+from gridbot.accounting.acknowledge import check_amounts, read_amounts, read_reason
+from gridbot.accounting.audit import Report, audit
 from gridbot.commands.arguments import add_config, add_json, add_symbol, chosen
-from gridbot.config import load_config
-from gridbot.errors import ExitCode, UserError
-from gridbot.market import plain
+from gridbot.config.load import load_config
+from gridbot.exchanges.open_account import open_account
 from gridbot.store import Store, acknowledged
 from gridbot.store.acknowledged import Acknowledgement
 

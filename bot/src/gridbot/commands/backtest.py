@@ -5,6 +5,9 @@ import json
 from decimal import Decimal
 from pathlib import Path
 
+from gridbase.errors import ExitCode, UserError
+from gridbase.market import EXACT, Market, plain
+
 from gridbot.backtest.data import Candles, read_candles
 from gridbot.backtest.options import (
     add_market_options,
@@ -20,9 +23,7 @@ from gridbot.backtest.result import Result
 from gridbot.backtest.run import run_backtest
 from gridbot.backtest.times import iso
 from gridbot.commands.arguments import add_json
-from gridbot.errors import ExitCode, UserError
-from gridbot.grid import GridSpec, Spacing, plan_warnings
-from gridbot.market import EXACT, Market, plain
+from gridbot.core.grid import GridSpec, Spacing, plan_warnings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     spec, market, fees = _spec(args), read_market(args), read_fees(args)
     draw = None
     if args.plot is not None:
-        from gridbot.backtest.figure import renderer
+        from gridbot.plot.renderer import renderer
 
         draw = renderer(args.plot)
     progress = Progress("candles read")

@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
-from gridbot.config import load_config
-from gridbot.errors import ExitCode, UserError
+from gridbase.errors import ExitCode, UserError
+
+from gridbot.config.load import load_config
 from gridbot.store import Store
 
 ALL = "all"

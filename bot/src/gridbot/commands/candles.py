@@ -13,10 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from gridbot.candles.reader import COLUMNS, CandleReader, open_candles
-from gridbot.candles.series import Candle
-from gridbot.candles.units import print_units
-from gridbot.errors import ExitCode, UserError
+from gridbase.candles.columns import COLUMNS
+from gridbase.candles.price_units import print_units
+from gridbase.candles.reader import CandleReader, open_candles
+from gridbase.candles.series import Candle
+from gridbase.errors import ExitCode, UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,19 +9,20 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gridbot.archive_files import require_format
+from gridbase.errors import ExitCode, UserError, of_grid
+from gridbase.market import EXACT, Market, plain
+
+from gridbot.accounting.archive_files import require_format
 from gridbot.commands.arguments import add_config, add_json, add_symbol, chosen
-from gridbot.config import Config, load_config
-from gridbot.errors import ExitCode, UserError, of_grid
-from gridbot.grid import GridSpec, Plan, make_plan, pair_profit, plan_warnings
-from gridbot.market import EXACT, Market, plain
-from gridbot.orders import client_prefix
-from gridbot.policy_lines import policy_lines
-from gridbot.start_range import check_start
-from gridbot.stops import check as check_stops
+from gridbot.config.load import Config, load_config
+from gridbot.config.summary import policy_lines
+from gridbot.core.grid import GridSpec, Plan, make_plan, pair_profit, plan_warnings
+from gridbot.core.orders import client_prefix
+from gridbot.policies.kill_switches import check as check_stops
+from gridbot.trading.start_range import check_start
 
 if TYPE_CHECKING:
-    from gridbot.broker import Broker
+    from gridbot.exchanges.port import Broker
 
 # Offline the exchange's rules are not known. These refuse nothing that it might allow.
 OFFLINE_STEP = Decimal("0.00000001")
@@ -72,9 +73,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_running(config: Config, directory: Path) -> None:
     """Refuse a configuration that is not that of the grids which run. The bot may run meanwhile."""
-    from gridbot.grid_settings import check_running
     from gridbot.store import Store
     from gridbot.store.database import FILE_NAME
+    from gridbot.trading.run_settings import check_running
 
     if directory.is_dir() and not (directory / FILE_NAME).exists():
         return  # no bot has begun there
@@ -141,8 +142,9 @@ def _assumed_market(config: Config) -> Market:
 
 def _online(config: Config, price: Decimal | None) -> dict[str, Any]:
     # Offline, on the controller, the packages that talk to an exchange need not be there.
-    from gridbot.brokers import open_account
-    from gridbot.clock import SystemClock
+    from gridbase.clock import SystemClock
+
+    from gridbot.exchanges.open_account import open_account
 
     account = open_account(config, SystemClock())
     broker = account.broker(config.symbol)
@@ -168,8 +170,8 @@ def _online(config: Config, price: Decimal | None) -> dict[str, Any]:
 
 def _range_of_now(config: Config, broker: "Broker", price: Decimal) -> GridSpec:
     """The range that a grid would get if it began now."""
-    from gridbot.atr_range import atr_range, candles_for_range
-    from gridbot.candle_cache import CandleCache
+    from gridbot.indicators.candle_cache import CandleCache
+    from gridbot.policies.atr_range import atr_range, candles_for_range
 
     atr = config.grid.atr
     if atr is None:

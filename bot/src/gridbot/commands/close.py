@@ -2,14 +2,15 @@
 
 import argparse
 
-from gridbot.brokers import open_account
-from gridbot.clock import SystemClock
+from gridbase.clock import SystemClock
+from gridbase.errors import ExitCode
+
 from gridbot.commands.arguments import add_config, add_symbol, chosen
-from gridbot.commands.parts import start_logging
-from gridbot.config import Config, load_config
-from gridbot.errors import ExitCode
+from gridbot.commands.logs import start_logging
+from gridbot.config.load import Config, load_config
+from gridbot.exchanges.open_account import open_account
 from gridbot.store import Store
-from gridbot.trader import Trader
+from gridbot.trading.trader import Trader
 
 PATIENCE_SECONDS = 120.0
 

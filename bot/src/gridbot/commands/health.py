@@ -9,7 +9,7 @@ import socket
 import sys
 from urllib.parse import SplitResult, urlsplit
 
-from gridbot.errors import ExitCode, UserError
+from gridbase.errors import ExitCode, UserError
 
 DEFAULT_URL = "http://127.0.0.1:8080/health"
 

@@ -13,8 +13,9 @@ def start_logging(level: str) -> None:
     formatter.converter = time.gmtime
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(formatter)
-    # Only the bot's own events: libraries would log requests with their signatures.
-    logger = logging.getLogger("gridbot")
-    logger.handlers = [handler]
-    logger.propagate = False
-    logger.setLevel(level.upper())
+    # Only our own events: libraries would log requests with their signatures.
+    for name in ("gridbase", "gridbot"):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.propagate = False
+        logger.setLevel(level.upper())

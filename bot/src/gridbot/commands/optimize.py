@@ -6,6 +6,8 @@ from decimal import Decimal
 from pathlib import Path
 from time import perf_counter
 
+from gridbase.errors import ExitCode, UserError
+
 from gridbot.backtest.data import Candles, read_candles
 from gridbot.backtest.forward import judge, make_folds
 from gridbot.backtest.options import (
@@ -24,7 +26,6 @@ from gridbot.backtest.search_report import Search, search_document, search_text
 from gridbot.backtest.space import Plan, add_space_options, read_plan
 from gridbot.backtest.trials import Run, writer
 from gridbot.commands.arguments import add_json
-from gridbot.errors import ExitCode, UserError
 
 MOST_JOBS = 256
 TOP = 10
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     write = None if args.out is None else writer(args.out)
     draw = None
     if args.plot is not None:
-        from gridbot.backtest.figure import renderer
+        from gridbot.plot.renderer import renderer
 
         draw = renderer(args.plot)
     progress = Progress("candles read")

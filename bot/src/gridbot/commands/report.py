@@ -4,11 +4,20 @@ import argparse
 import json
 from pathlib import Path
 
+from gridbase.errors import ExitCode
+from gridbase.market import plain
+
+from gridbot.accounting.profit_report import (
+    By,
+    Period,
+    SymbolReport,
+    document,
+    make_report,
+    share_text,
+    total,
+)
 from gridbot.commands.arguments import add_json
-from gridbot.commands.state import add_state, open_books, read_year
-from gridbot.errors import ExitCode
-from gridbot.market import plain
-from gridbot.report import By, Period, SymbolReport, document, make_report, share_text, total
+from gridbot.commands.books_arguments import add_state, open_books, read_year
 
 _HEAD = ("", "pairs", "grid profit", "fills", "fees", "result")
 
@@ -31,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     year, by = read_year(args.year), By(args.by)
     draw = None
     if args.plot is not None:
-        from gridbot.backtest.figure import renderer
+        from gridbot.plot.renderer import renderer
 
         draw = renderer(args.plot)
     store, symbols = open_books(args)
@@ -40,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     finally:
         store.close()
     if draw is not None:
-        from gridbot.report_figure import report_figure
+        from gridbot.accounting.profit_plot import report_figure
 
         draw(report_figure(reports))
     if args.json:

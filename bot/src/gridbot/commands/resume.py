@@ -4,13 +4,14 @@ import argparse
 import time
 from dataclasses import replace
 
+from gridbase.errors import ExitCode
+from gridbase.market import plain
+
 from gridbot.commands.arguments import add_config, add_symbol, chosen
-from gridbot.config import Config, load_config
-from gridbot.errors import ExitCode
-from gridbot.grid_settings import settings_of
-from gridbot.market import plain
+from gridbot.config.load import Config, load_config
 from gridbot.store import Generation, Store
-from gridbot.takeover import elsewhere, takeover_of
+from gridbot.trading.handover import elsewhere, takeover_of
+from gridbot.trading.run_settings import settings_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,21 +6,21 @@ import signal
 import threading
 
 import waitress.server
+from gridbase.clock import Clock, SystemClock
+from gridbase.errors import ExitCode, UserError
 
 from gridbot import __version__
-from gridbot.archive import ArchiveRules, Archivist
-from gridbot.archive_files import require_format
-from gridbot.brokers import open_account
-from gridbot.clock import Clock, SystemClock
+from gridbot.accounting.archive import ArchiveRules, Archivist
+from gridbot.accounting.archive_files import require_format
 from gridbot.commands.arguments import add_config
-from gridbot.commands.parts import start_logging
-from gridbot.config import ArchiveConfig, Config, load_config
-from gridbot.errors import ExitCode, UserError
-from gridbot.lane import AfterStep
-from gridbot.runner import Runner
+from gridbot.commands.logs import start_logging
+from gridbot.config.load import ArchiveConfig, Config, load_config
+from gridbot.exchanges.open_account import open_account
+from gridbot.service.bot import Runner
+from gridbot.service.grid_worker import AfterStep
+from gridbot.service.web import Page
 from gridbot.store import Store
-from gridbot.trader import Trader
-from gridbot.web import Page
+from gridbot.trading.trader import Trader
 
 log = logging.getLogger(__name__)
 

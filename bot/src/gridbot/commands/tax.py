@@ -4,12 +4,13 @@ import argparse
 import json
 from pathlib import Path
 
+from gridbase.errors import ExitCode, UserError
+from gridbase.market import plain
+
+from gridbot.accounting.tax_lots import Method
+from gridbot.accounting.tax_report import TaxReport, document, write_report
 from gridbot.commands.arguments import add_json
-from gridbot.commands.state import add_state, open_books, read_year
-from gridbot.errors import ExitCode, UserError
-from gridbot.lots import Method
-from gridbot.market import plain
-from gridbot.tax import TaxReport, document, write_report
+from gridbot.commands.books_arguments import add_state, open_books, read_year
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,7 @@
 """The bot's configuration: one TOML file, read strictly.
 
 Every mistake is one line that names the setting, its value and what would do. Secrets are not
-read here: see `gridbot.credentials`.
+read here: see `gridbase.secret_files`.
 """
 
 import tomllib
@@ -10,14 +10,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from gridbot.errors import UserError
-from gridbot.filters import TrendFilter, VolatilityFilter
-from gridbot.grid import AtrRange, Fees, FeesIn, GridSettings, Spacing
-from gridbot.market import plain
-from gridbot.reposition import Reposition
-from gridbot.settings import flatten, read_settings, split_grids
-from gridbot.stops import StopRules
-from gridbot.stops import check as check_stops
+from gridbase.errors import UserError
+from gridbase.market import plain
+
+from gridbot.config.settings import flatten, read_settings, split_grids
+from gridbot.core.grid import AtrRange, Fees, FeesIn, GridSettings, Spacing
+from gridbot.policies.buy_filters import TrendFilter, VolatilityFilter
+from gridbot.policies.kill_switches import StopRules
+from gridbot.policies.kill_switches import check as check_stops
+from gridbot.policies.range_moves import Reposition
 
 LIVE_CONFIRMATION = "I accept that this bot trades real money"
 # The embedded exchange speaks their language.

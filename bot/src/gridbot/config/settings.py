@@ -1,6 +1,6 @@
 """Every setting of a configuration: how it is read, its default, and what else would do.
 
-Secrets are not read here: see `gridbot.credentials`.
+Secrets are not read here: see `gridbase.secret_files`.
 """
 
 import difflib
@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from gridbot.errors import UserError
-from gridbot.grid import MAX_GRIDS, FeesIn, Spacing
-from gridbot.market import plain
+from gridbase.errors import UserError
+from gridbase.market import plain
+
+from gridbot.core.grid import MAX_GRIDS, FeesIn, Spacing
 
 # Paper mode never talks to these: a paper configuration must not be able to spend money.
 PRODUCTION_DOMAINS = ("binance.com", "binance.us")

@@ -1,7 +1,8 @@
 """What a configuration switches on beside the plain grid, in words. Pure."""
 
-from gridbot.config import Config
-from gridbot.market import plain
+from gridbase.market import plain
+
+from gridbot.config.load import Config
 
 
 def policy_lines(config: Config) -> list[str]:

@@ -10,9 +10,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from gridbot.market import EXACT
-from gridbot.orders import Fill, Leg, Role, Side
-from gridbot.totals import Totals
+from gridbase.market import EXACT
+
+from gridbot.core.orders import Fill, Leg, Role, Side
+from gridbot.core.settled_totals import Totals
 
 ZERO = Decimal(0)
 # Finer than any price or quantity: shares of the initial cost are cut here, and add up exactly.

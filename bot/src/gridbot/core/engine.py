@@ -7,11 +7,12 @@ write down in one transaction before anything is sent.
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from gridbot.books import Books
-from gridbot.errors import MismatchError
-from gridbot.grid import Plan, sell_quantity, smallest_order
-from gridbot.market import EXACT, Market, floor_to_lot, plain
-from gridbot.orders import (
+from gridbase.errors import MismatchError
+from gridbase.market import EXACT, Market, floor_to_lot, plain
+
+from gridbot.core.books import Books
+from gridbot.core.grid import Plan, sell_quantity, smallest_order
+from gridbot.core.orders import (
     LIVE_STATES,
     Fill,
     Leg,
@@ -23,7 +24,7 @@ from gridbot.orders import (
     client_prefix,
     order_place,
 )
-from gridbot.totals import Totals
+from gridbot.core.settled_totals import Totals
 
 
 @dataclass

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from enum import StrEnum
 
-from gridbot.errors import UserError
-from gridbot.market import EXACT, Market, floor_to_lot, plain, round_to_tick
-from gridbot.order_rules import check_orders
+from gridbase.errors import UserError
+from gridbase.market import EXACT, Market, floor_to_lot, plain, round_to_tick
+
+from gridbot.core.order_rules import check_orders
 
 # A root is computed to 60 digits and cut to 40: the noise in its last digits is gone before
 # half up is decided on.

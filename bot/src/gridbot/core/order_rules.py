@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
-from gridbot.errors import UserError
-from gridbot.market import EXACT, Market, plain
+from gridbase.errors import UserError
+from gridbase.market import EXACT, Market, plain
 
 
 def check_orders(market: Market, lines: Sequence[Decimal], price: Decimal, empty: int) -> None:

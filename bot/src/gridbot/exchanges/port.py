@@ -1,6 +1,6 @@
 """What the bot asks of an exchange, and how an exchange can fail. No I/O here.
 
-`gridbot.binance_broker` is a real one.
+`gridbot.exchanges.binance.symbol` is a real one.
 """
 
 from dataclasses import dataclass
@@ -8,11 +8,12 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
 
-from gridbot.candles.series import Candle
-from gridbot.errors import ExitCode, UserError
-from gridbot.market import Market
-from gridbot.orders import Order
-from gridbot.prices import Seen
+from gridbase.candles.series import Candle
+from gridbase.errors import ExitCode, UserError
+from gridbase.market import Market
+
+from gridbot.core.orders import Order
+from gridbot.core.prices import Seen
 
 
 class Failure(StrEnum):
@@ -75,7 +76,7 @@ class RemoteOrder:
 
 @dataclass(frozen=True)
 class RemoteTrade:
-    """A trade as the exchange reports it; see `gridbot.orders.Fill`."""
+    """A trade as the exchange reports it; see `gridbot.core.orders.Fill`."""
 
     trade_id: int
     exchange_id: int

@@ -9,8 +9,9 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gridbot.candles.series import Candle
-from gridbot.errors import ExitCode, UserError
+from gridbase.candles.series import Candle
+from gridbase.errors import ExitCode, UserError
+
 from gridbot.indicators.window import CandleGapError, CandleWindow
 
 _MINUTE_MS = 60_000

@@ -5,8 +5,9 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING, TypeVar
 
-from gridbot.candles.series import Candle
-from gridbot.candles.units import UNITS_PER_QUOTE
+from gridbase.candles.price_units import UNITS_PER_QUOTE
+from gridbase.candles.series import Candle
+
 from gridbot.indicators.averages import Ema, Sma
 from gridbot.indicators.indicator import Indicator, Step
 from gridbot.indicators.ring import Ring

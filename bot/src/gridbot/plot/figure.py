@@ -1,18 +1,13 @@
-"""A drawing as data: panels of bands, lines, dots and rules. Renderers turn it into a file.
-
-`.html` is one file with its drawing as SVG, made without any library and showing without a network;
-`.png` is drawn by matplotlib where that is installed.
-"""
+"""A drawing as data: panels of bands, lines, dots and rules. See `gridbot.plot.renderer`."""
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from gridbot.backtest.data import Floats
-from gridbot.errors import UserError
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
 
 # Told apart by most people who see fewer colours (Okabe and Ito's palette).
 GREY = "#7f8790"
@@ -98,28 +93,3 @@ class Figure:
     title: str
     panels: tuple[Panel, ...]
     facts: tuple[tuple[str, str], ...] = field(default=())
-
-
-def renderer(path: Path) -> Callable[[Figure], None]:
-    """What draws a figure into a file of this name; asked before anything is computed.
-
-    Raises:
-        UserError: there is nothing for such a file.
-    """
-    suffix = path.suffix.lower()
-    if suffix not in {".png", ".html"}:
-        raise UserError(f"--plot = {path} needs a name that ends in .png or .html")
-    if not path.parent.is_dir():
-        raise UserError(f"--plot = {path} is in a directory that does not exist")
-    if suffix == ".html":
-        from gridbot.backtest.svg import write_html
-
-        return lambda figure: write_html(figure, path)
-    if importlib.util.find_spec("matplotlib") is None:
-        raise UserError(
-            f"--plot = {path} needs matplotlib, which is not installed: install matplotlib, "
-            f"or name {path.with_suffix('.html').name}, which needs nothing"
-        )
-    from gridbot.backtest.png import write_png
-
-    return lambda figure: write_png(figure, path)

@@ -8,10 +8,9 @@ from html import escape
 from pathlib import Path
 
 import numpy as np
+from gridbase.atomic_file import write_whole
 
-from gridbot.backtest.data import Floats
-from gridbot.backtest.figure import Band, Dots, Figure, Layer, Panel, Rules
-from gridbot.backtest.files import write_whole
+from gridbot.plot.figure import Band, Dots, Figure, Floats, Layer, Panel, Rules
 
 WIDTH = 1200
 LEFT, RIGHT, TOP, BOTTOM = 76, 14, 30, 34

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from gridbase.atomic_file import write_whole
 
-from gridbot.backtest.figure import GREY, Band, Figure, Layer, Line, Panel, Rules
-from gridbot.backtest.files import write_whole
+from gridbot.plot.figure import GREY, Band, Figure, Floats, Layer, Line, Panel, Rules
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from gridbot.backtest.data import Floats
 
 INCHES_WIDE = 12.0
 INCHES_PER_WEIGHT = 2.2

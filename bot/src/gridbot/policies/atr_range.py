@@ -2,10 +2,11 @@
 
 from decimal import Decimal
 
-from gridbot.candle_cache import MOST_CANDLES
-from gridbot.errors import ExitCode, UserError
+from gridbase.errors import ExitCode, UserError
+from gridbase.market import EXACT, plain
+
+from gridbot.indicators.candle_cache import MOST_CANDLES
 from gridbot.indicators.window import CandleWindow
-from gridbot.market import EXACT, plain
 
 
 def candles_for_range(period: int) -> int:

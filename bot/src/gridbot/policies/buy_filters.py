@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from gridbot.candle_cache import MOST_CANDLES
+from gridbase.market import EXACT, plain
+
+from gridbot.indicators.candle_cache import MOST_CANDLES
 from gridbot.indicators.window import CandleWindow
-from gridbot.market import EXACT, plain
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from gridbot.errors import ExitCode, UserError
-from gridbot.market import EXACT, plain
-from gridbot.prices import Seen
+from gridbase.errors import ExitCode, UserError
+from gridbase.market import EXACT, plain
+
+from gridbot.core.prices import Seen
 
 DAY_MS = 86_400_000
 _HUNDRED = Decimal(100)

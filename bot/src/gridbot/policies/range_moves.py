@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from gridbot.grid import Spacing
-from gridbot.market import EXACT
+from gridbase.market import EXACT
+
+from gridbot.core.grid import Spacing
 
 _MINUTE_MS = 60_000
 # So long must the price have been outside: one trade far out moves no grid.

@@ -5,13 +5,14 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from gridbot.brokers import Account
-from gridbot.clock import Clock
-from gridbot.config import Config
-from gridbot.errors import UserError, of_grid
-from gridbot.grid_settings import check_running
-from gridbot.lane import AfterStep, Lane
+from gridbase.clock import Clock
+from gridbase.errors import UserError, of_grid
+
+from gridbot.config.load import Config
+from gridbot.exchanges.account import Account
+from gridbot.service.grid_worker import AfterStep, Lane
 from gridbot.store import Store
+from gridbot.trading.run_settings import check_running
 
 log = logging.getLogger(__name__)
 

@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gridbot.backoff import Backoff
-from gridbot.broker import Broker, BrokerError, Failure
-from gridbot.clock import Clock
-from gridbot.config import Config
-from gridbot.errors import MismatchError, UserError
-from gridbot.reconcile import check_listed
-from gridbot.sampler import Sampler
-from gridbot.status import base_document, status_document
+from gridbase.backoff import Backoff
+from gridbase.clock import Clock
+from gridbase.errors import MismatchError, UserError
+
+from gridbot.config.load import Config
+from gridbot.exchanges.port import Broker, BrokerError, Failure
+from gridbot.service.price_samples import Sampler
+from gridbot.service.status import base_document, status_document
 from gridbot.store import Store, StoreError
-from gridbot.trader import Trader
+from gridbot.trading.reconciliation import check_listed
+from gridbot.trading.trader import Trader
 
 log = logging.getLogger(__name__)
 

@@ -3,13 +3,14 @@
 from decimal import Decimal
 from typing import Any
 
+from gridbase.market import plain
+
 from gridbot import __version__
-from gridbot.config import Config
-from gridbot.engine import GridEngine
-from gridbot.market import plain
-from gridbot.orders import Order, OrderState, Side
-from gridbot.policy_lines import policy_lines
-from gridbot.trader import Trader
+from gridbot.config.load import Config
+from gridbot.config.summary import policy_lines
+from gridbot.core.engine import GridEngine
+from gridbot.core.orders import Order, OrderState, Side
+from gridbot.trading.trader import Trader
 
 RECENT_FILLS = 20
 

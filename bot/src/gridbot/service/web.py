@@ -33,7 +33,7 @@ class Page:
 
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
-        self._html = resources.files("gridbot").joinpath("page/index.html").read_bytes()
+        self._html = resources.files("gridbot.service").joinpath("page/index.html").read_bytes()
         self._policy = _content_policy(self._html.decode())
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:

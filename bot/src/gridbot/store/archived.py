@@ -5,7 +5,8 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from gridbot.orders import Leg, Role, Side
+from gridbot.core.orders import Leg, Role, Side
+from gridbot.core.settled_totals import Totals, totals_of, totals_text
 from gridbot.store.records import FileRecord, TradeRow
 from gridbot.store.rows import (
     FILL_COLUMNS,
@@ -15,7 +16,6 @@ from gridbot.store.rows import (
     leg_of,
     order_of,
 )
-from gridbot.totals import Totals, totals_of, totals_text
 
 _PLACE = re.compile(r"(?P<tag>[0-9a-z]+)-(?P<place>\d*[a-z])(?P<cycle>\d+)")
 

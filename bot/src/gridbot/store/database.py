@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from gridbot.errors import ExitCode, UserError
+from gridbase.errors import ExitCode, UserError
+
 from gridbot.store.schema import SCHEMA_VERSION, create, migrate
 
 FILE_NAME = "gridbot.sqlite3"

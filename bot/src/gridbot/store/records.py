@@ -5,9 +5,10 @@ from dataclasses import asdict, dataclass, fields
 from decimal import Decimal
 from typing import Any
 
-from gridbot.grid import Plan
-from gridbot.market import Market
-from gridbot.orders import Fill, Order
+from gridbase.market import Market
+
+from gridbot.core.grid import Plan
+from gridbot.core.orders import Fill, Order
 
 ZERO = Decimal(0)
 

@@ -4,8 +4,8 @@ import sqlite3
 from decimal import Decimal
 from typing import Any
 
-from gridbot.engine import Changes
-from gridbot.orders import Fill, Leg, Order, OrderState, Role, Side
+from gridbot.core.engine import Changes
+from gridbot.core.orders import Fill, Leg, Order, OrderState, Role, Side
 from gridbot.store.records import lines_text
 
 LEG_COLUMNS = "id, role, side, line, quantity, parent, complete, shares"

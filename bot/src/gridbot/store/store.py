@@ -6,9 +6,9 @@ from decimal import Decimal
 from json import dumps
 from typing import Any
 
-from gridbot.books import RECENT_FILLS
-from gridbot.engine import Changes, GridEngine
-from gridbot.orders import Fill, Order, OrderState, Role, Side
+from gridbot.core.books import RECENT_FILLS
+from gridbot.core.engine import Changes, GridEngine
+from gridbot.core.orders import Fill, Order, OrderState, Role, Side
 from gridbot.store import archived
 from gridbot.store.database import Database, StoreError
 from gridbot.store.records import (

@@ -3,10 +3,10 @@
 import logging
 from decimal import Decimal
 
-from gridbot.broker import BrokerError, Failure
-from gridbot.desk import Desk
-from gridbot.engine import GridEngine
-from gridbot.orders import Order, OrderState, Role, Side
+from gridbot.core.engine import GridEngine
+from gridbot.core.orders import Order, OrderState, Role, Side
+from gridbot.exchanges.port import BrokerError, Failure
+from gridbot.trading.session import Desk
 
 log = logging.getLogger(__name__)
 

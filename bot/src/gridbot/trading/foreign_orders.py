@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable
 
-from gridbot.broker import RemoteOrder
+from gridbot.exchanges.port import RemoteOrder
 
 log = logging.getLogger(__name__)
 

@@ -5,11 +5,12 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from decimal import Decimal
 
-from gridbot.desk import Desk
-from gridbot.engine import GridEngine
-from gridbot.grid import Fees, FeesIn
-from gridbot.market import EXACT, plain
-from gridbot.orders import Order, OrderState, Role, Side
+from gridbase.market import EXACT, plain
+
+from gridbot.core.engine import GridEngine
+from gridbot.core.grid import Fees, FeesIn
+from gridbot.core.orders import Order, OrderState, Role, Side
+from gridbot.trading.session import Desk
 
 log = logging.getLogger(__name__)
 

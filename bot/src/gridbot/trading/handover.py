@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from gridbot.broker import BrokerError, Failure
-from gridbot.grid import smallest_order
-from gridbot.grid_settings import WHERE
-from gridbot.market import EXACT, Market, plain
+from gridbase.market import EXACT, Market, plain
+
+from gridbot.core.grid import smallest_order
+from gridbot.exchanges.port import BrokerError, Failure
 from gridbot.store import Generation
+from gridbot.trading.run_settings import WHERE
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def takeover_of(previous: Generation | None, settings: Mapping[str, str]) -> Tak
 
     Args:
         previous: the grid before, which has ended or is about to.
-        settings: the next grid's, as `gridbot.grid_settings.settings_of` has them.
+        settings: the next grid's, as `gridbot.trading.run_settings.settings_of` has them.
 
     Returns:
         None where it begins with what is configured.

@@ -3,9 +3,9 @@
 Where the reports of an exchange are lost while its stream goes on, nothing else shows it.
 """
 
-from gridbot.engine import GridEngine
-from gridbot.orders import Order, OrderState, Side
-from gridbot.prices import Seen
+from gridbot.core.engine import GridEngine
+from gridbot.core.orders import Order, OrderState, Side
+from gridbot.core.prices import Seen
 
 # One that turns out to be open all the same is not asked for again before this time.
 AGAIN_SECONDS = 10.0

@@ -3,10 +3,11 @@
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from gridbot.broker import RemoteTrade
-from gridbot.engine import GridEngine
-from gridbot.market import EXACT
-from gridbot.orders import Order
+from gridbase.market import EXACT
+
+from gridbot.core.engine import GridEngine
+from gridbot.core.orders import Order
+from gridbot.exchanges.port import RemoteTrade
 
 
 @dataclass

@@ -9,7 +9,12 @@ import logging
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from gridbot.broker import (
+from gridbase.errors import MismatchError
+from gridbase.market import EXACT, plain
+
+from gridbot.core.engine import Changes, GridEngine
+from gridbot.core.orders import Fill, Order, OrderState, Side, client_prefix
+from gridbot.exchanges.port import (
     BrokerError,
     Failure,
     OrderEvent,
@@ -17,15 +22,11 @@ from gridbot.broker import (
     RemoteTrade,
     StreamGap,
 )
-from gridbot.desk import Desk, Doubt, Refusal
-from gridbot.engine import Changes, GridEngine
-from gridbot.errors import MismatchError
-from gridbot.foreign import ForeignOrders
-from gridbot.intents import REFUSED_RETRY_MOST_SECONDS, REFUSED_RETRY_SECONDS, accept
-from gridbot.market import EXACT, plain
-from gridbot.orders import Fill, Order, OrderState, Side, client_prefix
-from gridbot.passed import PassedOrders
-from gridbot.reading import Reading
+from gridbot.trading.foreign_orders import ForeignOrders
+from gridbot.trading.passed_orders import PassedOrders
+from gridbot.trading.reading import Reading
+from gridbot.trading.session import Desk, Doubt, Refusal
+from gridbot.trading.submission import REFUSED_RETRY_MOST_SECONDS, REFUSED_RETRY_SECONDS, accept
 
 log = logging.getLogger(__name__)
 

@@ -5,21 +5,22 @@ import re
 from dataclasses import replace
 from decimal import Decimal
 
-from gridbot.broker import BrokerError, Failure
-from gridbot.candle_cache import CandlesMissingError
-from gridbot.desk import Desk, Ending
-from gridbot.engine import GridEngine
-from gridbot.errors import UserError
-from gridbot.filters import TrendFilter, VolatilityFilter
-from gridbot.grid import make_plan
-from gridbot.levels import find_levels
-from gridbot.market import plain
-from gridbot.prices import Seen
-from gridbot.reconcile import Reconciler
-from gridbot.reposition import CONFIRM_MS, left, new_range
-from gridbot.stops import Halt, StopState, StopWatch, at_price
-from gridbot.stops import check as check_stops
+from gridbase.errors import UserError
+from gridbase.market import plain
+
+from gridbot.core.engine import GridEngine
+from gridbot.core.grid import make_plan
+from gridbot.core.prices import Seen
+from gridbot.exchanges.port import BrokerError, Failure
+from gridbot.indicators.candle_cache import CandlesMissingError
+from gridbot.policies.buy_filters import TrendFilter, VolatilityFilter
+from gridbot.policies.kill_switches import Halt, StopState, StopWatch, at_price
+from gridbot.policies.kill_switches import check as check_stops
+from gridbot.policies.range_moves import CONFIRM_MS, left, new_range
+from gridbot.policies.support_resistance import find_levels
 from gridbot.store import Generation
+from gridbot.trading.reconciliation import Reconciler
+from gridbot.trading.session import Desk, Ending
 
 log = logging.getLogger(__name__)
 

@@ -1,8 +1,9 @@
 """The settings that a running grid depends on, and whether the file still says the same."""
 
-from gridbot.config import Config
-from gridbot.errors import UserError, of_grid
-from gridbot.market import plain
+from gridbase.errors import UserError, of_grid
+from gridbase.market import plain
+
+from gridbot.config.load import Config
 from gridbot.store import Generation, Store
 
 # What a grid's orders and coins are found by: elsewhere there is nothing of it.

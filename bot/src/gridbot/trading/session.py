@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from gridbot.broker import Broker
-from gridbot.candle_cache import INTERVALS, CandleCache
-from gridbot.clock import Clock
-from gridbot.config import Config
-from gridbot.engine import Carried, Changes, GridEngine
+from gridbase.clock import Clock
+from gridbase.market import Market, plain
+
+from gridbot.config.load import Config
+from gridbot.core.engine import Carried, Changes, GridEngine
+from gridbot.core.orders import Order, OrderState, Role
+from gridbot.exchanges.port import Broker
+from gridbot.indicators.candle_cache import INTERVALS, CandleCache
 from gridbot.indicators.window import CandleWindow
-from gridbot.market import Market, plain
-from gridbot.orders import Order, OrderState, Role
 from gridbot.store import Generation, Store
 
 log = logging.getLogger(__name__)

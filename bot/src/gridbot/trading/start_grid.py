@@ -5,23 +5,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from gridbot.atr_range import atr_range, candles_for_range
-from gridbot.broker import Broker, BrokerError, Failure
-from gridbot.cancels import cancel_all, hurry
-from gridbot.candle_cache import CandlesMissingError
-from gridbot.config import Config
-from gridbot.desk import Desk, Ending
-from gridbot.engine import GridEngine
-from gridbot.errors import UserError
-from gridbot.grid import GridSpec, Plan, grid_lines, make_plan, plan_warnings
-from gridbot.grid_settings import check_settings, settings_of
-from gridbot.intents import give_up, latest_arrival, settle
-from gridbot.market import EXACT, Market, plain
-from gridbot.orders import Role, Side, generation_tag
-from gridbot.reconcile import Reconciler
-from gridbot.start_range import check_first
+from gridbase.errors import UserError
+from gridbase.market import EXACT, Market, plain
+
+from gridbot.config.load import Config
+from gridbot.core.engine import GridEngine
+from gridbot.core.grid import GridSpec, Plan, grid_lines, make_plan, plan_warnings
+from gridbot.core.orders import Role, Side, generation_tag
+from gridbot.exchanges.port import Broker, BrokerError, Failure
+from gridbot.indicators.candle_cache import CandlesMissingError
+from gridbot.policies.atr_range import atr_range, candles_for_range
 from gridbot.store import Closing, Generation
-from gridbot.takeover import Takeover, base_to_carry, elsewhere, takeover_of, watch_goes_on
+from gridbot.trading.cancels import cancel_all, hurry
+from gridbot.trading.handover import Takeover, base_to_carry, elsewhere, takeover_of, watch_goes_on
+from gridbot.trading.reconciliation import Reconciler
+from gridbot.trading.run_settings import check_settings, settings_of
+from gridbot.trading.session import Desk, Ending
+from gridbot.trading.start_range import check_first
+from gridbot.trading.submission import give_up, latest_arrival, settle
 
 log = logging.getLogger(__name__)
 

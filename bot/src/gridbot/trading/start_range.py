@@ -1,12 +1,13 @@
 """Whether a grid may begin at a price: outside its range only where the user has said so. Pure."""
 
-from gridbot.broker import BrokerError, Failure
-from gridbot.config import Config
-from gridbot.errors import UserError
-from gridbot.grid import GridSettings, Plan
-from gridbot.market import Market, plain
-from gridbot.stops import check as check_stops
-from gridbot.takeover import Takeover
+from gridbase.errors import UserError
+from gridbase.market import Market, plain
+
+from gridbot.config.load import Config
+from gridbot.core.grid import GridSettings, Plan
+from gridbot.exchanges.port import BrokerError, Failure
+from gridbot.policies.kill_switches import check as check_stops
+from gridbot.trading.handover import Takeover
 
 CONFIRM = "grid.start_outside_range = true"
 

@@ -11,12 +11,13 @@ have been judged at the price of now, and none fires: `Desk.clears`.
 import logging
 from decimal import Decimal
 
-from gridbot.broker import BrokerError, Failure, RemoteOrder
-from gridbot.desk import Desk, Refusal
-from gridbot.engine import GridEngine
-from gridbot.errors import MismatchError
-from gridbot.market import plain
-from gridbot.orders import Order, OrderState, Role, Side
+from gridbase.errors import MismatchError
+from gridbase.market import plain
+
+from gridbot.core.engine import GridEngine
+from gridbot.core.orders import Order, OrderState, Role, Side
+from gridbot.exchanges.port import BrokerError, Failure, RemoteOrder
+from gridbot.trading.session import Desk, Refusal
 
 log = logging.getLogger(__name__)
 

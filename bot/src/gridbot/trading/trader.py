@@ -3,12 +3,13 @@
 All I/O of trading happens in the parts that this module puts in order:
 
 1. every intent without an answer is settled: the exchange is asked for its client order ID
-   (`intents`);
-2. what happened is read, from the stream or by asking (`reconcile`);
+   (`submission`);
+2. what happened is read, from the stream or by asking (`reconciliation`);
 3. what happened and the orders that answer it are committed in one transaction;
 4. only then are those orders sent, and no buy before the kill switches were judged at the price of
    now (`Guard.clears`);
-5. the policies look at the grid: they may pause buys, end it or move it (`guard`, `lifecycle`).
+5. the policies look at the grid: they may pause buys, end it or move it (`risk_guard`,
+   `start_grid`).
 
 A step may stop at any point, by an error or by a power cut: the next one begins with 1. The kill
 switches are judged whatever stops it.
@@ -17,20 +18,21 @@ switches are judged whatever stops it.
 import logging
 from decimal import Decimal
 
-from gridbot import lifecycle
-from gridbot.broker import Broker, BrokerError, Failure
-from gridbot.cancels import hurry
-from gridbot.clock import Clock
-from gridbot.config import Config
-from gridbot.desk import Desk, Ending, Refusal
-from gridbot.engine import GridEngine
-from gridbot.errors import MismatchError, UserError
-from gridbot.funds import Funds
-from gridbot.guard import Guard
-from gridbot.intents import settle
-from gridbot.orders import OrderState, Role
-from gridbot.reconcile import Reconciler
+from gridbase.clock import Clock
+from gridbase.errors import MismatchError, UserError
+
+from gridbot.config.load import Config
+from gridbot.core.engine import GridEngine
+from gridbot.core.orders import OrderState, Role
+from gridbot.exchanges.port import Broker, BrokerError, Failure
 from gridbot.store import Closing, Generation, HaltRow, Store
+from gridbot.trading import start_grid
+from gridbot.trading.cancels import hurry
+from gridbot.trading.funds import Funds
+from gridbot.trading.reconciliation import Reconciler
+from gridbot.trading.risk_guard import Guard
+from gridbot.trading.session import Desk, Ending, Refusal
+from gridbot.trading.submission import settle
 
 log = logging.getLogger(__name__)
 
@@ -205,7 +207,7 @@ class Trader:
         desk, engine = self.desk, self.desk.engine
         if engine is not None and desk.ending is not None and desk.ending.next_range is None:
             return self._wind_down(engine)  # which needs nothing else to be in order
-        lifecycle.rules_of(desk)
+        start_grid.rules_of(desk)
         self._guard.pause()
         if engine is None and not self._begin():
             return False
@@ -222,7 +224,7 @@ class Trader:
         self.closing = None if generation is None else generation.closing
         if generation is None or generation.closed_ms is not None:
             return
-        lifecycle.load(desk, generation)
+        start_grid.load(desk, generation)
         self._reconciler.forget()
         desk.ending = self._unfinished_ending(generation)
         if desk.engine is not None:
@@ -236,9 +238,9 @@ class Trader:
             return False
         generation = desk.store.generation(desk.config.symbol)
         if desk.paused or not self._guard.may_begin(desk.price):
-            lifecycle.refuse_unwatched(desk, generation)
+            start_grid.refuse_unwatched(desk, generation)
             return False
-        lifecycle.start(desk, self._reconciler, generation)
+        start_grid.start(desk, self._reconciler, generation)
         return True
 
     def _unfinished_ending(self, generation: Generation) -> Ending | None:
@@ -255,7 +257,7 @@ class Trader:
             self._guard.look(engine)
             if desk.ending is not None:
                 return True
-            lifecycle.reprice(desk, engine)
+            start_grid.reprice(desk, engine)
             settle(desk, engine)
         self._reconciler.follow(engine)
         settle(desk, engine)
@@ -269,11 +271,11 @@ class Trader:
     def _wind_down(self, engine: GridEngine) -> bool:
         desk = self.desk
         ending = self._watched_ending(engine)
-        if not lifecycle.wind_down(desk, engine, self._reconciler, ending):
+        if not start_grid.wind_down(desk, engine, self._reconciler, ending):
             self._guard.look(engine)
             return True
         if ending.next_range is None:
-            lifecycle.close(desk, engine, ending)
+            start_grid.close(desk, engine, ending)
             generation = desk.store.generation(desk.config.symbol)
             self.closing = None if generation is None else generation.closing
         elif self._watched_ending(engine) is not ending:
@@ -292,7 +294,7 @@ class Trader:
         if self.desk.clock.monotonic() < self._move_at:
             return False
         try:
-            lifecycle.move(self.desk, engine, self._reconciler, ending)
+            start_grid.move(self.desk, engine, self._reconciler, ending)
         except BrokerError as error:
             if error.failure is not Failure.REJECTED:
                 raise
@@ -332,11 +334,11 @@ class Trader:
             UserError: there is no running grid, or the exchange does not confirm in time.
         """
         desk = self.desk
-        lifecycle.rules_of(desk)
+        start_grid.rules_of(desk)
         generation = desk.store.generation(desk.config.symbol)
         if generation is None or generation.closed_ms is not None:
             raise UserError(f"state.directory = {desk.config.state_directory}: no grid is running")
-        lifecycle.load(desk, generation, to_end=True)
+        start_grid.load(desk, generation, to_end=True)
         engine = desk.engine
         if engine is None:
             raise AssertionError("the grid was loaded")
@@ -347,12 +349,12 @@ class Trader:
             if order.state is OrderState.OPEN and order.role is not Role.LIQUIDATION
         }
         ending = Ending("closed by hand")
-        while not lifecycle.wind_down(desk, engine, self._reconciler, ending):
+        while not start_grid.wind_down(desk, engine, self._reconciler, ending):
             if desk.clock.monotonic() > deadline:
                 raise BrokerError(
                     Failure.AMBIGUOUS,
                     f"{len(engine.live)} orders are not confirmed as closed yet; run this again",
                 )
             desk.broker.wait(1.0)
-        lifecycle.close(desk, engine, ending)
+        start_grid.close(desk, engine, ending)
         return len(canceled)

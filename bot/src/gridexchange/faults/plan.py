@@ -35,10 +35,11 @@ from enum import Enum, auto
 from http import HTTPStatus
 from random import Random
 
-from gridbot.clock import Clock
-from gridbot.exchange.errors import ApiError, filter_failure, order_rejected
-from gridbot.exchange.limits import retry_after
-from gridbot.exchange.orders import EXPIRED
+from gridbase.clock import Clock
+
+from gridexchange.errors import ApiError, filter_failure, order_rejected
+from gridexchange.limits import retry_after
+from gridexchange.matching.orders import EXPIRED
 
 REST = "rest"
 SOCKET = "socket"

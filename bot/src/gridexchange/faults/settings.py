@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Callable, Mapping
 
-from gridbot.exchange.faults import (
+from gridexchange.faults.plan import (
     BAN,
     CLOCK_SKEW,
     DELAY,
@@ -21,7 +21,7 @@ from gridbot.exchange.faults import (
     FaultRule,
     FaultSettings,
 )
-from gridbot.exchange.orders import CANCELED, EXPIRED, EXPIRED_IN_MATCH
+from gridexchange.matching.orders import CANCELED, EXPIRED, EXPIRED_IN_MATCH
 
 LONGEST_S = 86_400
 Value = int | float | str | bool

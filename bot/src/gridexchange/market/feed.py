@@ -13,7 +13,7 @@ through repetitions of a recording: number n is candle n modulo its length.
 from fractions import Fraction
 from typing import Protocol
 
-from gridbot.candles.series import Candle
+from gridbase.candles.series import Candle
 
 LEGS = 4
 REPEAT = "repeat"

@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from gridbot.candles.series import Candle
-from gridbot.candles.units import UNITS_PER_QUOTE
-from gridbot.exchange.errors import ApiError
-from gridbot.exchange.feed import LEGS, Feed
+from gridbase.candles.price_units import UNITS_PER_QUOTE
+from gridbase.candles.series import Candle
+
+from gridexchange.errors import ApiError
+from gridexchange.market.feed import LEGS, Feed
 
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000

@@ -2,14 +2,15 @@
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
-from gridbot.candles.units import MAX_UNITS, PRICE_DECIMALS, from_units
-from gridbot.exchange.engine import Engine
-from gridbot.exchange.faults import Faults
-from gridbot.exchange.feed import LEGS, Feed, Pace
-from gridbot.exchange.market_data import MINUTE_MS, average_price, window
-from gridbot.exchange.orders import Balance
-from gridbot.exchange.rules import Rules
-from gridbot.exchange.store import FINGERPRINT, POSITION, Store
+from gridbase.candles.price_units import MAX_UNITS, PRICE_DECIMALS, from_units
+
+from gridexchange.faults.plan import Faults
+from gridexchange.market.feed import LEGS, Feed, Pace
+from gridexchange.market.klines import MINUTE_MS, average_price, window
+from gridexchange.matching.matching import Engine
+from gridexchange.matching.orders import Balance
+from gridexchange.matching.rules import Rules
+from gridexchange.store.store import FINGERPRINT, POSITION, Store
 
 AVERAGE_MINUTES = 5  # of GET avgPrice, as on Binance
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from random import Random
 
-from gridbot.candles.series import Candle
-from gridbot.candles.units import UNITS_PER_QUOTE
+from gridbase.candles.price_units import UNITS_PER_QUOTE
+from gridbase.candles.series import Candle
 
 INTERVAL_MS = 60_000
 CANDLES_PER_DAY = 1440

@@ -3,7 +3,7 @@
 from decimal import ROUND_UP, Decimal
 from functools import lru_cache
 
-from gridbot.market import EXACT
+from gridbase.market import EXACT
 
 ZERO = Decimal(0)
 COMMISSION_UNIT = Decimal("0.00000001")

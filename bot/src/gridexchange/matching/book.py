@@ -4,7 +4,7 @@ from bisect import insort
 from collections.abc import Iterable
 from decimal import Decimal
 
-from gridbot.exchange.orders import BUY, SELL, Order
+from gridexchange.matching.orders import BUY, SELL, Order
 
 
 class Book:

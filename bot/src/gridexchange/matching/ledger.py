@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from gridbot.exchange.amounts import ZERO, add, commission_on, multiply, subtract
-from gridbot.exchange.orders import (
+from gridexchange.matching.amounts import ZERO, add, commission_on, multiply, subtract
+from gridexchange.matching.orders import (
     BUY,
     EXPIRED_IN_MATCH,
     FILLED,
@@ -19,7 +19,7 @@ from gridbot.exchange.orders import (
     Report,
     Trade,
 )
-from gridbot.exchange.rules import BNB, QUOTE, Rules
+from gridexchange.matching.rules import BNB, QUOTE, Rules
 
 
 @dataclass

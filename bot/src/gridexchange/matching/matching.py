@@ -9,11 +9,13 @@ meets them first, and self-trade prevention says what becomes of that.
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 
-from gridbot.exchange.amounts import ZERO, add, multiply, subtract
-from gridbot.exchange.book import Book
-from gridbot.exchange.errors import cancel_rejected, order_rejected
-from gridbot.exchange.ledger import Changes, Ledger
-from gridbot.exchange.orders import (
+from gridbase.market import EXACT, floor_to_lot, round_to_tick
+
+from gridexchange.errors import cancel_rejected, order_rejected
+from gridexchange.matching.amounts import ZERO, add, multiply, subtract
+from gridexchange.matching.book import Book
+from gridexchange.matching.ledger import Changes, Ledger
+from gridexchange.matching.orders import (
     BUY,
     CANCELED,
     DECREMENT,
@@ -35,8 +37,7 @@ from gridbot.exchange.orders import (
     Prevention,
     Trade,
 )
-from gridbot.exchange.rules import Rules
-from gridbot.market import EXACT, floor_to_lot, round_to_tick
+from gridexchange.matching.rules import Rules
 
 OPPOSITE = {BUY: SELL, SELL: BUY}
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from gridbot.exchange.amounts import ZERO, subtract
+from gridexchange.matching.amounts import ZERO, subtract
 
 BUY = "BUY"
 SELL = "SELL"

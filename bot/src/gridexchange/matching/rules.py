@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from gridbot.exchange.amounts import commission_on, is_multiple, multiply
-from gridbot.exchange.errors import filter_failure
-from gridbot.exchange.orders import BUY, MARKET, NO_PREVENTION, OrderRequest
-from gridbot.market import EXACT, Market
+from gridbase.market import EXACT, Market
+
+from gridexchange.errors import filter_failure
+from gridexchange.matching.amounts import commission_on, is_multiple, multiply
+from gridexchange.matching.orders import BUY, MARKET, NO_PREVENTION, OrderRequest
 
 RECEIVED = "received"
 QUOTE = "quote"

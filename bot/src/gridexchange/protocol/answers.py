@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 from decimal import Decimal
 
-from gridbot.exchange.amounts import ZERO, printed
-from gridbot.exchange.errors import ApiError
-from gridbot.exchange.limits import Limits, Usage
-from gridbot.exchange.orders import (
+from gridbase.market import plain
+
+from gridexchange.errors import ApiError
+from gridexchange.limits import Limits, Usage
+from gridexchange.matching.amounts import ZERO, printed
+from gridexchange.matching.orders import (
     LIMIT,
     LIMIT_MAKER,
     MARKET,
@@ -17,8 +19,7 @@ from gridbot.exchange.orders import (
     Report,
     Trade,
 )
-from gridbot.exchange.rules import BNB, BNB_SHARE, IN_BNB, Rules
-from gridbot.market import plain
+from gridexchange.matching.rules import BNB, BNB_SHARE, IN_BNB, Rules
 
 Json = dict[str, object]
 

@@ -1,23 +1,23 @@
 """What the exchange answers, whichever way it is asked: security, weights, answers.
 
-`api` asks on behalf of HTTP requests, `trading_stream` on behalf of the WebSocket API.
+`rest` asks on behalf of HTTP requests, `streams` on behalf of the WebSocket API.
 """
 
 import json
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 
-from gridbot.exchange import answers, market_answers
-from gridbot.exchange.errors import ApiError, invalid_symbol
-from gridbot.exchange.limits import Limits, WeightLimiter
-from gridbot.exchange.listing import Listing
-from gridbot.exchange.market_data import day_window, klines
-from gridbot.exchange.order_endpoints import OrderEndpoints, order_names
-from gridbot.exchange.orders import Order
-from gridbot.exchange.requests import SYMBOL, Credentials, Parameters
-from gridbot.exchange.routes import Request, Route
-from gridbot.exchange.service import Exchange
-from gridbot.exchange.time_unit import answer_in_microseconds
+from gridexchange.errors import ApiError, invalid_symbol
+from gridexchange.exchange import Exchange
+from gridexchange.limits import Limits, WeightLimiter
+from gridexchange.market.klines import day_window, klines
+from gridexchange.market.listing import Listing
+from gridexchange.matching.orders import Order
+from gridexchange.protocol import answers, market_answers
+from gridexchange.protocol.order_endpoints import OrderEndpoints, order_names
+from gridexchange.protocol.requests import SYMBOL, Credentials, Parameters
+from gridexchange.protocol.routes import Request, Route
+from gridexchange.protocol.time_unit import answer_in_microseconds
 
 DAY_MS = 86_400_000
 DEPTH_WEIGHTS = ((100, 5), (500, 25), (1000, 50), (5000, 250))

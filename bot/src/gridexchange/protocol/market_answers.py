@@ -2,13 +2,14 @@
 
 from decimal import Decimal
 
-from gridbot.candles.series import Candle
-from gridbot.candles.units import from_units
-from gridbot.exchange.amounts import ZERO, printed
-from gridbot.exchange.answers import Json
-from gridbot.exchange.engine import Engine
-from gridbot.exchange.market_data import print_price, quote_volume
-from gridbot.exchange.orders import BUY, SELL
+from gridbase.candles.price_units import from_units
+from gridbase.candles.series import Candle
+
+from gridexchange.market.klines import print_price, quote_volume
+from gridexchange.matching.amounts import ZERO, printed
+from gridexchange.matching.matching import Engine
+from gridexchange.matching.orders import BUY, SELL
+from gridexchange.protocol.answers import Json
 
 
 def price_ticker(engine: Engine) -> Json:

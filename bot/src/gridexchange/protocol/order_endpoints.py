@@ -5,20 +5,20 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import TypeVar
 
-from gridbot.exchange import answers
-from gridbot.exchange.errors import ApiError
-from gridbot.exchange.limits import Limits, OrderLimiter
-from gridbot.exchange.listing import Listing
-from gridbot.exchange.orders import (
+from gridexchange.errors import ApiError
+from gridexchange.exchange import Exchange
+from gridexchange.limits import Limits, OrderLimiter
+from gridexchange.market.listing import Listing
+from gridexchange.matching.orders import (
     LIMIT_MAKER,
     NEW,
     PARTIALLY_FILLED,
     OrderRequest,
     Report,
 )
-from gridbot.exchange.requests import CLIENT_ORDER_ID, SYMBOL, Parameters, read_order
-from gridbot.exchange.routes import Request, Route
-from gridbot.exchange.service import Exchange
+from gridexchange.protocol import answers
+from gridexchange.protocol.requests import CLIENT_ORDER_ID, SYMBOL, Parameters, read_order
+from gridexchange.protocol.routes import Request, Route
 
 DETAILS = ("ACK", "RESULT", "FULL")
 STOP_ON_FAILURE = "STOP_ON_FAILURE"

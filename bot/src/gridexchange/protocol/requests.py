@@ -10,13 +10,13 @@ from decimal import Decimal
 from http import HTTPStatus
 from urllib.parse import parse_qsl
 
-from gridbot.exchange.errors import (
+from gridexchange.errors import (
     ApiError,
     illegal_characters,
     mandatory,
     too_much_precision,
 )
-from gridbot.exchange.orders import (
+from gridexchange.matching.orders import (
     BUY,
     FOK,
     GTC,
@@ -27,8 +27,8 @@ from gridbot.exchange.orders import (
     PREVENTION_MODES,
     SELL,
 )
-from gridbot.exchange.orders import OrderRequest as NewOrder
-from gridbot.exchange.time_unit import MICROSECONDS_IN_MS, to_microseconds
+from gridexchange.matching.orders import OrderRequest as NewOrder
+from gridexchange.protocol.time_unit import MICROSECONDS_IN_MS, to_microseconds
 
 DECIMAL = r"^([0-9]{1,20})(\.[0-9]{1,20})?$"
 LONG = r"^[0-9]{1,20}$"

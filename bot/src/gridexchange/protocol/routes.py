@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gridbot.exchange.faults import NO_FAULT, Plan
-from gridbot.exchange.limits import Usage
-from gridbot.exchange.requests import Parameters
+from gridexchange.faults.plan import NO_FAULT, Plan
+from gridexchange.limits import Usage
+from gridexchange.protocol.requests import Parameters
 
 
 @dataclass

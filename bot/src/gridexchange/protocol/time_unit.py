@@ -3,7 +3,7 @@
 The exchange's clock ticks in milliseconds: microseconds end in three zeros.
 """
 
-from gridbot.exchange.errors import ApiError
+from gridexchange.errors import ApiError
 
 MICROSECONDS_IN_MS = 1000
 # No time in milliseconds is as large before the year 5138, none in microseconds as small.

@@ -10,16 +10,16 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from gridbot.exchange.counters import OTHER
-from gridbot.exchange.endpoints import Endpoints
-from gridbot.exchange.errors import ApiError, mandatory, unknown_error
-from gridbot.exchange.faults import PLAN, REST, Fate, Faults, FaultSettings, Plan, Severed
-from gridbot.exchange.limits import Limits
-from gridbot.exchange.requests import Credentials, Parameters
-from gridbot.exchange.routes import Request
-from gridbot.exchange.service import Exchange
-from gridbot.exchange.stream_api import Streams
-from gridbot.exchange.time_unit import wants_microseconds
+from gridexchange.counters import OTHER
+from gridexchange.errors import ApiError, mandatory, unknown_error
+from gridexchange.exchange import Exchange
+from gridexchange.faults.plan import PLAN, REST, Fate, Faults, FaultSettings, Plan, Severed
+from gridexchange.limits import Limits
+from gridexchange.protocol.endpoints import Endpoints
+from gridexchange.protocol.requests import Credentials, Parameters
+from gridexchange.protocol.routes import Request
+from gridexchange.protocol.time_unit import wants_microseconds
+from gridexchange.streams.registry import Streams
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment

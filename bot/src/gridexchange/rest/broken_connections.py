@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from waitress.channel import ClientDisconnected
 
-from gridbot.exchange.api import Api
-from gridbot.exchange.faults import Severed
+from gridexchange.faults.plan import Severed
+from gridexchange.rest.application import Api
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment

@@ -11,11 +11,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO
 
-from gridbot.errors import ExitCode, UserError
-from gridbot.exchange.ledger import Changes
-from gridbot.exchange.orders import OPEN_STATUSES, Balance, Order, Trade
-from gridbot.exchange.schema import SCHEMA_VERSION, steps_from
-from gridbot.market import plain
+from gridbase.errors import ExitCode, UserError
+from gridbase.market import plain
+
+from gridexchange.matching.ledger import Changes
+from gridexchange.matching.orders import OPEN_STATUSES, Balance, Order, Trade
+from gridexchange.store.schema import SCHEMA_VERSION, steps_from
 
 PAGE_BYTES = 1024
 PROBE_BYTES = 65_536

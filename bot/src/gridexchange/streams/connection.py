@@ -7,16 +7,16 @@ from collections import deque
 from collections.abc import Callable
 from itertools import count
 
-from gridbot.exchange.counters import ANSWERS, MESSAGES
-from gridbot.exchange.faults import (
+from gridexchange.counters import ANSWERS, MESSAGES
+from gridexchange.exchange import Exchange
+from gridexchange.faults.plan import (
     DROP,
     DUPLICATE_EVENT,
     LOST_EVENT,
     REORDERED_EVENT,
     Faults,
 )
-from gridbot.exchange.service import Exchange
-from gridbot.exchange.time_unit import event_in_microseconds
+from gridexchange.protocol.time_unit import event_in_microseconds
 
 # A client that leaves more than this unread is cut: memory stays bounded.
 MOST_WAITING = 10_000

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from gridbot.exchange.amounts import ZERO, printed
-from gridbot.exchange.answers import NO_LIST, Json
-from gridbot.exchange.market_data import Bucket
-from gridbot.exchange.orders import CANCELED, EXPIRED, FOK, IOC, OPEN_STATUSES, Report
+from gridexchange.market.klines import Bucket
+from gridexchange.matching.amounts import ZERO, printed
+from gridexchange.matching.orders import CANCELED, EXPIRED, FOK, IOC, OPEN_STATUSES, Report
+from gridexchange.protocol.answers import NO_LIST, Json
 
 NO_TRADE = -1
 NO_GROUP = -1

@@ -6,15 +6,16 @@ from copy import copy
 from http import HTTPStatus
 from typing import Protocol
 
-from gridbot.exchange import events, market_answers
-from gridbot.exchange.answers import Json
-from gridbot.exchange.connection import Connection
-from gridbot.exchange.errors import ApiError
-from gridbot.exchange.faults import Faults
-from gridbot.exchange.feed import LEGS
-from gridbot.exchange.listing import Listing
-from gridbot.exchange.market_data import INTERVALS, bucket_at, day_window
-from gridbot.exchange.service import Exchange
+from gridexchange.errors import ApiError
+from gridexchange.exchange import Exchange
+from gridexchange.faults.plan import Faults
+from gridexchange.market.feed import LEGS
+from gridexchange.market.klines import INTERVALS, bucket_at, day_window
+from gridexchange.market.listing import Listing
+from gridexchange.protocol import market_answers
+from gridexchange.protocol.answers import Json
+from gridexchange.streams import events
+from gridexchange.streams.connection import Connection
 
 KLINE_PAUSE_MS = 2_000  # between two looks at a kline that is not closed, as on Binance
 TICKER_PAUSE_MS = 1_000

@@ -1,6 +1,6 @@
 """The exchange's WebSocket side without sockets: who is connected, and what each is told.
 
-Whoever carries the messages (`stream_server` over real sockets, a test in its own process) calls
+Whoever carries the messages (`server` over real sockets, a test in its own process) calls
 `Streams.connect` for a new connection, `Connection.receive` for each message that arrives, and
 `Connection.outgoing` for what is to be sent, after `Exchange.advance`.
 """
@@ -9,18 +9,18 @@ from collections.abc import Callable
 from http import HTTPStatus
 from urllib.parse import parse_qs
 
-from gridbot.exchange.connection import Connection
-from gridbot.exchange.counters import CONNECTIONS
-from gridbot.exchange.endpoints import Endpoints
-from gridbot.exchange.errors import ApiError
-from gridbot.exchange.faults import SOCKET, Fate, Faults, Severed
-from gridbot.exchange.listing import Listing
-from gridbot.exchange.market_stream import MarketConnection
-from gridbot.exchange.orders import Report
-from gridbot.exchange.requests import Parameters
-from gridbot.exchange.routes import Request
-from gridbot.exchange.time_unit import wants_microseconds
-from gridbot.exchange.trading_stream import TradingConnection
+from gridexchange.counters import CONNECTIONS
+from gridexchange.errors import ApiError
+from gridexchange.faults.plan import SOCKET, Fate, Faults, Severed
+from gridexchange.market.listing import Listing
+from gridexchange.matching.orders import Report
+from gridexchange.protocol.endpoints import Endpoints
+from gridexchange.protocol.requests import Parameters
+from gridexchange.protocol.routes import Request
+from gridexchange.protocol.time_unit import wants_microseconds
+from gridexchange.streams.connection import Connection
+from gridexchange.streams.market_stream import MarketConnection
+from gridexchange.streams.trading_stream import TradingConnection
 
 __all__ = ["Connection", "Streams"]
 

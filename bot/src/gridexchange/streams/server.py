@@ -1,4 +1,4 @@
-"""The exchange's WebSocket side over real sockets, see `stream_api` for what it says."""
+"""The exchange's WebSocket side over real sockets, see `registry` for what it says."""
 
 import json
 import logging
@@ -14,13 +14,13 @@ from websockets.http11 import Request, Response
 from websockets.sync.server import Server, ServerConnection
 from websockets.sync.server import serve as serve_sockets
 
-from gridbot.exchange.connection import Connection
-from gridbot.exchange.errors import ApiError
-from gridbot.exchange.faults import Severed
-from gridbot.exchange.stream_api import Streams
+from gridexchange.errors import ApiError
+from gridexchange.faults.plan import Severed
+from gridexchange.streams.connection import Connection
+from gridexchange.streams.registry import Streams
 
-LOG = logging.getLogger("gridbot.exchange")
-SOCKET_LOG = logging.getLogger("gridbot.exchange.sockets")
+LOG = logging.getLogger("gridexchange")
+SOCKET_LOG = logging.getLogger("gridexchange.sockets")
 SOCKET_LOG.setLevel(logging.WARNING)
 # Whoever is no WebSocket's client gets an answer; a trace of it in the log helps nobody.
 SOCKET_LOG.addFilter(lambda record: record.msg != "opening handshake failed")

@@ -6,19 +6,19 @@ import traceback
 from collections.abc import Callable
 from http import HTTPStatus
 
-from gridbot.exchange import events
-from gridbot.exchange.answers import Json, rate_limit
-from gridbot.exchange.connection import Connection
-from gridbot.exchange.counters import OTHER, USER_DATA
-from gridbot.exchange.endpoints import Endpoints
-from gridbot.exchange.errors import ApiError, unknown_error
-from gridbot.exchange.faults import NO_FAULT, SOCKET, Fate, Faults, Plan
-from gridbot.exchange.limits import Usage
-from gridbot.exchange.listing import Listing
-from gridbot.exchange.orders import Report
-from gridbot.exchange.requests import Parameters
-from gridbot.exchange.routes import Request
-from gridbot.exchange.time_unit import answer_in_microseconds
+from gridexchange.counters import OTHER, USER_DATA
+from gridexchange.errors import ApiError, unknown_error
+from gridexchange.faults.plan import NO_FAULT, SOCKET, Fate, Faults, Plan
+from gridexchange.limits import Usage
+from gridexchange.market.listing import Listing
+from gridexchange.matching.orders import Report
+from gridexchange.protocol.answers import Json, rate_limit
+from gridexchange.protocol.endpoints import Endpoints
+from gridexchange.protocol.requests import Parameters
+from gridexchange.protocol.routes import Request
+from gridexchange.protocol.time_unit import answer_in_microseconds
+from gridexchange.streams import events
+from gridexchange.streams.connection import Connection
 
 VERSION = "v3/"
 SUBSCRIPTION_WEIGHT = 2

@@ -8,10 +8,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from gridbot.candles.reader import load_series, open_candles, to_milliseconds
-from gridbot.candles.units import from_units, print_units, to_units
+from gridbase.candles.price_units import from_units, print_units, to_units
+from gridbase.candles.reader import load_series, open_candles, to_milliseconds
+from gridbase.errors import UserError
 from gridbot.cli import main
-from gridbot.errors import UserError
 
 HEADER = "timestamp,open,high,low,close,volume\n"
 START = 1_640_991_660_000
@@ -25,7 +25,7 @@ EXPECTED = [
     (START + 60_000, 4_637_700_000_000, 4_641_150_000_000, 4_637_700_000_000, 4_641_125_000_000),
     (START + 120_000, 4_641_125_000_000, 4_642_500_000_000, 4_640_012_500_000, 4_642_000_000_000),
 ]
-DATA = Path(os.environ.get("GRIDBERRY_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
+DATA = Path(os.environ.get("GRIDBERRY_TEST_DATA", Path(__file__).parents[5] / "shared" / "data"))
 REAL = DATA / "btc-usd-perp-1m-2022-01.csv"
 
 

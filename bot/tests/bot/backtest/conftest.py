@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gridbase.candles.price_units import from_units, to_units
+from gridbase.market import Market
 from gridbot.backtest import Candles, read_candles
 from gridbot.backtest.data import Columns
-from gridbot.candles.units import from_units, to_units
-from gridbot.grid import Fees, FeesIn, GridSpec, Spacing
-from gridbot.market import Market
+from gridbot.core.grid import Fees, FeesIn, GridSpec, Spacing
 
 from . import reference
 
-DATA = Path(os.environ.get("GRIDBERRY_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
+DATA = Path(os.environ.get("GRIDBERRY_TEST_DATA", Path(__file__).parents[5] / "shared" / "data"))
 REAL = DATA / "btc-usd-perp-1m-2022-01.csv"
 MINUTE_MS = 60_000
 

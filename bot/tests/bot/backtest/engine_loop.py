@@ -3,10 +3,10 @@
 import itertools
 from decimal import Decimal
 
-from gridbot.engine import Changes, GridEngine
-from gridbot.grid import Fees, FeesIn, make_plan
-from gridbot.market import EXACT
-from gridbot.orders import Fill, Order, OrderState, Role, Side
+from gridbase.market import EXACT
+from gridbot.core.engine import Changes, GridEngine
+from gridbot.core.grid import Fees, FeesIn, make_plan
+from gridbot.core.orders import Fill, Order, OrderState, Role, Side
 
 from .conftest import Case
 

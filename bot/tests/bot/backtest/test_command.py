@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from gridbot.cli import main
 
-SOURCE = Path(__file__).parents[2] / "src"
+SOURCE = Path(__file__).parents[3] / "src"
 START = 1_640_991_660_000
 PRICES = [(57_000, 57_000, 53_000, 53_000), (53_000, 57_000, 53_000, 57_000), (57_000,) * 4]
 GRID = ("--lower", "45000", "--upper", "65000", "--grids", "5", "--investment", "22957.25202")

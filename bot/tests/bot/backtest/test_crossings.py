@@ -4,9 +4,9 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
+from gridbase.errors import UserError
 from gridbot.backtest import run_backtest
 from gridbot.backtest.crossings import find_crossings
-from gridbot.errors import UserError
 
 from .conftest import MINUTE_MS, Case, make_candles
 

@@ -4,8 +4,8 @@ import itertools
 from decimal import Decimal
 
 import pytest
+from gridbase.errors import UserError
 from gridbot.backtest import run_backtest
-from gridbot.errors import UserError
 
 from . import reference
 from .conftest import Case, random_case

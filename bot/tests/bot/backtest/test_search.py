@@ -7,6 +7,8 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
+from gridbase.errors import UserError
+from gridbase.market import Market
 from gridbot.backtest import Candles, run_backtest
 from gridbot.backtest.data import Columns
 from gridbot.backtest.forward import DAY_MS, compounded, judge, make_folds
@@ -22,9 +24,7 @@ from gridbot.backtest.search import (
     ranked,
     run_trial,
 )
-from gridbot.errors import UserError
-from gridbot.grid import Fees, GridSpec, Spacing
-from gridbot.market import Market
+from gridbot.core.grid import Fees, GridSpec, Spacing
 
 from .conftest import make_candles
 

@@ -10,12 +10,12 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from gridbot import archive_files
-from gridbot.archive import ArchiveRules, Archivist
-from gridbot.engine import Carried, GridEngine
+from gridbot.accounting import archive_files
+from gridbot.accounting.archive import ArchiveRules, Archivist
+from gridbot.core.engine import Carried, GridEngine
 from gridbot.store import Generation, Store
 
-from bot.tests.core import conftest as market
+from bot.tests.bot.core import conftest as market
 
 # New Year's Eve 2025, 20:00 UTC.
 START_MS = 1_767_211_200_000

@@ -10,15 +10,15 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from gridbot import archive_files, history
-from gridbot.archive import ArchiveRules, Archivist
-from gridbot.archive_files import COLUMNS
-from gridbot.books import RECENT_FILLS
-from gridbot.engine import Carried
-from gridbot.errors import UserError
-from gridbot.orders import Fill, Order, OrderState, Role, Side
+from gridbase.errors import UserError
+from gridbot.accounting import archive_files, trade_history
+from gridbot.accounting.archive import ArchiveRules, Archivist
+from gridbot.accounting.archive_files import COLUMNS
+from gridbot.core.books import RECENT_FILLS
+from gridbot.core.engine import Carried
+from gridbot.core.orders import Fill, Order, OrderState, Role, Side
+from gridbot.core.settled_totals import totals_of
 from gridbot.store import Store, StoreError, TradeRow
-from gridbot.totals import totals_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,7 +27,7 @@ from .conftest import MEMORY, START_MS, SYMBOL, Life, Os, Power, assert_same_boo
 
 def all_fills(store):
     """Every trade in archive and database; each once."""
-    fills = [row.fill for row in history.rows(store, SYMBOL) if row.fill is not None]
+    fills = [row.fill for row in trade_history.rows(store, SYMBOL) if row.fill is not None]
     numbers = [fill.trade_id for fill in fills]
     assert len(numbers) == len(set(numbers))
     return sorted(fills, key=lambda fill: fill.trade_id)
@@ -90,7 +90,7 @@ def test_running_numbers_of_orders_go_on(store):
     engine = restored(life, store)
     assert engine._cycles == life.engine._cycles
     assert max(engine._cycles.values()) >= 5
-    old = next(row.order.client_id for row in history.rows(store, SYMBOL) if row.pair)
+    old = next(row.order.client_id for row in trade_history.rows(store, SYMBOL) if row.pair)
     assert store.knows(old)
     assert not store.knows(old.rpartition("-")[0] + "-2b999")
     assert not store.knows("somebody-else")
@@ -110,7 +110,7 @@ def test_a_file_for_each_year_of_the_sell(store, tmp_path):
 def test_profits_in_the_archive_add_up(store):
     life = Life(store).swing(12)
     life.archive()
-    profits = [row.profit for row in history.rows(store, SYMBOL) if row.profit is not None]
+    profits = [row.profit for row in trade_history.rows(store, SYMBOL) if row.profit is not None]
     (totals,) = store._connection.execute("SELECT totals FROM archived").fetchone()
     assert sum(profits) == totals_of(totals).grid_profit > 0
     assert len(profits) == totals_of(totals).sells > 10
@@ -180,7 +180,9 @@ def test_a_grid_that_ended_long_ago_leaves_the_database_as_a_whole(store):
     rows = store._connection.execute("SELECT DISTINCT generation FROM orders").fetchall()
     assert rows == [(2,)]
     assert all_fills(store) == sorted(first.fills + second.fills, key=lambda fill: fill.trade_id)
-    orders = [row.order.client_id for row in history.rows(store, SYMBOL) if row.generation == 1]
+    orders = [
+        row.order.client_id for row in trade_history.rows(store, SYMBOL) if row.generation == 1
+    ]
     assert len(orders) == sum(len(changes.orders) for changes in first.changes)
 
 
@@ -195,7 +197,7 @@ def test_grids_that_ended_make_room_first(store):
     total = first.engine.books.grid_profit + second.engine.books.grid_profit
     kept = restored(second, store).books
     assert kept.grid_profit == second.engine.books.grid_profit
-    profits = [row.profit for row in history.rows(store, SYMBOL) if row.profit is not None]
+    profits = [row.profit for row in trade_history.rows(store, SYMBOL) if row.profit is not None]
     assert first.engine.books.grid_profit < sum(profits) < total
 
 
@@ -208,7 +210,7 @@ def test_base_that_is_carried_over_is_shared_by_the_sells(store):
     store.close_generation(1, life.now_ms)
     later = Life(store, number=2)
     later.archive(days_later=401)
-    profits = [row.profit for row in history.rows(store, SYMBOL) if row.profit is not None]
+    profits = [row.profit for row in trade_history.rows(store, SYMBOL) if row.profit is not None]
     assert sum(profits) == closed
 
 
@@ -222,7 +224,7 @@ def test_a_grid_that_was_liquidated_is_archived_as_a_whole(store):
     later = Life(store, number=2)
     later.archive(days_later=401)
     assert all_fills(store) == life.fills + later.fills
-    roles = {row.order.role for row in history.rows(store, SYMBOL) if row.generation == 1}
+    roles = {row.order.role for row in trade_history.rows(store, SYMBOL) if row.generation == 1}
     assert roles == {Role.INITIAL, Role.GRID, Role.LIQUIDATION}
     (left,) = store._connection.execute("SELECT count(*) FROM legs WHERE generation = 1").fetchone()
     assert left == 0
@@ -320,7 +322,7 @@ def test_after_a_failure_the_database_is_asked_what_is_archived(store, monkeypat
             raise StoreError("the disk is full", lasting=False)
         return append(directory, record, rows)
 
-    monkeypatch.setattr("gridbot.archive.append", fail_at_the_second)
+    monkeypatch.setattr("gridbot.accounting.archive.append", fail_at_the_second)
     with pytest.raises(StoreError, match="the disk is full"):
         archivist.run(life.generation, life.engine, life.now_ms)
     check(life, store)
@@ -440,7 +442,7 @@ def test_rows_come_in_order_whatever_fits_in_memory(order, chunk, fan_in):
 
 
 def sort_rows_of(rows, chunk, fan_in):
-    return history.sort_rows(rows, history._by_time, chunk_rows=chunk, fan_in=fan_in)
+    return trade_history.sort_rows(rows, trade_history._by_time, chunk_rows=chunk, fan_in=fan_in)
 
 
 def test_sorting_takes_no_more_memory_for_more_rows():
@@ -448,7 +450,7 @@ def test_sorting_takes_no_more_memory_for_more_rows():
     for count in (4_000, 16_000):
         tracemalloc.start()
         rows = (a_row((number * 7919) % count) for number in range(count))
-        ordered = history.sort_rows(rows, history._by_time, chunk_rows=500, fan_in=8)
+        ordered = trade_history.sort_rows(rows, trade_history._by_time, chunk_rows=500, fan_in=8)
         assert sum(1 for _ in ordered) == count
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()

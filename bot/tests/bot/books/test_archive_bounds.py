@@ -2,7 +2,7 @@
 
 import re
 
-from gridbot.archive import ArchiveRules, Archivist
+from gridbot.accounting.archive import ArchiveRules, Archivist
 
 from .conftest import Life
 
@@ -27,7 +27,7 @@ def test_a_grid_that_ended_stays_as_long_as_all_fit(store):
 
 def test_a_batch_is_no_bound(store, monkeypatch):
     life = Life(store).swing(4)
-    monkeypatch.setattr("gridbot.archive.BATCH", 3)
+    monkeypatch.setattr("gridbot.accounting.archive.BATCH", 3)
     closed = life.engine.books.sells
     assert life.archive(ArchiveRules(positions=closed - 7)) == 7 + (closed - 7) // 10
     archivist = Archivist(store, ArchiveRules(positions=1))

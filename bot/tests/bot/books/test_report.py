@@ -5,9 +5,9 @@ import re
 from decimal import Decimal
 
 import pytest
+from gridbot.accounting.profit_report import By, make_report, total
+from gridbot.accounting.tax_lots import DAY_MS
 from gridbot.cli import main
-from gridbot.lots import DAY_MS
-from gridbot.report import By, make_report, total
 from gridbot.store import Closing, Sample, Store
 
 from .conftest import START_MS, SYMBOL, Life
@@ -148,7 +148,7 @@ def test_every_mistake_is_one_line(tmp_path, capsys, arguments, status, message)
 
 
 def test_an_archive_that_grows_meanwhile_is_looked_at_again(lives, store, monkeypatch):
-    from gridbot import report as module
+    from gridbot.accounting import profit_report as module
 
     second = lives[1]
     read, looks = module._read, []

@@ -8,12 +8,12 @@ import re
 from decimal import Decimal
 
 import pytest
+from gridbase.errors import UserError
+from gridbot.accounting.tax_lots import DAY_MS, LotBook, Method
+from gridbot.accounting.tax_report import write_report
 from gridbot.cli import main
-from gridbot.errors import UserError
-from gridbot.lots import DAY_MS, LotBook, Method
-from gridbot.orders import Fill, Side
+from gridbot.core.orders import Fill, Side
 from gridbot.store import Store
-from gridbot.tax import write_report
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -303,7 +303,7 @@ def test_no_room_for_temporary_files_is_told(lives, tmp_path, capsys, monkeypatc
     )
     assert (status, text.err) == (4, f"gridbot tax: {line}\n")
     monkeypatch.setattr("tempfile.tempdir", None)
-    monkeypatch.setattr("gridbot.history.csv_lines", no_room)
+    monkeypatch.setattr("gridbot.accounting.trade_history.csv_lines", no_room)
     status, text = command(capsys, "tax", "--state", tmp_path, *arguments)
     assert status == 4
     assert "No space left on device; set TMPDIR" in text.err

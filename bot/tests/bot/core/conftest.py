@@ -4,10 +4,10 @@ import itertools
 from decimal import Decimal
 
 import pytest
-from gridbot.engine import Changes, GridEngine
-from gridbot.grid import Fees, FeesIn, GridSpec, Spacing, make_plan
-from gridbot.market import Market
-from gridbot.orders import Fill, OrderState, Side
+from gridbase.market import Market
+from gridbot.core.engine import Changes, GridEngine
+from gridbot.core.grid import Fees, FeesIn, GridSpec, Spacing, make_plan
+from gridbot.core.orders import Fill, OrderState, Side
 
 BTC = Market(
     symbol="BTC/USDT",

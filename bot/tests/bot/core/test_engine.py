@@ -2,11 +2,11 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from gridbot.books import share_of
-from gridbot.engine import Changes
-from gridbot.errors import MismatchError
-from gridbot.grid import make_plan
-from gridbot.orders import (
+from gridbase.errors import MismatchError
+from gridbot.core.books import share_of
+from gridbot.core.engine import Changes
+from gridbot.core.grid import make_plan
+from gridbot.core.orders import (
     CLIENT_ID_LENGTH,
     OrderState,
     Role,

@@ -4,9 +4,9 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from gridbot.engine import Carried, Changes, GridEngine
-from gridbot.grid import make_plan
-from gridbot.orders import Role, Side
+from gridbot.core.engine import Carried, Changes, GridEngine
+from gridbot.core.grid import make_plan
+from gridbot.core.orders import Role, Side
 
 LOT = Decimal("0.00000001")
 FIVE_AT_START = Decimal("0.00009091")  # 5 / 55,000, and the lot

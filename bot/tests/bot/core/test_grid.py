@@ -3,8 +3,8 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from gridbot.errors import UserError
-from gridbot.grid import (
+from gridbase.errors import UserError
+from gridbot.core.grid import (
     break_even_ratio,
     grid_lines,
     make_plan,

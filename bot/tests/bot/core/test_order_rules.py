@@ -4,8 +4,8 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from gridbot.errors import UserError
-from gridbot.order_rules import check_orders
+from gridbase.errors import UserError
+from gridbot.core.order_rules import check_orders
 
 from .conftest import BTC
 

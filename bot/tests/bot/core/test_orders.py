@@ -1,6 +1,6 @@
 """Names of orders at the bounds of what fits."""
 
-from gridbot.orders import client_prefix, generation_tag
+from gridbot.core.orders import client_prefix, generation_tag
 
 EPOCH_2020_MS = 1_577_836_800_000
 

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
-from gridbot.candles.series import Candle
-from gridbot.candles.units import UNITS_PER_QUOTE
+from gridbase.candles.price_units import UNITS_PER_QUOTE
+from gridbase.candles.series import Candle
 from gridbot.indicators.window import CandleWindow
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
 TALIB = Path(__file__).with_name("talib_252.csv")
-DATA = Path(os.environ.get("GRIDBERRY_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
+DATA = Path(os.environ.get("GRIDBERRY_TEST_DATA", Path(__file__).parents[5] / "shared" / "data"))
 REAL = DATA / "btc-usd-perp-1m-2022-01.csv"
 
 

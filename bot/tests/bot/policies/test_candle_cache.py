@@ -1,8 +1,8 @@
 """The candle cache: what it asks for, and above all what it does not."""
 
 import pytest
-from gridbot.broker import BrokerError, Failure
-from gridbot.candle_cache import (
+from gridbot.exchanges.port import BrokerError, Failure
+from gridbot.indicators.candle_cache import (
     INTERVALS,
     MOST_INTERVALS,
     OLD_LENGTHS,

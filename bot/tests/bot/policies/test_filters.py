@@ -5,13 +5,13 @@ import math
 from decimal import Decimal
 
 import pytest
-from gridbot.candle_cache import INTERVALS, MOST_CANDLES
-from gridbot.filters import (
+from gridbot.indicators.candle_cache import INTERVALS, MOST_CANDLES
+from gridbot.indicators.window import CandleWindow
+from gridbot.policies.buy_filters import (
     LOOK_BACK,
     TrendFilter,
     VolatilityFilter,
 )
-from gridbot.indicators.window import CandleWindow
 
 from .conftest import MINUTE, candle, from_closes, walk, window_of
 

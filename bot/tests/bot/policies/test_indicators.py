@@ -7,8 +7,8 @@ import sys
 from collections import Counter
 
 import pytest
-from gridbot.candles.reader import load_series
-from gridbot.candles.series import Candle
+from gridbase.candles.reader import load_series
+from gridbase.candles.series import Candle
 from gridbot.indicators.indicator import Step
 from gridbot.indicators.window import CandleGapError, CandleOrderError, CandleWindow
 from hypothesis import given, settings
@@ -379,8 +379,10 @@ def test_a_step_knows_the_candle_before():
 
 def test_importing_indicators_does_not_load_numpy():
     program = (
-        "import sys, gridbot.filters, gridbot.levels, gridbot.candle_cache, gridbot.atr_range, "
-        "gridbot.reposition, gridbot.stops; sys.exit('numpy' in sys.modules)"
+        "import sys, gridbot.indicators.candle_cache\n"
+        "from gridbot.policies import atr_range, buy_filters, kill_switches, range_moves\n"
+        "from gridbot.policies import support_resistance\n"
+        "sys.exit('numpy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 

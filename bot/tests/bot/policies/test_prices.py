@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from gridbot.prices import MINUTE_MS, REWOUND_MS, Minute, PriceRange, Seen
+from gridbot.core.prices import MINUTE_MS, REWOUND_MS, Minute, PriceRange, Seen
 
 START = 100 * REWOUND_MS
 

@@ -3,12 +3,12 @@
 from decimal import Decimal
 
 import pytest
-from gridbot.atr_range import atr_range, candles_for_range
-from gridbot.errors import ExitCode, UserError
-from gridbot.grid import Spacing
+from gridbase.errors import ExitCode, UserError
+from gridbot.core.grid import Spacing
 from gridbot.indicators.window import CandleWindow
-from gridbot.levels import Level, find_levels
-from gridbot.reposition import CONFIRM_MS, Reposition, left, new_range
+from gridbot.policies.atr_range import atr_range, candles_for_range
+from gridbot.policies.range_moves import CONFIRM_MS, Reposition, left, new_range
+from gridbot.policies.support_resistance import Level, find_levels
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -4,9 +4,9 @@ import json
 from decimal import Decimal
 
 import pytest
-from gridbot.errors import ExitCode, UserError
-from gridbot.prices import Seen
-from gridbot.stops import DAY_MS, Halt, StopRules, StopState, StopWatch, check
+from gridbase.errors import ExitCode, UserError
+from gridbot.core.prices import Seen
+from gridbot.policies.kill_switches import DAY_MS, Halt, StopRules, StopState, StopWatch, check
 from hypothesis import given
 from hypothesis import strategies as st
 

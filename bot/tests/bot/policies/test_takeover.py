@@ -4,11 +4,11 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from gridbot.broker import BrokerError, Failure
-from gridbot.grid import Plan
-from gridbot.market import Market
+from gridbase.market import Market
+from gridbot.core.grid import Plan
+from gridbot.exchanges.port import BrokerError, Failure
 from gridbot.store import Closing, Generation
-from gridbot.takeover import Takeover, base_to_carry, elsewhere, takeover_of, watch_goes_on
+from gridbot.trading.handover import Takeover, base_to_carry, elsewhere, takeover_of, watch_goes_on
 
 MARKET = Market(
     symbol="BTC/USDT",

@@ -2,13 +2,13 @@
 
 from decimal import Decimal
 
-from gridbot.engine import GridEngine
-from gridbot.grid import make_plan, pair_profit
-from gridbot.market import EXACT
+from gridbase.market import EXACT
+from gridbot.core.engine import GridEngine
+from gridbot.core.grid import make_plan, pair_profit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.tests.core import conftest as walk_module
+from bot.tests.bot.core import conftest as walk_module
 
 grids = st.fixed_dictionaries(
     {

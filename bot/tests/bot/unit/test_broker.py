@@ -5,12 +5,13 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from gridbot.binance_account import BinanceAccount, stream_urls
-from gridbot.binance_answers import failure_kind, read_market, read_report
-from gridbot.broker import Failure, RemoteOrder, RemoteTrade
-from gridbot.clock import SystemClock
-from gridbot.config import LIVE_CONFIRMATION, parse_config
-from gridbot.streams.channel import signature
+from gridbase.clock import SystemClock
+from gridbot.config.load import LIVE_CONFIRMATION, parse_config
+from gridbot.exchanges.binance.account import BinanceAccount
+from gridbot.exchanges.binance.account_stream import signature
+from gridbot.exchanges.binance.answers import failure_kind, read_market, read_report
+from gridbot.exchanges.binance.connection import stream_urls
+from gridbot.exchanges.port import Failure, RemoteOrder, RemoteTrade
 
 PAPER = {
     "bot_name": "pi1",

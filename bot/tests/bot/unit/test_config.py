@@ -3,9 +3,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from gridbot.config import LIVE_CONFIRMATION, load_config, parse_config
-from gridbot.credentials import read_secret
-from gridbot.errors import UserError
+from gridbase.errors import UserError
+from gridbase.secret_files import read_secret
+from gridbot.config.load import LIVE_CONFIRMATION, load_config, parse_config
 
 GOOD = {
     "bot_name": "pi1",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 SOURCE = '''
 from decimal import Decimal
 
@@ -93,14 +93,14 @@ def test_a_listed_mutant_is_found_wherever_its_lines_break(mutants):
 CODE = "def wait(left):\n    while left > 0:\n        left -= 1\n    return left + 0\n"
 TEST = """
 import pytest
-from gridbot.market import wait
+from gridbase.market import wait
 
 
 @pytest.mark.parametrize("left", [3], ids=["three left"])
 def test_it(left):
     assert wait(left) == 0
 """
-KILLER = "bot/tests/core/test_wait.py::test_it[three left]"
+KILLER = "bot/tests/bot/core/test_wait.py::test_it[three left]"
 ANYWAY = "def test_of_something_else():\n    raise AssertionError\n"
 
 
@@ -108,16 +108,16 @@ ANYWAY = "def test_of_something_else():\n    raise AssertionError\n"
 def tree(mutants, monkeypatch, tmp_path):
     """A checkout with one module, and the copy that mutants are tried in."""
     root = tmp_path / "checkout"
-    files = {"src/gridbot/market.py": CODE, "src/gridbot/__init__.py": ""}
-    files |= {"tests/core/test_wait.py": TEST, "tests/core/test_other.py": ANYWAY}
+    files = {"src/gridbase/market.py": CODE, "src/gridbase/__init__.py": ""}
+    files |= {"tests/bot/core/test_wait.py": TEST, "tests/bot/core/test_other.py": ANYWAY}
     for name, text in files.items():
         (root / "bot" / name).parent.mkdir(parents=True, exist_ok=True)
         (root / "bot" / name).write_text(text)
     (root / "pyproject.toml").write_text("[tool.pytest.ini_options]\npythonpath = ['bot/src']\n")
     subprocess.run(["git", "init", "-q", root], check=True)
     monkeypatch.setattr(mutants, "ROOT", root)
-    monkeypatch.setattr(mutants, "MODULES", {"market": (1, "core/test_wait")})
-    monkeypatch.setattr(mutants, "REST", "core/test_wait")
+    monkeypatch.setattr(mutants, "MODULES", {"gridbase/market": (1, "bot/core/test_wait")})
+    monkeypatch.setattr(mutants, "REST", "bot/core/test_wait")
     quick = [item.replace(f"={mutants.HANGS_SECONDS}", "=2") for item in mutants.PYTEST]
     monkeypatch.setattr(mutants, "PYTEST", quick)
     (tmp_path / "copy").mkdir()
@@ -133,13 +133,13 @@ def tree(mutants, monkeypatch, tmp_path):
     ],
 )
 def test_a_mutant_is_dead_once_a_test_fails_or_hangs(mutants, tree, before, after, killed):
-    mutant = mutants.replaced("bot/src/gridbot/market.py", CODE, before, after)
+    mutant = mutants.replaced("bot/src/gridbase/market.py", CODE, before, after)
     assert tree.judge(mutant).killers == ([KILLER] if killed else [])
     assert (mutants.ROOT / mutant.path).read_text() == CODE
 
 
 def test_a_test_that_fails_anyway_has_killed_nothing(tree):
-    fails = "bot/tests/core/test_other.py::test_of_something_else"
+    fails = "bot/tests/bot/core/test_other.py::test_of_something_else"
     assert tree.failing_anyway({fails, KILLER}) == [fails]
     assert tree.failing_anyway(set()) == []
 

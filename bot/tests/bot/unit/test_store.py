@@ -8,10 +8,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from gridbot.engine import Changes
-from gridbot.grid import Plan
-from gridbot.market import Market
-from gridbot.orders import Fill, Leg, Order, OrderState, Role, Side
+from gridbase.market import Market
+from gridbot.core.engine import Changes
+from gridbot.core.grid import Plan
+from gridbot.core.orders import Fill, Leg, Order, OrderState, Role, Side
 from gridbot.store import (
     Closing,
     Generation,

@@ -5,15 +5,15 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from gridbase.market import plain
 from gridbot import cli
 from gridbot.commands import audit as command
-from gridbot.market import plain
-from gridbot.orders import Order, OrderState, Role, Side
+from gridbot.core.orders import Order, OrderState, Role, Side
 from gridbot.store import Store, acknowledged
 from gridbot.store.acknowledged import Acknowledgement
 
-from bot.tests.trading import conftest as trading
-from bot.tests.trading.test_policies import GRIDS, SYMBOLS
+from bot.tests.together.trading import conftest as trading
+from bot.tests.together.trading.test_policies import GRIDS, SYMBOLS
 
 LINE = "acknowledged: -500 USDT, "
 

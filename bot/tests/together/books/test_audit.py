@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from gridbot.archive import ArchiveRules, Archivist
+from gridbot.accounting.archive import ArchiveRules, Archivist
 from gridbot.commands.run import archiving
-from gridbot.lane import Lane
+from gridbot.service.grid_worker import Lane
 
-from bot.tests.trading import conftest as trading
+from bot.tests.together.trading import conftest as trading
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from gridbot.binance_account import BinanceAccount
-from gridbot.config import parse_config
-from gridbot.exchange.errors import ApiError
-from gridbot.streams.socket import SocketClosed
+from gridbase.sockets.socket import SocketClosed
+from gridbot.config.load import parse_config
+from gridbot.exchanges.binance.account import BinanceAccount
+from gridexchange.errors import ApiError
 
-from bot.tests.trading import conftest as trading
+from bot.tests.together.trading import conftest as trading
 
 # The world of tests/trading: these tests add streams to it.
 tmp_path = trading.tmp_path

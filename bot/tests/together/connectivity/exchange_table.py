@@ -1,6 +1,6 @@
 """Which spot exchanges of ccxt offer what the bot needs, as the table in docs/exchanges.md.
 
-Run it to write the table anew:  python bot/tests/connectivity/exchange_table.py
+Run it to write the table anew:  python bot/tests/together/connectivity/exchange_table.py
 """
 
 import importlib.util
@@ -9,7 +9,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 PAGE = ROOT / "docs" / "exchanges.md"
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 
@@ -23,8 +23,8 @@ def names() -> list[str]:
 
 def table() -> str:
     """The table, in Markdown."""
-    from gridbot.ccxt_class import exchange_class
-    from gridbot.ccxt_offers import missing
+    from gridbot.exchanges.access.ccxt_class import exchange_class
+    from gridbot.exchanges.ccxt.requirements import missing
 
     rows = ["| exchange | what it lacks |", "| --- | --- |"]
     good = []

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import requests
-from gridbot.binance_rest import BinanceRest
-from gridbot.broker import BrokerError, Failure
-from gridbot.ccxt_account import CcxtAccount
-from gridbot.config import ExchangeConfig
+from gridbot.config.load import ExchangeConfig
+from gridbot.exchanges.binance.rest import BinanceRest
+from gridbot.exchanges.ccxt.account import CcxtAccount
+from gridbot.exchanges.port import BrokerError, Failure
 
-from bot.tests.in_process import answer_of
+from bot.tests.together.in_process import answer_of
 
 from .conftest import trading
 

@@ -4,14 +4,14 @@ from decimal import Decimal
 
 import pytest
 import requests
-from gridbot.broker import BrokerError, Failure
-from gridbot.ccxt_account import CcxtAccount
-from gridbot.ccxt_answers import order_number, read_market, read_trade
-from gridbot.ccxt_offers import missing
-from gridbot.config import LIVE_CONFIRMATION
-from gridbot.errors import UserError
+from gridbase.errors import UserError
+from gridbot.config.load import LIVE_CONFIRMATION
+from gridbot.exchanges.ccxt.account import CcxtAccount
+from gridbot.exchanges.ccxt.answers import order_number, read_market, read_trade
+from gridbot.exchanges.ccxt.requirements import missing
+from gridbot.exchanges.port import BrokerError, Failure
 
-from bot.tests.in_process import refusal
+from bot.tests.together.in_process import refusal
 
 from .conftest import trading
 from .test_streams import order
@@ -163,7 +163,7 @@ def test_of_a_state_without_a_word_nothing_is_concluded(broker, said):
 
 
 def test_what_is_remembered_of_orders_is_bounded(broker, monkeypatch):
-    monkeypatch.setattr("gridbot.ccxt_broker.MOST_NUMBERS", 3)
+    monkeypatch.setattr("gridbot.exchanges.ccxt.symbol.MOST_NUMBERS", 3)
     names = [f"pi9-{number}" for number in range(6)]
     for name in names:
         broker.place(order(name))

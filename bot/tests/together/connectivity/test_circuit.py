@@ -4,11 +4,11 @@ import random
 import statistics
 
 import pytest
-from gridbot.backoff import Backoff
-from gridbot.broker import BrokerError, Failure
-from gridbot.circuit import FAILURES, OPEN_SECONDS, URGENT_SECONDS, Circuit
-from gridbot.gate import AnsweredError, Gate
-from gridbot.server_time import RENEW_SECONDS, ServerTime
+from gridbase.backoff import Backoff
+from gridbot.exchanges.access.circuit_breaker import FAILURES, OPEN_SECONDS, URGENT_SECONDS, Circuit
+from gridbot.exchanges.access.request_gate import AnsweredError, Gate
+from gridbot.exchanges.access.server_time import RENEW_SECONDS, ServerTime
+from gridbot.exchanges.port import BrokerError, Failure
 
 from .conftest import trading
 from .test_streams import order, rest

@@ -4,12 +4,12 @@ import json
 from decimal import Decimal
 from types import SimpleNamespace
 
-from gridbot.orders import Order, OrderState, Role, Side
-from gridbot.passed import AGAIN_SECONDS, PassedOrders
-from gridbot.prices import Seen
-from gridbot.reconcile import RECONCILE_SECONDS
+from gridbot.core.orders import Order, OrderState, Role, Side
+from gridbot.core.prices import Seen
+from gridbot.trading.passed_orders import AGAIN_SECONDS, PassedOrders
+from gridbot.trading.reconciliation import RECONCILE_SECONDS
 
-from bot.tests.trading.test_policies import START_MS, path
+from bot.tests.together.trading.test_policies import START_MS, path
 
 from .conftest import trading
 from .test_streams import rest

@@ -3,8 +3,8 @@
 from decimal import Decimal
 
 import pytest
-from gridbot.exchange.orders import OrderRequest
-from gridbot.orders import OrderState, Side
+from gridbot.core.orders import OrderState, Side
+from gridexchange.matching.orders import OrderRequest
 
 from .conftest import trading
 

@@ -17,13 +17,13 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from gridbot.binance_account import BinanceAccount
-from gridbot.broker import BrokerError, Failure, StreamGap
-from gridbot.clock import SystemClock
-from gridbot.config import parse_config
-from gridbot.streams.dial import ThreadDialer
-from gridbot.streams.socket import SocketClosed
-from gridbot.streams.websocket import LARGEST_MESSAGE, connect
+from gridbase.clock import SystemClock
+from gridbase.sockets.dialer import ThreadDialer
+from gridbase.sockets.socket import SocketClosed
+from gridbase.sockets.websocket import LARGEST_MESSAGE, connect
+from gridbot.config.load import parse_config
+from gridbot.exchanges.binance.account import BinanceAccount
+from gridbot.exchanges.port import BrokerError, Failure, StreamGap
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.server import serve
 
@@ -309,10 +309,11 @@ def test_a_connection_that_is_not_wanted_any_more_is_closed():
 
 def test_without_streams_their_library_is_not_imported():
     code = (
-        "import sys, gridbot.brokers, gridbot.binance_account, gridbot.ccxt_account\n"
+        "import sys, gridbot.exchanges.open_account\n"
+        "import gridbot.exchanges.binance.account, gridbot.exchanges.ccxt.account\n"
         "print([name for name in sys.modules if name.partition('.')[0] == 'websockets'])"
     )
-    source = Path(__file__).parents[2] / "src"
+    source = Path(__file__).parents[3] / "src"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={"PYTHONPATH": str(source)},

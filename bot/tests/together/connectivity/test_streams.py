@@ -4,12 +4,12 @@ import itertools
 from decimal import Decimal
 
 import pytest
-from gridbot.binance_account import FIRST_STREAM_SECONDS
-from gridbot.broker import BrokerError, Failure, OrderEvent, StreamGap
-from gridbot.candles.series import Candle
-from gridbot.orders import Order, OrderState, Role, Side
-from gridbot.streams.shelf import Shelf
-from gridbot.streams.socket import SocketClosed
+from gridbase.candles.series import Candle
+from gridbase.sockets.socket import SocketClosed
+from gridbot.core.orders import Order, OrderState, Role, Side
+from gridbot.exchanges.binance.connection import FIRST_STREAM_SECONDS
+from gridbot.exchanges.binance.recent_candles import Shelf
+from gridbot.exchanges.port import BrokerError, Failure, OrderEvent, StreamGap
 
 from .conftest import trading
 

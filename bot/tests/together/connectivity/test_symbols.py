@@ -4,13 +4,13 @@ import dataclasses
 from decimal import Decimal
 
 import pytest
-from gridbot.broker import OrderEvent, StreamGap
-from gridbot.exchange.api import Api
-from gridbot.exchange.limits import Limits
-from gridbot.exchange.listing import Listing
-from gridbot.exchange.requests import Credentials
-from gridbot.exchange.service import Exchange
-from gridbot.exchange.store import Store
+from gridbot.exchanges.port import OrderEvent, StreamGap
+from gridexchange.exchange import Exchange
+from gridexchange.limits import Limits
+from gridexchange.market.listing import Listing
+from gridexchange.protocol.requests import Credentials
+from gridexchange.rest.application import Api
+from gridexchange.store.store import Store
 
 from .conftest import Network, trading
 from .test_streams import order

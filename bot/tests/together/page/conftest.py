@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from bot.tests.trading.conftest import World, make_world, tmp_path  # noqa: F401 (fixtures)
+from bot.tests.together.trading.conftest import World, make_world, tmp_path  # noqa: F401 (fixtures)
 
 BROWSER = Path(__file__).with_name("browser.mjs")
 
 
 @pytest.fixture(scope="session")
 def html() -> str:
-    return resources.files("gridbot").joinpath("page/index.html").read_text(encoding="utf-8")
+    return (
+        resources.files("gridbot.service").joinpath("page/index.html").read_text(encoding="utf-8")
+    )
 
 
 def reported(world: World, seconds: float, **document: object) -> tuple[dict, dict]:

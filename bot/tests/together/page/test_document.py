@@ -6,7 +6,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from gridbot.web import Page
+from gridbot.service.web import Page
 
 MOST_BYTES = 20_480
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from bot.tests.trading.test_policies import DOWNTREND, FALL, TREND, path
+from bot.tests.together.trading.test_policies import DOWNTREND, FALL, TREND, path
 
 from .conftest import reported
 

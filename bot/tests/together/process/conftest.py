@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parents[2] / "src"
+SOURCE = Path(__file__).parents[3] / "src"
 PATIENCE_SECONDS = 60
 
 
@@ -92,10 +92,10 @@ class Bench:
         text = [key if value is None else f"{key} = {value}" for key, value in lines.items()]
         self.config.write_text("\n".join(text) + "\n")
 
-    def start(self, name: str, *arguments: object) -> subprocess.Popen:
+    def start(self, name: str, program: str, *arguments: object) -> subprocess.Popen:
         log = (self.directory / f"{name}.log").open("a")
         process = subprocess.Popen(
-            [sys.executable, "-m", "gridbot", *map(str, arguments)],
+            [sys.executable, "-m", program, *map(str, arguments)],
             env=os.environ | {"PYTHONPATH": str(SOURCE), "PYTHONUNBUFFERED": "1"},
             stdout=log,
             stderr=log,
@@ -107,7 +107,7 @@ class Bench:
     def start_exchange(self, *flags: object) -> subprocess.Popen:
         process = self.start(
             "exchange",
-            "exchange",
+            "gridexchange",
             *("--port", self.exchange_port),
             *("--stream-port", self.stream_port),
             *("--state-directory", self.directory / "exchange"),
@@ -119,7 +119,7 @@ class Bench:
         return process
 
     def start_bot(self) -> subprocess.Popen:
-        return self.start("bot", "run", "--config", self.config)
+        return self.start("bot", "gridbot", "run", "--config", self.config)
 
     def _answers(self, port: int, path: str) -> tuple[int, bytes, dict[str, str]] | None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)

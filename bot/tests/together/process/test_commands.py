@@ -164,7 +164,7 @@ def imported(code):
 def test_the_bot_imports_one_exchange_and_no_numpy():
     modules = imported(
         "from gridbot.commands import run\n"
-        "from gridbot.ccxt_class import exchange_class\n"
+        "from gridbot.exchanges.access.ccxt_class import exchange_class\n"
         "exchange_class('binanceus')"
     )
     assert {"ccxt.binance", "ccxt.binanceus"} <= modules

@@ -1,4 +1,4 @@
-"""`gridbot run` against `gridbot exchange`, as two processes."""
+"""`gridbot run` against `gridexchange`, as two processes."""
 
 import json
 import random

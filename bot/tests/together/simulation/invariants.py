@@ -4,10 +4,10 @@ import itertools
 from collections import defaultdict
 from decimal import Decimal
 
-from gridbot import history
-from gridbot.audit import audit
-from gridbot.engine import GridEngine
-from gridbot.orders import Fill, Order, Side
+from gridbot.accounting import trade_history
+from gridbot.accounting.audit import audit
+from gridbot.core.engine import GridEngine
+from gridbot.core.orders import Fill, Order, Side
 from gridbot.store import Store
 
 from .world import SYMBOL, World
@@ -87,7 +87,7 @@ def _stored(world: World) -> tuple[list[Order], list[Fill]]:
     """All orders and fills of all grids in the bot's files, archived or not."""
     reader = Store(world.state, read_only=True)
     try:
-        rows = list(history.rows(reader, SYMBOL))
+        rows = list(trade_history.rows(reader, SYMBOL))
     finally:
         reader.close()
     orders = {row.order.client_id: row.order for row in rows}

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from gridbot.exchange.api import Api
-from gridbot.exchange.errors import ApiError
-from gridbot.exchange.faults import Severed
-from gridbot.streams.socket import SocketClosed
+from gridbase.sockets.socket import SocketClosed
+from gridexchange.errors import ApiError
+from gridexchange.faults.plan import Severed
+from gridexchange.rest.application import Api
 
 from .boundaries import Boundaries
 from .clocks import BotClock
@@ -62,7 +62,7 @@ class Network:
     messages: dict[str, int] = field(default_factory=dict)
 
     def connect(self, url: str, _timeout: float) -> "SimulatedSocket":
-        """Open a connection, as `gridbot.streams.socket.Connect`."""
+        """Open a connection, as `gridbase.sockets.socket.Connect`."""
         self.boundaries.cross("before connect")
         self.clock().time.sleep(self.latency)
         if self.down is not None:

@@ -9,10 +9,10 @@ import tempfile
 from decimal import ROUND_DOWN, Decimal
 from pathlib import Path
 
-from gridbot.engine import Changes, GridEngine
-from gridbot.grid import Fees, FeesIn, GridSpec, Spacing, make_plan
-from gridbot.market import Market, floor_to_lot
-from gridbot.orders import Fill, OrderState, Role, Side
+from gridbase.market import Market, floor_to_lot
+from gridbot.core.engine import Changes, GridEngine
+from gridbot.core.grid import Fees, FeesIn, GridSpec, Spacing, make_plan
+from gridbot.core.orders import Fill, OrderState, Role, Side
 from gridbot.store import Generation, Store
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from gridbot.backtest import read_candles, run_backtest
-from gridbot.engine import Changes, GridEngine
-from gridbot.grid import GridSpec
-from gridbot.orders import Fill, OrderState, Role, Side
+from gridbot.core.engine import Changes, GridEngine
+from gridbot.core.grid import GridSpec
+from gridbot.core.orders import Fill, OrderState, Role, Side
 from gridbot.store import Store
 
 from .boundaries import Boundaries, watched
@@ -25,7 +25,7 @@ from .markets import market
 from .sweep import memory_directory
 from .world import SYMBOL, Setup, World
 
-DATA = Path(os.environ.get("GRIDBERRY_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
+DATA = Path(os.environ.get("GRIDBERRY_TEST_DATA", Path(__file__).parents[5] / "shared" / "data"))
 REAL = DATA / "btc-usd-perp-1m-2022-01.csv"
 FEE_UNIT = Decimal("0.00000001")  # what the embedded exchange rounds fees up to
 SPEED = 4

@@ -4,10 +4,10 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from gridbot import reconcile
-from gridbot.binance_broker import BinanceBroker
-from gridbot.broker import BrokerError, Failure
+from gridbot.exchanges.binance.symbol import BinanceBroker
+from gridbot.exchanges.port import BrokerError, Failure
 from gridbot.store import Store
+from gridbot.trading import reconciliation
 
 from .test_fault_world import tell
 
@@ -26,19 +26,19 @@ def test_an_order_sent_again_without_asking_is_found(monkeypatch):
 
 
 def test_a_fee_that_is_misread_is_found(monkeypatch):
-    read = reconcile.fill_of
+    read = reconciliation.fill_of
 
     def without_fee(trade, client_id):
         return replace(read(trade, client_id), commission=Decimal(0))
 
-    monkeypatch.setattr(reconcile, "fill_of", without_fee)
+    monkeypatch.setattr(reconciliation, "fill_of", without_fee)
     found = complaints(4)
     assert "fee 0 " in found
     assert "balance" in found
 
 
 def test_a_trade_that_is_never_read_is_found(monkeypatch):
-    rules = reconcile.Reconciler
+    rules = reconciliation.Reconciler
     monkeypatch.setattr(rules, "_hear", lambda _self, _engine: False)
     monkeypatch.setattr(rules, "_complete", lambda *_arguments: None)
     monkeypatch.setattr(rules, "_is_booked", lambda _self, number: number % 2 == 0)
@@ -59,7 +59,7 @@ def test_an_intent_that_is_committed_too_late_is_found(monkeypatch):
 
 
 def test_an_error_that_the_bot_outlives_is_found(monkeypatch):
-    whole, calls = reconcile.Reconciler.follow, []
+    whole, calls = reconciliation.Reconciler.follow, []
 
     def follow(reconciler, engine):
         calls.append(engine)
@@ -67,7 +67,7 @@ def test_an_error_that_the_bot_outlives_is_found(monkeypatch):
             raise TypeError
         return whole(reconciler, engine)
 
-    monkeypatch.setattr(reconcile.Reconciler, "follow", follow)
+    monkeypatch.setattr(reconciliation.Reconciler, "follow", follow)
     assert "unexpected TypeError at test_planted.py" in complaints(2)
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import requests
-from gridbot.exchange.api import Api
-from gridbot.exchange.faults import NO_FAULT, PLAN, REST, Fate, Plan
+from gridexchange.faults.plan import NO_FAULT, PLAN, REST, Fate, Plan
+from gridexchange.rest.application import Api
 
-from bot.tests.in_process import answer_of, deliver, refusal, unreachable_error
+from bot.tests.together.in_process import answer_of, deliver, refusal, unreachable_error
 
 from .boundaries import Boundaries
 from .clocks import WorldTime

@@ -22,7 +22,7 @@ Report = Callable[[dict[str, object]], NoReturn]
 MOST_CPU_SECONDS = 30
 _write = os.write  # worlds watch the one in `os`
 # What the bot imports only where it is needed.
-LOADED_LATE = ("ccxt.binance", "gridbot.binance_broker", "encodings.utf_8_sig", "uuid")
+LOADED_LATE = ("ccxt.binance", "gridbot.exchanges.binance.symbol", "encodings.utf_8_sig", "uuid")
 
 
 @dataclass
@@ -127,8 +127,9 @@ def show_log() -> None:
     """Print the bot's own log, for a trace."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("          | %(message)s"))
-    logging.getLogger("gridbot").addHandler(handler)
-    logging.getLogger("gridbot").setLevel(logging.DEBUG)
+    for name in ("gridbase", "gridbot"):
+        logging.getLogger(name).addHandler(handler)
+        logging.getLogger(name).setLevel(logging.DEBUG)
 
 
 def fix_hash_order() -> None:

@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import requests
-from gridbot.binance_account import BinanceAccount
 from gridbot.commands.run import archiving
-from gridbot.config import Config, parse_config
-from gridbot.exchange.config import load_config as load_exchange_config
-from gridbot.exchange.engine import Engine
-from gridbot.exchange.server import build_api
-from gridbot.orders import Order, OrderState, Role, Side
-from gridbot.runner import Runner
+from gridbot.config.load import Config, parse_config
+from gridbot.core.orders import Order, OrderState, Role, Side
+from gridbot.exchanges.binance.account import BinanceAccount
+from gridbot.service.bot import Runner
 from gridbot.store import Store
+from gridexchange.config import load_config as load_exchange_config
+from gridexchange.matching.matching import Engine
+from gridexchange.server import build_api
 
 from .boundaries import Boundaries
 from .chance import dice

@@ -17,17 +17,17 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
-from gridbot.audit import Report, audit
-from gridbot.binance_account import BinanceAccount
-from gridbot.binance_broker import BinanceBroker
-from gridbot.config import Config, parse_config
-from gridbot.exchange.config import load_config as load_exchange_config
-from gridbot.exchange.server import build_api
-from gridbot.runner import Runner
+from gridbot.accounting.audit import Report, audit
+from gridbot.config.load import Config, parse_config
+from gridbot.exchanges.binance.account import BinanceAccount
+from gridbot.exchanges.binance.symbol import BinanceBroker
+from gridbot.service.bot import Runner
 from gridbot.store import Store
-from gridbot.trader import Trader
+from gridbot.trading.trader import Trader
+from gridexchange.config import load_config as load_exchange_config
+from gridexchange.server import build_api
 
-from bot.tests.in_process import deliver, unreachable_error
+from bot.tests.together.in_process import deliver, unreachable_error
 
 KEY = "test-key"
 SECRET = "test-secret"

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from gridbot.broker import OrderEvent
-from gridbot.errors import MismatchError
+from gridbase.errors import MismatchError
+from gridbot.exchanges.port import OrderEvent
 
 from .test_order_states import STILL, Stream, buy, foreign, started
 

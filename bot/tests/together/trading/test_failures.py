@@ -5,10 +5,10 @@ import json
 
 import pytest
 import requests
-from gridbot.broker import BrokerError, Failure
+from gridbot.exchanges.port import BrokerError, Failure
 from gridbot.store import Store, StoreError
 
-from bot.tests.in_process import answer_of, refusal
+from bot.tests.together.in_process import answer_of, refusal
 
 from .conftest import Crash, check_books, lost, unreachable, zigzag
 

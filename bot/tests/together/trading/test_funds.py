@@ -5,15 +5,15 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from gridbot.desk import Ending
-from gridbot.engine import GridEngine
-from gridbot.funds import LOOK_SECONDS, next_buys_need
-from gridbot.grid import Fees, FeesIn, Plan
-from gridbot.guard import Guard
-from gridbot.intents import settle
-from gridbot.orders import Order, OrderState, Role, Side
+from gridbot.core.engine import GridEngine
+from gridbot.core.grid import Fees, FeesIn, Plan
+from gridbot.core.orders import Order, OrderState, Role, Side
+from gridbot.trading.funds import LOOK_SECONDS, next_buys_need
+from gridbot.trading.risk_guard import Guard
+from gridbot.trading.session import Ending
+from gridbot.trading.submission import settle
 
-from bot.tests.core.conftest import BTC
+from bot.tests.bot.core.conftest import BTC
 
 from .conftest import World
 from .test_policies import path

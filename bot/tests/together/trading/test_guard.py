@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from gridbot.prices import Seen
+from gridbot.core.prices import Seen
 
 from .test_policies import ended
 from .test_takeover import DOWN, crash_after_a_move, go_on, pause

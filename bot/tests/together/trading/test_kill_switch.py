@@ -8,18 +8,18 @@ from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
-from gridbot import lifecycle
-from gridbot.binance_broker import BinanceBroker
-from gridbot.broker import BrokerError, Failure
-from gridbot.cancels import RESTING_SECONDS, hurry
-from gridbot.circuit import URGENT_SECONDS
-from gridbot.desk import Desk
-from gridbot.guard import FRESH_SECONDS
-from gridbot.lane import LOOK_SECONDS
-from gridbot.orders import OrderState, Role, Side
-from gridbot.trader import Trader
+from gridbot.core.orders import OrderState, Role, Side
+from gridbot.exchanges.access.circuit_breaker import URGENT_SECONDS
+from gridbot.exchanges.binance.symbol import BinanceBroker
+from gridbot.exchanges.port import BrokerError, Failure
+from gridbot.service.grid_worker import LOOK_SECONDS
+from gridbot.trading import start_grid
+from gridbot.trading.cancels import RESTING_SECONDS, hurry
+from gridbot.trading.risk_guard import FRESH_SECONDS
+from gridbot.trading.session import Desk
+from gridbot.trading.trader import Trader
 
-from bot.tests.in_process import answer_of, refusal
+from bot.tests.together.in_process import answer_of, refusal
 
 from .conftest import World, lost, unreachable
 from .test_policies import START_MS, ended, path, trade
@@ -344,9 +344,9 @@ def test_exactly_enough_money_begins_a_grid(make_world):
     world = make_world()
     broker = world.broker()
     broker.balances()
-    lifecycle.check_funds(world.config, broker, Decimal(10_000))
+    start_grid.check_funds(world.config, broker, Decimal(10_000))
     with pytest.raises(BrokerError, match="deposit more or invest less"):
-        lifecycle.check_funds(world.config, broker, Decimal("10000.00000001"))
+        start_grid.check_funds(world.config, broker, Decimal("10000.00000001"))
 
 
 def test_an_initial_order_rests_for_just_so_long(make_world):
@@ -375,7 +375,7 @@ def test_an_initial_order_rests_for_just_so_long(make_world):
 def test_the_least_that_a_move_left_unwatched_is_no_health(make_world, monkeypatch, base, refused):
     world = make_world()
     left = SimpleNamespace(next_range=(Decimal(1), Decimal(2)), base=Decimal(base))
-    monkeypatch.setattr(lifecycle, "takeover_of", lambda *_: left)
+    monkeypatch.setattr(start_grid, "takeover_of", lambda *_: left)
     desk = Desk(world.config, world.broker(), world.open_store(), world.clock)
     with pytest.raises(BrokerError, match="watched by no") if refused else contextlib.nullcontext():
-        lifecycle.refuse_unwatched(desk, None)
+        start_grid.refuse_unwatched(desk, None)

@@ -9,14 +9,14 @@ from decimal import Decimal
 import pytest
 import requests
 import urllib3
-from gridbot import intents, reconcile
-from gridbot.binance_broker import BinanceBroker
-from gridbot.errors import UserError
-from gridbot.lane import ENDING_SECONDS, UNEXPECTED_SECONDS
-from gridbot.reconcile import LISTED_SECONDS, Reconciler
+from gridbase.errors import UserError
+from gridbot.exchanges.binance.symbol import BinanceBroker
+from gridbot.service.grid_worker import ENDING_SECONDS, UNEXPECTED_SECONDS
 from gridbot.store import Store
+from gridbot.trading import reconciliation, submission
+from gridbot.trading.reconciliation import LISTED_SECONDS, Reconciler
 
-from bot.tests.in_process import answer_of, refusal
+from bot.tests.together.in_process import answer_of, refusal
 
 from .conftest import World, check_books, zigzag
 from .test_failures import at_order
@@ -311,9 +311,9 @@ def test_an_unexpected_error_that_comes_again_is_told_all_the_time(make_world, m
         (Store, "commit"),
         (Store, "restore"),
         (Reconciler, "follow"),
-        (intents, "accept"),
-        (intents, "_send"),
-        (reconcile, "fill_of"),
+        (submission, "accept"),
+        (submission, "_send"),
+        (reconciliation, "fill_of"),
         (BinanceBroker, "place"),
         (BinanceBroker, "open_orders"),
     ],
@@ -326,8 +326,8 @@ def test_unexpected_errors_wherever_they_arise_lose_and_double_nothing(
     numbers = {1, 2, 3, 11, 12, 20, *range(30, 1000, 13)}
     mistake = Mistake(getattr(where, name), numbers, after=after)
     # A fleet of mistakes, with less patience than one deserves.
-    monkeypatch.setattr("gridbot.lane._UNEXPECTED.longest", 1.0)
-    monkeypatch.setattr("gridbot.lane._UNEXPECTED.first", 1.0)
+    monkeypatch.setattr("gridbot.service.grid_worker._UNEXPECTED.longest", 1.0)
+    monkeypatch.setattr("gridbot.service.grid_worker._UNEXPECTED.first", 1.0)
     monkeypatch.setattr(where, name, mistake)
     world.run(world.runner(), 150)
     assert mistake.times > 0

@@ -4,7 +4,7 @@ import gc
 import tracemalloc
 
 import pytest
-from gridbot.runner import Runner
+from gridbot.service.bot import Runner
 
 from .conftest import zigzag
 

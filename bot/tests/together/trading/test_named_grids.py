@@ -3,8 +3,8 @@
 import re
 
 import pytest
+from gridbase.errors import UserError
 from gridbot import cli
-from gridbot.errors import UserError
 
 from .conftest import World
 from .test_policies import GRIDS, SYMBOLS, path

@@ -8,20 +8,27 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from gridbot.binance_broker import BinanceBroker
-from gridbot.broker import BrokerError, Failure, OrderEvent, RemoteOrder, RemoteTrade, StreamGap
-from gridbot.desk import Ending
-from gridbot.errors import MismatchError
-from gridbot.market import plain
-from gridbot.orders import OrderState, Role, Side
-from gridbot.reconcile import (
+from gridbase.errors import MismatchError
+from gridbase.market import plain
+from gridbot.core.orders import OrderState, Role, Side
+from gridbot.exchanges.binance.symbol import BinanceBroker
+from gridbot.exchanges.port import (
+    BrokerError,
+    Failure,
+    OrderEvent,
+    RemoteOrder,
+    RemoteTrade,
+    StreamGap,
+)
+from gridbot.trading.reconciliation import (
     CANCELED_SECONDS,
     LISTED_SECONDS,
     RECONCILE_SECONDS,
     check_listed,
 )
+from gridbot.trading.session import Ending
 
-from bot.tests.in_process import answer_of, refusal
+from bot.tests.together.in_process import answer_of, refusal
 
 from .conftest import Crash, World, lost, unreachable
 
@@ -32,7 +39,7 @@ DIP = [
     *(f"{1_640_995_200_000 + 60_000 * minute}" + ",50000" * 4 + ",1" for minute in range(10)),
     "1640995800000,50000,50000,49650,49650,1",
 ]
-DOCUMENT = Path(__file__).parents[3] / "docs" / "orders.md"
+DOCUMENT = Path(__file__).parents[4] / "docs" / "orders.md"
 
 
 def test_every_row_of_the_document_has_its_test():

@@ -4,10 +4,10 @@ import itertools
 from decimal import Decimal
 
 import pytest
+from gridbase.errors import UserError
 from gridbot import cli
-from gridbot.engine import Changes
-from gridbot.errors import UserError
-from gridbot.orders import OrderState, Role, Side
+from gridbot.core.engine import Changes
+from gridbot.core.orders import OrderState, Role, Side
 from gridbot.store import Store
 
 from .conftest import Crash, World, zigzag

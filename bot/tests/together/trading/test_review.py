@@ -3,15 +3,16 @@
 from decimal import Decimal
 
 import pytest
-from gridbot import cli, lifecycle
-from gridbot.broker import BrokerError, Failure
-from gridbot.engine import Carried, Changes, GridEngine
-from gridbot.errors import UserError
-from gridbot.grid import Fees, GridSpec, Spacing, make_plan
-from gridbot.market import Market, plain
-from gridbot.orders import OrderState, Role, Side
+from gridbase.errors import UserError
+from gridbase.market import Market, plain
+from gridbot import cli
+from gridbot.core.engine import Carried, Changes, GridEngine
+from gridbot.core.grid import Fees, GridSpec, Spacing, make_plan
+from gridbot.core.orders import OrderState, Role, Side
+from gridbot.exchanges.port import BrokerError, Failure
+from gridbot.trading import start_grid
 
-from bot.tests.in_process import refusal
+from bot.tests.together.in_process import refusal
 
 from .conftest import World, lost
 from .test_order_states import STILL, fail_post, one_unsent, state
@@ -73,14 +74,14 @@ def test_candles_that_are_not_there_yet_do_not_end_the_bot(make_world):
 def test_a_move_whose_new_grid_does_not_do_at_once_waits_for_a_price(make_world, monkeypatch):
     world = make_world(path(50_000, 50_000, 54_000, *[54_000] * 9, minutes=60), at_end="hold")
     world.document |= {"reposition": {"direction": "up", "cooldown_minutes": 0}}
-    whole, failing = lifecycle.make_plan, [True]
+    whole, failing = start_grid.make_plan, [True]
 
     def make_plan(*args):
         if failing and list(world.store.generations()):
             raise UserError("grid.grids = 20 puts two lines on the same price")
         return whole(*args)
 
-    monkeypatch.setattr(lifecycle, "make_plan", make_plan)
+    monkeypatch.setattr(start_grid, "make_plan", make_plan)
     trader = trade(world, 300)
     assert trader.held_back == "grid.grids = 20 puts two lines on the same price"
     assert ended(world) == []
@@ -101,11 +102,11 @@ def test_an_initial_trade_that_can_not_be_planned_again_waits(make_world, monkey
     fail_post(world, lambda *_: refusal(400, -2010, "Account has insufficient balance"))
     with pytest.raises(BrokerError, match="insufficient balance"):
         trader.step()
-    whole = lifecycle.make_plan
-    monkeypatch.setattr(lifecycle, "make_plan", too_small)
+    whole = start_grid.make_plan
+    monkeypatch.setattr(start_grid, "make_plan", too_small)
     with pytest.raises(BrokerError, match=r"grid\.investment = 9000 is too small"):
         trader.step()
-    monkeypatch.setattr(lifecycle, "make_plan", whole)
+    monkeypatch.setattr(start_grid, "make_plan", whole)
     trader.step()
     assert trader.engine.grid_started
 
@@ -172,7 +173,7 @@ def test_more_than_the_exchange_takes_at_once_is_traded_in_parts(make_world, mon
     plan = trader.engine.plan
     assert not trader.engine.grid_started
     # What is left to buy needs a price and no plan: there is one.
-    monkeypatch.setattr(lifecycle, "make_plan", too_small)
+    monkeypatch.setattr(start_grid, "make_plan", too_small)
     trader = trade(world, 60, stop={"loss_price": "46500", "liquidate": True})
     assert trader.engine.grid_started
     assert trader.engine.plan.quantity == plan.quantity
@@ -267,7 +268,7 @@ def test_a_stop_fires_while_the_rest_of_the_base_waits_for_money(make_world, mon
     def refuse(*_args):
         raise BrokerError(Failure.REJECTED, "the account has 0 free")
 
-    monkeypatch.setattr(lifecycle, "check_funds", refuse)
+    monkeypatch.setattr(start_grid, "check_funds", refuse)
     with pytest.raises(BrokerError, match="the account has 0 free"):
         trader.step()
     world.clock.sleep(20)
@@ -327,7 +328,7 @@ def test_one_order_that_can_not_be_canceled_does_not_keep_the_others_open(make_w
         cancel(client_id)
 
     broker.cancel = cancel_most
-    trader.desk.ending = lifecycle.Ending("a test")
+    trader.desk.ending = start_grid.Ending("a test")
     with pytest.raises(BrokerError, match="not cancelable"):
         trader.step()
     assert [order.client_id for order in broker.open_orders()] == [stubborn]

@@ -4,13 +4,13 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from gridbase.errors import UserError
 from gridbot import cli
-from gridbot.config import parse_config
-from gridbot.errors import UserError
-from gridbot.grid import make_plan
-from gridbot.start_range import check_start
+from gridbot.config.load import parse_config
+from gridbot.core.grid import make_plan
+from gridbot.trading.start_range import check_start
 
-from bot.tests.core.conftest import BTC
+from bot.tests.bot.core.conftest import BTC
 
 from .conftest import World
 from .test_lane import nursed
@@ -124,7 +124,9 @@ def check(monkeypatch, capsys):
 
     def run(world: World, *arguments: str) -> tuple[int, str]:
         monkeypatch.setattr("gridbot.commands.check.load_config", lambda _path: world.config)
-        monkeypatch.setattr("gridbot.brokers.open_account", lambda *_: world.account())
+        monkeypatch.setattr(
+            "gridbot.exchanges.open_account.open_account", lambda *_: world.account()
+        )
         status = cli.main(["check", "--config", "bot.toml", *arguments])
         return status, capsys.readouterr().err
 

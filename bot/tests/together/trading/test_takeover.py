@@ -5,12 +5,13 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from gridbot import cli, lifecycle
-from gridbot.errors import UserError
-from gridbot.exchange.config import load_config as load_exchange_config
-from gridbot.exchange.server import build_api
-from gridbot.orders import Order, OrderState, Role, Side
+from gridbase.errors import UserError
+from gridbot import cli
+from gridbot.core.orders import Order, OrderState, Role, Side
 from gridbot.store import Store
+from gridbot.trading import start_grid
+from gridexchange.config import load_config as load_exchange_config
+from gridexchange.server import build_api
 
 from .conftest import World, lost
 from .test_policies import balances, ended, path, trade
@@ -128,7 +129,7 @@ def test_coins_of_a_move_are_watched_while_the_next_grid_does_not_do(make_world,
     def too_small(*_args):
         raise UserError("grid.grids = 20 puts two lines on the same price")
 
-    monkeypatch.setattr(lifecycle, "make_plan", too_small)
+    monkeypatch.setattr(start_grid, "make_plan", too_small)
     go_on(world, trader, 10)
     assert "puts two lines" in trader.held_back
     assert trader.engine.live == {}
@@ -199,14 +200,14 @@ def test_coins_that_an_older_version_left_between_two_grids_are_no_health(make_w
 def test_a_bot_whose_grid_can_not_move_yet_is_not_healthy(make_world, monkeypatch):
     world = make_world(crash_after_a_move(46_000), at_end="hold")
     world.document |= DOWN
-    whole, seen = lifecycle.make_plan, []
+    whole, seen = start_grid.make_plan, []
 
     def make_plan(*args):
         if seen and len(list(world.store.generations())) == 1 and world.clock.seconds < 300:
             raise UserError("grid.grids = 20 puts two lines on the same price")
         return whole(*args)
 
-    monkeypatch.setattr(lifecycle, "make_plan", make_plan)
+    monkeypatch.setattr(start_grid, "make_plan", make_plan)
     runner = world.runner()
 
     def after_step(_trader, _store):

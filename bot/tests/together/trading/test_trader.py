@@ -4,8 +4,8 @@ from collections import Counter
 from decimal import Decimal
 
 import pytest
-from gridbot.broker import BrokerError, Failure
-from gridbot.errors import MismatchError, UserError
+from gridbase.errors import MismatchError, UserError
+from gridbot.exchanges.port import BrokerError, Failure
 
 from .conftest import SECRET, World, check_books, zigzag
 

@@ -18,8 +18,9 @@ order, a key or too many requests is there.
 from enum import StrEnum
 from typing import Any
 
-from gridbot.broker import BrokerError, Failure
-from gridbot.clock import Clock
+from gridbase.clock import Clock
+
+from gridbot.exchanges.port import BrokerError, Failure
 
 FAILURES = 5
 OPEN_SECONDS = 30.0

@@ -8,10 +8,11 @@ import random
 from collections.abc import Callable
 from typing import TypeVar
 
-from gridbot.backoff import Backoff
-from gridbot.broker import BrokerError, Failure
-from gridbot.circuit import Circuit
-from gridbot.clock import Clock
+from gridbase.backoff import Backoff
+from gridbase.clock import Clock
+
+from gridbot.exchanges.access.circuit_breaker import Circuit
+from gridbot.exchanges.port import BrokerError, Failure
 
 READ_RETRIES = 2
 FIRST_PAUSE_SECONDS = 0.5

@@ -2,8 +2,9 @@
 
 import logging
 
-from gridbot.clock import Clock
-from gridbot.server_time import ServerTime
+from gridbase.clock import Clock
+
+from gridbot.exchanges.access.server_time import ServerTime
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ while a machine sleeps, and drifts: the exchange refuses a request then (-1021),
 from collections import deque
 from statistics import median
 
-from gridbot.clock import Clock
+from gridbase.clock import Clock
 
 SAMPLES = 5
 RENEW_SECONDS = 1800.0

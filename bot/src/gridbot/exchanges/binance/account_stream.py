@@ -13,17 +13,18 @@ import hmac
 from collections.abc import Callable
 from typing import Any
 
-from gridbot.backoff import Backoff
-from gridbot.broker import BrokerError, Failure
-from gridbot.clock import Clock
-from gridbot.server_time import ServerTime
-from gridbot.streams.dial import Dialer
-from gridbot.streams.link import (
+from gridbase.backoff import Backoff
+from gridbase.clock import Clock
+from gridbase.sockets.dialer import Dialer
+from gridbase.sockets.link import (
     FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
     Link,
 )
-from gridbot.streams.socket import SocketClosed
+from gridbase.sockets.socket import SocketClosed
+
+from gridbot.exchanges.access.server_time import ServerTime
+from gridbot.exchanges.port import BrokerError, Failure
 
 PATH = "/ws-api/v3"
 SUBSCRIBE = "userDataStream.subscribe.signature"

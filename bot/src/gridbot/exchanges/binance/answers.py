@@ -3,11 +3,12 @@
 from decimal import Decimal
 from typing import Any
 
-from gridbot.broker import Failure, OrderEvent, RemoteOrder, RemoteTrade
-from gridbot.candles.series import Candle
-from gridbot.candles.units import to_units
-from gridbot.market import Market
-from gridbot.request_weight import USUAL_LIMIT
+from gridbase.candles.price_units import to_units
+from gridbase.candles.series import Candle
+from gridbase.market import Market
+
+from gridbot.exchanges.access.request_weight import USUAL_LIMIT
+from gridbot.exchanges.port import Failure, OrderEvent, RemoteOrder, RemoteTrade
 
 Json = dict[str, Any]
 

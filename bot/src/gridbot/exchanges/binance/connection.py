@@ -1,4 +1,4 @@
-"""One account on Binance: its connections, its circuit breaker and its clock, for all symbols.
+"""The connections of one account on Binance, its circuit breaker and its clock, for all symbols.
 
 A request goes over the account's WebSocket connection while that is up, else over REST. Reads that
 got no answer are tried again, twice at most; an order or a cancellation is sent once: whoever asked
@@ -8,28 +8,25 @@ for it has to find out what became of it.
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import requests
+from gridbase.backoff import Backoff
+from gridbase.clock import Clock
+from gridbase.sockets.dialer import Dialer, DirectDialer, ThreadDialer
+from gridbase.sockets.link import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
+from gridbase.sockets.socket import Connect
 
-from gridbot.backoff import Backoff
-from gridbot.binance_answers import Json, read_report
-from gridbot.binance_rest import RECEIVE_WINDOW_MS, BinanceRest
-from gridbot.broker import BrokerError, Failure, StreamEvent, StreamGap
-from gridbot.circuit import Circuit
-from gridbot.clock import Clock
-from gridbot.config import Config
-from gridbot.gate import SENSELESS, Gate
-from gridbot.request_weight import RequestWeight
-from gridbot.server_time import ServerTime
-from gridbot.streams.channel import Channel
-from gridbot.streams.dial import Dialer, DirectDialer, ThreadDialer
-from gridbot.streams.link import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
-from gridbot.streams.market import PRICE_INTERVAL, MarketStream
-from gridbot.streams.socket import Connect
-
-if TYPE_CHECKING:
-    from gridbot.binance_broker import BinanceBroker
+from gridbot.config.load import Config
+from gridbot.exchanges.access.circuit_breaker import Circuit
+from gridbot.exchanges.access.request_gate import SENSELESS, Gate
+from gridbot.exchanges.access.request_weight import RequestWeight
+from gridbot.exchanges.access.server_time import ServerTime
+from gridbot.exchanges.binance.account_stream import Channel
+from gridbot.exchanges.binance.answers import Json, read_report
+from gridbot.exchanges.binance.market_stream import PRICE_INTERVAL, MarketStream
+from gridbot.exchanges.binance.rest import RECEIVE_WINDOW_MS, BinanceRest
+from gridbot.exchanges.port import BrokerError, Failure, StreamEvent, StreamGap
 
 # Where a live bot finds the streams; Binance.US has no such interface for an account.
 LIVE_STREAMS = {"binance": ("wss://ws-api.binance.com:443", "wss://stream.binance.com:443")}
@@ -67,8 +64,24 @@ class Operation:
     urgent: bool = False
 
 
-class BinanceAccount:
-    """One account.
+class View(Protocol):
+    """What the account's owner sees of one symbol, and what the streams tell it.
+
+    Attributes:
+        id: the symbol as the exchange spells it.
+    """
+
+    id: str
+
+    def take_kline(self, kline: Json) -> None:
+        """Take a candle that the stream tells of."""
+
+    def spoil_candles(self) -> None:
+        """The stream has been lost: candles may be missing."""
+
+
+class BinanceConnection:
+    """The connections of one account.
 
     Args:
         config: names the exchange and its addresses.
@@ -120,7 +133,7 @@ class BinanceAccount:
         self.circuit = Circuit(clock, self.address)
         self._gate = Gate(clock, self.circuit, dice)
         self._last_order = float("-inf")
-        self._brokers: dict[str, BinanceBroker] = {}
+        self._views: dict[str, View] = {}  # by unified name
         self._events: dict[str, list[StreamEvent]] = {}
         self._news = False
         self._channel: Channel | None = None
@@ -163,17 +176,17 @@ class BinanceAccount:
             backoff=Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, dice),
         )
 
-    def broker(self, symbol: str) -> "BinanceBroker":
-        """The view of one symbol, such as ``BTC/USDT``; the same one each time."""
-        from gridbot.binance_broker import BinanceBroker
+    def show(self, symbol: str, view: View) -> None:
+        """Tell a view what the streams say of its symbol, from now on.
 
-        broker = self._brokers.get(symbol)
-        if broker is None:
-            broker = self._brokers[symbol] = BinanceBroker(self, symbol)
-            self._events[broker.id] = [StreamGap()] if self.streaming else []
-            if self.market is not None:
-                self.market.watch(broker.id, PRICE_INTERVAL)
-        return broker
+        Args:
+            symbol: unified name, such as ``BTC/USDT``.
+            view: of this symbol.
+        """
+        self._views[symbol] = view
+        self._events[view.id] = [StreamGap()] if self.streaming else []
+        if self.market is not None:
+            self.market.watch(view.id, PRICE_INTERVAL)
 
     def close(self) -> None:
         """Close all connections."""
@@ -270,13 +283,13 @@ class BinanceAccount:
         self._news = True
 
     def _take_kline(self, symbol_id: str, kline: Json) -> None:
-        for broker in self._brokers.values():
-            if broker.id == symbol_id:
-                broker.take_kline(kline)
+        for view in self._views.values():
+            if view.id == symbol_id:
+                view.take_kline(kline)
 
     def _spoil_candles(self) -> None:
-        for broker in self._brokers.values():
-            broker.spoil_candles()
+        for view in self._views.values():
+            view.spoil_candles()
 
     # Requests.
 
@@ -363,6 +376,6 @@ def stream_urls(config: Config) -> tuple[str, str] | None:
 def _dialer(connect: Connect | None) -> Dialer:
     if connect is not None:
         return DirectDialer(connect)
-    from gridbot.streams.websocket import connect as real
+    from gridbase.sockets.websocket import connect as real
 
     return ThreadDialer(real)

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from gridbot.backoff import Backoff
-from gridbot.candles.series import Candle
-from gridbot.candles.units import to_units
-from gridbot.clock import Clock
-from gridbot.streams.dial import Dialer
-from gridbot.streams.link import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Link
-from gridbot.streams.socket import SocketClosed
+from gridbase.backoff import Backoff
+from gridbase.candles.price_units import to_units
+from gridbase.candles.series import Candle
+from gridbase.clock import Clock
+from gridbase.sockets.dialer import Dialer
+from gridbase.sockets.link import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Link
+from gridbase.sockets.socket import SocketClosed
 
 log = logging.getLogger(__name__)
 

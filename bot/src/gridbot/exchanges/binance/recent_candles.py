@@ -1,6 +1,6 @@
 """Closed candles that a stream has brought, so that they need not be asked for. Pure."""
 
-from gridbot.candles.series import Candle
+from gridbase.candles.series import Candle
 
 MOST_CANDLES = 1000  # of each interval
 

@@ -5,24 +5,22 @@ keep every amount as the text the exchange wrote. No request is repeated here.
 """
 
 import importlib
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import requests
+from gridbase.market import plain
 
-from gridbot.binance_answers import REFUSED_ORDER, failure_kind
-from gridbot.broker import BrokerError, Failure
-from gridbot.ccxt_class import exchange_class
-from gridbot.config import ExchangeConfig
-from gridbot.gate import SENSELESS, AnsweredError
-from gridbot.market import plain
+from gridbot.config.load import ExchangeConfig
+from gridbot.exchanges.access.ccxt_class import exchange_class
+from gridbot.exchanges.access.request_gate import SENSELESS, AnsweredError
+from gridbot.exchanges.access.unanswered import MARKET_HEADER, no_answer
+from gridbot.exchanges.binance.answers import REFUSED_ORDER, failure_kind
+from gridbot.exchanges.port import BrokerError, Failure
 
 RECEIVE_WINDOW_MS = 5000
-MARKET_HEADER = "X-Gridberry-Market"
 WEIGHT_HEADER = "X-MBX-USED-WEIGHT-1M"
 
-_NEVER_SENT = (requests.exceptions.ConnectTimeout, ConnectionRefusedError, socket.gaierror)
 # After the head of an answer: its body did not come, or not all of it.
 _CUT = (
     requests.exceptions.ConnectionError,
@@ -178,41 +176,3 @@ class BinanceRest:
     def _no_answer(self, error: Exception) -> BrokerError:
         timeout = plain(self._config.timeout_seconds)
         return no_answer(error, self.address, timeout)
-
-
-def no_answer(error: Exception, address: str, timeout: str) -> BrokerError:
-    """The error for a request that got no answer: it may have arrived, or certainly has not.
-
-    Args:
-        error: what ccxt raised; what lies behind it decides.
-        address: where the request went.
-        timeout: longest wait for an answer (seconds), for the message.
-    """
-    chain = list(_causes(error))
-    never_sent = any(
-        isinstance(cause, _NEVER_SENT)
-        or type(cause).__name__ in {"NewConnectionError", "NameResolutionError"}
-        for cause in chain
-    )
-    reasons = [cause.strerror for cause in chain if isinstance(cause, OSError) and cause.strerror]
-    if reasons:
-        reason = str(reasons[-1])
-    elif any(isinstance(cause, requests.exceptions.Timeout) for cause in chain):
-        reason = f"no answer within {timeout} s"
-    else:
-        reason = "the connection broke"
-    kind = Failure.UNREACHABLE if never_sent else Failure.AMBIGUOUS
-    return BrokerError(kind, f"exchange {address} can not be reached: {reason}")
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and everything behind it."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        inner = error.args[0] if error.args else None
-        reason = getattr(inner, "reason", None)
-        if isinstance(reason, BaseException):
-            yield from _causes(reason)
-        error = error.__cause__ or error.__context__

@@ -1,10 +1,16 @@
-"""The broker for Binance: one account's view of one symbol. See `gridbot.binance_account`."""
+"""The broker for Binance: one account's view of one symbol; `BinanceAccount` makes it."""
 
 from decimal import Decimal
 from typing import Any
 
-from gridbot.binance_account import BinanceAccount, Operation
-from gridbot.binance_answers import (
+from gridbase.candles.series import Candle
+from gridbase.errors import UserError
+from gridbase.market import Market, plain
+
+from gridbot.core.orders import Order
+from gridbot.core.prices import LEAST_MINUTES, Minute, PriceRange, Seen
+from gridbot.exchanges.access.request_gate import AnsweredError
+from gridbot.exchanges.binance.answers import (
     Json,
     above_zero,
     read_candle,
@@ -13,16 +19,11 @@ from gridbot.binance_answers import (
     read_trade,
     read_weight_limit,
 )
-from gridbot.binance_rest import RECEIVE_WINDOW_MS
-from gridbot.broker import BrokerError, Failure, RemoteOrder, RemoteTrade, StreamEvent
-from gridbot.candles.series import Candle
-from gridbot.errors import UserError
-from gridbot.gate import AnsweredError
-from gridbot.market import Market, plain
-from gridbot.orders import Order
-from gridbot.prices import LEAST_MINUTES, Minute, PriceRange, Seen
-from gridbot.streams.market import PRICE_INTERVAL, read_kline
-from gridbot.streams.shelf import MOST_CANDLES, Shelf
+from gridbot.exchanges.binance.connection import BinanceConnection, Operation
+from gridbot.exchanges.binance.market_stream import PRICE_INTERVAL, read_kline
+from gridbot.exchanges.binance.recent_candles import MOST_CANDLES, Shelf
+from gridbot.exchanges.binance.rest import RECEIVE_WINDOW_MS
+from gridbot.exchanges.port import BrokerError, Failure, RemoteOrder, RemoteTrade, StreamEvent
 
 _NO_INTERVAL = -1120  # "Invalid interval."
 PAGE = 1000  # most orders, trades or candles that one request returns
@@ -55,7 +56,7 @@ class BinanceBroker:
 
     receive_window_ms = RECEIVE_WINDOW_MS
 
-    def __init__(self, account: BinanceAccount, symbol: str) -> None:
+    def __init__(self, account: BinanceConnection, symbol: str) -> None:
         self.account = account
         self.symbol = symbol
         self.id = symbol.replace("/", "")

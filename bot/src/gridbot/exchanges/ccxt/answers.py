@@ -7,12 +7,13 @@ import hashlib
 from decimal import Decimal
 from typing import Any
 
-from gridbot.broker import RemoteOrder, RemoteTrade
-from gridbot.candles.series import Candle
-from gridbot.candles.units import to_units
-from gridbot.errors import ExitCode, UserError
-from gridbot.market import EXACT, Market
-from gridbot.prices import Minute
+from gridbase.candles.price_units import to_units
+from gridbase.candles.series import Candle
+from gridbase.errors import ExitCode, UserError
+from gridbase.market import EXACT, Market
+
+from gridbot.core.prices import Minute
+from gridbot.exchanges.port import RemoteOrder, RemoteTrade
 
 # ccxt's precision modes.
 DECIMAL_PLACES, SIGNIFICANT_DIGITS, TICK_SIZE = 2, 3, 4

@@ -1,4 +1,4 @@
-"""One account on any spot exchange of ccxt, by the unified methods of its class, over REST.
+"""The connection of one account on any spot exchange of ccxt: its unified methods, over REST.
 
 Only the class of the exchange in use is imported. Numbers stay the texts that the exchange wrote.
 """
@@ -7,32 +7,29 @@ import importlib
 import random
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import requests
+from gridbase.clock import Clock
+from gridbase.errors import UserError
+from gridbase.market import plain
 
-from gridbot.binance_rest import MARKET_HEADER, no_answer
-from gridbot.broker import BrokerError, Failure
-from gridbot.ccxt_class import exchange_class
-from gridbot.ccxt_offers import missing
-from gridbot.circuit import Circuit
-from gridbot.clock import Clock
-from gridbot.config import Config
-from gridbot.errors import UserError
-from gridbot.gate import SENSELESS, AnsweredError, Gate
-from gridbot.market import plain
-from gridbot.server_time import ServerTime
-
-if TYPE_CHECKING:
-    from gridbot.ccxt_broker import CcxtBroker
+from gridbot.config.load import Config
+from gridbot.exchanges.access.ccxt_class import exchange_class
+from gridbot.exchanges.access.circuit_breaker import Circuit
+from gridbot.exchanges.access.request_gate import SENSELESS, AnsweredError, Gate
+from gridbot.exchanges.access.server_time import ServerTime
+from gridbot.exchanges.access.unanswered import MARKET_HEADER, no_answer
+from gridbot.exchanges.ccxt.requirements import missing
+from gridbot.exchanges.port import BrokerError, Failure
 
 LONGEST_MESSAGE = 200
 
 _Result = TypeVar("_Result")
 
 
-class CcxtAccount:
-    """One account.
+class CcxtConnection:
+    """The connection of one account.
 
     Args:
         config: names the exchange.
@@ -71,7 +68,7 @@ class CcxtAccount:
         self._answered = False
         self._last_request = float("-inf")
         self._markets: list[dict[str, Any]] = []
-        self._brokers: dict[str, CcxtBroker] = {}
+        self._views: dict[str, object] = {}  # by unified name
         session = session or requests.Session()
         session.trust_env = False
         session.hooks["response"].append(self._seen)
@@ -88,14 +85,6 @@ class CcxtAccount:
         self.circuit = Circuit(clock, self.address)
         self._gate = Gate(clock, self.circuit, dice)
 
-    def broker(self, symbol: str) -> "CcxtBroker":
-        """The view of one symbol, such as ``BTC/USDT``; the same one each time."""
-        from gridbot.ccxt_broker import CcxtBroker
-
-        if symbol not in self._brokers:
-            self._brokers[symbol] = CcxtBroker(self, symbol)
-        return self._brokers[symbol]
-
     def wait(self, seconds: float) -> None:
         """Wait that long, or until stopped."""
         self._clock.sleep(seconds)
@@ -105,7 +94,7 @@ class CcxtAccount:
         self.client.session.close()
 
     def document(self) -> dict[str, object]:
-        """State for people; see `BinanceAccount.document`."""
+        """State for people; see `BinanceConnection.document`."""
         return {
             "circuit": self.circuit.document(),
             # None: this way to an exchange has no streams that could be down.
@@ -124,7 +113,7 @@ class CcxtAccount:
             BrokerError: see `Failure`.
         """
         if not any(row["symbol"] == symbol for row in self._markets):
-            wanted = {symbol, *self._brokers}
+            wanted = {symbol, *self._views}
             rows = self.ask(self.client.fetch_markets)
             self._markets = [row for row in rows if row["symbol"] in wanted and row["spot"]]
             self.client.set_markets(self._markets)

@@ -8,10 +8,13 @@ import itertools
 from decimal import Decimal
 from typing import Any
 
-from gridbot.broker import BrokerError, Failure, RemoteOrder, RemoteTrade, StreamEvent
-from gridbot.candles.series import Candle
-from gridbot.ccxt_account import CcxtAccount
-from gridbot.ccxt_answers import (
+from gridbase.candles.series import Candle
+from gridbase.errors import ExitCode, UserError
+from gridbase.market import Market, plain
+
+from gridbot.core.orders import Order
+from gridbot.core.prices import LEAST_MINUTES, Minute, PriceRange, Seen
+from gridbot.exchanges.ccxt.answers import (
     is_whole,
     order_number,
     read_candle,
@@ -20,10 +23,8 @@ from gridbot.ccxt_answers import (
     read_order,
     read_trade,
 )
-from gridbot.errors import ExitCode, UserError
-from gridbot.market import Market, plain
-from gridbot.orders import Order
-from gridbot.prices import LEAST_MINUTES, Minute, PriceRange, Seen
+from gridbot.exchanges.ccxt.connection import CcxtConnection
+from gridbot.exchanges.port import BrokerError, Failure, RemoteOrder, RemoteTrade, StreamEvent
 
 # How long after it was sent an order may still arrive; exchanges differ, and few say.
 RECEIVE_WINDOW_MS = 60_000
@@ -44,7 +45,7 @@ class CcxtBroker:
 
     receive_window_ms = RECEIVE_WINDOW_MS
 
-    def __init__(self, account: CcxtAccount, symbol: str) -> None:
+    def __init__(self, account: CcxtConnection, symbol: str) -> None:
         self.account = account
         self.symbol = symbol
         self._free: dict[str, Decimal] = {}

@@ -1,0 +1,1 @@
+"""What the programs of Gridberry share. Imports none of them."""

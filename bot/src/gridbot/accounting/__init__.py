@@ -1,0 +1,1 @@
+"""Books that are closed: archive, audit, tax and profit."""

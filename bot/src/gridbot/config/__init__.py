@@ -1,0 +1,1 @@
+"""The bot's configuration: one TOML file, read strictly."""

@@ -1,0 +1,1 @@
+"""Exchanges as the bot sees them: `port` is what trading speaks to."""

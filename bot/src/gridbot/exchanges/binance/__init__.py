@@ -1,0 +1,1 @@
+"""Binance's own REST API, WebSocket API and streams."""

@@ -1,0 +1,1 @@
+"""Any other spot exchange, by ccxt's unified methods."""

@@ -1,0 +1,1 @@
+"""Drawings as data, and what turns them into files."""

@@ -1,0 +1,1 @@
+"""Decisions about a grid, from prices and candles alone. Pure."""

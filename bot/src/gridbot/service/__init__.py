@@ -1,0 +1,1 @@
+"""The running bot: its grids, its page, its health."""

@@ -1,0 +1,1 @@
+"""One grid's life on an exchange: start, orders, reconciliation, end."""

@@ -1,0 +1,1 @@
+"""Binance's requests and answers, whichever way they travel."""
