@@ -280,14 +280,15 @@ def trade(place: Path, ports: dict[str, int], *, browser: bool) -> None:
         print(f"  {time.monotonic() - started:4.1f} s  {what}", flush=True)
 
     with ExitStack() as stack:
-        words = ("gridexchange", "--config", os.fspath(place / "exchange.toml"))
-        programs = [Program("the practice exchange", place / "exchange.log", *words)]
+        settings = os.fspath(place / "exchange.toml")
+        log = place / "exchange.log"
+        programs = [Program("the practice exchange", log, "gridexchange", "--config", settings)]
         stack.callback(programs[0].stop)
         ready = "/api/v3/ping"
         wait_for(programs, "the exchange", lambda: ask(ports["exchange"], ready) is not None)
         say("the practice exchange is open")
-        words = ("gridbot", "run", "--config", os.fspath(place / "bot.toml"))
-        programs.append(Program("the bot", place / "bot.log", *words))
+        settings, log = os.fspath(place / "bot.toml"), place / "bot.log"
+        programs.append(Program("the bot", log, "gridbot", "run", "--config", settings))
         # Last in, first out: the bot ends before its exchange does.
         stack.callback(programs[1].stop)
         wait_for(programs, "the page", lambda: ask(ports["page"], "/api/status") is not None)
