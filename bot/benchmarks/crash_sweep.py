@@ -94,6 +94,8 @@ def told(sweep: Sweep, wall: float, arguments: argparse.Namespace) -> int:
         number = str(result["name"]).split()[0]
         again = f"--world {arguments.world} --seed {arguments.seed} --seconds {arguments.seconds}"
         print(f"FAILED {again} --boundary {number}: {result['problems']}")
+    failures = len(failed) + len(sweep.own_problems)
+    print(f"{points} kill points, {crashes - points} second crashes: {failures} failures")
     enough = not whole or (points >= POINTS_NEEDED and sweep.fills >= FILLS_NEEDED)
     return int(bool(failed or sweep.own_problems or not enough))
 

@@ -79,6 +79,10 @@ def told(workers: Workers, wall: float) -> int:
     print(f"{'wall time':<26} {wall:>9.1f} s on {workers.most} cores, {each:.3f} s a story")
     for result in failed:
         print(f"FAILED --seed {result['name']}: {result['problems']}")
+    fills, kills = (
+        sum(int(float(result.get(what, 0))) for result in results) for what in ("fills", "kills")
+    )
+    print(f"{len(results)} stories, {fills} fills, {kills} deaths: {len(failed)} failures")
     return int(bool(failed))
 
 

@@ -356,6 +356,10 @@ def _told(
         print(f"FAILED: this listed mutant fits the code no longer: {text}")
     for test in unfit:
         print(f"FAILED: this test fails without a mutant: {test}")
+    accepted, killed = len(alive) - len(survived), len(verdicts) - len(alive)
+    print(
+        f"{len(verdicts)} mutants: {killed} killed, {accepted} accepted, {len(survived)} survived"
+    )
     return int(bool(survived or stale or unfit))
 
 

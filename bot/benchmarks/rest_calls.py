@@ -118,6 +118,7 @@ def main() -> int:
                 f"{hour.fills:>6}" + ("  OVER" if hour.calls > limit else "")
             )
             print(f"         {', '.join(f'{key} {count}' for key, count in hour.rest.items())}")
+    print("more calls than allowed" if over else "no market needs more calls than allowed")
     return int(over)
 
 
