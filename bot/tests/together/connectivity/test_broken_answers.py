@@ -71,6 +71,29 @@ def rest(url: str, timeout: str = "5") -> BinanceRest:
     return BinanceRest(config, "k", "s", now_ms=lambda: 1, on_weight=lambda _used: None)
 
 
+def order_after(failing: BinanceRest, client: BinanceRest) -> None:
+    """Order where another request has just failed, as the kill switches are judged there."""
+    try:
+        failing.ask("publicGetTime", {})
+    except BrokerError:
+        client.ask("privatePostOrder", {"symbol": "BTCUSDT"})
+
+
+def test_an_earlier_refused_connection_tells_nothing_of_this_order(serve):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        nowhere = rest(f"http://127.0.0.1:{closed.getsockname()[1]}")
+        client = rest(serve(b""))
+        with pytest.raises(BrokerError, match="Connection refused"):
+            nowhere.ask("publicGetTime", {})
+        with pytest.raises(BrokerError) as told:
+            order_after(nowhere, client)
+    assert told.value.failure is Failure.AMBIGUOUS
+    assert "refused" not in str(told.value)
+    client.close()
+    nowhere.close()
+
+
 @pytest.mark.parametrize("name", CUT_ANSWERS)
 def test_an_answer_that_breaks_off_is_none(serve, name):
     client = rest(serve(CUT_ANSWERS[name]))

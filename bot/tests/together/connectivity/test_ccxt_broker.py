@@ -207,6 +207,16 @@ def test_no_answer_is_ambiguous_unless_nothing_was_sent(world, broker, action, k
     assert "signature" not in str(error.value)
 
 
+def test_an_earlier_refused_connection_tells_nothing_of_this_order(world, broker):
+    world.wire.before = trading.lost
+    try:
+        trading.unreachable()
+    except OSError:  # as where the stops are judged after a step has failed
+        with pytest.raises(BrokerError) as error:
+            broker.place(order("pi9-a"))
+    assert error.value.failure is Failure.AMBIGUOUS
+
+
 def test_a_wrong_clock_is_set_and_the_request_repeated(world, broker):
     broker.account.time.forget()
     broker.account.time.sample(world.clock.monotonic(), world.clock.now_ms() - 60_000)

@@ -5,6 +5,7 @@ keep every amount as the text the exchange wrote. No request is repeated here.
 """
 
 import importlib
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -96,12 +97,13 @@ class BinanceRest:
             BrokerError: see `Failure`; an `AnsweredError` where the exchange answered.
         """
         self._response = None
+        outer = sys.exception()
         # ccxt takes a refused key for a ban once a request has succeeded; the code decides here.
         self._client.options["hasAlreadyAuthenticatedSuccessfully"] = False
         try:
             return getattr(self._client, method)(parameters)
         except self._errors as error:
-            raise self._failure(error) from error
+            raise self._failure(error, outer) from error
         except SENSELESS as error:
             raise BrokerError(
                 Failure.AMBIGUOUS,
@@ -147,9 +149,10 @@ class BinanceRest:
         if used.isdigit():
             self._on_weight(int(used))
 
-    def _failure(self, error: Exception) -> BrokerError:
+    def _failure(self, error: Exception, outer: BaseException | None) -> BrokerError:
         if self._response is None:
-            return self._no_answer(error)
+            timeout = plain(self._config.timeout_seconds)
+            return no_answer(error, outer, self.address, timeout)
         if isinstance(error.__cause__, _CUT):
             # What it began to say may have been that the order is there.
             return BrokerError(Failure.AMBIGUOUS, f"exchange {self.address}: its answer broke off")
@@ -172,7 +175,3 @@ class BinanceRest:
         except (ValueError, requests.RequestException):
             return {}
         return document if isinstance(document, dict) else {}
-
-    def _no_answer(self, error: Exception) -> BrokerError:
-        timeout = plain(self._config.timeout_seconds)
-        return no_answer(error, self.address, timeout)

@@ -6,6 +6,7 @@ Only the class of the exchange in use is imported. Numbers stay the texts that t
 import importlib
 import random
 import re
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -177,12 +178,13 @@ class CcxtConnection:
             self._clock.sleep(pause)
         self._last_request = self._clock.monotonic()
         self._answered = False
+        outer = sys.exception()
         # ccxt's class of Binance takes a refused key for a ban once a request has succeeded.
         self.client.options["hasAlreadyAuthenticatedSuccessfully"] = False
         try:
             return method(*arguments)
         except self._errors.BaseError as error:
-            raise self._failure(error) from error
+            raise self._failure(error, outer) from error
         finally:
             self.client.last_http_response = self.client.last_json_response = None
 
@@ -190,9 +192,9 @@ class CcxtConnection:
         self._answered = True
         self.market_label = response.headers.get(MARKET_HEADER, "")
 
-    def _failure(self, error: Exception) -> BrokerError:
+    def _failure(self, error: Exception, outer: BaseException | None) -> BrokerError:
         if not self._answered and isinstance(error, self._errors.NetworkError):
-            return no_answer(error, self.address, self._timeout)
+            return no_answer(error, outer, self.address, self._timeout)
         kind, decided = self._kind(error)
         # Addresses bear signatures.
         said = re.sub(r"https?://\S+", "", str(error)).replace("\n", " ")[:LONGEST_MESSAGE]
