@@ -25,7 +25,7 @@ COMMANDS = (
     ("tax", "gridbot.commands.tax", "write lots, gains and holding periods of a year as CSV"),
     ("report", "gridbot.commands.report", "profit by day or month, fees, drawdown, time in range"),
     ("status", "gridbot.commands.status", "print what a running bot reports"),
-    ("health", "gridbot.commands.health", "exit 0 when a running bot is healthy, else 1"),
+    ("health", "gridbase.health", "exit 0 when a running bot is healthy, else 1"),
     ("candles", "gridbot.commands.candles", "convert candle files or describe one"),
     ("backtest", "gridbot.commands.backtest", "what one grid would have done on a candle file"),
     ("optimize", "gridbot.commands.optimize", "search for the best grid on a candle file"),

@@ -5,9 +5,9 @@ import json
 from typing import Any
 
 from gridbase.errors import ExitCode, UserError
+from gridbase.health import fetch
 
 from gridbot.commands.arguments import add_json
-from gridbot.commands.health import fetch
 
 DEFAULT_URL = "http://127.0.0.1:8080/api/status"
 _BOT_ROWS = (("state", "state"), ("mode", "mode"), ("up for (s)", "uptime_seconds"))

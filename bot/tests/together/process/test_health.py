@@ -4,7 +4,7 @@ import socket
 import threading
 
 import pytest
-from gridbot.commands.health import fetch
+from gridbase.health import fetch
 
 from .conftest import free_port
 

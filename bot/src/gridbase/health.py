@@ -1,4 +1,6 @@
-"""`gridbot health`: what Docker asks, twice a minute, for as long as the bot runs.
+"""`gridbot health`, or `python3 -m gridbase.health` where there is no bot: what Docker asks.
+
+It asks twice a minute, for as long as a program runs.
 
 It imports little: the standard library's HTTP client would take more time to import than all else
 takes here.
@@ -7,8 +9,10 @@ takes here.
 import argparse
 import socket
 import sys
+from collections.abc import Sequence
 from urllib.parse import SplitResult, urlsplit
 
+from gridbase.command_line import OneLineParser, run_command
 from gridbase.errors import ExitCode, UserError
 
 DEFAULT_URL = "http://127.0.0.1:8080/health"
@@ -20,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print why a bot is not healthy; exit 0 when it is, else 1."""
+    """Print why a program is not healthy; exit 0 when it is, else 1."""
     try:
         status, body = fetch(args.url)
     except OSError as error:
@@ -37,6 +41,18 @@ def run(args: argparse.Namespace) -> int:
         reasons = f"HTTP {status}"
     print(reasons, file=sys.stderr)
     return ExitCode.DIFFERS
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Ask once; returns the exit status.
+
+    Args:
+        argv: arguments after the program's name; None reads them from the process.
+    """
+    parser = OneLineParser(prog="health", description="Exit 0 when a program is healthy, else 1.")
+    add_arguments(parser)
+    args = parser.parse_args(argv)
+    return run_command("health", lambda: run(args))
 
 
 def fetch(url: str, timeout: float = 5.0) -> tuple[int, bytes]:
@@ -82,3 +98,7 @@ def _read_answer(answer: bytes) -> tuple[int, bytes]:
         if name.lower() == "content-length" and value.strip() != str(len(body)):
             raise OSError(f"its answer was cut off after {len(body)} bytes")
     return int(status), body
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
