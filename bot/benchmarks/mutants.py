@@ -129,7 +129,7 @@ REST = (
     "together/trading/test_start_range together/trading/test_funds together/trading/test_takeover "
     "together/trading/test_trader together/trading/test_guard together/trading/test_policies "
     "together/trading/test_asked_at_once together/trading/test_failures "
-    "together/trading/test_lane bot/backtest/test_crossings "
+    "together/trading/test_grid_worker bot/backtest/test_crossings "
     "together/connectivity/test_kill_switch together/connectivity/test_streams "
     "bot/backtest/test_one_result together/page/test_document "
     "together/simulation/test_core_hypothesis together/simulation/test_planted "

@@ -10,7 +10,7 @@ from gridbase.errors import UserError, of_grid
 
 from gridbot.config.load import Config
 from gridbot.exchanges.account import Account
-from gridbot.service.grid_worker import AfterStep, Lane
+from gridbot.service.grid_worker import AfterStep, GridWorker
 from gridbot.store import Store
 from gridbot.trading.run_settings import check_running
 
@@ -42,8 +42,8 @@ class Runner:
         self._clock = clock
         self._store: Store | None = None
         self._started = clock.monotonic()
-        self._lanes = [
-            Lane(one, account.broker(one.symbol), clock, after_step) for one in config.each
+        self._workers = [
+            GridWorker(one, account.broker(one.symbol), clock, after_step) for one in config.each
         ]
         self._connection: dict[str, object] = {}
         self._lock = threading.Lock()  # the page's threads read what the loop publishes
@@ -59,8 +59,8 @@ class Runner:
                 self._account.wait(self._step())
         finally:
             try:
-                for lane in self._lanes:
-                    lane.finish(self._store)
+                for worker in self._workers:
+                    worker.finish(self._store)
             finally:
                 if self._store is not None:
                     self._store.close()
@@ -68,18 +68,18 @@ class Runner:
 
     def _step(self) -> float:
         """Let every grid have its turn; returns the seconds until one has to be again."""
-        pauses = [self._step_lane(lane) for lane in self._lanes]
+        pauses = [self._step_worker(worker) for worker in self._workers]
         with self._lock:
             self._connection = self._account.document()
         return min(pauses)
 
-    def _step_lane(self, lane: Lane) -> float:
+    def _step_worker(self, worker: GridWorker) -> float:
         try:
-            return lane.turn(self._opened)
+            return worker.turn(self._opened)
         except UserError:
             if self._store is None:
                 raise  # nothing of one grid: the books were not opened
-            with of_grid(lane.config.symbol, several=len(self._lanes) > 1):
+            with of_grid(worker.config.symbol, several=len(self._workers) > 1):
                 raise
 
     def _opened(self) -> Store:
@@ -97,24 +97,24 @@ class Runner:
 
     def health(self) -> dict[str, Any]:
         """Whether the bot is well, and if not, why."""
-        several = len(self._lanes) > 1
+        several = len(self._workers) > 1
         reasons = [
-            f"{lane.config.symbol}: {reason}" if several else reason
-            for lane in self._lanes
-            for reason in lane.troubles()
+            f"{worker.config.symbol}: {reason}" if several else reason
+            for worker in self._workers
+            for reason in worker.troubles()
         ]
         return {"ok": not reasons, "state": self._state(), "reasons": reasons}
 
     def _state(self) -> str:
         """The state that most asks for attention."""
-        states = {lane.state for lane in self._lanes}
+        states = {worker.state for worker in self._workers}
         order = ("waiting", "halted", "ending", "starting", "paused", "stopped", "trading")
         return next(state for state in order if state in states)
 
     def status(self) -> dict[str, Any]:
         """The document behind `/api/status`: the first grid's fields, and `grids` with all."""
         health = self.health()
-        grids = [lane.document() for lane in self._lanes]
+        grids = [worker.document() for worker in self._workers]
         with self._lock:
             connection = self._connection
         return {
@@ -129,6 +129,6 @@ class Runner:
     def history(self) -> dict[str, Any]:
         """The document behind `/api/history`: times (Unix milliseconds) and prices."""
         return {
-            "prices": self._lanes[0].prices(),
-            "grids": {lane.config.symbol: lane.prices() for lane in self._lanes},
+            "prices": self._workers[0].prices(),
+            "grids": {worker.config.symbol: worker.prices() for worker in self._workers},
         }

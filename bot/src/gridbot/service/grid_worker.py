@@ -74,8 +74,8 @@ class Unexpected:
         return f"unexpected {self.what}{again}: its trace is in the log"
 
 
-class Lane:
-    """One grid on its way.
+class GridWorker:
+    """Runs one grid, and tries again after what passes.
 
     Args:
         config: of this grid.

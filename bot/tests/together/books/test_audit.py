@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from gridbot.accounting.archive import ArchiveRules, Archivist
 from gridbot.commands.run import archiving
-from gridbot.service.grid_worker import Lane
+from gridbot.service.grid_worker import GridWorker
 
 from bot.tests.together.trading import conftest as trading
 
@@ -63,14 +63,14 @@ def test_a_grid_goes_on_from_its_archive(world):
 def test_a_grid_trades_on_without_its_archive_and_says_so(world):
     config, store = world.config, world.open_store()
     archive = archiving(replace(config.archive, positions=3), world.clock)
-    lane = Lane(config, world.broker(), world.clock, archive)
+    worker = GridWorker(config, world.broker(), world.clock, archive)
 
     def run(steps):
         reasons = set()
         for _ in range(steps):
-            world.clock.sleep(lane.step(lambda: store))
-            reasons |= {lane.reason} | set(lane.troubles())
-        return reasons, lane.trader.desk.store.fills(1, 10**9)[-1].trade_id
+            world.clock.sleep(worker.step(lambda: store))
+            reasons |= {worker.reason} | set(worker.troubles())
+        return reasons, worker.trader.desk.store.fills(1, 10**9)[-1].trade_id
 
     _, before = run(40)
     path = next((world.directory / "bot" / "archive").iterdir())
@@ -81,7 +81,7 @@ def test_a_grid_trades_on_without_its_archive_and_says_so(world):
     assert without > before
     path.write_bytes(whole)
     run(20)
-    assert (lane.state, lane.troubles()) == ("trading", [])
+    assert (worker.state, worker.troubles()) == ("trading", [])
     assert path.read_bytes().startswith(whole)
     world.clock.sleep(10_000)
     world.settle(world.trader())

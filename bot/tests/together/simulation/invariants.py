@@ -46,10 +46,10 @@ def _state(world: World) -> str:
 def _unexpected(world: World) -> list[str]:
     """Errors that the bot has outlived, in any of its lives, though nobody knows why they came."""
     return [
-        lane.unexpected.reason
+        worker.unexpected.reason
         for runner in world.runners
-        for lane in runner._lanes
-        if lane.unexpected is not None
+        for worker in runner._workers
+        if worker.unexpected is not None
     ]
 
 

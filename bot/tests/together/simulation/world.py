@@ -239,7 +239,7 @@ class World:
 
     @property
     def trader(self):
-        return None if self.runner is None else self.runner._lanes[0].trader
+        return None if self.runner is None else self.runner._workers[0].trader
 
     @property
     def engine(self) -> Engine:

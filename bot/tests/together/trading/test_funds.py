@@ -92,16 +92,16 @@ def test_health_and_status_say_so_until_the_grid_ends(held_back):
     world, _ = held_back
     take(world, "1800")
     runner = world.runner()
-    (lane,) = runner._lanes
+    (worker,) = runner._workers
     store = world.open_store()
     for _ in range(4):  # a restart asks for intents first
-        lane._advance(store)
+        worker._advance(store)
         world.clock.sleep(10)
     (reason,) = runner.health()["reasons"]
     assert LINE in reason
     assert runner.status()["funds_missing"] == reason
-    lane.trader.desk.ending = Ending("a test")
-    lane.publish("ending", "")
+    worker.trader.desk.ending = Ending("a test")
+    worker.publish("ending", "")
     assert runner.status()["funds_missing"] == ""
 
 

@@ -178,8 +178,8 @@ def test_an_unexpected_error_of_a_look_is_told_and_outlived(make_world, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(Trader, "look", mistaken)
         runner = world.run(world.runner(), 40.0)
-    assert "unexpected TypeError" in runner._lanes[0].unexpected.reason
-    assert world.run(world.runner(), 60.0)._lanes[0].trader.engine.grid_started
+    assert "unexpected TypeError" in runner._workers[0].unexpected.reason
+    assert world.run(world.runner(), 60.0)._workers[0].trader.engine.grid_started
 
 
 def test_an_initial_purchase_that_is_refused_again_and_again_waits_longer(make_world):
@@ -204,18 +204,18 @@ def test_progress_makes_the_next_try_come_soon(make_world):
     dice = random.Random(3)  # noqa: S311 - failures, no secret
     fail(world, unreachable, lambda method, _name: method == "POST" and dice.random() < 0.3)
     runner = world.runner()
-    (lane,) = runner._lanes
+    (worker,) = runner._workers
     waits, sleep = [], world.clock.sleep
 
     def look(seconds):
-        waits.append(lane.blocked_until - world.clock.seconds)
+        waits.append(worker.blocked_until - world.clock.seconds)
         sleep(seconds)
 
     world.clock.sleep = look
     world.run(runner, 200.0)
     assert max(waits) < 6.0  # five failures without an order in between make 16 s
-    assert len(lane.trader.engine.live) == 50
-    assert all(order.state is OrderState.OPEN for order in lane.trader.engine.live.values())
+    assert len(worker.trader.engine.live) == 50
+    assert all(order.state is OrderState.OPEN for order in worker.trader.engine.live.values())
 
 
 # What the verdict is worth.
@@ -329,7 +329,7 @@ def test_buys_are_canceled_first_and_until_they_are_gone(make_world, monkeypatch
     monkeypatch.setattr(BinanceBroker, "cancel", overloaded_at_first)
     world.clock.sleep(12.0)
     runner = world.run(world.runner(), 60.0)
-    assert runner._lanes[0].trader.halt is not None
+    assert runner._workers[0].trader.halt is not None
     assert world.broker().open_orders() == []
     buying = [place.partition("b")[0] for place in places[: len(set(places))] if "b" in place]
     assert places[: len(buying)] == [f"{line}b1" for line in buying]

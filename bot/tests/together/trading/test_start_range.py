@@ -13,7 +13,7 @@ from gridbot.trading.start_range import check_start
 from bot.tests.bot.core.conftest import BTC
 
 from .conftest import World
-from .test_lane import nursed
+from .test_grid_worker import nursed
 from .test_policies import GRIDS, SYMBOLS, path
 
 ABOVE = {"lower": "90000", "upper": "110000", "grids": 20, "investment": "9000"}
@@ -99,7 +99,7 @@ def test_a_grid_outside_its_range_does_not_hold_up_the_others(tmp_path):
     del world.document["market"], world.document["grid"]
     world.document["grids"] = [GRIDS[0] | {"lower": "90000", "upper": "99000"}, GRIDS[1]]
     runner = world.run(world.runner(), 60)
-    first, second = (lane.trader for lane in runner._lanes)
+    first, second = (worker.trader for worker in runner._workers)
     assert first.engine is None
     assert second.engine.grid_started
     world.close()
@@ -110,9 +110,9 @@ def test_a_running_grid_goes_on_outside_its_range(make_world):
     world = make_world(path(50_000, 50_000, 46_000, minutes=8), at_end="hold")
     world.run(world.runner(), 600)
     runner = world.run(world.runner(), 60)
-    (lane,) = runner._lanes
-    assert lane.trader.price < 47_000
-    assert lane.trader.engine.grid_started
+    (worker,) = runner._workers
+    assert worker.trader.price < 47_000
+    assert worker.trader.engine.grid_started
 
 
 # Before anything trades: `gridbot check`.

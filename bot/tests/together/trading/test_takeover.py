@@ -191,7 +191,7 @@ def test_coins_that_an_older_version_left_between_two_grids_are_no_health(make_w
     world.clock.sleep(600)
     seen = []
     runner = world.runner()
-    runner._lanes[0].publish = lambda state, reason: seen.append((state, reason))
+    runner._workers[0].publish = lambda state, reason: seen.append((state, reason))
     world.run(runner, 5)
     assert seen[0][0] == "waiting"
     assert "0.182817 BTC of a grid that moved are watched by no stop" in seen[0][1]
@@ -213,7 +213,7 @@ def test_a_bot_whose_grid_can_not_move_yet_is_not_healthy(make_world, monkeypatc
     def after_step(_trader, _store):
         seen.append((runner.status()["state"], tuple(runner.health()["reasons"])))
 
-    runner._lanes[0]._after_step = after_step
+    runner._workers[0]._after_step = after_step
     world.run(runner, 400)
     waited = ("waiting", ("grid.grids = 20 puts two lines on the same price",))
     assert seen.count(waited) > 20
@@ -255,8 +255,8 @@ def sell_by_hand(world: World, quantity: str) -> None:
 def reasons(world: World, seconds: float) -> list[str]:
     """Run the bot; why it waited."""
     runner, seen = world.runner(), []
-    lane = runner._lanes[0]
-    publish = lane.publish
+    worker = runner._workers[0]
+    publish = worker.publish
 
     def note(state, reason):
         publish(state, reason)
@@ -264,7 +264,7 @@ def reasons(world: World, seconds: float) -> list[str]:
             assert runner.health()["reasons"] == [reason]
             seen.append(reason)
 
-    lane.publish = note
+    worker.publish = note
     world.run(runner, seconds)
     return seen
 

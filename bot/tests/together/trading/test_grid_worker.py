@@ -153,7 +153,7 @@ def test_a_move_that_a_filter_holds_back_for_long_is_healthy(make_world):
         if trader.ending is not None:
             trader._guard.pause = lambda: setattr(trader.desk, "paused", "downtrend")
 
-    runner._lanes[0]._after_step = hold
+    runner._workers[0]._after_step = hold
     nurse = Nurse(world, runner)
     nurse.watch(1800)
     at, state, reason = nurse.notes[-1]
@@ -280,7 +280,7 @@ def test_an_unexpected_error_is_told_and_traded_on_after(make_world, monkeypatch
     told = [note for note in nurse.notes if "unexpected" in note[2]]
     assert told
     assert all(state == "waiting" for _, state, _ in told)
-    assert all("unexpected TypeError at test_lane.py:" in reason for _, _, reason in told)
+    assert all("unexpected TypeError at test_grid_worker.py:" in reason for _, _, reason in told)
     assert not any("4711" in reason for _, _, reason in told)
     assert 10 < told[-1][0] - told[0][0] < 20
     assert nurse.notes[-1][1:] == ("trading", "")
@@ -340,7 +340,7 @@ def test_an_unexpected_error_of_one_grid_leaves_the_other_alone(make_world):
     world.document |= {"grids": GRIDS}
     del world.document["grid"], world.document["market"]
     runner = world.runner()
-    sick, well = runner._lanes[:2]
+    sick, well = runner._workers[:2]
     traders = []
 
     def fail(trader, _store):
@@ -354,8 +354,8 @@ def test_an_unexpected_error_of_one_grid_leaves_the_other_alone(make_world):
     assert sick.unexpected.times == len(traders)
     assert well.unexpected is None
     assert well.trader.engine.grid_started
-    for lane in (sick, well):
-        assert world.audit(lane.config.symbol).differences == []
+    for worker in (sick, well):
+        assert world.audit(worker.config.symbol).differences == []
 
 
 def test_a_users_mistake_still_ends_the_bot(make_world):
