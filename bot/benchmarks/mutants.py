@@ -60,14 +60,14 @@ MODULES = {
     "gridbot/trading/risk_guard": (
         3,
         (
-            "together/trading/test_guard together/trading/test_kill_switch "
+            "together/trading/test_risk_guard together/trading/test_kill_switch "
             "together/trading/test_policies"
         ),
     ),
     "gridbot/trading/trader": (
         3,
         (
-            "together/trading/test_asked_at_once together/trading/test_guard "
+            "together/trading/test_asked_at_once together/trading/test_risk_guard "
             "together/trading/test_trader"
         ),
     ),
@@ -127,7 +127,7 @@ REST = (
     "together/books/test_audit bot/books/test_archive_bounds together/trading/test_order_states "
     "together/trading/test_review together/trading/test_kill_switch "
     "together/trading/test_start_range together/trading/test_funds together/trading/test_takeover "
-    "together/trading/test_trader together/trading/test_guard together/trading/test_policies "
+    "together/trading/test_trader together/trading/test_risk_guard together/trading/test_policies "
     "together/trading/test_asked_at_once together/trading/test_failures "
     "together/trading/test_grid_worker bot/backtest/test_crossings "
     "together/connectivity/test_kill_switch together/connectivity/test_streams "

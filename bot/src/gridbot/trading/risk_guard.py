@@ -32,7 +32,7 @@ ASKED_AGAIN_SECONDS = 1.0
 REFUSED_PAUSE_MS = 600_000
 
 
-class Guard:
+class RiskGuard:
     """The policies of one grid, and what they remember.
 
     Args:

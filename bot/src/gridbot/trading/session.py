@@ -102,7 +102,7 @@ class Desk:
         ending: the grid comes to its end; None while it runs.
         paused: why new buys wait; empty where they do not.
         price: the latest that was seen (quote); None before the first look.
-        clears: whether an order that adds risk may leave now; see `Guard.clears`.
+        clears: whether an order that adds risk may leave now; see `RiskGuard.clears`.
         news: how often something became known that orders answer.
         progress: how often an order was taken, traded or canceled.
         cursor: the exchange's trades below this ID are booked.

@@ -7,7 +7,7 @@ All I/O of trading happens in the parts that this module puts in order:
 2. what happened is read, from the stream or by asking (`reconciliation`);
 3. what happened and the orders that answer it are committed in one transaction;
 4. only then are those orders sent, and no buy before the kill switches were judged at the price of
-   now (`Guard.clears`);
+   now (`RiskGuard.clears`);
 5. the policies look at the grid: they may pause buys, end it or move it (`risk_guard`,
    `start_grid`).
 
@@ -30,7 +30,7 @@ from gridbot.trading import start_grid
 from gridbot.trading.cancels import hurry
 from gridbot.trading.funds import Funds
 from gridbot.trading.reconciliation import Reconciler
-from gridbot.trading.risk_guard import Guard
+from gridbot.trading.risk_guard import RiskGuard
 from gridbot.trading.session import Desk, Ending, Refusal
 from gridbot.trading.submission import settle
 
@@ -63,7 +63,7 @@ class Trader:
         self.held_back = ""
         self._move_at = float("-inf")
         self._reconciler = Reconciler(self.desk)
-        self._guard = Guard(self.desk, self._reconciler)
+        self._risk_guard = RiskGuard(self.desk, self._reconciler)
         self._funds = Funds(self.desk)
 
     @property
@@ -168,7 +168,7 @@ class Trader:
         try:
             if asks and self.config.stop.by_equity:
                 self._reconciler.follow(engine)
-            self._guard.look(engine, asks=asks)
+            self._risk_guard.look(engine, asks=asks)
         except (BrokerError, MismatchError) as error:
             if not self._stopped_after(error):
                 raise
@@ -196,7 +196,7 @@ class Trader:
             self._reconciler.forget()
         limited = isinstance(error, BrokerError) and error.failure is Failure.RATE_LIMITED
         try:
-            self._guard.look(engine, asks=not limited)
+            self._risk_guard.look(engine, asks=not limited)
         except BrokerError as also:
             log.debug("%s: no price either: %s", self.config.symbol, also)
         if not self._is_watched:
@@ -208,7 +208,7 @@ class Trader:
         if engine is not None and desk.ending is not None and desk.ending.next_range is None:
             return self._wind_down(engine)  # which needs nothing else to be in order
         start_grid.rules_of(desk)
-        self._guard.pause()
+        self._risk_guard.pause()
         if engine is None and not self._begin():
             return False
         engine = desk.engine
@@ -237,7 +237,7 @@ class Trader:
         if self.halt is not None:
             return False
         generation = desk.store.generation(desk.config.symbol)
-        if desk.paused or not self._guard.may_begin(desk.price):
+        if desk.paused or not self._risk_guard.may_begin(desk.price):
             start_grid.refuse_unwatched(desk, generation)
             return False
         start_grid.start(desk, self._reconciler, generation)
@@ -254,14 +254,14 @@ class Trader:
         settle(desk, engine)
         if engine.waiting_for_price:
             # The rest may have to wait for money; the stops of what is bought do not.
-            self._guard.look(engine)
+            self._risk_guard.look(engine)
             if desk.ending is not None:
                 return True
             start_grid.reprice(desk, engine)
             settle(desk, engine)
         self._reconciler.follow(engine)
         settle(desk, engine)
-        self._guard.look(engine)
+        self._risk_guard.look(engine)
         if not engine.grid_started and desk.ending is None:
             hurry(desk, engine)
         self._funds.look(engine)
@@ -272,7 +272,7 @@ class Trader:
         desk = self.desk
         ending = self._watched_ending(engine)
         if not start_grid.wind_down(desk, engine, self._reconciler, ending):
-            self._guard.look(engine)
+            self._risk_guard.look(engine)
             return True
         if ending.next_range is None:
             start_grid.close(desk, engine, ending)
@@ -313,7 +313,7 @@ class Trader:
         """Why the grid ends: a move becomes an end for good where a stop fires meanwhile."""
         ending = self.desk.ending
         if ending is not None and ending.next_range is not None:
-            self._guard.look(engine)
+            self._risk_guard.look(engine)
             ending = self.desk.ending
         if ending is None:
             raise AssertionError("the grid comes to its end")

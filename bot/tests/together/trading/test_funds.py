@@ -9,7 +9,7 @@ from gridbot.core.engine import GridEngine
 from gridbot.core.grid import Fees, FeesIn, Plan
 from gridbot.core.orders import Order, OrderState, Role, Side
 from gridbot.trading.funds import LOOK_SECONDS, next_buys_need
-from gridbot.trading.risk_guard import Guard
+from gridbot.trading.risk_guard import RiskGuard
 from gridbot.trading.session import Ending
 from gridbot.trading.submission import settle
 
@@ -37,7 +37,9 @@ def pause(monkeypatch):
     """Holds buys back from now on."""
 
     def hold() -> None:
-        monkeypatch.setattr(Guard, "pause", lambda self: setattr(self._desk, "paused", "a test"))
+        monkeypatch.setattr(
+            RiskGuard, "pause", lambda self: setattr(self._desk, "paused", "a test")
+        )
 
     return hold
 

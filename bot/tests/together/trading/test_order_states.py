@@ -136,12 +136,12 @@ def test_i1_an_unsent_order_is_sent(make_world):
 def test_i2_a_buy_is_held_back_while_buys_pause(make_world):
     world = still(make_world)
     trader, order = one_unsent(world)
-    trader._guard.pause = lambda: setattr(trader.desk, "paused", "downtrend")
+    trader._risk_guard.pause = lambda: setattr(trader.desk, "paused", "downtrend")
     trader.step()
     assert order.side is Side.BUY
     assert state(trader, order) is OrderState.INTENDED
     assert trader.unsettled == 0
-    trader._guard.pause = lambda: setattr(trader.desk, "paused", "")
+    trader._risk_guard.pause = lambda: setattr(trader.desk, "paused", "")
     trader.step()
     assert state(trader, order) is OrderState.OPEN
 

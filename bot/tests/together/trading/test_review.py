@@ -244,13 +244,13 @@ def test_a_grid_is_not_given_up_while_no_other_may_begin(make_world):
         "stop": {"loss_price": "40000"},
     }
     trader = trade(world, 10)
-    trader._guard.pause = lambda: setattr(trader.desk, "paused", "downtrend")
+    trader._risk_guard.pause = lambda: setattr(trader.desk, "paused", "downtrend")
     for _ in range(150):
         trader.step()
         world.clock.sleep(2.0)
     assert ended(world) == []
     assert trader.engine is not None
-    trader._guard.pause = lambda: setattr(trader.desk, "paused", "")
+    trader._risk_guard.pause = lambda: setattr(trader.desk, "paused", "")
     for _ in range(20):
         trader.step()
         world.clock.sleep(2.0)

@@ -43,7 +43,7 @@ def go_on(world: World, trader, seconds: float) -> None:
 
 
 def pause(trader, reason: str) -> None:
-    trader._guard.pause = lambda: setattr(trader.desk, "paused", reason)
+    trader._risk_guard.pause = lambda: setattr(trader.desk, "paused", reason)
 
 
 def crash_after_a_move(*stations: int) -> list[str]:
@@ -134,9 +134,9 @@ def test_coins_of_a_move_are_watched_while_the_next_grid_does_not_do(make_world,
     assert "puts two lines" in trader.held_back
     assert trader.engine.live == {}
     looks = []
-    whole = trader._guard.watch
+    whole = trader._risk_guard.watch
     monkeypatch.setattr(
-        trader._guard,
+        trader._risk_guard,
         "watch",
         lambda *look: (looks.append(world.clock.seconds), whole(*look)),
     )

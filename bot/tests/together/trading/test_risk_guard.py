@@ -1,4 +1,4 @@
-"""What the guard lets a grid do, and what it keeps it from."""
+"""What the risk guard lets a grid do, and what it keeps it from."""
 
 from decimal import Decimal
 
@@ -61,5 +61,5 @@ def test_a_kill_switch_that_has_fired_does_not_fire_again_while_its_grid_winds_d
         trader.step()
         world.clock.sleep(2.0)
     fired = trader.ending
-    trader._guard.watch(trader.engine, Seen.at(Decimal(45_000)))
+    trader._risk_guard.watch(trader.engine, Seen.at(Decimal(45_000)))
     assert trader.ending is fired
