@@ -6,7 +6,7 @@ import statistics
 import pytest
 from gridbase.backoff import Backoff
 from gridbot.exchanges.access.circuit_breaker import FAILURES, OPEN_SECONDS, URGENT_SECONDS, Circuit
-from gridbot.exchanges.access.request_gate import AnsweredError, Gate
+from gridbot.exchanges.access.request_gate import AnsweredError, RequestGate
 from gridbot.exchanges.access.server_time import RENEW_SECONDS, ServerTime
 from gridbot.exchanges.port import BrokerError, Failure
 
@@ -42,21 +42,21 @@ def circuit(clock):
 
 
 @pytest.fixture
-def gate(clock, circuit):
-    return Gate(clock, circuit, random.Random(1))  # noqa: S311 - pauses
+def request_gate(clock, circuit):
+    return RequestGate(clock, circuit, random.Random(1))  # noqa: S311 - pauses
 
 
-def fail(gate, request, times):
+def fail(request_gate, request, times):
     for _ in range(times):
         with pytest.raises(BrokerError):
-            gate.ask(request, once=True)
+            request_gate.ask(request, once=True)
 
 
-def test_it_opens_after_five_failures_in_a_row_and_sends_nothing(clock, circuit, gate):
+def test_it_opens_after_five_failures_in_a_row_and_sends_nothing(clock, circuit, request_gate):
     request = Script()
-    fail(gate, request, FAILURES - 1)
+    fail(request_gate, request, FAILURES - 1)
     assert circuit.state == "closed"
-    fail(gate, request, 1)
+    fail(request_gate, request, 1)
     assert circuit.document() == {
         "state": "open",
         "failures": 5,
@@ -64,16 +64,16 @@ def test_it_opens_after_five_failures_in_a_row_and_sends_nothing(clock, circuit,
         "retry_in_seconds": 30.0,
     }
     with pytest.raises(BrokerError) as error:
-        gate.ask(request, once=True)
+        request_gate.ask(request, once=True)
     assert request.sent == FAILURES
     assert error.value.failure is Failure.UNREACHABLE
     assert error.value.retry_after == OPEN_SECONDS
 
 
-def test_an_answer_in_between_starts_the_count_anew(circuit, gate):
-    fail(gate, Script(), FAILURES - 1)
-    assert gate.ask(Script("answer"), once=True) == "answer"
-    fail(gate, Script(), FAILURES - 1)
+def test_an_answer_in_between_starts_the_count_anew(circuit, request_gate):
+    fail(request_gate, Script(), FAILURES - 1)
+    assert request_gate.ask(Script("answer"), once=True) == "answer"
+    fail(request_gate, Script(), FAILURES - 1)
     assert circuit.state == "closed"
 
 
@@ -88,32 +88,32 @@ def test_an_answer_in_between_starts_the_count_anew(circuit, gate):
         AnsweredError(Failure.AMBIGUOUS, "Duplicate order sent.", decided=True),
     ],
 )
-def test_what_the_exchange_decides_is_no_failure(circuit, gate, decision):
+def test_what_the_exchange_decides_is_no_failure(circuit, request_gate, decision):
     request = Script(*[decision] * 20)
-    fail(gate, request, 20)
+    fail(request_gate, request, 20)
     assert request.sent == 20
     assert circuit.document()["failures"] == 0
 
 
 @pytest.mark.parametrize("failure", [Failure.UNREACHABLE, Failure.AMBIGUOUS])
-def test_infrastructure_is(circuit, gate, failure):
-    fail(gate, Script(*[BrokerError(failure, "no")] * FAILURES), FAILURES)
+def test_infrastructure_is(circuit, request_gate, failure):
+    fail(request_gate, Script(*[BrokerError(failure, "no")] * FAILURES), FAILURES)
     assert circuit.state == "open"
 
 
-def test_after_thirty_seconds_one_request_decides(clock, circuit, gate):
+def test_after_thirty_seconds_one_request_decides(clock, circuit, request_gate):
     request = Script()
-    fail(gate, request, FAILURES)
+    fail(request_gate, request, FAILURES)
     clock.sleep(OPEN_SECONDS)
     assert circuit.state == "half-open"
-    fail(gate, request, 1)
+    fail(request_gate, request, 1)
     assert request.sent == FAILURES + 1
     assert circuit.state == "open"
     clock.sleep(OPEN_SECONDS - 0.1)
-    fail(gate, request, 1)
+    fail(request_gate, request, 1)
     assert request.sent == FAILURES + 1
     clock.sleep(0.1)
-    assert gate.ask(Script("answer"), once=True) == "answer"
+    assert request_gate.ask(Script("answer"), once=True) == "answer"
     assert circuit.document() == {
         "state": "closed",
         "failures": 0,
@@ -122,47 +122,47 @@ def test_after_thirty_seconds_one_request_decides(clock, circuit, gate):
     }
 
 
-def test_a_read_is_asked_again_twice_with_growing_pauses(clock, gate):
+def test_a_read_is_asked_again_twice_with_growing_pauses(clock, request_gate):
     request = Script()
     with pytest.raises(BrokerError):
-        gate.ask(request, once=False)
+        request_gate.ask(request, once=False)
     assert request.sent == 3
     assert 1.2 <= clock.seconds <= 1.8
-    assert gate.ask(Script(BREAKDOWN, "answer"), once=False) == "answer"
+    assert request_gate.ask(Script(BREAKDOWN, "answer"), once=False) == "answer"
 
 
-def test_what_changes_something_is_sent_once(clock, gate):
+def test_what_changes_something_is_sent_once(clock, request_gate):
     request = Script()
     with pytest.raises(BrokerError):
-        gate.ask(request, once=True)
+        request_gate.ask(request, once=True)
     assert (request.sent, clock.seconds) == (1, 0.0)
 
 
-def test_a_failure_that_says_how_long_it_lasts_is_not_asked_again_before(gate):
+def test_a_failure_that_says_how_long_it_lasts_is_not_asked_again_before(request_gate):
     request = Script(BrokerError(Failure.AMBIGUOUS, "503", retry_after=20.0))
     with pytest.raises(BrokerError):
-        gate.ask(request, once=False)
+        request_gate.ask(request, once=False)
     assert request.sent == 1
 
 
-def test_a_decision_is_not_asked_for_again(gate):
+def test_a_decision_is_not_asked_for_again(request_gate):
     request = Script(BrokerError(Failure.NOT_FOUND, "no"))
     with pytest.raises(BrokerError):
-        gate.ask(request, once=False)
+        request_gate.ask(request, once=False)
     assert request.sent == 1
 
 
-def test_an_exchange_that_wants_to_be_left_alone_is(clock, gate):
+def test_an_exchange_that_wants_to_be_left_alone_is(clock, request_gate):
     limited = BrokerError(Failure.RATE_LIMITED, "Too much request weight used.", retry_after=20)
     request = Script(limited, "answer")
     for _ in range(5):
         with pytest.raises(BrokerError) as error:
-            gate.ask(request, once=False)
+            request_gate.ask(request, once=False)
         assert error.value.failure is Failure.RATE_LIMITED
         clock.sleep(4.0)
     assert error.value.retry_after == pytest.approx(4.0)
     assert request.sent == 1
-    assert gate.ask(request, once=False) == "answer"
+    assert request_gate.ask(request, once=False) == "answer"
 
 
 def test_pauses_double_spread_and_end():
@@ -269,19 +269,19 @@ def test_nearly_used_up_weight_slows_reads_down_and_not_orders(make_world):
     assert 4.0 < world.clock.seconds - before < 6.0
 
 
-def test_what_takes_risk_away_is_let_through_sooner(clock, circuit, gate):
+def test_what_takes_risk_away_is_let_through_sooner(clock, circuit, request_gate):
     request = Script()
-    fail(gate, request, FAILURES)
+    fail(request_gate, request, FAILURES)
     for seconds, sent in ((URGENT_SECONDS - 0.1, 0), (0.1, 1), (URGENT_SECONDS - 0.1, 1)):
         clock.sleep(seconds)
         with pytest.raises(BrokerError):
-            gate.ask(request, once=True, urgent=True)
+            request_gate.ask(request, once=True, urgent=True)
         assert request.sent == FAILURES + sent
     with pytest.raises(BrokerError) as told:
-        gate.ask(request, once=True, urgent=True)
+        request_gate.ask(request, once=True, urgent=True)
     assert told.value.retry_after == pytest.approx(0.1)
     clock.sleep(0.1)
     with pytest.raises(BrokerError):
-        gate.ask(request, once=True)
-    assert gate.ask(Script("answer"), once=True, urgent=True) == "answer"
+        request_gate.ask(request, once=True)
+    assert request_gate.ask(Script("answer"), once=True, urgent=True) == "answer"
     assert circuit.state == "closed"

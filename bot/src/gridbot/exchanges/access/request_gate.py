@@ -52,7 +52,7 @@ class AnsweredError(BrokerError):
         self.decided = decided
 
 
-class Gate:
+class RequestGate:
     """The way to one exchange.
 
     Args:

@@ -19,7 +19,7 @@ from gridbase.sockets.socket import Connect
 
 from gridbot.config.load import Config
 from gridbot.exchanges.access.circuit_breaker import Circuit
-from gridbot.exchanges.access.request_gate import SENSELESS, Gate
+from gridbot.exchanges.access.request_gate import SENSELESS, RequestGate
 from gridbot.exchanges.access.request_weight import RequestWeight
 from gridbot.exchanges.access.server_time import ServerTime
 from gridbot.exchanges.binance.account_stream import Channel
@@ -131,7 +131,7 @@ class BinanceConnection:
         )
         self.address = self.rest.address
         self.circuit = Circuit(clock, self.address)
-        self._gate = Gate(clock, self.circuit, dice)
+        self._request_gate = RequestGate(clock, self.circuit, dice)
         self._last_order = float("-inf")
         self._views: dict[str, View] = {}  # by unified name
         self._events: dict[str, list[StreamEvent]] = {}
@@ -342,7 +342,7 @@ class BinanceConnection:
                 self.weight.slow_down()
             return self._read(operation, self._send(operation, parameters), read)
 
-        return self._gate.ask(request, once=operation.once, urgent=operation.urgent)
+        return self._request_gate.ask(request, once=operation.once, urgent=operation.urgent)
 
     def _send(self, operation: Operation, parameters: Json) -> Any:
         if operation.channel is not None and self._channel is not None and self._channel.up:

@@ -18,7 +18,7 @@ from gridbase.market import plain
 from gridbot.config.load import Config
 from gridbot.exchanges.access.ccxt_class import exchange_class
 from gridbot.exchanges.access.circuit_breaker import Circuit
-from gridbot.exchanges.access.request_gate import SENSELESS, AnsweredError, Gate
+from gridbot.exchanges.access.request_gate import SENSELESS, AnsweredError, RequestGate
 from gridbot.exchanges.access.server_time import ServerTime
 from gridbot.exchanges.access.unanswered import MARKET_HEADER, no_answer
 from gridbot.exchanges.ccxt.requirements import missing
@@ -84,7 +84,7 @@ class CcxtConnection:
         self._errors = importlib.import_module("ccxt.base.errors")
         self.address = self.exchange if config.exchange.url is None else config.exchange.url
         self.circuit = Circuit(clock, self.address)
-        self._gate = Gate(clock, self.circuit, dice)
+        self._request_gate = RequestGate(clock, self.circuit, dice)
 
     def wait(self, seconds: float) -> None:
         """Wait that long, or until stopped."""
@@ -164,13 +164,13 @@ class CcxtConnection:
                 ) from error
 
         try:
-            return self._gate.ask(request, once=once, urgent=urgent)
+            return self._request_gate.ask(request, once=once, urgent=urgent)
         except BrokerError as error:
             if error.failure is not Failure.CLOCK:
                 raise
         # It was refused for certain.
         self.synchronise()
-        return self._gate.ask(request, once=once, urgent=urgent)
+        return self._request_gate.ask(request, once=once, urgent=urgent)
 
     def _send(self, method: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         pause = self._last_request + self.client.rateLimit / 1000 - self._clock.monotonic()
