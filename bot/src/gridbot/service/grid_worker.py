@@ -191,7 +191,7 @@ class GridWorker:
         if self._after_step is not None:
             self._after_step(self.trader, store)
         # Last: the stops do not wait for what the exchange lists.
-        check_listed(self.trader.desk)
+        check_listed(self.trader.session)
         if self._failures:
             log.info("%s: trading again", self.config.symbol)
         self._failures = 0
@@ -231,7 +231,7 @@ class GridWorker:
         return _PATIENCE.get(error.failure, _HALTED if fired else _NETWORK)
 
     def _wait(self, error: Exception, patience: Backoff, *, asked: float | None = None) -> float:
-        progress = 0 if self.trader is None else self.trader.desk.progress
+        progress = 0 if self.trader is None else self.trader.session.progress
         if progress != self._progress:
             self._failures, self._progress = 0, progress
         pause = patience.pause(self._failures + 1, asked)

@@ -6,7 +6,7 @@ from decimal import Decimal
 from gridbot.core.engine import GridEngine
 from gridbot.core.orders import Order, OrderState, Role, Side
 from gridbot.exchanges.port import BrokerError, Failure
-from gridbot.trading.session import Desk
+from gridbot.trading.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -15,30 +15,30 @@ log = logging.getLogger(__name__)
 RESTING_SECONDS = 10.0
 
 
-def hurry(desk: Desk, engine: GridEngine) -> None:
+def hurry(session: Session, engine: GridEngine) -> None:
     """Take back an order of the initial trade or the liquidation that rests."""
-    if desk.clock.monotonic() - desk.traded_since < RESTING_SECONDS:
+    if session.clock.monotonic() - session.traded_since < RESTING_SECONDS:
         return
     for order in list(engine.live.values()):
         if order.role is not Role.GRID and order.state is OrderState.OPEN:
             log.info("order %s rests; trying again at the price of now", order.client_id)
-            cancel(desk, order)
+            cancel(session, order)
 
 
-def cancel(desk: Desk, order: Order) -> None:
+def cancel(session: Session, order: Order) -> None:
     """Cancel an order, or learn that it is closed already."""
-    desk.canceling[order.client_id] = desk.clock.monotonic()
-    desk.trades_due = True
+    session.canceling[order.client_id] = session.clock.monotonic()
+    session.trades_due = True
     try:
-        desk.broker.cancel(order.client_id)
+        session.broker.cancel(order.client_id)
     except BrokerError as error:
         if error.failure is not Failure.NOT_FOUND:
-            del desk.canceling[order.client_id]
+            del session.canceling[order.client_id]
             raise
-    desk.progress += 1
+    session.progress += 1
 
 
-def cancel_all(desk: Desk, engine: GridEngine) -> dict[str, BrokerError]:
+def cancel_all(session: Session, engine: GridEngine) -> dict[str, BrokerError]:
     """Cancel what is open, buys first; one that fails does not hold up the others.
 
     Returns:
@@ -49,10 +49,10 @@ def cancel_all(desk: Desk, engine: GridEngine) -> dict[str, BrokerError]:
     """
     failed = {}
     for order in sorted(engine.live.values(), key=_next_to_trade):
-        asked = order.client_id in desk.canceling
+        asked = order.client_id in session.canceling
         if order.state is OrderState.OPEN and order.role is not Role.LIQUIDATION and not asked:
             try:
-                cancel(desk, order)
+                cancel(session, order)
             except BrokerError as error:
                 if error.failure not in {Failure.REJECTED, Failure.AMBIGUOUS}:
                     raise

@@ -10,7 +10,7 @@ from gridbase.market import EXACT, plain
 from gridbot.core.engine import GridEngine
 from gridbot.core.grid import Fees, FeesIn
 from gridbot.core.orders import Order, OrderState, Role, Side
-from gridbot.trading.session import Desk
+from gridbot.trading.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -63,17 +63,17 @@ class Funds:
     """Looks at the account while buys wait, and says where its free quote does not cover them.
 
     Args:
-        desk: the grid.
+        session: the grid.
     """
 
-    desk: Desk
+    session: Session
     _missing: str = ""
     _looked_at: float = float("-inf")
 
     @property
     def missing(self) -> str:
         """What is missing, in one line; empty where nothing is, or where no grid needs it."""
-        trades = self.desk.engine is not None and self.desk.ending is None
+        trades = self.session.engine is not None and self.session.ending is None
         return self._missing if trades else ""
 
     def look(self, engine: GridEngine) -> None:
@@ -82,16 +82,16 @@ class Funds:
         Raises:
             BrokerError: the exchange failed.
         """
-        desk, coin = self.desk, self.desk.config.quote
-        need = next_buys_need(engine, desk.unsent, desk.config.fees)
+        session, coin = self.session, self.session.config.quote
+        need = next_buys_need(engine, session.unsent, session.config.fees)
         if need == 0:
             self._say("")
             return
-        if desk.clock.monotonic() - self._looked_at < LOOK_SECONDS:
+        if session.clock.monotonic() - self._looked_at < LOOK_SECONDS:
             return
-        desk.broker.balances()
-        self._looked_at = desk.clock.monotonic()
-        free = desk.broker.free_balance(coin)
+        session.broker.balances()
+        self._looked_at = session.clock.monotonic()
+        free = session.broker.free_balance(coin)
         if free >= need:
             self._say("")
             return
@@ -103,7 +103,7 @@ class Funds:
 
     def _say(self, missing: str) -> None:
         if missing and not self._missing:
-            log.warning("%s: %s", self.desk.config.symbol, missing)
+            log.warning("%s: %s", self.session.config.symbol, missing)
         elif self._missing and not missing:
-            log.info("%s: the next buys are covered again", self.desk.config.symbol)
+            log.info("%s: the next buys are covered again", self.session.config.symbol)
         self._missing = missing

@@ -25,7 +25,7 @@ from gridbot.exchanges.port import (
 from gridbot.trading.foreign_orders import ForeignOrders
 from gridbot.trading.passed_orders import PassedOrders
 from gridbot.trading.reading import Reading
-from gridbot.trading.session import Desk, Doubt, Refusal
+from gridbot.trading.session import Doubt, Refusal, Session
 from gridbot.trading.submission import REFUSED_RETRY_MOST_SECONDS, REFUSED_RETRY_SECONDS, accept
 
 log = logging.getLogger(__name__)
@@ -45,14 +45,14 @@ class Reconciler:
     """Keeps one grid's books in step with the exchange.
 
     Args:
-        desk: the grid.
+        session: the grid.
 
     Attributes:
         foreign: open orders on the account that are not this bot's.
         passed: open orders that the price has passed.
     """
 
-    desk: Desk
+    session: Session
     foreign: ForeignOrders = field(init=False)
     _asked_at: float = float("-inf")
     _gap: bool = True
@@ -70,8 +70,8 @@ class Reconciler:
     @property
     def current(self) -> bool:
         """Whether the books hold what has traded, as far as the exchange tells."""
-        asked = self.desk.clock.monotonic() - self._asked_at
-        return not self._gap and (self.desk.broker.streaming or asked <= CURRENT_SECONDS)
+        asked = self.session.clock.monotonic() - self._asked_at
+        return not self._gap and (self.session.broker.streaming or asked <= CURRENT_SECONDS)
 
     def follow(self, engine: GridEngine) -> bool:
         """Book what happened since the last call.
@@ -89,20 +89,20 @@ class Reconciler:
         return booked
 
     def _ask_now(self, engine: GridEngine) -> bool:
-        desk = self.desk
-        if self._gap or desk.trades_due or not desk.broker.streaming or engine.closing:
+        session = self.session
+        if self._gap or session.trades_due or not session.broker.streaming or engine.closing:
             return True
         if self.passed.due(engine):
             return True
-        return desk.clock.monotonic() - self._asked_at >= RECONCILE_SECONDS
+        return session.clock.monotonic() - self._asked_at >= RECONCILE_SECONDS
 
     # The stream.
 
     def _hear(self, engine: GridEngine) -> bool:
         """Book what the stream said, as far as it is whole."""
-        changes = self.desk.changes()
+        changes = self.session.changes()
         accepted: list[Order] = []
-        for event in self.desk.broker.events():
+        for event in self.session.broker.events():
             if isinstance(event, StreamGap):
                 self._gap = True
             elif event.order.client_id in engine.live:
@@ -111,9 +111,9 @@ class Reconciler:
                 self._gap = True
             else:
                 self.foreign.heard(event.order)
-        self.desk.commit(changes)
+        self.session.commit(changes)
         for order in accepted:
-            self.desk.settled(order)
+            self.session.settled(order)
         return bool(changes)
 
     def _hear_order(self, engine: GridEngine, changes: Changes, event: OrderEvent) -> list[Order]:
@@ -146,23 +146,23 @@ class Reconciler:
         return accepted
 
     def _is_booked(self, trade_id: int) -> bool:
-        return trade_id < self.desk.cursor or trade_id in self.desk.booked
+        return trade_id < self.session.cursor or trade_id in self.session.booked
 
     def _is_stray(self, remote: RemoteOrder) -> bool:
         return (
             not remote.closed
             and remote.client_id.startswith(self._prefix())
-            and not self.desk.store.knows(remote.client_id)
+            and not self.session.store.knows(remote.client_id)
         )
 
     # Asking.
 
     def _ask(self, engine: GridEngine) -> bool:
         """Compare open orders with the books, read the trades that are missing, book them."""
-        desk = self.desk
+        session = self.session
         remote = self._open_orders(engine)
         # What the stream brought is read once more, so that the next start need not.
-        missing, changed = [], desk.trades_due or self._gap or bool(desk.booked)
+        missing, changed = [], session.trades_due or self._gap or bool(session.booked)
         for order in engine.live.values():
             if order.state is not OrderState.OPEN:
                 continue
@@ -175,30 +175,30 @@ class Reconciler:
         else:
             booked = False
             self._done()
-        self._asked_at = desk.clock.monotonic()
+        self._asked_at = session.clock.monotonic()
         self.passed.asked(engine, self._asked_at)
         return booked
 
     def _done(self, incomplete: dict[str, str] | None = None) -> None:
         """All that was asked for is booked, or there is more to be asked for."""
-        desk, doubts = self.desk, {}
+        session, doubts = self.session, {}
         for client_id, reason in (incomplete or {}).items():
-            before = desk.doubts.get(client_id)
-            since = desk.clock.monotonic() if before is None else before.since
+            before = session.doubts.get(client_id)
+            since = session.clock.monotonic() if before is None else before.since
             doubts[client_id] = Doubt(reason, since)
-        desk.doubts = doubts
-        desk.trades_due = bool(incomplete)
-        desk.again = self._gap = False
+        session.doubts = doubts
+        session.trades_due = bool(incomplete)
+        session.again = self._gap = False
 
     def _read(
         self, engine: GridEngine, remote: dict[str, RemoteOrder], missing: list[Order]
     ) -> bool:
         """Read the trades that are not booked yet, and what became of orders that are gone."""
-        listed = self.desk.broker.trades_from(self.desk.cursor)
+        listed = self.session.broker.trades_from(self.session.cursor)
         reading = Reading([trade for trade in listed if not self._is_booked(trade.trade_id)])
         # While the number of an order is not known, its trades can not be told from foreign ones:
         # they are read again.
-        if listed and not self.desk.unsettled:
+        if listed and not self.session.unsettled:
             reading.cursor = max(trade.trade_id for trade in listed) + 1
         for order in engine.live.values():
             seen = remote.get(order.client_id)
@@ -225,11 +225,11 @@ class Reconciler:
         self, engine: GridEngine, reading: Reading, order: Order, seen: RemoteOrder
     ) -> None:
         """Ask for an order's own trades where the list lacks some that it says it has."""
-        if self.desk.generation is None or reading.executed(engine, order) >= seen.executed:
+        if self.session.generation is None or reading.executed(engine, order) >= seen.executed:
             return
         known = {trade.trade_id for trade in reading.trades}
-        for trade in self.desk.broker.trades_of(seen.exchange_id):
-            stored = self.desk.store.has_fill(self.desk.generation.id, trade.trade_id)
+        for trade in self.session.broker.trades_of(seen.exchange_id):
+            stored = self.session.store.has_fill(self.session.generation.id, trade.trade_id)
             if trade.trade_id not in known and not stored:
                 reading.trades.append(trade)
         listed = reading.executed(engine, order)
@@ -241,26 +241,26 @@ class Reconciler:
 
     def _open_orders(self, engine: GridEngine) -> dict[str, RemoteOrder]:
         """This grid's open orders on the exchange; others are left alone and counted."""
-        remote = {order.client_id: order for order in self.desk.broker.open_orders()}
+        remote = {order.client_id: order for order in self.session.broker.open_orders()}
         self.refuse_strays(list(remote.values()))
         self.foreign.listed(remote.values())
         self._cancel_again(remote)
         for client_id, seen in remote.items():
             order = engine.live.get(client_id)
             if order is not None and order.state is OrderState.INTENDED:
-                accept(self.desk, engine, order, seen)
+                accept(self.session, engine, order, seen)
         return remote
 
     def _cancel_again(self, remote: dict[str, RemoteOrder]) -> None:
         """Forget that orders were to be canceled which are still listed: the exchange did not."""
-        canceling, now = self.desk.canceling, self.desk.clock.monotonic()
+        canceling, now = self.session.canceling, self.session.clock.monotonic()
         for client_id, asked_at in list(canceling.items()):
             if client_id in remote and now - asked_at >= CANCELED_SECONDS:
                 log.warning("order %s was to be canceled and is still open", client_id)
                 del canceling[client_id]
 
     def _prefix(self) -> str:
-        config = self.desk.config
+        config = self.session.config
         return client_prefix(config.bot_name, config.base + config.quote)
 
     def refuse_strays(self, remote: list[RemoteOrder]) -> None:
@@ -271,30 +271,30 @@ class Reconciler:
         """
         prefix = self._prefix()
         named = [order.client_id for order in remote if order.client_id.startswith(prefix)]
-        live = () if self.desk.engine is None else self.desk.engine.live
-        strays = [name for name in named if name not in live and not self.desk.store.knows(name)]
+        live = () if self.session.engine is None else self.session.engine.live
+        strays = [name for name in named if name not in live and not self.session.store.knows(name)]
         if strays:
             raise MismatchError(
                 f"the exchange holds {len(strays)} open orders of bot_name = "
-                f"{self.desk.config.bot_name} that are not in its books ({strays[0]}, ...): "
+                f"{self.session.config.bot_name} that are not in its books ({strays[0]}, ...): "
                 "cancel them there, or give this bot another bot_name"
             )
 
     def _find_accepted(self, order: Order) -> RemoteOrder:
         try:
-            return self.desk.broker.find(order.client_id)
+            return self.session.broker.find(order.client_id)
         except BrokerError as error:
             if error.failure is not Failure.NOT_FOUND:
                 raise
             raise MismatchError(
                 f"the exchange accepted order {order.client_id} as number {order.exchange_id} "
                 "and does not know it now; is this the same account? If its orders are gone for "
-                f"good, remove {self.desk.store.path} to start anew"
+                f"good, remove {self.session.store.path} to start anew"
             ) from error
 
     def _book(self, engine: GridEngine, reading: Reading) -> bool:
         """Book trades and closed orders; no request between the first change and the commit."""
-        changes = self.desk.changes()
+        changes = self.session.changes()
         for trade in sorted(reading.trades, key=lambda item: item.trade_id):
             client_id = engine.client_id_of(trade.exchange_id)
             if client_id is None:
@@ -303,9 +303,9 @@ class Reconciler:
             engine.record_fill(changes, fill_of(trade, client_id))
         for order in reading.closed:
             self._record_canceled(engine, changes, order)
-        if reading.cursor is not None and reading.cursor > self.desk.cursor:
+        if reading.cursor is not None and reading.cursor > self.session.cursor:
             changes.trade_cursor = reading.cursor
-        self.desk.commit(changes)
+        self.session.commit(changes)
         return bool(changes)
 
     def _refuse_late(self, trade: RemoteTrade) -> None:
@@ -314,10 +314,10 @@ class Reconciler:
         Raises:
             MismatchError: it is one.
         """
-        generation = self.desk.generation
+        generation = self.session.generation
         if generation is None:
             return
-        client_id = self.desk.store.closed_order(generation.id, trade.exchange_id)
+        client_id = self.session.store.closed_order(generation.id, trade.exchange_id)
         if client_id is not None:
             raise MismatchError(
                 f"the exchange closed order {client_id} (number {trade.exchange_id}), and it "
@@ -326,7 +326,7 @@ class Reconciler:
             )
 
     def _record_canceled(self, engine: GridEngine, changes: Changes, order: Order) -> None:
-        asked_for = engine.closing or order.client_id in self.desk.canceling
+        asked_for = engine.closing or order.client_id in self.session.canceling
         level = logging.INFO if asked_for else logging.WARNING
         log.log(level, "order %s was closed before all of it traded", order.client_id)
         untraded = engine.executed(order.client_id) == 0
@@ -340,18 +340,18 @@ class Reconciler:
 
         Without that, each would cost a write and a few requests, as fast as they can be made.
         """
-        desk = self.desk
-        times = desk.untraded[order.leg] = desk.untraded.get(order.leg, 0) + 1
+        session = self.session
+        times = session.untraded[order.leg] = session.untraded.get(order.leg, 0) + 1
         if times == 1:
             return
         delay = min(REFUSED_RETRY_SECONDS * 2 ** min(times - 2, 10), REFUSED_RETRY_MOST_SECONDS)
         for again in instead:
             reason = f"the exchange has closed this order {times} times before it traded"
-            retry_at = desk.clock.monotonic() + delay
-            desk.refused[again.client_id] = Refusal(reason, retry_at, delay)
+            retry_at = session.clock.monotonic() + delay
+            session.refused[again.client_id] = Refusal(reason, retry_at, delay)
 
 
-def check_listed(desk: Desk) -> None:
+def check_listed(session: Session) -> None:
     """Say so where the exchange does not come out with what has happened to an order.
 
     What such an order traded is not booked, and nothing answers it.
@@ -359,11 +359,11 @@ def check_listed(desk: Desk) -> None:
     Raises:
         BrokerError: `AMBIGUOUS`; it has been so for long.
     """
-    now = desk.clock.monotonic()
-    for doubt in desk.doubts.values():
+    now = session.clock.monotonic()
+    for doubt in session.doubts.values():
         if now - doubt.since > LISTED_SECONDS:
             raise BrokerError(
-                Failure.AMBIGUOUS, f"exchange {desk.config.exchange.name}: {doubt.reason}"
+                Failure.AMBIGUOUS, f"exchange {session.config.exchange.name}: {doubt.reason}"
             )
 
 

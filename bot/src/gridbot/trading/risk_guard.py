@@ -20,7 +20,7 @@ from gridbot.policies.range_moves import CONFIRM_MS, left, new_range
 from gridbot.policies.support_resistance import find_levels
 from gridbot.store import Generation
 from gridbot.trading.reconciliation import Reconciler
-from gridbot.trading.session import Desk, Ending
+from gridbot.trading.session import Ending, Session
 
 log = logging.getLogger(__name__)
 
@@ -36,18 +36,18 @@ class RiskGuard:
     """The policies of one grid, and what they remember.
 
     Args:
-        desk: the grid.
+        session: the grid.
         reconciler: knows whether its books are up to date.
     """
 
-    def __init__(self, desk: Desk, reconciler: Reconciler) -> None:
-        self._desk = desk
+    def __init__(self, session: Session, reconciler: Reconciler) -> None:
+        self._session = session
         self._reconciler = reconciler
         self._asked_at = float("-inf")  # when the latest price that came was asked for (monotonic)
         self._asked_news = -1  # and what was known then
-        desk.clears = self.clears
+        session.clears = self.clears
         self._watched: int | None = None  # generation that the stop watch is for
-        self._stops = StopWatch(desk.config.stop, StopState())
+        self._stops = StopWatch(session.config.stop, StopState())
         self._written = StopState()
         self._investment = Decimal(0)
         self._filtered = ""  # what the filters said at the latest look
@@ -62,20 +62,20 @@ class RiskGuard:
 
         Without candles they do: a filter that is switched on must not be blind.
         """
-        config = self._desk.config
+        config = self._session.config
         reasons = [self._verdict(rule) for rule in (config.trend, config.volatility)]
         paused = "; ".join(reason for reason in reasons if reason)
         if _kind(paused) != _kind(self._filtered):
             log.info(
                 "%s: new buys %s", config.symbol, f"pause: {paused}" if paused else "go on again"
             )
-        self._desk.paused = self._filtered = paused
+        self._session.paused = self._filtered = paused
 
     def _verdict(self, rule: TrendFilter | VolatilityFilter) -> str | None:
         if not rule.enabled:
             return None
         try:
-            return rule.verdict(self._desk.candles(*rule.needs()))
+            return rule.verdict(self._session.candles(*rule.needs()))
         except CandlesMissingError as error:
             return f"no candles: {error}"
         except BrokerError as error:
@@ -85,15 +85,15 @@ class RiskGuard:
 
     def may_begin(self, price: Decimal) -> bool:
         """Whether a grid that began at this price (quote) would not be stopped at once."""
-        found = at_price(self._desk.config.stop, price)
+        found = at_price(self._session.config.stop, price)
         if found is None:
             self._held_back = ""
             return True
         code, text = found
         reason = f"no grid begins while stop.{code} holds: {text}"
         if _kind(reason) != _kind(self._held_back):
-            log.info("%s: %s", self._desk.config.symbol, reason)
-        self._desk.paused = self._held_back = reason
+            log.info("%s: %s", self._session.config.symbol, reason)
+        self._session.paused = self._held_back = reason
         return False
 
     def clears(self, engine: GridEngine) -> bool:
@@ -103,7 +103,7 @@ class RiskGuard:
         that is known became known. What the stream has told since counts as well. Rules that
         count equity must know what has traded.
         """
-        rules = self._desk.config.stop
+        rules = self._session.config.stop
         if not rules.enabled:
             return True
         if rules.by_equity and not self._reconciler.current:
@@ -116,17 +116,17 @@ class RiskGuard:
     @property
     def _is_fresh(self) -> bool:
         """Whether the price that was asked for last is the price of now."""
-        return self._asked_news == self._desk.news and self._asked_ago <= FRESH_SECONDS
+        return self._asked_news == self._session.news and self._asked_ago <= FRESH_SECONDS
 
     @property
     def _asked_ago(self) -> float:
         """Seconds since the latest price that came was asked for."""
-        return self._desk.clock.monotonic() - self._asked_at
+        return self._session.clock.monotonic() - self._asked_at
 
     def _ask(self, engine: GridEngine) -> None:
-        asked_at = self._desk.clock.monotonic()
-        seen = self._desk.broker.look()
-        self._asked_news, self._asked_at = self._desk.news, asked_at
+        asked_at = self._session.clock.monotonic()
+        seen = self._session.broker.look()
+        self._asked_news, self._asked_at = self._session.news, asked_at
         self.watch(engine, seen)
 
     def look(self, engine: GridEngine, *, asks: bool = True) -> None:
@@ -136,16 +136,16 @@ class RiskGuard:
             engine: the grid.
             asks: the exchange may be asked where no stream tells the price.
         """
-        desk = self._desk
-        seen = desk.broker.told()
+        session = self._session
+        seen = session.broker.told()
         if seen is not None:
             self.watch(engine, seen)
         elif not asks:
             return
-        elif not desk.config.stop.enabled:
-            self.watch(engine, Seen.at(desk.broker.last_price()))
-        elif desk.price is not None and self._asked_ago < ASKED_AGAIN_SECONDS:
-            self.watch(engine, Seen.at(desk.price))
+        elif not session.config.stop.enabled:
+            self.watch(engine, Seen.at(session.broker.last_price()))
+        elif session.price is not None and self._asked_ago < ASKED_AGAIN_SECONDS:
+            self.watch(engine, Seen.at(session.price))
         else:
             self._ask(engine)
 
@@ -154,9 +154,9 @@ class RiskGuard:
 
         What it holds is still to be watched then.
         """
-        generation, price = self._desk.generation, seen.last
-        self._desk.price = price
-        self._reconciler.passed.see(engine, seen, self._desk.clock.monotonic())
+        generation, price = self._session.generation, seen.last
+        self._session.price = price
+        self._reconciler.passed.see(engine, seen, self._session.clock.monotonic())
         if generation is None or (engine.closing and self._moves is None):
             return
         if self._watched != generation.id:
@@ -171,7 +171,7 @@ class RiskGuard:
     @property
     def _moves(self) -> Ending | None:
         """The end of a grid that is given up for a move; None where it is not."""
-        ending = self._desk.ending
+        ending = self._session.ending
         return None if ending is None or ending.next_range is None else ending
 
     # Stops.
@@ -184,19 +184,19 @@ class RiskGuard:
         if "stop" in watch:
             state = StopState.from_document(watch["stop"])
             self._investment = Decimal(watch["investment"])
-        self._stops = StopWatch(self._desk.config.stop, state)
+        self._stops = StopWatch(self._session.config.stop, state)
         self._written = state
         self._left_since_ms = None
         self._watched = generation.id
 
     def _stop(self, engine: GridEngine, generation: Generation, seen: Seen) -> Halt | None:
-        if not self._desk.config.stop.enabled:
+        if not self._session.config.stop.enabled:
             return None
         equity = engine.books.equity if self._reconciler.current else None
-        now = self._desk.clock.now_ms()
+        now = self._session.clock.now_ms()
         halt = self._stops.observe(seen, equity, self._investment, now)
         if halt is None and self._stops.state.worth_writing(self._written):
-            self._desk.store.set_watch(generation.id, self._document())
+            self._session.store.set_watch(generation.id, self._document())
             self._written = self._stops.state
         return halt
 
@@ -215,10 +215,10 @@ class RiskGuard:
         Its end is written down beside the switch: a person may clear that before the grid has
         ended, and a grid whose orders are half canceled can not go on.
         """
-        desk = self._desk
-        ending = Ending(halt.text, liquidate=desk.config.stop.liquidate, takes_over=True)
-        desk.store.halt(
-            desk.config.symbol,
+        session = self._session
+        ending = Ending(halt.text, liquidate=session.config.stop.liquidate, takes_over=True)
+        session.store.halt(
+            session.config.symbol,
             reason_code=halt.reason_code,
             text=halt.text,
             price=halt.price,
@@ -226,32 +226,32 @@ class RiskGuard:
             liquidate=ending.liquidate,
             ends=(generation.id, self._document() | {"ending": ending.document()}),
         )
-        log.error("%s stopped by %s: %s", desk.config.symbol, halt.reason_code, halt.text)
-        desk.ending = ending
+        log.error("%s stopped by %s: %s", session.config.symbol, halt.reason_code, halt.text)
+        session.ending = ending
         engine.closing = True
 
     # The range.
 
     def _move(self, engine: GridEngine, generation: Generation, price: Decimal) -> None:
-        desk, rules = self._desk, self._desk.config.reposition
+        session, rules = self._session, self._session.config.reposition
         if rules.direction == "off":
             return
         lower, upper = engine.plan.lines[0], engine.plan.lines[-1]
-        now = desk.clock.now_ms()
+        now = session.clock.now_ms()
         way = left(rules, lower, upper, price)
         if way is None:
             self._left_since_ms = None
             return
         if self._left_since_ms is None:
             self._left_since_ms = now
-        if now - self._refused_ms < REFUSED_PAUSE_MS or desk.paused:
+        if now - self._refused_ms < REFUSED_PAUSE_MS or session.paused:
             return  # a grid that is given up while no other may begin leaves its base unwatched
         moved = new_range(
             rules,
             lower,
             upper,
             price,
-            spacing=desk.config.grid.spacing,
+            spacing=session.config.grid.spacing,
             now_ms=now,
             left_since_ms=self._left_since_ms,
             last_ms=generation.started_ms,
@@ -260,38 +260,38 @@ class RiskGuard:
         if moved is None or not self._is_tradable(engine, price, moved):
             return
         ending = Ending(f"moved {way}", takes_over=True, next_range=moved)
-        desk.store.set_watch(generation.id, self._document() | {"ending": ending.document()})
-        log.info("%s moves %s: the price is %s", desk.config.symbol, way, plain(price))
-        desk.ending = ending
+        session.store.set_watch(generation.id, self._document() | {"ending": ending.document()})
+        log.info("%s moves %s: the price is %s", session.config.symbol, way, plain(price))
+        session.ending = ending
         engine.closing = True
 
     def _is_tradable(
         self, engine: GridEngine, price: Decimal, ends: tuple[Decimal, Decimal]
     ) -> bool:
         """Whether a grid could begin in this range (quote); a running one is not given up else."""
-        desk = self._desk
+        session = self._session
         spec = replace(
-            desk.config.grid.spec(*ends), investment=engine.books.equity(price), quantity=None
+            session.config.grid.spec(*ends), investment=engine.books.equity(price), quantity=None
         )
         try:
-            plan = make_plan(spec, engine.market, desk.config.fees, price)
-            check_stops(desk.config.stop, plan.lines[0], plan.lines[-1])
+            plan = make_plan(spec, engine.market, session.config.fees, price)
+            check_stops(session.config.stop, plan.lines[0], plan.lines[-1])
         except UserError as error:
-            log.warning("%s stays in its range: %s", desk.config.symbol, error)
-            self._refused_ms = desk.clock.now_ms()
+            log.warning("%s stays in its range: %s", session.config.symbol, error)
+            self._refused_ms = session.clock.now_ms()
             return False
         return True
 
     def _levels(self, now: int) -> list[Decimal]:
         """Supports and resistances (quote), once the move is confirmed; none without candles."""
-        rules = self._desk.config.reposition
+        rules = self._session.config.reposition
         since = self._left_since_ms
         if rules.at != "levels" or since is None or now - since < CONFIRM_MS:
             return []
         try:
-            window = self._desk.candles(rules.levels_interval, rules.levels_candles)
+            window = self._session.candles(rules.levels_interval, rules.levels_candles)
         except (BrokerError, CandlesMissingError) as error:
-            log.warning("%s moves without levels: %s", self._desk.config.symbol, error)
+            log.warning("%s moves without levels: %s", self._session.config.symbol, error)
             return []
         return [level.price for level in find_levels(window, rules.levels_candles)]
 

@@ -88,13 +88,13 @@ class Doubt:
 
 
 @dataclass
-class Desk:
+class Session:
     """One grid on one account, as far as it is known in this process.
 
     Attributes:
         config: a valid configuration.
         broker: the exchange.
-        store: the state; this desk is its only writer.
+        store: the state; this session is its only writer.
         clock: time.
         engine: the grid in memory; None until it is loaded or started.
         generation: the stored grid.

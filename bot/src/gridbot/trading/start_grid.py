@@ -20,7 +20,7 @@ from gridbot.trading.cancels import cancel_all, hurry
 from gridbot.trading.handover import Takeover, base_to_carry, elsewhere, takeover_of, watch_goes_on
 from gridbot.trading.reconciliation import Reconciler
 from gridbot.trading.run_settings import check_settings, settings_of
-from gridbot.trading.session import Desk, Ending
+from gridbot.trading.session import Ending, Session
 from gridbot.trading.start_range import check_first
 from gridbot.trading.submission import give_up, latest_arrival, settle
 
@@ -53,18 +53,18 @@ def check_funds(config: Config, broker: Broker, needed: Decimal) -> None:
         )
 
 
-def load(desk: Desk, generation: Generation, *, to_end: bool = False) -> None:
+def load(session: Session, generation: Generation, *, to_end: bool = False) -> None:
     """Take up a stored grid that has not ended, to trade it on or only to end it."""
-    check_settings(desk.config, generation, to_end=to_end)
-    engine = desk.new_engine(generation)
-    desk.store.restore(generation.id, engine)
-    desk.generation, desk.engine = generation, engine
-    desk.cursor = generation.trade_cursor
-    desk.booked = desk.store.known_trades(generation.id, generation.trade_cursor)
-    desk.trades_due = True
-    desk.traded_since = desk.clock.monotonic()
+    check_settings(session.config, generation, to_end=to_end)
+    engine = session.new_engine(generation)
+    session.store.restore(generation.id, engine)
+    session.generation, session.engine = generation, engine
+    session.cursor = generation.trade_cursor
+    session.booked = session.store.known_trades(generation.id, generation.trade_cursor)
+    session.trades_due = True
+    session.traded_since = session.clock.monotonic()
     # A request of the process before may still be on its way.
-    desk.arrived_by = dict.fromkeys(engine.live, latest_arrival(desk))
+    session.arrived_by = dict.fromkeys(engine.live, latest_arrival(session))
     log.info(
         "%s grid %s loaded: %d orders live, %d buys and %d sells done",
         generation.symbol,
@@ -75,11 +75,11 @@ def load(desk: Desk, generation: Generation, *, to_end: bool = False) -> None:
     )
 
 
-def start(desk: Desk, reconciler: Reconciler, previous: Generation | None) -> None:
+def start(session: Session, reconciler: Reconciler, previous: Generation | None) -> None:
     """Write down a new grid; its first orders are sent when the intents are settled.
 
     Args:
-        desk: where it trades.
+        session: where it trades.
         reconciler: knows which orders are the bot's.
         previous: the grid before; where it has not ended in the store, its end is written down
             together with the new grid.
@@ -90,24 +90,24 @@ def start(desk: Desk, reconciler: Reconciler, previous: Generation | None) -> No
             failed, or a grid that goes on from the one before will not do at this price.
         MismatchError: the exchange holds orders of this bot that are in no books.
     """
-    broker, market = desk.broker, desk.market
+    broker, market = session.broker, session.market
     if market is None:
         raise AssertionError("the exchange's rules are read first")
     price = broker.ask_price()
     opening = broker.balances()
-    takeover, carried = _taken_over(desk, market, previous, price, opening)
-    plan = _first_plan(desk, market, takeover, carried, price)
+    takeover, carried = _taken_over(session, market, previous, price, opening)
+    plan = _first_plan(session, market, takeover, carried, price)
     reconciler.refuse_strays(broker.open_orders())
     first_trade = broker.latest_trade_id() + 1
     carried_cost = EXACT.multiply(carried, price)
-    check_funds(desk.config, broker, EXACT.subtract(plan.investment, carried_cost))
-    now = desk.clock.now_ms()
-    newest = desk.store.newest_generation()
+    check_funds(session.config, broker, EXACT.subtract(plan.investment, carried_cost))
+    now = session.clock.now_ms()
+    newest = session.store.newest_generation()
     generation = Generation(
         id=1 if newest is None else newest.id + 1,
-        symbol=desk.config.symbol,
+        symbol=session.config.symbol,
         tag=generation_tag(now, None if newest is None else newest.tag),
-        settings=settings_of(desk.config),
+        settings=settings_of(session.config),
         market=market,
         plan=plan,
         investment=plan.investment,
@@ -119,15 +119,15 @@ def start(desk: Desk, reconciler: Reconciler, previous: Generation | None) -> No
         carried_cost=carried_cost,
         watch=watch_goes_on(previous, takeover),
     )
-    engine = desk.new_engine(generation)
-    changes = desk.changes()
+    engine = session.new_engine(generation)
+    changes = session.changes()
     engine.begin(changes)
-    desk.store.start_generation(generation, changes, previous if takeover else None)
-    desk.forget()  # the grid before
-    desk.generation, desk.engine, desk.cursor = generation, engine, first_trade
-    desk.committed(changes)
+    session.store.start_generation(generation, changes, previous if takeover else None)
+    session.forget()  # the grid before
+    session.generation, session.engine, session.cursor = generation, engine, first_trade
+    session.committed(changes)
     broker.look_anew()  # no kill switch fires by what the price did before
-    _say_started(generation, plan_warnings(plan, market, desk.config.fees))
+    _say_started(generation, plan_warnings(plan, market, session.config.fees))
 
 
 def _say_started(generation: Generation, warnings: Sequence[str]) -> None:
@@ -149,14 +149,14 @@ def _say_started(generation: Generation, warnings: Sequence[str]) -> None:
 
 
 def _taken_over(
-    desk: Desk,
+    session: Session,
     market: Market,
     previous: Generation | None,
     price: Decimal,
     balances: dict[str, Decimal],
 ) -> tuple[Takeover | None, Decimal]:
     """What the grid before left to this one, and how much base of that is there (base)."""
-    settings = settings_of(desk.config)
+    settings = settings_of(session.config)
     takeover = takeover_of(previous, settings)
     if takeover is not None:
         held = balances.get(market.base, Decimal(0))
@@ -167,16 +167,16 @@ def _taken_over(
 
 
 def _first_plan(
-    desk: Desk, market: Market, takeover: Takeover | None, carried: Decimal, price: Decimal
+    session: Session, market: Market, takeover: Takeover | None, carried: Decimal, price: Decimal
 ) -> Plan:
     """The plan to begin with.
 
     Settings with which a grid has run before will do again at another price: that is waited for.
     """
     try:
-        spec = _first_spec(desk, takeover, carried, price)
-        plan = make_plan(spec, market, desk.config.fees, price)
-        check_first(desk.config, plan, market, takeover)
+        spec = _first_spec(session, takeover, carried, price)
+        plan = make_plan(spec, market, session.config.fees, price)
+        check_first(session.config, plan, market, takeover)
     except UserError as error:
         if takeover is None or takeover.quote is None:
             raise
@@ -184,7 +184,7 @@ def _first_plan(
     return plan
 
 
-def refuse_unwatched(desk: Desk, previous: Generation | None) -> None:
+def refuse_unwatched(session: Session, previous: Generation | None) -> None:
     """Refuse to wait as if all were well while the coins of a move are in no grid.
 
     Older versions ended a grid before the one that went on with its coins had begun.
@@ -192,12 +192,12 @@ def refuse_unwatched(desk: Desk, previous: Generation | None) -> None:
     Raises:
         BrokerError: there are such coins.
     """
-    takeover = takeover_of(previous, settings_of(desk.config))
+    takeover = takeover_of(previous, settings_of(session.config))
     if takeover is not None and takeover.next_range is not None and takeover.base > 0:
         raise BrokerError(
             Failure.REJECTED,
-            f"{plain(takeover.base)} {desk.config.base} of a grid that moved are watched by no "
-            f"stop, as {desk.paused}; sell them, and begin without them: gridbot resume "
+            f"{plain(takeover.base)} {session.config.base} of a grid that moved are watched by no "
+            f"stop, as {session.paused}; sell them, and begin without them: gridbot resume "
             "--take-nothing",
         )
 
@@ -208,7 +208,7 @@ def _passing(error: UserError) -> BrokerError:
 
 
 def _first_spec(
-    desk: Desk, takeover: Takeover | None, carried: Decimal, price: Decimal
+    session: Session, takeover: Takeover | None, carried: Decimal, price: Decimal
 ) -> GridSpec:
     """The grid to begin.
 
@@ -216,50 +216,52 @@ def _first_spec(
     have changed since, with the investment that they say.
     """
     if takeover is None or takeover.next_range is None:
-        spec = _configured(desk, price)
+        spec = _configured(session, price)
     else:
-        spec = desk.config.grid.spec(*takeover.next_range)
+        spec = session.config.grid.spec(*takeover.next_range)
     if takeover is None or takeover.quote is None:
         return spec
     investment = EXACT.add(takeover.quote, EXACT.multiply(carried, price))
     return replace(spec, investment=investment, quantity=None)
 
 
-def _configured(desk: Desk, price: Decimal) -> GridSpec:
+def _configured(session: Session, price: Decimal) -> GridSpec:
     """The grid that the configuration asks for, at a price (quote)."""
-    grid = desk.config.grid
+    grid = session.config.grid
     if grid.fixed is not None:
         return grid.fixed
     if grid.atr is None:
         raise AssertionError("a range is fixed or taken from the market")
     atr = grid.atr
     try:
-        window = desk.candles(atr.interval, candles_for_range(atr.period))
+        window = session.candles(atr.interval, candles_for_range(atr.period))
     except CandlesMissingError as error:
         raise BrokerError(Failure.UNREACHABLE, str(error)) from error
     return grid.spec(*atr_range(window, price, atr.period, atr.multiple))
 
 
-def reprice(desk: Desk, engine: GridEngine) -> None:
+def reprice(session: Session, engine: GridEngine) -> None:
     """Write down the next order of an initial trade that did not come off."""
-    generation = desk.generation
+    generation = session.generation
     if generation is None:
         raise AssertionError("an engine has a generation")
     leg = engine.initial_leg()
     selling = leg is not None and leg.side is Side.SELL
-    price = desk.broker.bid_price() if selling else desk.broker.ask_price()
-    plan = _plan_again(desk, generation, engine, price)
-    desk.broker.balances()
+    price = session.broker.bid_price() if selling else session.broker.ask_price()
+    plan = _plan_again(session, generation, engine, price)
+    session.broker.balances()
     if not selling:
         spent = EXACT.subtract(engine.books.initial_cost, generation.carried_cost)
         left = EXACT.subtract(generation.investment, generation.carried_cost)
-        check_funds(desk.config, desk.broker, EXACT.subtract(left, spent))
-    changes = desk.changes()
+        check_funds(session.config, session.broker, EXACT.subtract(left, spent))
+    changes = session.changes()
     engine.reprice(changes, plan)
-    desk.commit(changes)
+    session.commit(changes)
 
 
-def _plan_again(desk: Desk, generation: Generation, engine: GridEngine, price: Decimal) -> Plan:
+def _plan_again(
+    session: Session, generation: Generation, engine: GridEngine, price: Decimal
+) -> Plan:
     """The plan at another price: on the grid's own lines, with what it may spend.
 
     Where the initial trade has come off in part, only the price is another one.
@@ -267,7 +269,7 @@ def _plan_again(desk: Desk, generation: Generation, engine: GridEngine, price: D
     Raises:
         BrokerError: it will not do at this price.
     """
-    leg, grid, lines = engine.initial_leg(), desk.config.grid, generation.plan.lines
+    leg, grid, lines = engine.initial_leg(), session.config.grid, generation.plan.lines
     if leg is not None and engine.books.legs[leg.id].executed > 0:
         return replace(engine.plan, start_price=price)
     spec = grid.fixed
@@ -276,12 +278,12 @@ def _plan_again(desk: Desk, generation: Generation, engine: GridEngine, price: D
     if spec.quantity != generation.plan.quantity:
         spec = replace(spec, investment=generation.investment, quantity=None)
     try:
-        return make_plan(spec, engine.market, desk.config.fees, price)
+        return make_plan(spec, engine.market, session.config.fees, price)
     except UserError as error:
         raise _passing(error) from error
 
 
-def wind_down(desk: Desk, engine: GridEngine, reconciler: Reconciler, ending: Ending) -> bool:
+def wind_down(session: Session, engine: GridEngine, reconciler: Reconciler, ending: Ending) -> bool:
     """Take the next step of a grid's end: cancel, book what traded, sell what is held.
 
     What is open is canceled before anything else is asked, which might fail.
@@ -294,45 +296,45 @@ def wind_down(desk: Desk, engine: GridEngine, reconciler: Reconciler, ending: En
         MismatchError: books and exchange disagree.
     """
     engine.closing = True
-    failed = cancel_all(desk, engine)
-    settle(desk, engine)
+    failed = cancel_all(session, engine)
+    settle(session, engine)
     give_up(
-        desk,
+        session,
         engine,
         [
             order.client_id
             for order in engine.live.values()
-            if order.client_id in desk.unsent and order.role is not Role.LIQUIDATION
+            if order.client_id in session.unsent and order.role is not Role.LIQUIDATION
         ],
     )
     reconciler.follow(engine)
     for client_id, error in failed.items():
         if client_id in engine.live:
             raise error
-    hurry(desk, engine)
+    hurry(session, engine)
     if engine.live:
         return False
     if ending.liquidate:
-        changes = desk.changes()
-        ordered = engine.liquidate(changes, desk.broker.bid_price())
-        desk.commit(changes)
+        changes = session.changes()
+        ordered = engine.liquidate(changes, session.broker.bid_price())
+        session.commit(changes)
         if ordered:
-            settle(desk, engine)
+            settle(session, engine)
             return False
     return True
 
 
-def close(desk: Desk, engine: GridEngine, ending: Ending) -> None:
+def close(session: Session, engine: GridEngine, ending: Ending) -> None:
     """Write down that a grid has ended, once it is wound down."""
-    generation = _ended(desk, engine, ending)
+    generation = _ended(session, engine, ending)
     if generation.closed_ms is None or generation.closing is None:
         raise AssertionError("it has ended")
-    desk.store.close_generation(generation.id, generation.closed_ms, generation.closing)
+    session.store.close_generation(generation.id, generation.closed_ms, generation.closing)
     _say_ended(generation, generation.closing)
-    desk.forget()
+    session.forget()
 
 
-def move(desk: Desk, engine: GridEngine, reconciler: Reconciler, ending: Ending) -> None:
+def move(session: Session, engine: GridEngine, reconciler: Reconciler, ending: Ending) -> None:
     """End a grid that is wound down, and begin the one that goes on with what it held.
 
     Both are written down at once: until the next one can begin this one has not ended, so that
@@ -343,21 +345,21 @@ def move(desk: Desk, engine: GridEngine, reconciler: Reconciler, ending: Ending)
             account has.
         MismatchError: the exchange holds orders of this bot that are in no books.
     """
-    generation = _ended(desk, engine, ending)
-    start(desk, reconciler, generation)
+    generation = _ended(session, engine, ending)
+    start(session, reconciler, generation)
     if generation.closing is not None:
         _say_ended(generation, generation.closing)
 
 
-def _ended(desk: Desk, engine: GridEngine, ending: Ending) -> Generation:
+def _ended(session: Session, engine: GridEngine, ending: Ending) -> Generation:
     """The grid as it ends now, with what is remembered of it; not written down yet."""
-    generation = desk.store.generation(desk.config.symbol)
+    generation = session.store.generation(session.config.symbol)
     if generation is None:
         raise AssertionError("an engine has a generation")
     account = None
     if ending.takes_over and ending.next_range is None and not ending.liquidate:
-        account = desk.broker.balances().get(generation.market.base, Decimal(0))
-    price = desk.broker.last_price()
+        account = session.broker.balances().get(generation.market.base, Decimal(0))
+    price = session.broker.last_price()
     books = engine.books
     closing = Closing(
         equity=books.equity(price),
@@ -370,7 +372,7 @@ def _ended(desk: Desk, engine: GridEngine, ending: Ending) -> Generation:
         next_range=ending.next_range,
         account=account,
     )
-    return replace(generation, closed_ms=desk.clock.now_ms(), closing=closing)
+    return replace(generation, closed_ms=session.clock.now_ms(), closing=closing)
 
 
 def _say_ended(generation: Generation, closing: Closing) -> None:
@@ -385,9 +387,9 @@ def _say_ended(generation: Generation, closing: Closing) -> None:
     )
 
 
-def rules_of(desk: Desk) -> Market:
+def rules_of(session: Session) -> Market:
     """The exchange's rules, asked for once."""
-    if desk.market is None:
-        desk.market = desk.broker.connect()
-        log.info("connected: %s", desk.config.symbol)
-    return desk.market
+    if session.market is None:
+        session.market = session.broker.connect()
+        log.info("connected: %s", session.config.symbol)
+    return session.market

@@ -5,7 +5,7 @@ answer came is asked for by its client order ID, and it is sent again, under the
 it certainly has not. The rules are the table in docs/orders.md.
 
 `_send` is the only way out for an order. One that adds risk passes only where the kill switches
-have been judged at the price of now, and none fires: `Desk.clears`.
+have been judged at the price of now, and none fires: `Session.clears`.
 """
 
 import logging
@@ -17,7 +17,7 @@ from gridbase.market import plain
 from gridbot.core.engine import GridEngine
 from gridbot.core.orders import Order, OrderState, Role, Side
 from gridbot.exchanges.port import BrokerError, Failure, RemoteOrder
-from gridbot.trading.session import Desk, Refusal
+from gridbot.trading.session import Refusal, Session
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ _NOT_ACCEPTED = {
 }
 
 
-def settle(desk: Desk, engine: GridEngine) -> None:
+def settle(session: Session, engine: GridEngine) -> None:
     """Send or ask for every order without an answer, as far as that is due.
 
     Raises:
@@ -46,115 +46,115 @@ def settle(desk: Desk, engine: GridEngine) -> None:
         MismatchError: the exchange has an order under this name that is another one.
     """
     for order in list(engine.live.values()):
-        if desk.clock.stopping:
+        if session.clock.stopping:
             return
         if order.state is not OrderState.INTENDED:
             continue
-        refusal = desk.refused.get(order.client_id)
-        if refusal is not None and desk.clock.monotonic() < refusal.retry_at:
+        refusal = session.refused.get(order.client_id)
+        if refusal is not None and session.clock.monotonic() < refusal.retry_at:
             continue
-        absent = order.client_id in desk.unsent or _never_arrived(desk, engine, order)
-        if absent and _wanted(desk, engine, order):
-            _send(desk, engine, order)
+        absent = order.client_id in session.unsent or _never_arrived(session, engine, order)
+        if absent and _wanted(session, engine, order):
+            _send(session, engine, order)
 
 
-def _wanted(desk: Desk, engine: GridEngine, order: Order) -> bool:
+def _wanted(session: Session, engine: GridEngine, order: Order) -> bool:
     """Whether an order that the exchange does not have is to be sent now."""
     if engine.closing:
         return order.role is Role.LIQUIDATION
-    held_back = desk.paused and order.role is Role.GRID and order.side is Side.BUY
+    held_back = session.paused and order.role is Role.GRID and order.side is Side.BUY
     return not held_back
 
 
-def _never_arrived(desk: Desk, engine: GridEngine, order: Order) -> bool:
+def _never_arrived(session: Session, engine: GridEngine, order: Order) -> bool:
     """Ask for an order that may have been sent; whether it is certain that it was not.
 
     It is asked for at once, and once more when it can not arrive any more.
     """
-    late = desk.clock.monotonic() >= desk.arrived_by[order.client_id]
-    if order.client_id in desk.asked and not late:
+    late = session.clock.monotonic() >= session.arrived_by[order.client_id]
+    if order.client_id in session.asked and not late:
         return False
     try:
-        remote = desk.broker.find(order.client_id)
+        remote = session.broker.find(order.client_id)
     except BrokerError as error:
         if error.failure is not Failure.NOT_FOUND:
             raise
         if late:
-            desk.unsent.add(order.client_id)
+            session.unsent.add(order.client_id)
         else:
-            desk.asked.add(order.client_id)
+            session.asked.add(order.client_id)
         return late
-    accept(desk, engine, order, remote)
+    accept(session, engine, order, remote)
     return False
 
 
-def _send(desk: Desk, engine: GridEngine, order: Order) -> None:
-    if order.side is Side.BUY and not desk.clears(engine):
+def _send(session: Session, engine: GridEngine, order: Order) -> None:
+    if order.side is Side.BUY and not session.clears(engine):
         return
-    desk.unsent.discard(order.client_id)
-    desk.asked.discard(order.client_id)
+    session.unsent.discard(order.client_id)
+    session.asked.discard(order.client_id)
     # From here on it may be there, whatever happens to this process.
-    desk.arrived_by[order.client_id] = latest_arrival(desk)
-    post_only = desk.config.grid.post_only and order.role is Role.GRID
+    session.arrived_by[order.client_id] = latest_arrival(session)
+    post_only = session.config.grid.post_only and order.role is Role.GRID
     try:
-        remote = desk.broker.place(order, post_only=post_only)
+        remote = session.broker.place(order, post_only=post_only)
     except BrokerError as error:
-        desk.arrived_by[order.client_id] = latest_arrival(desk)
+        session.arrived_by[order.client_id] = latest_arrival(session)
         if error.failure in _NOT_ACCEPTED:
-            desk.unsent.add(order.client_id)
+            session.unsent.add(order.client_id)
         if error.failure is Failure.WOULD_TAKE:
-            _wait_for_price(desk, order, error)
+            _wait_for_price(session, order, error)
         elif error.failure is Failure.REJECTED:
-            _refuse(desk, engine, order, error)
+            _refuse(session, engine, order, error)
         else:
             raise
         return
-    accept(desk, engine, order, remote)
+    accept(session, engine, order, remote)
 
 
-def latest_arrival(desk: Desk) -> float:
+def latest_arrival(session: Session) -> float:
     """Monotonic time after which a request sent now can not arrive any more."""
-    window = desk.broker.receive_window_ms / 1000
-    return desk.clock.monotonic() + window + LATE_ARRIVAL_SECONDS
+    window = session.broker.receive_window_ms / 1000
+    return session.clock.monotonic() + window + LATE_ARRIVAL_SECONDS
 
 
-def _refuse(desk: Desk, engine: GridEngine, order: Order, error: BrokerError) -> None:
+def _refuse(session: Session, engine: GridEngine, order: Order, error: BrokerError) -> None:
     """Keep a refused order for later: its intent stands, nothing is on the exchange."""
-    before = desk.refused.get(order.client_id)
+    before = session.refused.get(order.client_id)
     delay = REFUSED_RETRY_SECONDS
     if before is not None:
         delay = min(before.delay * 2, REFUSED_RETRY_MOST_SECONDS)
     log.error("order %s refused: %s; next try in %.0f s", order.client_id, error, delay)
     if order.role is not Role.GRID:
         # Its price is stale by then: give it up, and plan again at the price of the day.
-        give_up(desk, engine, [order.client_id])
+        give_up(session, engine, [order.client_id])
         raise error
-    retry_at = desk.clock.monotonic() + delay
-    desk.refused[order.client_id] = Refusal(str(error), retry_at, delay)
+    retry_at = session.clock.monotonic() + delay
+    session.refused[order.client_id] = Refusal(str(error), retry_at, delay)
 
 
-def _wait_for_price(desk: Desk, order: Order, error: BrokerError) -> None:
+def _wait_for_price(session: Session, order: Order, error: BrokerError) -> None:
     """Keep a post-only order that would have taken: as it should be, and no trouble."""
-    if order.client_id not in desk.refused:
+    if order.client_id not in session.refused:
         log.info("order %s waits: the market has passed its price", order.client_id)
-    retry_at = desk.clock.monotonic() + PASSED_RETRY_SECONDS
-    desk.refused[order.client_id] = Refusal(
+    retry_at = session.clock.monotonic() + PASSED_RETRY_SECONDS
+    session.refused[order.client_id] = Refusal(
         str(error), retry_at, PASSED_RETRY_SECONDS, expected=True
     )
 
 
-def give_up(desk: Desk, engine: GridEngine, client_ids: list[str]) -> None:
+def give_up(session: Session, engine: GridEngine, client_ids: list[str]) -> None:
     """Close orders in the books that are certainly not on the exchange."""
-    changes = desk.changes()
+    changes = session.changes()
     for client_id in client_ids:
         engine.record_canceled(changes, client_id)
-    desk.commit(changes)
+    session.commit(changes)
     for client_id in client_ids:
-        desk.unsent.discard(client_id)
-        desk.refused.pop(client_id, None)
+        session.unsent.discard(client_id)
+        session.refused.pop(client_id, None)
 
 
-def accept(desk: Desk, engine: GridEngine, order: Order, remote: RemoteOrder) -> None:
+def accept(session: Session, engine: GridEngine, order: Order, remote: RemoteOrder) -> None:
     """Write down that the exchange has an order.
 
     Raises:
@@ -166,18 +166,18 @@ def accept(desk: Desk, engine: GridEngine, order: Order, remote: RemoteOrder) ->
             f"order {order.client_id} should be {_words(*same)} and is "
             f"{_words(remote.side, remote.price, remote.quantity)}"
         )
-    changes = desk.changes()
+    changes = session.changes()
     engine.accept(changes, order.client_id, remote.exchange_id)
-    desk.commit(changes)
-    desk.settled(order)
+    session.commit(changes)
+    session.settled(order)
     log.info(
         "order %s accepted: %s",
         order.client_id,
         _words(order.side, order.price, order.quantity),
     )
     if remote.executed or remote.closed:
-        desk.trades_due = desk.again = True
-        desk.news += 1  # the market is beyond its price
+        session.trades_due = session.again = True
+        session.news += 1  # the market is beyond its price
 
 
 def _words(side: str, price: Decimal, quantity: Decimal) -> str:

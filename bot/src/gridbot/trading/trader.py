@@ -31,7 +31,7 @@ from gridbot.trading.cancels import hurry
 from gridbot.trading.funds import Funds
 from gridbot.trading.reconciliation import Reconciler
 from gridbot.trading.risk_guard import RiskGuard
-from gridbot.trading.session import Desk, Ending, Refusal
+from gridbot.trading.session import Ending, Refusal, Session
 from gridbot.trading.submission import settle
 
 log = logging.getLogger(__name__)
@@ -50,51 +50,51 @@ class Trader:
         clock: time.
 
     Attributes:
-        desk: what its parts share.
+        session: what its parts share.
         halt: why the grid was stopped for good; None where it was not.
         closing: what the latest grid that has ended came to; None where none has.
         held_back: why a grid that moves can not go on in its new range yet; empty where it can.
     """
 
     def __init__(self, config: Config, broker: Broker, store: Store, clock: Clock) -> None:
-        self.desk = Desk(config, broker, store, clock)
+        self.session = Session(config, broker, store, clock)
         self.halt: HaltRow | None = None
         self.closing: Closing | None = None
         self.held_back = ""
         self._move_at = float("-inf")
-        self._reconciler = Reconciler(self.desk)
-        self._risk_guard = RiskGuard(self.desk, self._reconciler)
-        self._funds = Funds(self.desk)
+        self._reconciler = Reconciler(self.session)
+        self._risk_guard = RiskGuard(self.session, self._reconciler)
+        self._funds = Funds(self.session)
 
     @property
     def config(self) -> Config:
         """The configuration of this grid."""
-        return self.desk.config
+        return self.session.config
 
     @property
     def price(self) -> Decimal | None:
         """The latest price that was seen (quote); None before the first look."""
-        return self.desk.price
+        return self.session.price
 
     @property
     def broker(self) -> Broker:
         """The exchange."""
-        return self.desk.broker
+        return self.session.broker
 
     @property
     def engine(self) -> GridEngine | None:
         """The grid in memory; None until it is loaded or started, and after its end."""
-        return self.desk.engine
+        return self.session.engine
 
     @property
     def generation(self) -> Generation | None:
         """The stored grid; None where there is none under way."""
-        return self.desk.generation
+        return self.session.generation
 
     @property
     def refused(self) -> dict[str, Refusal]:
         """Orders that the exchange refused, by client order ID."""
-        return self.desk.refused
+        return self.session.refused
 
     @property
     def foreign_orders(self) -> int:
@@ -109,21 +109,21 @@ class Trader:
     @property
     def unsettled(self) -> int:
         """Number of orders of which it is not known yet whether the exchange has them."""
-        return self.desk.unsettled
+        return self.session.unsettled
 
     @property
     def paused(self) -> str:
         """Why new buys wait; empty where they do not."""
-        return self.desk.paused
+        return self.session.paused
 
     @property
     def ending(self) -> Ending | None:
         """Why the grid comes to its end; None while it runs."""
-        return self.desk.ending
+        return self.session.ending
 
     def forget(self) -> None:
         """Drop what is in memory; the next step loads it from the store again."""
-        self.desk.forget()
+        self.session.forget()
         self.held_back = ""
         self._reconciler.forget()
 
@@ -139,7 +139,7 @@ class Trader:
             StoreError: the state can not be written; `forget` before trying again.
             UserError: the configuration will not do.
         """
-        if self.desk.engine is None:
+        if self.session.engine is None:
             self._load()
         try:
             return self._step()
@@ -162,7 +162,7 @@ class Trader:
             MismatchError: books and exchange disagree.
             StoreError: the state can not be written; `forget` before trying again.
         """
-        engine = self.desk.engine
+        engine = self.session.engine
         if engine is None or not self._is_watched:
             return False
         try:
@@ -177,19 +177,19 @@ class Trader:
     @property
     def is_halting(self) -> bool:
         """Whether a kill switch has fired, and its grid has not ended yet."""
-        ending = self.desk.ending
+        ending = self.session.ending
         return self.halt is not None or (ending is not None and ending.next_range is None)
 
     @property
     def _is_watched(self) -> bool:
         """Whether a kill switch may still fire for the grid."""
-        ending = self.desk.ending
+        ending = self.session.ending
         running = ending is None or ending.next_range is not None
         return running and self.config.stop.enabled
 
     def _stopped_after(self, error: BrokerError | MismatchError) -> bool:
         """Whether a kill switch fires though a step has failed."""
-        engine = self.desk.engine
+        engine = self.session.engine
         if engine is None or not self._is_watched:
             return False
         if isinstance(error, MismatchError):
@@ -204,43 +204,43 @@ class Trader:
         return not self._is_watched
 
     def _step(self) -> bool:
-        desk, engine = self.desk, self.desk.engine
-        if engine is not None and desk.ending is not None and desk.ending.next_range is None:
+        session, engine = self.session, self.session.engine
+        if engine is not None and session.ending is not None and session.ending.next_range is None:
             return self._wind_down(engine)  # which needs nothing else to be in order
-        start_grid.rules_of(desk)
+        start_grid.rules_of(session)
         self._risk_guard.pause()
         if engine is None and not self._begin():
             return False
-        engine = desk.engine
+        engine = session.engine
         if engine is None:
             raise AssertionError("a grid was loaded or started")
-        return self._trade(engine) if desk.ending is None else self._wind_down(engine)
+        return self._trade(engine) if session.ending is None else self._wind_down(engine)
 
     def _load(self) -> None:
         """Load the grid that is stored, where it has not ended."""
-        desk = self.desk
-        generation = desk.store.generation(desk.config.symbol)
-        self.halt = desk.store.open_halt(desk.config.symbol)
+        session = self.session
+        generation = session.store.generation(session.config.symbol)
+        self.halt = session.store.open_halt(session.config.symbol)
         self.closing = None if generation is None else generation.closing
         if generation is None or generation.closed_ms is not None:
             return
-        start_grid.load(desk, generation)
+        start_grid.load(session, generation)
         self._reconciler.forget()
-        desk.ending = self._unfinished_ending(generation)
-        if desk.engine is not None:
-            desk.engine.closing = desk.ending is not None
+        session.ending = self._unfinished_ending(generation)
+        if session.engine is not None:
+            session.engine.closing = session.ending is not None
 
     def _begin(self) -> bool:
         """Start a new grid; whether one may begin now."""
-        desk = self.desk
-        desk.price = self.broker.last_price()
+        session = self.session
+        session.price = self.broker.last_price()
         if self.halt is not None:
             return False
-        generation = desk.store.generation(desk.config.symbol)
-        if desk.paused or not self._risk_guard.may_begin(desk.price):
-            start_grid.refuse_unwatched(desk, generation)
+        generation = session.store.generation(session.config.symbol)
+        if session.paused or not self._risk_guard.may_begin(session.price):
+            start_grid.refuse_unwatched(session, generation)
             return False
-        start_grid.start(desk, self._reconciler, generation)
+        start_grid.start(session, self._reconciler, generation)
         return True
 
     def _unfinished_ending(self, generation: Generation) -> Ending | None:
@@ -250,51 +250,51 @@ class Trader:
         return None if document is None else Ending.from_document(document)
 
     def _trade(self, engine: GridEngine) -> bool:
-        desk = self.desk
-        settle(desk, engine)
+        session = self.session
+        settle(session, engine)
         if engine.waiting_for_price:
             # The rest may have to wait for money; the stops of what is bought do not.
             self._risk_guard.look(engine)
-            if desk.ending is not None:
+            if session.ending is not None:
                 return True
-            start_grid.reprice(desk, engine)
-            settle(desk, engine)
+            start_grid.reprice(session, engine)
+            settle(session, engine)
         self._reconciler.follow(engine)
-        settle(desk, engine)
+        settle(session, engine)
         self._risk_guard.look(engine)
-        if not engine.grid_started and desk.ending is None:
-            hurry(desk, engine)
+        if not engine.grid_started and session.ending is None:
+            hurry(session, engine)
         self._funds.look(engine)
         doubtful = self._reconciler.passed.due(engine)
-        return desk.again or doubtful or desk.ending is not None
+        return session.again or doubtful or session.ending is not None
 
     def _wind_down(self, engine: GridEngine) -> bool:
-        desk = self.desk
+        session = self.session
         ending = self._watched_ending(engine)
-        if not start_grid.wind_down(desk, engine, self._reconciler, ending):
+        if not start_grid.wind_down(session, engine, self._reconciler, ending):
             self._risk_guard.look(engine)
             return True
         if ending.next_range is None:
-            start_grid.close(desk, engine, ending)
-            generation = desk.store.generation(desk.config.symbol)
+            start_grid.close(session, engine, ending)
+            generation = session.store.generation(session.config.symbol)
             self.closing = None if generation is None else generation.closing
         elif self._watched_ending(engine) is not ending:
             return True  # what is held may be for sale now
         elif not self._move(engine, ending):
             return False  # no grid begins now: this one stays, and is watched
-        self.halt = desk.store.open_halt(desk.config.symbol)
+        self.halt = session.store.open_halt(session.config.symbol)
         self._reconciler.forget()
         return self.halt is None
 
     def _move(self, engine: GridEngine, ending: Ending) -> bool:
         """Begin the grid in the new range; whether one may begin now."""
-        if self.desk.paused:
+        if self.session.paused:
             self.held_back = ""
             return False
-        if self.desk.clock.monotonic() < self._move_at:
+        if self.session.clock.monotonic() < self._move_at:
             return False
         try:
-            start_grid.move(self.desk, engine, self._reconciler, ending)
+            start_grid.move(self.session, engine, self._reconciler, ending)
         except BrokerError as error:
             if error.failure is not Failure.REJECTED:
                 raise
@@ -307,14 +307,14 @@ class Trader:
         if reason != self.held_back:
             log.error("%s can not move yet: %s", self.config.symbol, reason)
         self.held_back = reason
-        self._move_at = self.desk.clock.monotonic() + MOVE_AGAIN_SECONDS
+        self._move_at = self.session.clock.monotonic() + MOVE_AGAIN_SECONDS
 
     def _watched_ending(self, engine: GridEngine) -> Ending:
         """Why the grid ends: a move becomes an end for good where a stop fires meanwhile."""
-        ending = self.desk.ending
+        ending = self.session.ending
         if ending is not None and ending.next_range is not None:
             self._risk_guard.look(engine)
-            ending = self.desk.ending
+            ending = self.session.ending
         if ending is None:
             raise AssertionError("the grid comes to its end")
         if ending.next_range is None:
@@ -333,28 +333,30 @@ class Trader:
         Raises:
             UserError: there is no running grid, or the exchange does not confirm in time.
         """
-        desk = self.desk
-        start_grid.rules_of(desk)
-        generation = desk.store.generation(desk.config.symbol)
+        session = self.session
+        start_grid.rules_of(session)
+        generation = session.store.generation(session.config.symbol)
         if generation is None or generation.closed_ms is not None:
-            raise UserError(f"state.directory = {desk.config.state_directory}: no grid is running")
-        start_grid.load(desk, generation, to_end=True)
-        engine = desk.engine
+            raise UserError(
+                f"state.directory = {session.config.state_directory}: no grid is running"
+            )
+        start_grid.load(session, generation, to_end=True)
+        engine = session.engine
         if engine is None:
             raise AssertionError("the grid was loaded")
-        deadline = desk.clock.monotonic() + patience_seconds
+        deadline = session.clock.monotonic() + patience_seconds
         canceled = {
             order.client_id
             for order in engine.live.values()
             if order.state is OrderState.OPEN and order.role is not Role.LIQUIDATION
         }
         ending = Ending("closed by hand")
-        while not start_grid.wind_down(desk, engine, self._reconciler, ending):
-            if desk.clock.monotonic() > deadline:
+        while not start_grid.wind_down(session, engine, self._reconciler, ending):
+            if session.clock.monotonic() > deadline:
                 raise BrokerError(
                     Failure.AMBIGUOUS,
                     f"{len(engine.live)} orders are not confirmed as closed yet; run this again",
                 )
-            desk.broker.wait(1.0)
-        start_grid.close(desk, engine, ending)
+            session.broker.wait(1.0)
+        start_grid.close(session, engine, ending)
         return len(canceled)

@@ -70,7 +70,7 @@ def test_a_grid_trades_on_without_its_archive_and_says_so(world):
         for _ in range(steps):
             world.clock.sleep(worker.step(lambda: store))
             reasons |= {worker.reason} | set(worker.troubles())
-        return reasons, worker.trader.desk.store.fills(1, 10**9)[-1].trade_id
+        return reasons, worker.trader.session.store.fills(1, 10**9)[-1].trade_id
 
     _, before = run(40)
     path = next((world.directory / "bot" / "archive").iterdir())

@@ -38,7 +38,7 @@ def _state(world: World) -> str:
     there = len(world.engine.orders)
     return (
         f"{states.count('open')} open and {states.count('intended')} intended orders, "
-        f"{there} on the exchange; cursor {trader.desk.cursor}, next trade "
+        f"{there} on the exchange; cursor {trader.session.cursor}, next trade "
         f"{world.engine.next_trade_id}; {world.runner.health()['reasons']}"
     )
 

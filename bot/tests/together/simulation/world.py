@@ -274,7 +274,7 @@ class World:
         """
         if order.state is not OrderState.INTENDED or order.role is not Role.GRID:
             return False
-        if order.client_id not in self.trader.desk.unsent:
+        if order.client_id not in self.trader.session.unsent:
             return False
         if self.trader.paused and order.side is Side.BUY:
             return True

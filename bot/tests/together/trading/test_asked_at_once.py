@@ -33,7 +33,7 @@ def test_orders_of_others_are_not_asked_for(make_world):
 
 def test_an_order_of_this_name_that_is_closed_already_is_not_asked_for(make_world):
     trader = foreign(make_world(STILL), "pi1-BTCUSDT-zzzzzz-1b1")
-    trader.desk.broker.cancel("pi1-BTCUSDT-zzzzzz-1b1")
+    trader.session.broker.cancel("pi1-BTCUSDT-zzzzzz-1b1")
     stream = told(trader, "pi1-BTCUSDT-zzzzzz-1b1")
     trader.step()
     assert stream.lists == 0
@@ -43,8 +43,8 @@ def test_an_order_that_the_books_know_is_not_asked_for(make_world):
     """What was told of it before it closed may arrive after the books have closed it."""
     trader = foreign(make_world(STILL), "by-hand-1")
     order = buy(trader)
-    late = OrderEvent(trader.desk.broker.find(order.client_id), None)
-    trader.desk.broker.cancel(order.client_id)
+    late = OrderEvent(trader.session.broker.find(order.client_id), None)
+    trader.session.broker.cancel(order.client_id)
     trader.step()
     assert order.client_id not in trader.engine.live
     stream = told(trader, "by-hand-1")
@@ -56,7 +56,7 @@ def test_an_order_that_the_books_know_is_not_asked_for(make_world):
 def test_an_order_that_traded_as_it_arrived_is_looked_at_again_at_once(make_world):
     trader = started(make_world(STILL))
     assert not trader.step()
-    broker = trader.desk.broker
+    broker = trader.session.broker
     place = broker.place
 
     def place_and_trade(order, **more):

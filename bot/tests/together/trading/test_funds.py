@@ -38,7 +38,7 @@ def pause(monkeypatch):
 
     def hold() -> None:
         monkeypatch.setattr(
-            RiskGuard, "pause", lambda self: setattr(self._desk, "paused", "a test")
+            RiskGuard, "pause", lambda self: setattr(self._session, "paused", "a test")
         )
 
     return hold
@@ -69,7 +69,9 @@ def wait(world: World, trader) -> None:
 
 def test_what_is_missing_is_told_once_and_is_over_when_it_is_back(held_back, caplog):
     world, trader = held_back
-    buys = [order for order in trader.engine.live.values() if order.client_id in trader.desk.unsent]
+    buys = [
+        order for order in trader.engine.live.values() if order.client_id in trader.session.unsent
+    ]
     assert len(buys) == 2
     need = sum(order.quantity * order.price for order in buys)
     (listing,) = world.api.exchange.listings.values()
@@ -102,7 +104,7 @@ def test_health_and_status_say_so_until_the_grid_ends(held_back):
     (reason,) = runner.health()["reasons"]
     assert LINE in reason
     assert runner.status()["funds_missing"] == reason
-    worker.trader.desk.ending = Ending("a test")
+    worker.trader.session.ending = Ending("a test")
     worker.publish("ending", "")
     assert runner.status()["funds_missing"] == ""
 
@@ -114,8 +116,8 @@ def test_the_account_is_asked_now_and_then_and_only_while_buys_wait(held_back):
         world.clock.sleep(3)
         trader.step()
     assert looks(world) - before == 2
-    trader.desk.paused = ""
-    settle(trader.desk, trader.engine)
+    trader.session.paused = ""
+    settle(trader.session, trader.engine)
     world.clock.sleep(LOOK_SECONDS)
     trader.step()
     assert looks(world) - before == 2

@@ -151,7 +151,7 @@ def test_a_move_that_a_filter_holds_back_for_long_is_healthy(make_world):
 
     def hold(trader, _store):
         if trader.ending is not None:
-            trader._risk_guard.pause = lambda: setattr(trader.desk, "paused", "downtrend")
+            trader._risk_guard.pause = lambda: setattr(trader.session, "paused", "downtrend")
 
     runner._workers[0]._after_step = hold
     nurse = Nurse(world, runner)

@@ -16,7 +16,7 @@ from gridbot.service.grid_worker import LOOK_SECONDS
 from gridbot.trading import start_grid
 from gridbot.trading.cancels import RESTING_SECONDS, hurry
 from gridbot.trading.risk_guard import FRESH_SECONDS
-from gridbot.trading.session import Desk
+from gridbot.trading.session import Session
 from gridbot.trading.trader import Trader
 
 from bot.tests.together.in_process import answer_of, refusal
@@ -221,10 +221,10 @@ def test_progress_makes_the_next_try_come_soon(make_world):
 # What the verdict is worth.
 
 
-def test_a_desk_that_nobody_guards_lets_no_buy_leave(make_world):
+def test_a_session_that_nobody_guards_lets_no_buy_leave(make_world):
     world = make_world()
-    desk = Desk(world.config, world.broker(), world.open_store(), world.clock)
-    assert not desk.clears(None)
+    session = Session(world.config, world.broker(), world.open_store(), world.clock)
+    assert not session.clears(None)
 
 
 def one_unsent_buy(world: World):
@@ -361,13 +361,13 @@ def test_an_initial_order_rests_for_just_so_long(make_world):
         **{**order.__dict__, "state": OrderState.OPEN, "exchange_id": 1}
     )
     canceled = []
-    trader.desk.broker.cancel = canceled.append
-    trader.desk.traded_since = world.clock.seconds = 100.0
+    trader.session.broker.cancel = canceled.append
+    trader.session.traded_since = world.clock.seconds = 100.0
     world.clock.seconds += RESTING_SECONDS - 0.001
-    hurry(trader.desk, trader.engine)
+    hurry(trader.session, trader.engine)
     assert canceled == []
     world.clock.seconds = 100.0 + RESTING_SECONDS
-    hurry(trader.desk, trader.engine)
+    hurry(trader.session, trader.engine)
     assert canceled == [order.client_id]
 
 
@@ -376,6 +376,6 @@ def test_the_least_that_a_move_left_unwatched_is_no_health(make_world, monkeypat
     world = make_world()
     left = SimpleNamespace(next_range=(Decimal(1), Decimal(2)), base=Decimal(base))
     monkeypatch.setattr(start_grid, "takeover_of", lambda *_: left)
-    desk = Desk(world.config, world.broker(), world.open_store(), world.clock)
+    session = Session(world.config, world.broker(), world.open_store(), world.clock)
     with pytest.raises(BrokerError, match="watched by no") if refused else contextlib.nullcontext():
-        start_grid.refuse_unwatched(desk, None)
+        start_grid.refuse_unwatched(session, None)

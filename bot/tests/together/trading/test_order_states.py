@@ -88,13 +88,13 @@ def started(world: World):
 def one_unsent(world: World):
     """A running grid with one order that was never sent: what a cancel by hand leads to."""
     trader = started(world)
-    trader.desk.broker.cancel(buy(trader).client_id)
+    trader.session.broker.cancel(buy(trader).client_id)
     fail_post(world, unreachable)
     with pytest.raises(BrokerError):
         trader.step()
     world.wire.before = lambda *_: None
     (order,) = intended(trader)
-    assert order.client_id in trader.desk.unsent
+    assert order.client_id in trader.session.unsent
     return trader, order
 
 
@@ -106,7 +106,7 @@ def one_sent(world: World, *, when: str):
         trader.step()
     assert told.value.failure is Failure.AMBIGUOUS
     world.wire.before = world.wire.after = lambda *_: None
-    assert order.client_id not in trader.desk.unsent
+    assert order.client_id not in trader.session.unsent
     return trader, order
 
 
@@ -136,12 +136,12 @@ def test_i1_an_unsent_order_is_sent(make_world):
 def test_i2_a_buy_is_held_back_while_buys_pause(make_world):
     world = still(make_world)
     trader, order = one_unsent(world)
-    trader._risk_guard.pause = lambda: setattr(trader.desk, "paused", "downtrend")
+    trader._risk_guard.pause = lambda: setattr(trader.session, "paused", "downtrend")
     trader.step()
     assert order.side is Side.BUY
     assert state(trader, order) is OrderState.INTENDED
     assert trader.unsettled == 0
-    trader._risk_guard.pause = lambda: setattr(trader.desk, "paused", "")
+    trader._risk_guard.pause = lambda: setattr(trader.session, "paused", "")
     trader.step()
     assert state(trader, order) is OrderState.OPEN
 
@@ -149,9 +149,9 @@ def test_i2_a_buy_is_held_back_while_buys_pause(make_world):
 def test_i3_an_unsent_order_of_a_grid_that_ends_is_closed_in_the_books(make_world):
     world = still(make_world)
     trader, order = one_unsent(world)
-    trader.desk.ending = Ending("a test")
+    trader.session.ending = Ending("a test")
     for _ in range(5):
-        if trader.desk.ending is not None:
+        if trader.session.ending is not None:
             trader.step()
     assert order.client_id not in placed(world)
     stored = {one.client_id: one.state for one in world.store.orders(1)}
@@ -255,7 +255,7 @@ def test_a5_without_an_answer_the_order_is_asked_for(make_world, what):
 def test_a6_a_duplicate_is_asked_for(make_world):
     world = still(make_world)
     trader, order = one_sent(world, when="after")
-    trader.desk.unsent.add(order.client_id)  # as if it were known not to be there
+    trader.session.unsent.add(order.client_id)  # as if it were known not to be there
     with pytest.raises(BrokerError, match="Duplicate order"):
         trader.step()
     trader.step()
@@ -282,7 +282,7 @@ def test_a8_a_limit_is_waited_out(make_world, status):
         trader.step()
     assert told.value.failure is Failure.RATE_LIMITED
     assert told.value.retry_after == 7
-    assert order.client_id in trader.desk.unsent
+    assert order.client_id in trader.session.unsent
 
 
 def test_a9_a_wrong_clock_is_set_and_the_order_sent_once(make_world):
@@ -326,7 +326,7 @@ def test_s1_an_order_that_is_there_is_open(make_world):
 def test_s2_another_order_under_the_same_id_stops_the_bot(make_world, monkeypatch, change):
     world = still(make_world)
     trader, _ = one_sent(world, when="after")
-    broker = trader.desk.broker
+    broker = trader.session.broker
     find = broker.find
     monkeypatch.setattr(broker, "find", lambda name: replace(find(name), **change))
     with pytest.raises(MismatchError, match="should be buy"):
@@ -379,10 +379,10 @@ def test_s5_nothing_is_sent_while_asking_fails(make_world):
 def test_s6_an_order_that_is_heard_of_is_open(make_world):
     world = still(make_world)
     trader, order = one_sent(world, when="after")
-    remote = trader.desk.broker.find(order.client_id)
+    remote = trader.session.broker.find(order.client_id)
     stream = Stream(trader)
     stream.say(OrderEvent(remote, None))
-    trader.desk.asked.add(order.client_id)  # the exchange was asked, and its answer came late
+    trader.session.asked.add(order.client_id)  # the exchange was asked, and its answer came late
     trader.step()
     assert state(trader, order) is OrderState.OPEN
 
@@ -395,10 +395,10 @@ class Stream:
 
     def __init__(self, trader) -> None:
         self._waiting = []
-        broker = trader.desk.broker
+        broker = trader.session.broker
         self._real = broker
         type(self).__getattr__ = lambda self, name: getattr(self._real, name)
-        trader.desk.broker = self
+        trader.session.broker = self
         self.streaming = True
         self.lists = 0
 
@@ -439,7 +439,7 @@ def heard(make_world):
         world.clock.sleep(0.5)
         trades = [
             trade
-            for trade in stream.trades_from(trader.desk.cursor)
+            for trade in stream.trades_from(trader.session.cursor)
             if trade.exchange_id in trader.engine._by_exchange_id
         ]
         if trades:
@@ -595,18 +595,18 @@ def test_o11_what_is_never_listed_is_not_answered_and_told(heard):
     for seconds in (0, LISTED_SECONDS / 2, LISTED_SECONDS / 3):
         world.clock.sleep(seconds)
         trader.step()
-        check_listed(trader.desk)
+        check_listed(trader.session)
     world.clock.sleep(LISTED_SECONDS / 3)
     trader.step()
     said = f"order {order.client_id} has traded {plain(order.quantity)}, and only trades of 0 are"
     with pytest.raises(BrokerError, match=said) as told:
-        check_listed(trader.desk)
+        check_listed(trader.session)
     assert told.value.failure is Failure.AMBIGUOUS
     assert state(trader, order) is OrderState.OPEN
     assert world.wire.requests.count(("POST", "order")) == posts
     del stream.trades_from, stream.trades_of
     trader.step()
-    check_listed(trader.desk)
+    check_listed(trader.session)
     assert state(trader, order) is None
     assert trade.trade_id in world.store.known_trades(1, 0)
 
@@ -640,10 +640,10 @@ def test_an_open_order_that_is_never_listed_is_told(make_world):
     world.clock.sleep(LISTED_SECONDS + 1)
     trader.step()
     with pytest.raises(BrokerError, match="is open and not in the list of open orders"):
-        check_listed(trader.desk)
+        check_listed(trader.session)
     del stream.open_orders
     trader.step()
-    check_listed(trader.desk)
+    check_listed(trader.session)
     assert state(trader, order) is OrderState.OPEN
 
 
@@ -658,19 +658,19 @@ def test_doubts_about_one_order_after_another_are_not_one_long_doubt(make_world)
         stream.open_orders = lambda name=name: [one for one in listed() if one.client_id != name]
         stream.say(StreamGap())
         trader.step()
-        assert list(trader.desk.doubts) == [name]
+        assert list(trader.session.doubts) == [name]
         world.clock.sleep(LISTED_SECONDS / 4)
-        check_listed(trader.desk)
+        check_listed(trader.session)
 
 
 def test_what_the_stream_brought_is_not_read_again_at_the_next_start(heard):
     world, trader, stream, order, trade = heard
     stream.say(event_of(order, trade))
     trader.step()
-    assert trader.desk.booked == {trade.trade_id}
+    assert trader.session.booked == {trade.trade_id}
     world.clock.sleep(RECONCILE_SECONDS)
     trader.step()
-    assert trader.desk.booked == set()
+    assert trader.session.booked == set()
     assert world.store.generation("BTC/USDT").trade_cursor > trade.trade_id
 
 
@@ -700,7 +700,7 @@ def ending(make_world, monkeypatch):
     world = still(make_world)
     world.patch = monkeypatch
     trader = started(world)
-    trader.desk.ending = Ending("a test")
+    trader.session.ending = Ending("a test")
     return world, trader, buy(trader)
 
 
@@ -714,19 +714,19 @@ def closed_already(*_request):
 
 def step_to_the_end(trader) -> None:
     for _ in range(5):
-        if trader.desk.ending is not None:
+        if trader.session.ending is not None:
             trader.step()
     assert trader.engine is None
 
 
 def test_x1_an_order_that_is_closed_already_is_asked_for(ending):
     world, trader, order = ending
-    trader.desk.broker.cancel(order.client_id)
+    trader.session.broker.cancel(order.client_id)
     world.wire.requests.clear()
     trader.step()
     assert world.wire.requests.count(("DELETE", "order")) == world.config.grid.grids
     step_to_the_end(trader)
-    assert trader.desk.broker.open_orders() == []
+    assert trader.session.broker.open_orders() == []
 
 
 def test_x2_an_order_that_the_exchange_does_not_cancel_is_told_and_canceled_again(ending):
@@ -736,9 +736,9 @@ def test_x2_an_order_that_the_exchange_does_not_cancel_is_told_and_canceled_agai
         trader.step()
     assert told.value.failure is Failure.REJECTED
     assert list(trader.engine.live) == [order.client_id]
-    assert trader.desk.canceling == {}
+    assert trader.session.canceling == {}
     step_to_the_end(trader)
-    assert trader.desk.broker.open_orders() == []
+    assert trader.session.broker.open_orders() == []
 
 
 def test_an_order_that_was_closed_in_other_words_does_not_hold_up_the_end(ending):
@@ -746,7 +746,7 @@ def test_an_order_that_was_closed_in_other_words_does_not_hold_up_the_end(ending
     fail_cancel(world, order.client_id, not_canceled, when="after")
     trader.step()
     assert trader.engine is None
-    assert trader.desk.broker.open_orders() == []
+    assert trader.session.broker.open_orders() == []
 
 
 def test_x3_an_order_that_is_listed_long_after_is_canceled_again(ending):
@@ -762,7 +762,7 @@ def test_x3_an_order_that_is_listed_long_after_is_canceled_again(ending):
     trader.step()
     step_to_the_end(trader)
     assert world.wire.requests.count(("DELETE", "order")) == 1
-    assert trader.desk.broker.open_orders() == []
+    assert trader.session.broker.open_orders() == []
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -775,11 +775,11 @@ def test_x4_without_an_answer_it_is_asked_for_and_canceled_again(ending, when):
         assert told.value.failure is Failure.AMBIGUOUS
     else:
         trader.step()
-    assert [order.client_id for order in trader.desk.broker.open_orders()] == (
+    assert [order.client_id for order in trader.session.broker.open_orders()] == (
         [order.client_id] if when == "before" else []
     )
     step_to_the_end(trader)
-    assert trader.desk.broker.open_orders() == []
+    assert trader.session.broker.open_orders() == []
 
 
 # Closed, and not ours.
@@ -800,7 +800,7 @@ def foreign(world: World, name: str):
     trader = started(world)
     order = replace(buy(trader), client_id=name, price=Decimal(40_000))
     world.wire.database = None
-    trader.desk.broker.place(replace(order, quantity=Decimal("0.001")))
+    trader.session.broker.place(replace(order, quantity=Decimal("0.001")))
     return trader
 
 
@@ -809,7 +809,7 @@ def test_c2_orders_of_others_are_left_alone_and_counted(make_world):
     trader = foreign(world, "by-hand-1")
     trader.step()
     assert trader.foreign_orders == 1
-    assert "by-hand-1" in [one.client_id for one in trader.desk.broker.open_orders()]
+    assert "by-hand-1" in [one.client_id for one in trader.session.broker.open_orders()]
 
 
 def test_the_stream_tells_of_orders_of_others_at_once(make_world):
@@ -841,7 +841,7 @@ def test_c3_an_order_of_this_name_that_is_in_no_books_stops_the_bot(make_world):
 def test_c4_a_late_trade_of_a_closed_order_stops_the_bot(make_world):
     world = still(make_world)
     trader = started(world)
-    order, broker = buy(trader), trader.desk.broker
+    order, broker = buy(trader), trader.session.broker
     number = order.exchange_id
     broker.cancel(order.client_id)
     trader.step()
@@ -860,8 +860,8 @@ def test_c4_a_late_trade_of_a_closed_order_stops_the_bot(make_world):
     )
     listed = broker.trades_from
     broker.trades_from = lambda first: [*listed(first), late]
-    trader.desk.trades_due = True
-    fills, cursor = len(world.store.fills(1, 10**9)), trader.desk.cursor
+    trader.session.trades_due = True
+    fills, cursor = len(world.store.fills(1, 10**9)), trader.session.cursor
     with pytest.raises(MismatchError, match=f"closed order {order.client_id} .* traded .* after"):
         trader.step()
-    assert (len(world.store.fills(1, 10**9)), trader.desk.cursor) == (fills, cursor)
+    assert (len(world.store.fills(1, 10**9)), trader.session.cursor) == (fills, cursor)

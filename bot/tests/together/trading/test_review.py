@@ -244,13 +244,13 @@ def test_a_grid_is_not_given_up_while_no_other_may_begin(make_world):
         "stop": {"loss_price": "40000"},
     }
     trader = trade(world, 10)
-    trader._risk_guard.pause = lambda: setattr(trader.desk, "paused", "downtrend")
+    trader._risk_guard.pause = lambda: setattr(trader.session, "paused", "downtrend")
     for _ in range(150):
         trader.step()
         world.clock.sleep(2.0)
     assert ended(world) == []
     assert trader.engine is not None
-    trader._risk_guard.pause = lambda: setattr(trader.desk, "paused", "")
+    trader._risk_guard.pause = lambda: setattr(trader.session, "paused", "")
     for _ in range(20):
         trader.step()
         world.clock.sleep(2.0)
@@ -319,7 +319,7 @@ def test_one_order_that_can_not_be_canceled_does_not_keep_the_others_open(make_w
     trader = world.trader()
     trader.step()
     stubborn = min(trader.engine.live)
-    broker = trader.desk.broker
+    broker = trader.session.broker
     cancel = broker.cancel
 
     def cancel_most(client_id):
@@ -328,12 +328,12 @@ def test_one_order_that_can_not_be_canceled_does_not_keep_the_others_open(make_w
         cancel(client_id)
 
     broker.cancel = cancel_most
-    trader.desk.ending = start_grid.Ending("a test")
+    trader.session.ending = start_grid.Ending("a test")
     with pytest.raises(BrokerError, match="not cancelable"):
         trader.step()
     assert [order.client_id for order in broker.open_orders()] == [stubborn]
     broker.cancel = cancel
     for _ in range(3):
-        if trader.desk.ending is not None:
+        if trader.session.ending is not None:
             trader.step()
     assert broker.open_orders() == []

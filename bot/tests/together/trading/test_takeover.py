@@ -43,7 +43,7 @@ def go_on(world: World, trader, seconds: float) -> None:
 
 
 def pause(trader, reason: str) -> None:
-    trader._risk_guard.pause = lambda: setattr(trader.desk, "paused", reason)
+    trader._risk_guard.pause = lambda: setattr(trader.session, "paused", reason)
 
 
 def crash_after_a_move(*stations: int) -> list[str]:
@@ -390,7 +390,7 @@ def test_coins_that_are_no_longer_to_be_taken_over_begin_no_grid(make_world, mon
     world = stopped(make_world)
     assert resume(world, monkeypatch) == 0
     trader = world.trader()
-    broker = trader.desk.broker
+    broker = trader.session.broker
     ask = broker.latest_trade_id
 
     def told_meanwhile():
