@@ -31,7 +31,7 @@ class Store:
     def symbols(self):
         return list(self.grids)
 
-    def generation(self, symbol):
+    def grid_run(self, symbol):
         closed = self.grids[symbol]
         return SimpleNamespace(closed_ms=None if closed == "open" else int(closed))
 """

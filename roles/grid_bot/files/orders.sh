@@ -24,7 +24,8 @@ directory = pathlib.Path("/var/lib/gridbot")
 if any(directory.iterdir()):  # it has traded
     store = Store(directory, read_only=True)
     for symbol in store.symbols():
-        grid = store.generation(symbol)
+        grid_run = getattr(store, "grid_run", None) or store.generation  # older images
+        grid = grid_run(symbol)
         if grid is not None and grid.closed_ms is None:
             print("open", symbol)
 PYTHON

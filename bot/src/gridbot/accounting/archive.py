@@ -27,7 +27,7 @@ from gridbot.core.books import Books, LegBook
 from gridbot.core.engine import GridEngine
 from gridbot.core.orders import Role
 from gridbot.core.settled_totals import Totals
-from gridbot.store import FileRecord, Generation, Store, TradeRow, archived
+from gridbot.store import FileRecord, GridRun, Store, TradeRow, archived
 from gridbot.store.archived import ClosedPair
 
 DIRECTORY = "archive"
@@ -72,13 +72,13 @@ class Archivist:
         self._rules = rules
         self._known: dict[str, _Known] = {}
 
-    def run(self, generation: Generation, engine: GridEngine, now_ms: int) -> int:
+    def run(self, grid_run: GridRun, engine: GridEngine, now_ms: int) -> int:
         """Archive what is due of a symbol; looks at the disk only where something is.
 
         Grids that ended come first, the oldest positions of the running one after them.
 
         Args:
-            generation: the symbol's running grid.
+            grid_run: the symbol's running grid.
             engine: its engine; tells how many positions are closed.
             now_ms: time (Unix milliseconds).
 
@@ -89,28 +89,28 @@ class Archivist:
             StoreError: the archive or the database can not be written.
         """
         # Taken out and put back: after a failure in between the database is asked again.
-        known = self._known.pop(generation.symbol, None)
-        if known is None or known.generation != generation.id:
-            known = self._look(generation)
-        moved = self._archive_due(known, generation, engine, now_ms)
-        self._known[generation.symbol] = known
+        known = self._known.pop(grid_run.symbol, None)
+        if known is None or known.grid_run != grid_run.id:
+            known = self._look(grid_run)
+        moved = self._archive_due(known, grid_run, engine, now_ms)
+        self._known[grid_run.symbol] = known
         return moved
 
     def _archive_due(
-        self, known: "_Known", generation: Generation, engine: GridEngine, now_ms: int
+        self, known: "_Known", grid_run: GridRun, engine: GridEngine, now_ms: int
     ) -> int:
         moved = 0
         for old in list(known.ended):
             positions = known.pairs + engine.books.sells - known.archived
             if positions > self._rules.positions or old.ended_ms < now_ms - self._days_ms:
-                moved += self._archive_ended(old.generation)
+                moved += self._archive_ended(old.grid_run)
                 known.ended.remove(old)
                 known.pairs -= old.pairs
         excess = known.pairs + engine.books.sells - known.archived - self._rules.positions
         if excess > 0:
             # A tenth more than it must, so that the next nine runs find nothing to do.
             count = min(excess + self._rules.positions // 10, engine.books.sells - known.archived)
-            done = self._archive_oldest(generation, engine, count)
+            done = self._archive_oldest(grid_run, engine, count)
             known.archived += done
             moved += done
         return moved
@@ -119,38 +119,38 @@ class Archivist:
     def _days_ms(self) -> int:
         return self._rules.prune_days * _DAY_MS
 
-    def _look(self, generation: Generation) -> "_Known":
+    def _look(self, grid_run: GridRun) -> "_Known":
         with self._store.transaction("DEFERRED") as connection:
             ended = [
                 _Ended(other, closed_ms, archived.count_pairs(connection, other.id))
-                for other, closed_ms in self._ended(connection, generation)
+                for other, closed_ms in self._ended(connection, grid_run)
             ]
-            sums = archived.totals(connection, generation.id)
-        return _Known(generation.id, sums.sells, ended, sum(old.pairs for old in ended))
+            sums = archived.totals(connection, grid_run.id)
+        return _Known(grid_run.id, sums.sells, ended, sum(old.pairs for old in ended))
 
     def _ended(
-        self, connection: sqlite3.Connection, generation: Generation
-    ) -> list[tuple[Generation, int]]:
-        left = dict(archived.unarchived(connection, generation.symbol))
-        left.pop(generation.id, None)
-        grids = self._store.generations(generation.symbol)
+        self, connection: sqlite3.Connection, grid_run: GridRun
+    ) -> list[tuple[GridRun, int]]:
+        left = dict(archived.unarchived(connection, grid_run.symbol))
+        left.pop(grid_run.id, None)
+        grids = self._store.grid_runs(grid_run.symbol)
         return [(grid, left[grid.id]) for grid in grids if grid.id in left]
 
-    def _archive_oldest(self, generation: Generation, engine: GridEngine, count: int) -> int:
+    def _archive_oldest(self, grid_run: GridRun, engine: GridEngine, count: int) -> int:
         done = 0
         while done < count:
-            batch = _Batch(self._store, self.directory, self._rules.form, generation, engine)
+            batch = _Batch(self._store, self.directory, self._rules.form, grid_run, engine)
             moved = batch.move_pairs(min(BATCH, count - done))
             if moved == 0:
                 break
             done += moved
         return done
 
-    def _archive_ended(self, generation: Generation) -> int:
+    def _archive_ended(self, grid_run: GridRun) -> int:
         """All of a grid that ended: its positions, then what never became one."""
         done = 0
         while True:
-            batch = _Batch(self._store, self.directory, self._rules.form, generation, None)
+            batch = _Batch(self._store, self.directory, self._rules.form, grid_run, None)
             moved = batch.move_pairs(BATCH)
             if moved == 0:
                 batch.move_rest()
@@ -160,7 +160,7 @@ class Archivist:
 
 @dataclass(frozen=True)
 class _Ended:
-    generation: Generation
+    grid_run: GridRun
     ended_ms: int
     pairs: int
 
@@ -169,7 +169,7 @@ class _Ended:
 class _Known:
     """What the archivist need not ask the database for at each run."""
 
-    generation: int
+    grid_run: int
     archived: int
     ended: list[_Ended]
     pairs: int
@@ -183,13 +183,13 @@ class _Batch:
         store: Store,
         directory: Path,
         form: str,
-        generation: Generation,
+        grid_run: GridRun,
         engine: GridEngine | None,
     ) -> None:
         self._store = store
         self._directory = directory
         self._form = form
-        self._generation = generation
+        self._grid_run = grid_run
         self._engine = engine
         self._rows: defaultdict[int, list[TradeRow]] = defaultdict(list)  # by year
         self._legs: list[str] = []
@@ -197,10 +197,10 @@ class _Batch:
     def move_pairs(self, count: int) -> int:
         """Archive the positions that were closed first; how many there were."""
         with self._store.transaction("DEFERRED") as connection:
-            pairs = archived.closed_pairs(connection, self._generation.id, count)
+            pairs = archived.closed_pairs(connection, self._grid_run.id, count)
             if not pairs:
                 return 0
-            totals = archived.totals(connection, self._generation.id)
+            totals = archived.totals(connection, self._grid_run.id)
             books = self._books(connection, totals, pairs)
             for pair in pairs:
                 self._collect_pair(connection, books, pair)
@@ -210,11 +210,11 @@ class _Batch:
     def move_rest(self) -> None:
         """Archive what is left of a grid that ended."""
         with self._store.transaction("DEFERRED") as connection:
-            totals = archived.totals(connection, self._generation.id)
-            year = _year(self._generation.closed_ms or self._generation.started_ms)
-            for leg in archived.leg_ids(connection, self._generation.id):
+            totals = archived.totals(connection, self._grid_run.id)
+            year = _year(self._grid_run.closed_ms or self._grid_run.started_ms)
+            for leg in archived.leg_ids(connection, self._grid_run.id):
                 self._legs.append(leg)
-                self._rows[year] += archived.leg_rows(connection, self._generation.id, leg)
+                self._rows[year] += archived.leg_rows(connection, self._grid_run.id, leg)
         rows = [row for part in self._rows.values() for row in part]
         self._commit(replace(totals, cycles=_cycles(totals.cycles, rows)), whole=True)
 
@@ -222,8 +222,8 @@ class _Batch:
         self, connection: sqlite3.Connection, totals: Totals, pairs: list[ClosedPair]
     ) -> Books:
         """Books that hold the archive's sums and the initial legs that positions share."""
-        market = self._generation.market
-        books = Books(market.base, market.quote, self._generation.investment)
+        market = self._grid_run.market
+        books = Books(market.base, market.quote, self._grid_run.investment)
         books.restore_totals(totals)
         for parent in {pair.parent for pair in pairs}:
             stored = archived.stored_leg(connection, parent)
@@ -237,7 +237,7 @@ class _Batch:
         """What an initial leg has traded and carried: of the running grid, the engine knows it."""
         if self._engine is not None and stored.leg.id in self._engine.books.legs:
             return self._engine.books.legs[stored.leg.id]
-        grid = self._generation
+        grid = self._grid_run
         books = Books(grid.market.base, grid.market.quote, grid.investment)
         books.open_leg(stored.leg)
         if grid.carried:
@@ -257,7 +257,7 @@ class _Batch:
         before = books.grid_profit
         for leg_id in [pair.sell] if initial else [pair.parent, pair.sell]:
             books.open_leg(archived.stored_leg(connection, leg_id).leg)
-            for row in archived.leg_rows(connection, self._generation.id, leg_id, pair.sell):
+            for row in archived.leg_rows(connection, self._grid_run.id, leg_id, pair.sell):
                 rows.append(row)
                 if row.fill is not None:
                     books.apply(leg_id, row.fill)
@@ -286,7 +286,7 @@ class _Batch:
     def _commit(self, totals: Totals, *, whole: bool) -> None:
         """First the files, then the transaction that makes them count."""
         with self._store.reported(), self._store.transaction("DEFERRED") as connection:
-            known = archived.records(connection, self._generation.symbol)
+            known = archived.records(connection, self._grid_run.symbol)
         files = [
             append(self._directory, self._record(known, year), rows)
             for year, rows in sorted(self._rows.items())
@@ -294,10 +294,10 @@ class _Batch:
         ]
         with self._store.transaction() as connection:
             archived.remove_legs(connection, self._legs)
-            archived.save(connection, self._generation.id, totals, files, whole=whole)
+            archived.save(connection, self._grid_run.id, totals, files, whole=whole)
 
     def _record(self, known: list[FileRecord], year: int) -> FileRecord:
-        symbol = self._generation.symbol
+        symbol = self._grid_run.symbol
         batches = sum(f.year == year and f.name.endswith(PARQUET) for f in known)
         name = file_name(symbol, year, self._form, batches + 1)
         found = [record for record in known if record.name == name]

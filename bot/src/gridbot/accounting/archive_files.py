@@ -284,7 +284,7 @@ def _values(row: TradeRow) -> list[Any]:
             int(fill.maker),
         ]
     return [
-        row.generation,
+        row.grid_run,
         row.pair,
         order.leg,
         str(order.role),

@@ -17,7 +17,7 @@ from gridbase.market import plain
 from gridbot.accounting.trade_history import archive_rows
 from gridbot.core.orders import Fill, Order, OrderState, Side, client_prefix
 from gridbot.exchanges.port import Broker, BrokerError, Failure, RemoteOrder, RemoteTrade
-from gridbot.store import FileRecord, Generation, Store, TradeRow, acknowledged, archived
+from gridbot.store import FileRecord, GridRun, Store, TradeRow, acknowledged, archived
 from gridbot.store.acknowledged import Acknowledgement
 
 SNAPSHOT_TRIES = 100
@@ -49,7 +49,7 @@ class Report:
         trades: number of trades compared.
         balances: coins whose balances were compared.
         differences: empty where everything is equal.
-        generation: the grid, by its number in the database.
+        grid_run: the grid, by its number in the database.
         acknowledged: what the owner has said of the balances; it is counted in.
     """
 
@@ -58,7 +58,7 @@ class Report:
     trades: int
     balances: list[str]
     differences: list[Difference]
-    generation: int
+    grid_run: int
     acknowledged: list[Acknowledgement]
 
 
@@ -105,37 +105,37 @@ def audit(
     Raises:
         UserError: there is nothing to compare, or no quiet moment was found.
     """
-    generation = store.generation(symbol)
-    if generation is None:
+    grid_run = store.grid_run(symbol)
+    if grid_run is None:
         raise UserError(
             f"{store.path} holds no grid of {symbol} yet; nothing to compare", ExitCode.STATE
         )
     deadline = clock.monotonic() + patience_seconds
-    reader = BooksReader(store, generation)
-    snapshot = take_snapshot(broker, generation, reader.first_order())
+    reader = BooksReader(store, grid_run)
+    snapshot = take_snapshot(broker, grid_run, reader.first_order())
     while True:
         books = reader.read(snapshot.trade)
         if is_complete(books, snapshot) or clock.monotonic() > deadline:
-            return compare(generation, books, snapshot, _shared_coins(store, generation))
+            return compare(grid_run, books, snapshot, _shared_coins(store, grid_run))
         clock.sleep(POLL_SECONDS)
 
 
-def take_snapshot(broker: Broker, generation: Generation, first_order: int) -> Snapshot:
+def take_snapshot(broker: Broker, grid_run: GridRun, first_order: int) -> Snapshot:
     """Read orders and balances between two looks at the trades that see the same last one.
 
     Args:
         broker: the exchange, connected.
-        generation: the grid.
+        grid_run: the grid.
         first_order: the grid's orders have this exchange ID or a higher one.
 
     Raises:
         BrokerError: the account never stood still for long enough.
     """
-    prefix = client_prefix(generation.settings["bot_name"], generation.market.exchange_symbol)
-    prefix += generation.tag + "-"
-    trades = {trade.trade_id: trade for trade in broker.trades_from(generation.first_trade_id)}
+    prefix = client_prefix(grid_run.settings["bot_name"], grid_run.market.exchange_symbol)
+    prefix += grid_run.tag + "-"
+    trades = {trade.trade_id: trade for trade in broker.trades_from(grid_run.first_trade_id)}
     for _ in range(SNAPSHOT_TRIES):
-        last = max(trades, default=generation.first_trade_id - 1)
+        last = max(trades, default=grid_run.first_trade_id - 1)
         orders = broker.orders_from(first_order)
         balances = broker.balances()
         news = broker.trades_from(last + 1)
@@ -159,12 +159,12 @@ class BooksReader:
 
     Args:
         store: the books, opened for reading.
-        generation: the grid.
+        grid_run: the grid.
     """
 
-    def __init__(self, store: Store, generation: Generation) -> None:
+    def __init__(self, store: Store, grid_run: GridRun) -> None:
         self._store = store
-        self._generation = generation
+        self._grid_run = grid_run
         self._files: list[FileRecord] = []
         self._archived: list[TradeRow] = []
 
@@ -175,16 +175,16 @@ class BooksReader:
             StoreError: database or archive can not be read.
         """
         with self._store.transaction("DEFERRED") as connection:
-            files = archived.records(connection, self._generation.symbol)
-            rows = list(archived.symbol_rows(connection, self._generation.symbol))
-            said = acknowledged.of_grid(connection, self._generation.id)
+            files = archived.records(connection, self._grid_run.symbol)
+            rows = list(archived.symbol_rows(connection, self._grid_run.symbol))
+            said = acknowledged.of_grid(connection, self._grid_run.id)
         if files != self._files:
             every = archive_rows(self._store, files)
-            self._archived = [row for row in every if row.generation == self._generation.id]
+            self._archived = [row for row in every if row.grid_run == self._grid_run.id]
             self._files = files
         orders, fills = {}, {}
         for row in (*self._archived, *rows):
-            if row.generation != self._generation.id:
+            if row.grid_run != self._grid_run.id:
                 continue
             orders[row.order.client_id] = row.order
             if row.fill is not None and row.fill.trade_id <= trade:
@@ -216,21 +216,21 @@ def _all(snapshot: Snapshot) -> list[RemoteTrade]:
     return list(snapshot.trades.values())
 
 
-def _shared_coins(store: Store, generation: Generation) -> set[str]:
+def _shared_coins(store: Store, grid_run: GridRun) -> set[str]:
     """Coins whose balance grids of other symbols have changed since this grid's start.
 
     What this grid did to them is in its trades, which are compared one by one.
     """
     shared: set[str] = set()
-    for other in store.generations():
-        ended = other.closed_ms is not None and other.closed_ms < generation.started_ms
-        if other.symbol != generation.symbol and not ended:
+    for other in store.grid_runs():
+        ended = other.closed_ms is not None and other.closed_ms < grid_run.started_ms
+        if other.symbol != grid_run.symbol and not ended:
             shared |= {other.market.base, other.market.quote}
     return shared
 
 
 def compare(
-    generation: Generation,
+    grid_run: GridRun,
     books: StoredBooks,
     snapshot: Snapshot,
     shared: AbstractSet[str] = frozenset(),
@@ -238,7 +238,7 @@ def compare(
     """All differences between the books and the exchange, as of the snapshot's last trade.
 
     Args:
-        generation: the grid.
+        grid_run: the grid.
         books: its stored books.
         snapshot: the exchange.
         shared: coins whose balance is not this grid's alone; it is not compared.
@@ -251,9 +251,9 @@ def compare(
 
     orders = _compare_orders(books, snapshot, check)
     trades = _compare_trades(books, snapshot, check)
-    coins = _compare_balances(generation, books, snapshot, shared, check)
+    coins = _compare_balances(grid_run, books, snapshot, shared, check)
     return Report(
-        snapshot.trade, orders, trades, coins, differences, generation.id, books.acknowledged
+        snapshot.trade, orders, trades, coins, differences, grid_run.id, books.acknowledged
     )
 
 
@@ -336,7 +336,7 @@ def _trade_text(order: str, trade: Fill | RemoteTrade) -> str:
 
 
 def _compare_balances(
-    generation: Generation,
+    grid_run: GridRun,
     books: StoredBooks,
     snapshot: Snapshot,
     shared: AbstractSet[str],
@@ -346,7 +346,7 @@ def _compare_balances(
     flows: defaultdict[str, Decimal] = defaultdict(Decimal)
     for one in books.acknowledged:
         flows[one.coin] += one.amount
-    market = generation.market
+    market = grid_run.market
     for fill in books.fills.values():
         sign = 1 if fill.side is Side.BUY else -1
         flows[market.base] += sign * fill.quantity
@@ -354,7 +354,7 @@ def _compare_balances(
         flows[fill.commission_coin] -= fill.commission
     coins = sorted({market.base, market.quote, *flows} - shared)
     for coin in coins:
-        expected = generation.opening.get(coin, Decimal(0)) + flows[coin]
+        expected = grid_run.opening.get(coin, Decimal(0)) + flows[coin]
         actual = snapshot.balances.get(coin, Decimal(0))
         check(f"balance {coin}", plain(expected), plain(actual))
     return coins

@@ -6,20 +6,20 @@ from gridbase.market import EXACT
 
 from gridbot.core.engine import Carried, GridEngine
 from gridbot.core.orders import Fill
-from gridbot.store import Generation, Store
+from gridbot.store import GridRun, Store
 
 
 class _Recorder(GridEngine):
     """An engine that notes each pair while it takes its history back."""
 
-    def __init__(self, generation: Generation) -> None:
+    def __init__(self, grid_run: GridRun) -> None:
         super().__init__(
-            bot_name=generation.settings["bot_name"],
-            tag=generation.tag,
-            market=generation.market,
-            plan=generation.plan,
-            investment=generation.investment,
-            carried=Carried(generation.carried, generation.carried_cost),
+            bot_name=grid_run.settings["bot_name"],
+            tag=grid_run.tag,
+            market=grid_run.market,
+            plan=grid_run.plan,
+            investment=grid_run.investment,
+            carried=Carried(grid_run.carried, grid_run.carried_cost),
         )
         self.pairs: list[tuple[int, Decimal]] = []
         self._latest: dict[str, int] = {}
@@ -37,8 +37,8 @@ class _Recorder(GridEngine):
             self.pairs.append((closed_ms, EXACT.subtract(books.grid_profit, profit)))
 
 
-def stored_pairs(store: Store, generation: Generation) -> list[tuple[int, Decimal]]:
+def stored_pairs(store: Store, grid_run: GridRun) -> list[tuple[int, Decimal]]:
     """Time (Unix milliseconds) and profit (quote) of a grid's pairs that are not archived."""
-    engine = _Recorder(generation)
-    store.restore(generation.id, engine)
+    engine = _Recorder(grid_run)
+    store.restore(grid_run.id, engine)
     return engine.pairs

@@ -18,7 +18,7 @@ from gridbase.market import EXACT, Market, plain
 from gridbot.accounting.open_pairs import stored_pairs
 from gridbot.accounting.trade_history import files_of, trades
 from gridbot.core.orders import Fill, Side
-from gridbot.store import Generation, Sample, Store
+from gridbot.store import GridRun, Sample, Store
 
 ZERO = Decimal(0)
 HOUR_MS = 3_600_000
@@ -107,9 +107,9 @@ class SymbolReport:
 class _Result:
     """Equity less what was invested, along the trades; and its largest fall."""
 
-    def __init__(self, market: Market, generations: list[Generation]) -> None:
+    def __init__(self, market: Market, grid_runs: list[GridRun]) -> None:
         self._market = market
-        self._starts = [(grid.started_ms, grid.investment) for grid in generations]
+        self._starts = [(grid.started_ms, grid.investment) for grid in grid_runs]
         self._base = self._quote = ZERO
         self._peak: tuple[Decimal, int] | None = None
         self.drawdown: Drawdown | None = None
@@ -173,11 +173,11 @@ def make_report(store: Store, symbol: str, by: By, year: int | None) -> SymbolRe
 
 
 def _read(store: Store, symbol: str, by: By, year: int | None) -> SymbolReport:
-    generations = list(store.generations(symbol))
-    report = SymbolReport(generations[-1].market)
-    result = _Result(report.market, generations)
+    grid_runs = list(store.grid_runs(symbol))
+    report = SymbolReport(grid_runs[-1].market)
+    result = _Result(report.market, grid_runs)
     closed: list[tuple[int, Decimal]] = []
-    for grid in generations:
+    for grid in grid_runs:
         closed += stored_pairs(store, grid)
         ended = grid.closed_ms is not None and _in_year(grid.closed_ms, year)
         if ended and grid.closing is not None:

@@ -134,10 +134,10 @@ class _Output:
 
 
 def _report(store: Store, symbol: str, method: Method, output: _Output) -> SymbolReport:
-    generation = store.generation(symbol)
-    if generation is None:
+    grid_run = store.grid_run(symbol)
+    if grid_run is None:
         raise UserError(f"{store.path} holds no grid of {symbol}", ExitCode.STATE)
-    market = generation.market
+    market = grid_run.market
     book = LotBook(market, method)
     years: dict[int, Sums] = {}
     for disposal in _disposals(store, symbol, book):

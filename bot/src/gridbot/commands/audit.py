@@ -85,9 +85,9 @@ def _acknowledge(
     report = reports[check_amounts(reports, amounts)]
     written = [Acknowledgement(coin, amount, reason, now_ms()) for coin, amount in amounts.items()]
     with store.transaction() as connection:
-        if acknowledged.of_grid(connection, report.generation) != report.acknowledged:
+        if acknowledged.of_grid(connection, report.grid_run) != report.acknowledged:
             raise UserError("another acknowledgement was written down meanwhile; run this again")
-        acknowledged.add(connection, report.generation, written)
+        acknowledged.add(connection, report.grid_run, written)
 
 
 def _table(report: Report) -> str:

@@ -42,6 +42,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _running(configs: tuple[Config, ...], store: Store) -> tuple[Config, ...]:
     """Those whose grid runs; where none does, all of them, so that it is said."""
-    grids = {one.symbol: store.generation(one.symbol) for one in configs}
+    grids = {one.symbol: store.grid_run(one.symbol) for one in configs}
     running = {symbol for symbol, grid in grids.items() if grid and grid.closed_ms is None}
     return tuple(one for one in configs if one.symbol in running) or configs

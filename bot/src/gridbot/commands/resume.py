@@ -9,7 +9,7 @@ from gridbase.market import plain
 
 from gridbot.commands.arguments import add_config, add_symbol, chosen
 from gridbot.config.load import Config, load_config
-from gridbot.store import Generation, Store
+from gridbot.store import GridRun, Store
 from gridbot.trading.handover import elsewhere, takeover_of
 from gridbot.trading.run_settings import settings_of
 
@@ -49,7 +49,7 @@ def _resume(config: Config, store: Store, args: argparse.Namespace) -> bool:
     symbol, halt = config.symbol, store.open_halt(config.symbol)
     told = False
     if args.take_nothing or args.take_over:
-        if halt is not None and _runs(store.generation(symbol)):
+        if halt is not None and _runs(store.grid_run(symbol)):
             print(f"{symbol}: the grid has not ended yet; run this again once it has")
             return False
         # Before the switch is cleared: a grid that began in between would not know.
@@ -60,12 +60,12 @@ def _resume(config: Config, store: Store, args: argparse.Namespace) -> bool:
     if halt is not None:
         store.clear_halt(symbol, time.time_ns() // 1_000_000)
     cleared = "" if halt is None else f"cleared ({halt.text}); "
-    print(f"{symbol}: {cleared}a new grid begins{_with(config, store.generation(symbol))}")
+    print(f"{symbol}: {cleared}a new grid begins{_with(config, store.grid_run(symbol))}")
     return True
 
 
-def _runs(generation: Generation | None) -> bool:
-    return generation is not None and generation.closed_ms is None
+def _runs(grid_run: GridRun | None) -> bool:
+    return grid_run is not None and grid_run.closed_ms is None
 
 
 def _tell(store: Store, symbol: str, *, take_nothing: bool) -> bool:
@@ -74,16 +74,16 @@ def _tell(store: Store, symbol: str, *, take_nothing: bool) -> bool:
     Returns:
         Whether the ended one left anything, and no other has begun.
     """
-    generation = store.generation(symbol)
-    closing = None if generation is None else generation.closing
-    if generation is None or closing is None or not closing.takes_over:
+    grid_run = store.grid_run(symbol)
+    closing = None if grid_run is None else grid_run.closing
+    if grid_run is None or closing is None or not closing.takes_over:
         return False
     if take_nothing:
         closing = replace(closing, takes_over=False, next_range=None)
-    return store.set_closing(generation.id, replace(closing, account=None))
+    return store.set_closing(grid_run.id, replace(closing, account=None))
 
 
-def _with(config: Config, previous: Generation | None) -> str:
+def _with(config: Config, previous: GridRun | None) -> str:
     """What the next grid begins with, in words."""
     if _runs(previous):
         return " once this one has ended, with what it leaves"

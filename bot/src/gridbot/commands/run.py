@@ -67,14 +67,14 @@ def archiving(rules: ArchiveConfig, clock: Clock) -> AfterStep:
     archivists: dict[Store, Archivist] = {}
 
     def after_step(trader: Trader, store: Store) -> None:
-        if trader.engine is None or trader.generation is None:
+        if trader.engine is None or trader.grid_run is None:
             return
         if store not in archivists:
             archivists.clear()
             archivists[store] = Archivist(
                 store, ArchiveRules(rules.positions, rules.format, rules.days)
             )
-        count = archivists[store].run(trader.generation, trader.engine, clock.now_ms())
+        count = archivists[store].run(trader.grid_run, trader.engine, clock.now_ms())
         if count:
             log.info("%s: %d closed positions archived", trader.config.symbol, count)
 

@@ -83,7 +83,7 @@ class GridEngine:
 
     Args:
         bot_name: goes into client order IDs.
-        tag: the generation's tag, goes into client order IDs.
+        tag: the grid run's tag, goes into client order IDs.
         market: the exchange's rules.
         plan: lines, empty line and quantity.
         investment: what the grid may spend, what it carries included (quote).

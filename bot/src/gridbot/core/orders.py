@@ -7,7 +7,7 @@ from enum import StrEnum
 
 # What Binance allows in newClientOrderId.
 CLIENT_ID_LENGTH = 36
-# Bot name and symbol share 18 characters, which leaves 18 for generation, line, side and cycle.
+# Bot name and symbol share 18 characters, which leaves 18 for grid run, line, side and cycle.
 _NAME_LENGTH = 18
 
 
@@ -149,26 +149,26 @@ def order_place(role: Role, line: int, side: Side) -> str:
     return "i" if role is Role.INITIAL else "x"
 
 
-def client_order_id(prefix: str, generation: str, place: str, cycle: int) -> str:
-    """Name of an order: derived from bot, symbol, generation, line, side and cycle.
+def client_order_id(prefix: str, grid_run: str, place: str, cycle: int) -> str:
+    """Name of an order: derived from bot, symbol, grid run, line, side and cycle.
 
     Args:
         prefix: bot and symbol, see `client_prefix`.
-        generation: tag of the grid's generation.
+        grid_run: tag of the grid run.
         place: line and side, see `order_place`.
         cycle: running number of orders at this place, from 1.
 
     Raises:
         ValueError: it would be longer than the exchange allows.
     """
-    text = f"{prefix}{generation}-{place}{cycle}"
+    text = f"{prefix}{grid_run}-{place}{cycle}"
     if len(text) > CLIENT_ID_LENGTH:
         raise ValueError(f"client order ID {text} is longer than {CLIENT_ID_LENGTH}")
     return text
 
 
-def generation_tag(now_ms: int, previous: str | None) -> str:
-    """Tag of a new generation: seconds since 2020 in base 36, after `previous`.
+def grid_run_tag(now_ms: int, previous: str | None) -> str:
+    """Tag of a new grid run: seconds since 2020 in base 36, after `previous`.
 
     Taken from the clock so that a bot whose state was lost does not use a name again.
     """

@@ -64,12 +64,12 @@ def status_document(config: Config, trader: Trader) -> dict[str, Any]:
     if trader.engine is None:
         document["closing"] = _closing(trader)
     engine = trader.engine
-    if engine is None or trader.generation is None:
+    if engine is None or trader.grid_run is None:
         return document
     books = engine.books
     document |= {
-        "started_ms": trader.generation.started_ms,
-        "investment": plain(trader.generation.investment),
+        "started_ms": trader.grid_run.started_ms,
+        "investment": plain(trader.grid_run.investment),
         "start_price": plain(engine.plan.start_price),
         "quantity": plain(engine.plan.quantity),
         "open_orders": sum(order.state is OrderState.OPEN for order in engine.live.values()),

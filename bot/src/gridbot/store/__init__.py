@@ -5,7 +5,7 @@ Every change is one transaction, on the disk before the call returns (WAL with
 """
 
 from gridbot.store.database import FILE_NAME, StoreError
-from gridbot.store.records import Closing, FileRecord, Generation, HaltRow, Sample, TradeRow
+from gridbot.store.records import Closing, FileRecord, GridRun, HaltRow, Sample, TradeRow
 from gridbot.store.schema import APPLICATION_ID, SCHEMA_VERSION
 from gridbot.store.store import Store
 
@@ -15,7 +15,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "Closing",
     "FileRecord",
-    "Generation",
+    "GridRun",
     "HaltRow",
     "Sample",
     "Store",

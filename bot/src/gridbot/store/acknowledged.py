@@ -23,21 +23,21 @@ class Acknowledgement:
     at_ms: int
 
 
-def of_grid(connection: sqlite3.Connection, generation: int) -> list[Acknowledgement]:
+def of_grid(connection: sqlite3.Connection, grid_run: int) -> list[Acknowledgement]:
     """What was acknowledged of a grid, oldest first."""
     rows = connection.execute(
         "SELECT coin, amount, reason, at_ms FROM acknowledgements WHERE generation = ?"
         " ORDER BY rowid",
-        (generation,),
+        (grid_run,),
     )
     return [Acknowledgement(coin, Decimal(amount), *rest) for coin, amount, *rest in rows]
 
 
 def add(
-    connection: sqlite3.Connection, generation: int, acknowledged: Iterable[Acknowledgement]
+    connection: sqlite3.Connection, grid_run: int, acknowledged: Iterable[Acknowledgement]
 ) -> None:
     """Write down what is acknowledged of a grid."""
     connection.executemany(
         "INSERT INTO acknowledgements VALUES (?,?,?,?,?)",
-        [(generation, one.coin, str(one.amount), one.reason, one.at_ms) for one in acknowledged],
+        [(grid_run, one.coin, str(one.amount), one.reason, one.at_ms) for one in acknowledged],
     )

@@ -44,10 +44,10 @@ class StoredLeg:
     shares: int
 
 
-def totals(connection: sqlite3.Connection, generation: int) -> Totals:
+def totals(connection: sqlite3.Connection, grid_run: int) -> Totals:
     """Sums over what is archived of a grid."""
     row = connection.execute(
-        "SELECT totals FROM archived WHERE generation = ?", (generation,)
+        "SELECT totals FROM archived WHERE generation = ?", (grid_run,)
     ).fetchone()
     return Totals() if row is None else totals_of(row[0])
 
@@ -85,31 +85,31 @@ def unarchived(connection: sqlite3.Connection, symbol: str) -> list[tuple[int, i
     ).fetchall()
 
 
-def count_pairs(connection: sqlite3.Connection, generation: int) -> int:
+def count_pairs(connection: sqlite3.Connection, grid_run: int) -> int:
     """Number of closed positions of a grid that are not archived."""
     count: int = connection.execute(
         "SELECT count(*) FROM legs WHERE generation = ? AND complete AND side = ? AND role = ?",
-        (generation, Side.SELL, Role.GRID),
+        (grid_run, Side.SELL, Role.GRID),
     ).fetchone()[0]
     return count
 
 
-def closed_pairs(connection: sqlite3.Connection, generation: int, count: int) -> list[ClosedPair]:
+def closed_pairs(connection: sqlite3.Connection, grid_run: int, count: int) -> list[ClosedPair]:
     """The positions of a grid that were closed first, and are not archived."""
     rows = connection.execute(
         "SELECT l.id, l.parent, max(coalesce(f.time_ms, o.updated_ms)) FROM legs l"
         " JOIN orders o ON o.leg = l.id LEFT JOIN fills f ON f.client_id = o.client_id"
         " WHERE l.generation = ? AND l.complete AND l.side = ? AND l.role = ?"
         " GROUP BY l.id ORDER BY max(coalesce(f.time_ms, o.updated_ms)), max(f.trade_id) LIMIT ?",
-        (generation, Side.SELL, Role.GRID, count),
+        (grid_run, Side.SELL, Role.GRID, count),
     )
     return [ClosedPair(*row) for row in rows]
 
 
-def leg_ids(connection: sqlite3.Connection, generation: int) -> list[str]:
+def leg_ids(connection: sqlite3.Connection, grid_run: int) -> list[str]:
     """All legs of a grid that are not archived, oldest first."""
     rows = connection.execute(
-        "SELECT id FROM legs WHERE generation = ? ORDER BY rowid", (generation,)
+        "SELECT id FROM legs WHERE generation = ? ORDER BY rowid", (grid_run,)
     )
     return [row[0] for row in rows]
 
@@ -124,7 +124,7 @@ def stored_leg(connection: sqlite3.Connection, leg_id: str) -> StoredLeg:
 
 
 def leg_rows(
-    connection: sqlite3.Connection, generation: int, leg_id: str, pair: str = ""
+    connection: sqlite3.Connection, grid_run: int, leg_id: str, pair: str = ""
 ) -> Iterator[TradeRow]:
     """The orders of a leg and their trades, in the order in which they were written."""
     orders = connection.execute(
@@ -139,9 +139,9 @@ def leg_rows(
             (order.client_id,),
         ).fetchall()
         for row in fills:
-            yield TradeRow(generation, pair, order, fill_of(row, order.side))
+            yield TradeRow(grid_run, pair, order, fill_of(row, order.side))
         if not fills:
-            yield TradeRow(generation, pair, order, None)
+            yield TradeRow(grid_run, pair, order, None)
 
 
 def symbol_rows(connection: sqlite3.Connection, symbol: str) -> Iterator[TradeRow]:
@@ -156,11 +156,11 @@ def symbol_rows(connection: sqlite3.Connection, symbol: str) -> Iterator[TradeRo
         " WHERE g.symbol = ?",
         (symbol,),
     )
-    for generation, *values in rows:
+    for grid_run, *values in rows:
         order = order_of(tuple(values))
         traded = tuple(values[11:])
         fill = None if traded[0] is None else fill_of(traded, order.side)
-        yield TradeRow(generation, "", order, fill)
+        yield TradeRow(grid_run, "", order, fill)
 
 
 def remove_legs(connection: sqlite3.Connection, legs: Iterable[str]) -> None:
@@ -175,7 +175,7 @@ def remove_legs(connection: sqlite3.Connection, legs: Iterable[str]) -> None:
 
 def save(
     connection: sqlite3.Connection,
-    generation: int,
+    grid_run: int,
     sums: Totals,
     files: Iterable[FileRecord],
     *,
@@ -184,7 +184,7 @@ def save(
     """Let what was appended to the archive count."""
     connection.execute(
         "INSERT OR REPLACE INTO archived VALUES (?,?,?)",
-        (generation, totals_text(sums), int(whole)),
+        (grid_run, totals_text(sums), int(whole)),
     )
     connection.executemany(
         "INSERT OR REPLACE INTO archive_files VALUES (?,?,?,?,?,?)",

@@ -42,7 +42,7 @@ class Closing:
 
 
 @dataclass(frozen=True)
-class Generation:
+class GridRun:
     """One grid from its start to its end, as stored.
 
     Attributes:
@@ -133,14 +133,14 @@ class TradeRow:
     """One trade with its order, or an order that never traded.
 
     Attributes:
-        generation: the grid's id.
+        grid_run: the grid's id.
         pair: id of the sell leg of the pair that it belongs to; empty where it is of none.
         order: the order.
         fill: the trade; None for an order that never traded.
         profit: what the pair earned (quote), on the last trade of each pair in the archive.
     """
 
-    generation: int
+    grid_run: int
     pair: str
     order: Order
     fill: Fill | None
@@ -202,31 +202,31 @@ def sample_of(row: tuple[Any, ...]) -> Sample:
     return Sample(row[0], row[1], opened, high, low, close, row[6], row[7])
 
 
-SELECT_GENERATIONS = (
+SELECT_GRID_RUNS = (
     "SELECT id, symbol, tag, settings, market, lines, start_price, empty_line, quantity,"
     " investment, carried, carried_cost, opening, first_trade_id, started_ms, closed_ms, closing,"
     " trade_cursor, watch FROM generations JOIN progress ON generation = id"
 )
 
 
-def generation_values(generation: Generation) -> tuple[Any, ...]:
+def grid_run_values(grid_run: GridRun) -> tuple[Any, ...]:
     """A row of `generations`, for a grid that begins."""
     return (
-        generation.id,
-        generation.symbol,
-        generation.tag,
-        json.dumps(generation.settings, sort_keys=True),
-        json.dumps(_market_document(generation.market), sort_keys=True),
-        lines_text(generation.plan),
-        str(generation.plan.start_price),
-        generation.plan.empty_line,
-        str(generation.plan.quantity),
-        str(generation.investment),
-        str(generation.carried),
-        str(generation.carried_cost),
-        json.dumps({coin: str(amount) for coin, amount in generation.opening.items()}),
-        generation.first_trade_id,
-        generation.started_ms,
+        grid_run.id,
+        grid_run.symbol,
+        grid_run.tag,
+        json.dumps(grid_run.settings, sort_keys=True),
+        json.dumps(_market_document(grid_run.market), sort_keys=True),
+        lines_text(grid_run.plan),
+        str(grid_run.plan.start_price),
+        grid_run.plan.empty_line,
+        str(grid_run.plan.quantity),
+        str(grid_run.investment),
+        str(grid_run.carried),
+        str(grid_run.carried_cost),
+        json.dumps({coin: str(amount) for coin, amount in grid_run.opening.items()}),
+        grid_run.first_trade_id,
+        grid_run.started_ms,
     )
 
 
@@ -235,9 +235,9 @@ def lines_text(plan: Plan) -> str:
     return json.dumps([str(line) for line in plan.lines])
 
 
-def generation_of(row: tuple[Any, ...]) -> Generation:
-    """A row of `SELECT_GENERATIONS` read back."""
-    return Generation(
+def grid_run_of(row: tuple[Any, ...]) -> GridRun:
+    """A row of `SELECT_GRID_RUNS` read back."""
+    return GridRun(
         id=row[0],
         symbol=row[1],
         tag=row[2],

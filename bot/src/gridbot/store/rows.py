@@ -23,7 +23,7 @@ SELECT_FILLS = (
 )
 
 
-def write_changes(connection: sqlite3.Connection, generation: int, changes: Changes) -> None:
+def write_changes(connection: sqlite3.Connection, grid_run: int, changes: Changes) -> None:
     """Write one step of the engine, inside the caller's transaction."""
     plan = changes.plan
     if plan is not None:
@@ -35,23 +35,23 @@ def write_changes(connection: sqlite3.Connection, generation: int, changes: Chan
                 str(plan.start_price),
                 plan.empty_line,
                 str(plan.quantity),
-                generation,
+                grid_run,
             ),
         )
     connection.executemany(
         "INSERT INTO legs (id, generation, role, side, line, quantity, parent)"
         " VALUES (?,?,?,?,?,?,?)",
         [
-            (leg.id, generation, leg.role, leg.side, leg.line, str(leg.quantity), leg.parent)
+            (leg.id, grid_run, leg.role, leg.side, leg.line, str(leg.quantity), leg.parent)
             for leg in changes.legs
         ],
     )
-    _write_orders(connection, generation, changes)
+    _write_orders(connection, grid_run, changes)
     connection.executemany(
         "INSERT INTO fills VALUES (?,?,?,?,?,?,?,?,?,?)",
         [
             (
-                generation,
+                grid_run,
                 fill.trade_id,
                 fill.client_id,
                 str(fill.price),
@@ -72,17 +72,17 @@ def write_changes(connection: sqlite3.Connection, generation: int, changes: Chan
     if changes.trade_cursor is not None:
         connection.execute(
             "UPDATE progress SET trade_cursor = ? WHERE generation = ?",
-            (changes.trade_cursor, generation),
+            (changes.trade_cursor, grid_run),
         )
 
 
-def _write_orders(connection: sqlite3.Connection, generation: int, changes: Changes) -> None:
+def _write_orders(connection: sqlite3.Connection, grid_run: int, changes: Changes) -> None:
     connection.executemany(
         "INSERT INTO orders VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
         [
             (
                 order.client_id,
-                generation,
+                grid_run,
                 order.leg,
                 order.role,
                 order.side,

@@ -17,6 +17,7 @@ CREATE TABLE acknowledgements (
     at_ms INTEGER NOT NULL
 ) STRICT;
 """
+# A row of `generations` is a grid run; the file keeps the name that it began with.
 # `progress` changes with every trade: it is apart from `generations`, whose rows are long.
 # `legs.parent` may name a leg that is in the archive already, so it references nothing.
 # Rows of legs and orders are read back in the order in which they were written (rowid).

@@ -12,14 +12,14 @@ from gridbot.core.orders import Fill, Order, OrderState, Role, Side
 from gridbot.store import archived
 from gridbot.store.database import Database, StoreError
 from gridbot.store.records import (
-    SELECT_GENERATIONS,
+    SELECT_GRID_RUNS,
     Closing,
-    Generation,
+    GridRun,
     HaltRow,
     Sample,
     closing_text,
-    generation_of,
-    generation_values,
+    grid_run_of,
+    grid_run_values,
     merged,
     sample_of,
     sample_values,
@@ -39,24 +39,24 @@ from gridbot.store.rows import (
 class Store(Database):
     """The bot's memory. One writer at a time; readers do not block it."""
 
-    # Generations.
+    # Grid runs.
 
-    def generation(self, symbol: str) -> Generation | None:
+    def grid_run(self, symbol: str) -> GridRun | None:
         """The latest grid of a symbol, running or closed; None before the first."""
         with self.reported():
             row = self._connection.execute(
-                f"{SELECT_GENERATIONS} WHERE symbol = ? ORDER BY id DESC LIMIT 1", (symbol,)
+                f"{SELECT_GRID_RUNS} WHERE symbol = ? ORDER BY id DESC LIMIT 1", (symbol,)
             ).fetchone()
-        return None if row is None else generation_of(row)
+        return None if row is None else grid_run_of(row)
 
-    def generations(self, symbol: str | None = None) -> Iterator[Generation]:
+    def grid_runs(self, symbol: str | None = None) -> Iterator[GridRun]:
         """All grids, of one symbol or of all, oldest first."""
         with self.reported():
             rows = self._connection.execute(
-                f"{SELECT_GENERATIONS} WHERE ? IS NULL OR symbol = ? ORDER BY id",
+                f"{SELECT_GRID_RUNS} WHERE ? IS NULL OR symbol = ? ORDER BY id",
                 (symbol, symbol),
             ).fetchall()
-        return map(generation_of, rows)
+        return map(grid_run_of, rows)
 
     def symbols(self) -> list[str]:
         """Symbols of which there is or was a grid."""
@@ -66,21 +66,21 @@ class Store(Database):
             ).fetchall()
         return [row[0] for row in rows]
 
-    def newest_generation(self) -> Generation | None:
+    def newest_grid_run(self) -> GridRun | None:
         """The latest grid of any symbol: the next one's id and tag come after its."""
         with self.reported():
             row = self._connection.execute(
-                f"{SELECT_GENERATIONS} ORDER BY id DESC LIMIT 1"
+                f"{SELECT_GRID_RUNS} ORDER BY id DESC LIMIT 1"
             ).fetchone()
-        return None if row is None else generation_of(row)
+        return None if row is None else grid_run_of(row)
 
-    def start_generation(
-        self, generation: Generation, changes: Changes, previous: Generation | None = None
+    def start_grid_run(
+        self, grid_run: GridRun, changes: Changes, previous: GridRun | None = None
     ) -> None:
         """Write down a new grid together with its first intents.
 
         Args:
-            generation: the grid.
+            grid_run: the grid.
             changes: its first step.
             previous: the grid that it takes over from, with its end: both are written at once, so
                 that what is held is never in no grid. None where it takes nothing over.
@@ -93,69 +93,67 @@ class Store(Database):
                 _hand_over(connection, previous)
             connection.execute(
                 "INSERT INTO generations VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,NULL,NULL)",
-                generation_values(generation),
+                grid_run_values(grid_run),
             )
             connection.execute(
-                "INSERT INTO progress VALUES (?,?,NULL)", (generation.id, generation.trade_cursor)
+                "INSERT INTO progress VALUES (?,?,NULL)", (grid_run.id, grid_run.trade_cursor)
             )
-            if generation.watch is not None:
-                _write_watch(connection, generation.id, generation.watch)
-            write_changes(connection, generation.id, changes)
+            if grid_run.watch is not None:
+                _write_watch(connection, grid_run.id, grid_run.watch)
+            write_changes(connection, grid_run.id, changes)
 
     def commit(
-        self, generation_id: int, changes: Changes, watch: dict[str, Any] | None = None
+        self, grid_run_id: int, changes: Changes, watch: dict[str, Any] | None = None
     ) -> None:
         """Write down one step of the engine, and what the stop rules remember after it.
 
         Args:
-            generation_id: the grid.
+            grid_run_id: the grid.
             changes: the step.
             watch: a JSON object; None leaves what is stored.
         """
         with self.transaction() as connection:
-            write_changes(connection, generation_id, changes)
+            write_changes(connection, grid_run_id, changes)
             if watch is not None:
-                _write_watch(connection, generation_id, watch)
+                _write_watch(connection, grid_run_id, watch)
 
-    def set_watch(self, generation_id: int, document: dict[str, Any]) -> None:
+    def set_watch(self, grid_run_id: int, document: dict[str, Any]) -> None:
         """Write down what the stop rules remember (a JSON object)."""
         with self.transaction() as connection:
-            _write_watch(connection, generation_id, document)
+            _write_watch(connection, grid_run_id, document)
 
-    def close_generation(
-        self, generation_id: int, now_ms: int, closing: Closing | None = None
-    ) -> None:
+    def close_grid_run(self, grid_run_id: int, now_ms: int, closing: Closing | None = None) -> None:
         """Mark a grid as ended, with what it was worth then."""
         with self.transaction() as connection:
             connection.execute(
                 "UPDATE generations SET closed_ms = ?, closing = ? WHERE id = ?",
-                (now_ms, closing_text(closing), generation_id),
+                (now_ms, closing_text(closing), grid_run_id),
             )
 
-    def set_closing(self, generation_id: int, closing: Closing) -> bool:
+    def set_closing(self, grid_run_id: int, closing: Closing) -> bool:
         """Change what the latest grid of a symbol leaves; whether no other has begun with it."""
         with self.transaction() as connection:
             changed = connection.execute(
                 "UPDATE generations SET closing = ? WHERE id = ? AND NOT EXISTS (SELECT 1 FROM"
                 " generations AS later WHERE later.symbol = generations.symbol"
                 " AND later.id > generations.id)",
-                (closing_text(closing), generation_id),
+                (closing_text(closing), grid_run_id),
             ).rowcount
         return changed > 0
 
     # Reading back.
 
-    def restore(self, generation_id: int, engine: GridEngine) -> None:
+    def restore(self, grid_run_id: int, engine: GridEngine) -> None:
         """Give a new engine everything that is stored of its grid, the archive's sums first.
 
         Streams in the order of writing: memory holds only what the engine keeps.
         """
         with self.transaction("DEFERRED") as connection:
-            totals = archived.totals(connection, generation_id)
+            totals = archived.totals(connection, grid_run_id)
             engine.restore_totals(totals)
             legs = connection.execute(
                 f"SELECT {LEG_COLUMNS} FROM legs WHERE generation = ? ORDER BY rowid",  # noqa: S608  constant columns
-                (generation_id,),
+                (grid_run_id,),
             )
             for row in legs:
                 leg = leg_of(row)
@@ -169,7 +167,7 @@ class Store(Database):
             latest = connection.execute(
                 f"{SELECT_FILLS} WHERE f.generation = ? AND o.role = ?"
                 " ORDER BY f.trade_id DESC LIMIT ?",
-                (generation_id, Role.GRID, RECENT_FILLS),
+                (grid_run_id, Role.GRID, RECENT_FILLS),
             ).fetchall()
             engine.books.recent.clear()
             engine.books.recent.extend(fill_of(row[1:], Side(row[0])) for row in reversed(latest))
@@ -195,13 +193,13 @@ class Store(Database):
                 executed += fill.quantity
             engine.restore_order(order, executed)
 
-    def orders(self, generation_id: int) -> list[Order]:
+    def orders(self, grid_run_id: int) -> list[Order]:
         """The orders of a grid that are not archived, oldest first."""
         with self.reported():
             rows = self._connection.execute(
                 f"SELECT {ORDER_COLUMNS} FROM orders"  # noqa: S608 - constant columns
                 " WHERE generation = ? ORDER BY rowid",
-                (generation_id,),
+                (grid_run_id,),
             ).fetchall()
         return [order_of(row) for row in rows]
 
@@ -213,16 +211,16 @@ class Store(Database):
             ).fetchone()
             return row is not None or archived.knows(self._connection, client_id)
 
-    def fills(self, generation_id: int, up_to_trade: int) -> list[Fill]:
+    def fills(self, grid_run_id: int, up_to_trade: int) -> list[Fill]:
         """The fills of a grid that are not archived, up to a trade ID, oldest first."""
         with self.reported():
             rows = self._connection.execute(
                 f"{SELECT_FILLS} WHERE f.generation = ? AND f.trade_id <= ? ORDER BY f.trade_id",
-                (generation_id, up_to_trade),
+                (grid_run_id, up_to_trade),
             ).fetchall()
         return [fill_of(row[1:], Side(row[0])) for row in rows]
 
-    def known_trades(self, generation_id: int, from_trade_id: int) -> set[int]:
+    def known_trades(self, grid_run_id: int, from_trade_id: int) -> set[int]:
         """IDs of the trades of a grid that are stored, from this ID on.
 
         A stream tells of trades before the reading of the trade list gets to them.
@@ -230,26 +228,26 @@ class Store(Database):
         with self.reported():
             rows = self._connection.execute(
                 "SELECT trade_id FROM fills WHERE generation = ? AND trade_id >= ?",
-                (generation_id, from_trade_id),
+                (grid_run_id, from_trade_id),
             ).fetchall()
         return {row[0] for row in rows}
 
-    def has_fill(self, generation_id: int, trade_id: int) -> bool:
+    def has_fill(self, grid_run_id: int, trade_id: int) -> bool:
         """Whether a trade of a grid is stored and not archived."""
         with self.reported():
             row = self._connection.execute(
                 "SELECT 1 FROM fills WHERE generation = ? AND trade_id = ?",
-                (generation_id, trade_id),
+                (grid_run_id, trade_id),
             ).fetchone()
         return row is not None
 
-    def closed_order(self, generation_id: int, exchange_id: int) -> str | None:
+    def closed_order(self, grid_run_id: int, exchange_id: int) -> str | None:
         """Client order ID of a grid's order with this number, where the books have it closed."""
         with self.reported():
             row = self._connection.execute(
                 "SELECT client_id FROM orders WHERE generation = ? AND exchange_id = ?"
                 " AND state NOT IN (?, ?)",
-                (generation_id, exchange_id, OrderState.INTENDED, OrderState.OPEN),
+                (grid_run_id, exchange_id, OrderState.INTENDED, OrderState.OPEN),
             ).fetchone()
         return None if row is None else str(row[0])
 
@@ -338,7 +336,7 @@ class Store(Database):
                 yield sample_of(row)
 
 
-def _hand_over(connection: sqlite3.Connection, previous: Generation) -> None:
+def _hand_over(connection: sqlite3.Connection, previous: GridRun) -> None:
     """End the grid before; one that has ended may have been told meanwhile to leave nothing."""
     ended = connection.execute(
         "UPDATE generations SET closed_ms = ?, closing = ? WHERE id = ? AND closed_ms IS NULL",
@@ -356,9 +354,9 @@ def _hand_over(connection: sqlite3.Connection, previous: Generation) -> None:
 
 
 def _write_watch(
-    connection: sqlite3.Connection, generation_id: int, document: dict[str, Any]
+    connection: sqlite3.Connection, grid_run_id: int, document: dict[str, Any]
 ) -> None:
     connection.execute(
         "UPDATE progress SET watch = ? WHERE generation = ?",
-        (dumps(document, sort_keys=True), generation_id),
+        (dumps(document, sort_keys=True), grid_run_id),
     )

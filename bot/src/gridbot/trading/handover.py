@@ -9,7 +9,7 @@ from gridbase.market import EXACT, Market, plain
 
 from gridbot.core.grid import smallest_order
 from gridbot.exchanges.port import BrokerError, Failure
-from gridbot.store import Generation
+from gridbot.store import GridRun
 from gridbot.trading.run_settings import WHERE
 
 
@@ -31,7 +31,7 @@ class Takeover:
     account: Decimal | None
 
 
-def takeover_of(previous: Generation | None, settings: Mapping[str, str]) -> Takeover | None:
+def takeover_of(previous: GridRun | None, settings: Mapping[str, str]) -> Takeover | None:
     """What the next grid takes over.
 
     Args:
@@ -52,7 +52,7 @@ def takeover_of(previous: Generation | None, settings: Mapping[str, str]) -> Tak
     return Takeover(closing.base, quote, closing.next_range, closing.account)
 
 
-def elsewhere(previous: Generation, settings: Mapping[str, str]) -> str:
+def elsewhere(previous: GridRun, settings: Mapping[str, str]) -> str:
     """Why the coins of the grid before can not be where the next one trades; empty if they can."""
     for key in WHERE:
         now, before = settings.get(key, "not set"), previous.settings.get(key, "not set")
@@ -100,7 +100,7 @@ def base_to_carry(takeover: Takeover, market: Market, price: Decimal, held: Deci
     return min(base, held)
 
 
-def watch_goes_on(previous: Generation | None, takeover: Takeover | None) -> dict[str, Any] | None:
+def watch_goes_on(previous: GridRun | None, takeover: Takeover | None) -> dict[str, Any] | None:
     """What the stops remember: a move changes the range, not what a loss is measured by."""
     if previous is None or takeover is None or takeover.next_range is None:
         return None

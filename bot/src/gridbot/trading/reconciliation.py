@@ -225,11 +225,11 @@ class Reconciler:
         self, engine: GridEngine, reading: Reading, order: Order, seen: RemoteOrder
     ) -> None:
         """Ask for an order's own trades where the list lacks some that it says it has."""
-        if self.session.generation is None or reading.executed(engine, order) >= seen.executed:
+        if self.session.grid_run is None or reading.executed(engine, order) >= seen.executed:
             return
         known = {trade.trade_id for trade in reading.trades}
         for trade in self.session.broker.trades_of(seen.exchange_id):
-            stored = self.session.store.has_fill(self.session.generation.id, trade.trade_id)
+            stored = self.session.store.has_fill(self.session.grid_run.id, trade.trade_id)
             if trade.trade_id not in known and not stored:
                 reading.trades.append(trade)
         listed = reading.executed(engine, order)
@@ -314,10 +314,10 @@ class Reconciler:
         Raises:
             MismatchError: it is one.
         """
-        generation = self.session.generation
-        if generation is None:
+        grid_run = self.session.grid_run
+        if grid_run is None:
             return
-        client_id = self.session.store.closed_order(generation.id, trade.exchange_id)
+        client_id = self.session.store.closed_order(grid_run.id, trade.exchange_id)
         if client_id is not None:
             raise MismatchError(
                 f"the exchange closed order {client_id} (number {trade.exchange_id}), and it "

@@ -18,7 +18,7 @@ from gridbot.policies.kill_switches import Halt, StopState, StopWatch, at_price
 from gridbot.policies.kill_switches import check as check_stops
 from gridbot.policies.range_moves import CONFIRM_MS, left, new_range
 from gridbot.policies.support_resistance import find_levels
-from gridbot.store import Generation
+from gridbot.store import GridRun
 from gridbot.trading.reconciliation import Reconciler
 from gridbot.trading.session import Ending, Session
 
@@ -46,7 +46,7 @@ class RiskGuard:
         self._asked_at = float("-inf")  # when the latest price that came was asked for (monotonic)
         self._asked_news = -1  # and what was known then
         session.clears = self.clears
-        self._watched: int | None = None  # generation that the stop watch is for
+        self._watched: int | None = None  # grid run that the stop watch is for
         self._stops = StopWatch(session.config.stop, StopState())
         self._written = StopState()
         self._investment = Decimal(0)
@@ -154,19 +154,19 @@ class RiskGuard:
 
         What it holds is still to be watched then.
         """
-        generation, price = self._session.generation, seen.last
+        grid_run, price = self._session.grid_run, seen.last
         self._session.price = price
         self._reconciler.passed.see(engine, seen, self._session.clock.monotonic())
-        if generation is None or (engine.closing and self._moves is None):
+        if grid_run is None or (engine.closing and self._moves is None):
             return
-        if self._watched != generation.id:
-            self._take_up(generation)
-        halt = self._stop(engine, generation, seen)
+        if self._watched != grid_run.id:
+            self._take_up(grid_run)
+        halt = self._stop(engine, grid_run, seen)
         if halt is not None:
-            self._halt(engine, generation, halt)
+            self._halt(engine, grid_run, halt)
             return
         if engine.grid_started and not engine.closing:
-            self._move(engine, generation, price)
+            self._move(engine, grid_run, price)
 
     @property
     def _moves(self) -> Ending | None:
@@ -176,27 +176,27 @@ class RiskGuard:
 
     # Stops.
 
-    def _take_up(self, generation: Generation) -> None:
+    def _take_up(self, grid_run: GridRun) -> None:
         """Begin to watch a grid, with what was remembered of it."""
-        watch = generation.watch or {}
+        watch = grid_run.watch or {}
         state = StopState()
-        self._investment = generation.investment
+        self._investment = grid_run.investment
         if "stop" in watch:
             state = StopState.from_document(watch["stop"])
             self._investment = Decimal(watch["investment"])
         self._stops = StopWatch(self._session.config.stop, state)
         self._written = state
         self._left_since_ms = None
-        self._watched = generation.id
+        self._watched = grid_run.id
 
-    def _stop(self, engine: GridEngine, generation: Generation, seen: Seen) -> Halt | None:
+    def _stop(self, engine: GridEngine, grid_run: GridRun, seen: Seen) -> Halt | None:
         if not self._session.config.stop.enabled:
             return None
         equity = engine.books.equity if self._reconciler.current else None
         now = self._session.clock.now_ms()
         halt = self._stops.observe(seen, equity, self._investment, now)
         if halt is None and self._stops.state.worth_writing(self._written):
-            self._session.store.set_watch(generation.id, self._document())
+            self._session.store.set_watch(grid_run.id, self._document())
             self._written = self._stops.state
         return halt
 
@@ -209,7 +209,7 @@ class RiskGuard:
             document["ending"] = self._moves.document()
         return document
 
-    def _halt(self, engine: GridEngine, generation: Generation, halt: Halt) -> None:
+    def _halt(self, engine: GridEngine, grid_run: GridRun, halt: Halt) -> None:
         """Write down that the grid has been stopped, before anything is done about it.
 
         Its end is written down beside the switch: a person may clear that before the grid has
@@ -224,7 +224,7 @@ class RiskGuard:
             price=halt.price,
             at_ms=halt.at_ms,
             liquidate=ending.liquidate,
-            ends=(generation.id, self._document() | {"ending": ending.document()}),
+            ends=(grid_run.id, self._document() | {"ending": ending.document()}),
         )
         log.error("%s stopped by %s: %s", session.config.symbol, halt.reason_code, halt.text)
         session.ending = ending
@@ -232,7 +232,7 @@ class RiskGuard:
 
     # The range.
 
-    def _move(self, engine: GridEngine, generation: Generation, price: Decimal) -> None:
+    def _move(self, engine: GridEngine, grid_run: GridRun, price: Decimal) -> None:
         session, rules = self._session, self._session.config.reposition
         if rules.direction == "off":
             return
@@ -254,13 +254,13 @@ class RiskGuard:
             spacing=session.config.grid.spacing,
             now_ms=now,
             left_since_ms=self._left_since_ms,
-            last_ms=generation.started_ms,
+            last_ms=grid_run.started_ms,
             levels=self._levels(now),
         )
         if moved is None or not self._is_tradable(engine, price, moved):
             return
         ending = Ending(f"moved {way}", takes_over=True, next_range=moved)
-        session.store.set_watch(generation.id, self._document() | {"ending": ending.document()})
+        session.store.set_watch(grid_run.id, self._document() | {"ending": ending.document()})
         log.info("%s moves %s: the price is %s", session.config.symbol, way, plain(price))
         session.ending = ending
         engine.closing = True

@@ -4,7 +4,7 @@ from gridbase.errors import UserError, of_grid
 from gridbase.market import plain
 
 from gridbot.config.load import Config
-from gridbot.store import Generation, Store
+from gridbot.store import GridRun, Store
 
 # What a grid's orders and coins are found by: elsewhere there is nothing of it.
 WHERE = ("mode", "bot_name", "exchange.name", "market.symbol")
@@ -38,20 +38,20 @@ def settings_of(config: Config) -> dict[str, str]:
     return settings
 
 
-def check_settings(config: Config, generation: Generation, *, to_end: bool = False) -> None:
+def check_settings(config: Config, grid_run: GridRun, *, to_end: bool = False) -> None:
     """Refuse a configuration that is not the running grid's.
 
     Args:
         config: the configuration.
-        generation: the running grid.
+        grid_run: the running grid.
         to_end: it is only to be ended: its lines may be other ones.
 
     Raises:
         UserError: names the first setting that differs and what would do.
     """
     now = settings_of(config)
-    for key in [*now, *(key for key in generation.settings if key not in now)]:
-        value, before = now.get(key, "not set"), generation.settings.get(key, "not set")
+    for key in [*now, *(key for key in grid_run.settings if key not in now)]:
+        value, before = now.get(key, "not set"), grid_run.settings.get(key, "not set")
         where = key in WHERE  # asked for also where it is only to be ended
         if before != value and (where or not to_end):
             end = "" if where else f", or end that grid with: gridbot close --config {config.path}"
@@ -68,13 +68,13 @@ def check_running(config: Config, store: Store) -> None:
         UserError: a running grid is left out, or its settings differ.
     """
     configured = {one.symbol: one for one in config.each}
-    for generation in store.generations():
-        if generation.closed_ms is not None:
+    for grid_run in store.grid_runs():
+        if grid_run.closed_ms is not None:
             continue
-        if generation.symbol not in configured:
+        if grid_run.symbol not in configured:
             raise UserError(
-                f"market.symbol: the running grid of {generation.symbol} is left out: add it "
+                f"market.symbol: the running grid of {grid_run.symbol} is left out: add it "
                 "again, or end it first, with the configuration that has it: gridbot close"
             )
-        with of_grid(generation.symbol, several=len(configured) > 1):
-            check_settings(configured[generation.symbol], generation)
+        with of_grid(grid_run.symbol, several=len(configured) > 1):
+            check_settings(configured[grid_run.symbol], grid_run)

@@ -15,7 +15,7 @@ from gridbot.core.orders import Order, OrderState, Role
 from gridbot.exchanges.port import Broker
 from gridbot.indicators.candle_cache import INTERVALS, CandleCache
 from gridbot.indicators.window import CandleWindow
-from gridbot.store import Generation, Store
+from gridbot.store import GridRun, Store
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class Session:
         store: the state; this session is its only writer.
         clock: time.
         engine: the grid in memory; None until it is loaded or started.
-        generation: the stored grid.
+        grid_run: the stored grid.
         market: the exchange's rules; None until it was asked.
         ending: the grid comes to its end; None while it runs.
         paused: why new buys wait; empty where they do not.
@@ -125,7 +125,7 @@ class Session:
     store: Store
     clock: Clock
     engine: GridEngine | None = None
-    generation: Generation | None = None
+    grid_run: GridRun | None = None
     market: Market | None = None
     ending: Ending | None = None
     paused: str = ""
@@ -165,7 +165,7 @@ class Session:
 
     def forget(self) -> None:
         """Drop what is in memory; it is loaded from the store again."""
-        self.engine = self.generation = self.ending = None
+        self.engine = self.grid_run = self.ending = None
         self.refused.clear()
         self.unsent.clear()
         self.arrived_by.clear()
@@ -176,15 +176,15 @@ class Session:
         self.booked.clear()
         self.trades_due = True
 
-    def new_engine(self, generation: Generation) -> GridEngine:
+    def new_engine(self, grid_run: GridRun) -> GridEngine:
         """An engine for a stored grid, without its history yet."""
         return GridEngine(
             bot_name=self.config.bot_name,
-            tag=generation.tag,
-            market=generation.market,
-            plan=generation.plan,
-            investment=generation.investment,
-            carried=Carried(generation.carried, generation.carried_cost),
+            tag=grid_run.tag,
+            market=grid_run.market,
+            plan=grid_run.plan,
+            investment=grid_run.investment,
+            carried=Carried(grid_run.carried, grid_run.carried_cost),
         )
 
     @property
@@ -202,8 +202,8 @@ class Session:
 
     def commit(self, changes: Changes) -> None:
         """Write changes down; only then do they count."""
-        if changes and self.generation is not None:
-            self.store.commit(self.generation.id, changes)
+        if changes and self.grid_run is not None:
+            self.store.commit(self.grid_run.id, changes)
             self.committed(changes)
 
     def committed(self, changes: Changes) -> None:

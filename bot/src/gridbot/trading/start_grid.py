@@ -11,11 +11,11 @@ from gridbase.market import EXACT, Market, plain
 from gridbot.config.load import Config
 from gridbot.core.engine import GridEngine
 from gridbot.core.grid import GridSpec, Plan, grid_lines, make_plan, plan_warnings
-from gridbot.core.orders import Role, Side, generation_tag
+from gridbot.core.orders import Role, Side, grid_run_tag
 from gridbot.exchanges.port import Broker, BrokerError, Failure
 from gridbot.indicators.candle_cache import CandlesMissingError
 from gridbot.policies.atr_range import atr_range, candles_for_range
-from gridbot.store import Closing, Generation
+from gridbot.store import Closing, GridRun
 from gridbot.trading.cancels import cancel_all, hurry
 from gridbot.trading.handover import Takeover, base_to_carry, elsewhere, takeover_of, watch_goes_on
 from gridbot.trading.reconciliation import Reconciler
@@ -53,29 +53,29 @@ def check_funds(config: Config, broker: Broker, needed: Decimal) -> None:
         )
 
 
-def load(session: Session, generation: Generation, *, to_end: bool = False) -> None:
+def load(session: Session, grid_run: GridRun, *, to_end: bool = False) -> None:
     """Take up a stored grid that has not ended, to trade it on or only to end it."""
-    check_settings(session.config, generation, to_end=to_end)
-    engine = session.new_engine(generation)
-    session.store.restore(generation.id, engine)
-    session.generation, session.engine = generation, engine
-    session.cursor = generation.trade_cursor
-    session.booked = session.store.known_trades(generation.id, generation.trade_cursor)
+    check_settings(session.config, grid_run, to_end=to_end)
+    engine = session.new_engine(grid_run)
+    session.store.restore(grid_run.id, engine)
+    session.grid_run, session.engine = grid_run, engine
+    session.cursor = grid_run.trade_cursor
+    session.booked = session.store.known_trades(grid_run.id, grid_run.trade_cursor)
     session.trades_due = True
     session.traded_since = session.clock.monotonic()
     # A request of the process before may still be on its way.
     session.arrived_by = dict.fromkeys(engine.live, latest_arrival(session))
     log.info(
         "%s grid %s loaded: %d orders live, %d buys and %d sells done",
-        generation.symbol,
-        generation.tag,
+        grid_run.symbol,
+        grid_run.tag,
         len(engine.live),
         engine.books.buys,
         engine.books.sells,
     )
 
 
-def start(session: Session, reconciler: Reconciler, previous: Generation | None) -> None:
+def start(session: Session, reconciler: Reconciler, previous: GridRun | None) -> None:
     """Write down a new grid; its first orders are sent when the intents are settled.
 
     Args:
@@ -102,11 +102,11 @@ def start(session: Session, reconciler: Reconciler, previous: Generation | None)
     carried_cost = EXACT.multiply(carried, price)
     check_funds(session.config, broker, EXACT.subtract(plan.investment, carried_cost))
     now = session.clock.now_ms()
-    newest = session.store.newest_generation()
-    generation = Generation(
+    newest = session.store.newest_grid_run()
+    grid_run = GridRun(
         id=1 if newest is None else newest.id + 1,
         symbol=session.config.symbol,
-        tag=generation_tag(now, None if newest is None else newest.tag),
+        tag=grid_run_tag(now, None if newest is None else newest.tag),
         settings=settings_of(session.config),
         market=market,
         plan=plan,
@@ -119,39 +119,39 @@ def start(session: Session, reconciler: Reconciler, previous: Generation | None)
         carried_cost=carried_cost,
         watch=watch_goes_on(previous, takeover),
     )
-    engine = session.new_engine(generation)
+    engine = session.new_engine(grid_run)
     changes = session.changes()
     engine.begin(changes)
-    session.store.start_generation(generation, changes, previous if takeover else None)
+    session.store.start_grid_run(grid_run, changes, previous if takeover else None)
     session.forget()  # the grid before
-    session.generation, session.engine, session.cursor = generation, engine, first_trade
+    session.grid_run, session.engine, session.cursor = grid_run, engine, first_trade
     session.committed(changes)
     broker.look_anew()  # no kill switch fires by what the price did before
-    _say_started(generation, plan_warnings(plan, market, session.config.fees))
+    _say_started(grid_run, plan_warnings(plan, market, session.config.fees))
 
 
-def _say_started(generation: Generation, warnings: Sequence[str]) -> None:
-    plan = generation.plan
+def _say_started(grid_run: GridRun, warnings: Sequence[str]) -> None:
+    plan = grid_run.plan
     for warning in warnings:
         log.warning("%s", warning)
     log.info(
         "%s grid %s started at %s, lines from %s to %s: %d buys, %d sells of %s %s",
-        generation.symbol,
-        generation.tag,
+        grid_run.symbol,
+        grid_run.tag,
         plain(plan.start_price),
         plain(plan.lines[0]),
         plain(plan.lines[-1]),
         len(plan.buy_lines),
         len(plan.sell_lines),
         plain(plan.quantity),
-        generation.market.base,
+        grid_run.market.base,
     )
 
 
 def _taken_over(
     session: Session,
     market: Market,
-    previous: Generation | None,
+    previous: GridRun | None,
     price: Decimal,
     balances: dict[str, Decimal],
 ) -> tuple[Takeover | None, Decimal]:
@@ -184,7 +184,7 @@ def _first_plan(
     return plan
 
 
-def refuse_unwatched(session: Session, previous: Generation | None) -> None:
+def refuse_unwatched(session: Session, previous: GridRun | None) -> None:
     """Refuse to wait as if all were well while the coins of a move are in no grid.
 
     Older versions ended a grid before the one that went on with its coins had begun.
@@ -242,26 +242,24 @@ def _configured(session: Session, price: Decimal) -> GridSpec:
 
 def reprice(session: Session, engine: GridEngine) -> None:
     """Write down the next order of an initial trade that did not come off."""
-    generation = session.generation
-    if generation is None:
-        raise AssertionError("an engine has a generation")
+    grid_run = session.grid_run
+    if grid_run is None:
+        raise AssertionError("an engine has a grid run")
     leg = engine.initial_leg()
     selling = leg is not None and leg.side is Side.SELL
     price = session.broker.bid_price() if selling else session.broker.ask_price()
-    plan = _plan_again(session, generation, engine, price)
+    plan = _plan_again(session, grid_run, engine, price)
     session.broker.balances()
     if not selling:
-        spent = EXACT.subtract(engine.books.initial_cost, generation.carried_cost)
-        left = EXACT.subtract(generation.investment, generation.carried_cost)
+        spent = EXACT.subtract(engine.books.initial_cost, grid_run.carried_cost)
+        left = EXACT.subtract(grid_run.investment, grid_run.carried_cost)
         check_funds(session.config, session.broker, EXACT.subtract(left, spent))
     changes = session.changes()
     engine.reprice(changes, plan)
     session.commit(changes)
 
 
-def _plan_again(
-    session: Session, generation: Generation, engine: GridEngine, price: Decimal
-) -> Plan:
+def _plan_again(session: Session, grid_run: GridRun, engine: GridEngine, price: Decimal) -> Plan:
     """The plan at another price: on the grid's own lines, with what it may spend.
 
     Where the initial trade has come off in part, only the price is another one.
@@ -269,14 +267,14 @@ def _plan_again(
     Raises:
         BrokerError: it will not do at this price.
     """
-    leg, grid, lines = engine.initial_leg(), session.config.grid, generation.plan.lines
+    leg, grid, lines = engine.initial_leg(), session.config.grid, grid_run.plan.lines
     if leg is not None and engine.books.legs[leg.id].executed > 0:
         return replace(engine.plan, start_price=price)
     spec = grid.fixed
     if spec is None or grid_lines(spec, engine.market.tick_size) != lines:
         spec = grid.spec(lines[0], lines[-1])
-    if spec.quantity != generation.plan.quantity:
-        spec = replace(spec, investment=generation.investment, quantity=None)
+    if spec.quantity != grid_run.plan.quantity:
+        spec = replace(spec, investment=grid_run.investment, quantity=None)
     try:
         return make_plan(spec, engine.market, session.config.fees, price)
     except UserError as error:
@@ -326,11 +324,11 @@ def wind_down(session: Session, engine: GridEngine, reconciler: Reconciler, endi
 
 def close(session: Session, engine: GridEngine, ending: Ending) -> None:
     """Write down that a grid has ended, once it is wound down."""
-    generation = _ended(session, engine, ending)
-    if generation.closed_ms is None or generation.closing is None:
+    grid_run = _ended(session, engine, ending)
+    if grid_run.closed_ms is None or grid_run.closing is None:
         raise AssertionError("it has ended")
-    session.store.close_generation(generation.id, generation.closed_ms, generation.closing)
-    _say_ended(generation, generation.closing)
+    session.store.close_grid_run(grid_run.id, grid_run.closed_ms, grid_run.closing)
+    _say_ended(grid_run, grid_run.closing)
     session.forget()
 
 
@@ -345,20 +343,20 @@ def move(session: Session, engine: GridEngine, reconciler: Reconciler, ending: E
             account has.
         MismatchError: the exchange holds orders of this bot that are in no books.
     """
-    generation = _ended(session, engine, ending)
-    start(session, reconciler, generation)
-    if generation.closing is not None:
-        _say_ended(generation, generation.closing)
+    grid_run = _ended(session, engine, ending)
+    start(session, reconciler, grid_run)
+    if grid_run.closing is not None:
+        _say_ended(grid_run, grid_run.closing)
 
 
-def _ended(session: Session, engine: GridEngine, ending: Ending) -> Generation:
+def _ended(session: Session, engine: GridEngine, ending: Ending) -> GridRun:
     """The grid as it ends now, with what is remembered of it; not written down yet."""
-    generation = session.store.generation(session.config.symbol)
-    if generation is None:
-        raise AssertionError("an engine has a generation")
+    grid_run = session.store.grid_run(session.config.symbol)
+    if grid_run is None:
+        raise AssertionError("an engine has a grid run")
     account = None
     if ending.takes_over and ending.next_range is None and not ending.liquidate:
-        account = session.broker.balances().get(generation.market.base, Decimal(0))
+        account = session.broker.balances().get(grid_run.market.base, Decimal(0))
     price = session.broker.last_price()
     books = engine.books
     closing = Closing(
@@ -372,17 +370,17 @@ def _ended(session: Session, engine: GridEngine, ending: Ending) -> Generation:
         next_range=ending.next_range,
         account=account,
     )
-    return replace(generation, closed_ms=session.clock.now_ms(), closing=closing)
+    return replace(grid_run, closed_ms=session.clock.now_ms(), closing=closing)
 
 
-def _say_ended(generation: Generation, closing: Closing) -> None:
+def _say_ended(grid_run: GridRun, closing: Closing) -> None:
     log.info(
         "%s grid %s ended (%s): equity %s %s, grid profit %s",
-        generation.symbol,
-        generation.tag,
+        grid_run.symbol,
+        grid_run.tag,
         closing.reason,
         plain(closing.equity),
-        generation.market.quote,
+        grid_run.market.quote,
         plain(closing.grid_profit),
     )
 

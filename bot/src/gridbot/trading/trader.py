@@ -25,7 +25,7 @@ from gridbot.config.load import Config
 from gridbot.core.engine import GridEngine
 from gridbot.core.orders import OrderState, Role
 from gridbot.exchanges.port import Broker, BrokerError, Failure
-from gridbot.store import Closing, Generation, HaltRow, Store
+from gridbot.store import Closing, GridRun, HaltRow, Store
 from gridbot.trading import start_grid
 from gridbot.trading.cancels import hurry
 from gridbot.trading.funds import Funds
@@ -87,9 +87,9 @@ class Trader:
         return self.session.engine
 
     @property
-    def generation(self) -> Generation | None:
+    def grid_run(self) -> GridRun | None:
         """The stored grid; None where there is none under way."""
-        return self.session.generation
+        return self.session.grid_run
 
     @property
     def refused(self) -> dict[str, Refusal]:
@@ -219,14 +219,14 @@ class Trader:
     def _load(self) -> None:
         """Load the grid that is stored, where it has not ended."""
         session = self.session
-        generation = session.store.generation(session.config.symbol)
+        grid_run = session.store.grid_run(session.config.symbol)
         self.halt = session.store.open_halt(session.config.symbol)
-        self.closing = None if generation is None else generation.closing
-        if generation is None or generation.closed_ms is not None:
+        self.closing = None if grid_run is None else grid_run.closing
+        if grid_run is None or grid_run.closed_ms is not None:
             return
-        start_grid.load(session, generation)
+        start_grid.load(session, grid_run)
         self._reconciler.forget()
-        session.ending = self._unfinished_ending(generation)
+        session.ending = self._unfinished_ending(grid_run)
         if session.engine is not None:
             session.engine.closing = session.ending is not None
 
@@ -236,17 +236,17 @@ class Trader:
         session.price = self.broker.last_price()
         if self.halt is not None:
             return False
-        generation = session.store.generation(session.config.symbol)
+        grid_run = session.store.grid_run(session.config.symbol)
         if session.paused or not self._risk_guard.may_begin(session.price):
-            start_grid.refuse_unwatched(session, generation)
+            start_grid.refuse_unwatched(session, grid_run)
             return False
-        start_grid.start(session, self._reconciler, generation)
+        start_grid.start(session, self._reconciler, grid_run)
         return True
 
-    def _unfinished_ending(self, generation: Generation) -> Ending | None:
+    def _unfinished_ending(self, grid_run: GridRun) -> Ending | None:
         if self.halt is not None:
             return Ending(self.halt.text, liquidate=self.halt.liquidate, takes_over=True)
-        document = (generation.watch or {}).get("ending")
+        document = (grid_run.watch or {}).get("ending")
         return None if document is None else Ending.from_document(document)
 
     def _trade(self, engine: GridEngine) -> bool:
@@ -276,8 +276,8 @@ class Trader:
             return True
         if ending.next_range is None:
             start_grid.close(session, engine, ending)
-            generation = session.store.generation(session.config.symbol)
-            self.closing = None if generation is None else generation.closing
+            grid_run = session.store.grid_run(session.config.symbol)
+            self.closing = None if grid_run is None else grid_run.closing
         elif self._watched_ending(engine) is not ending:
             return True  # what is held may be for sale now
         elif not self._move(engine, ending):
@@ -335,12 +335,12 @@ class Trader:
         """
         session = self.session
         start_grid.rules_of(session)
-        generation = session.store.generation(session.config.symbol)
-        if generation is None or generation.closed_ms is not None:
+        grid_run = session.store.grid_run(session.config.symbol)
+        if grid_run is None or grid_run.closed_ms is not None:
             raise UserError(
                 f"state.directory = {session.config.state_directory}: no grid is running"
             )
-        start_grid.load(session, generation, to_end=True)
+        start_grid.load(session, grid_run, to_end=True)
         engine = session.engine
         if engine is None:
             raise AssertionError("the grid was loaded")

@@ -13,7 +13,7 @@ import pytest
 from gridbot.accounting import archive_files
 from gridbot.accounting.archive import ArchiveRules, Archivist
 from gridbot.core.engine import Carried, GridEngine
-from gridbot.store import Generation, Store
+from gridbot.store import GridRun, Store
 
 from bot.tests.bot.core import conftest as market
 
@@ -33,7 +33,7 @@ class Life(market.Walk):
         self.start_ms = options.get("start_ms", START_MS)
         self.carried = options.get("carried", Carried(Decimal(0), Decimal(0)))
         self.minutes = 0
-        self.generation = None
+        self.grid_run = None
         super().__init__(grid or market.spec(), charge or market.fees(), price)
 
     @property
@@ -46,7 +46,7 @@ class Life(market.Walk):
 
     def step(self, event, *arguments):
         self.minutes += 1
-        if self.generation is None:
+        if self.grid_run is None:
             self.engine._tag, self.engine._carried = self.tag, self.carried
             self._numbers = itertools.count(self.number * 10_000)
         if event == self.engine.record_fill:
@@ -54,15 +54,15 @@ class Life(market.Walk):
             self.fills[-1] = arguments[0]
         changes = super().step(event, *arguments)
         changes.now_ms = self.now_ms
-        if self.generation is None:
-            self.generation = self._generation()
-            self.store.start_generation(self.generation, changes)
+        if self.grid_run is None:
+            self.grid_run = self._grid_run()
+            self.store.start_grid_run(self.grid_run, changes)
         elif changes:
             self.store.commit(self.number, changes)
         return changes
 
-    def _generation(self):
-        return Generation(
+    def _grid_run(self):
+        return GridRun(
             id=self.number,
             symbol=SYMBOL,
             tag=self.tag,
@@ -105,11 +105,11 @@ class Life(market.Walk):
             self.step(self.engine.record_canceled, client_id)
         self.step(self.engine.liquidate, self.price)
         self.accept_all()
-        self.store.close_generation(self.number, self.now_ms)
+        self.store.close_grid_run(self.number, self.now_ms)
 
     def archive(self, rules=TINY, *, days_later=0):
         now_ms = self.now_ms + days_later * 86_400_000
-        return Archivist(self.store, rules).run(self.generation, self.engine, now_ms)
+        return Archivist(self.store, rules).run(self.grid_run, self.engine, now_ms)
 
 
 def restored(life, store):

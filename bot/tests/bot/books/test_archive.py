@@ -45,10 +45,10 @@ def check(life, store, *, recent=False):
 def test_nothing_happens_below_the_bound(store):
     life = Life(store).swing(3)
     archivist = Archivist(store, ArchiveRules(positions=1000))
-    assert archivist.run(life.generation, life.engine, life.now_ms) == 0
+    assert archivist.run(life.grid_run, life.engine, life.now_ms) == 0
     power = Power(-1, after=False)
     with power.watch(store):
-        assert archivist.run(life.generation, life.engine, life.now_ms) == 0
+        assert archivist.run(life.grid_run, life.engine, life.now_ms) == 0
     assert power.count == 0  # neither database nor disk was asked
 
 
@@ -166,29 +166,27 @@ def test_rules_that_make_no_sense_are_refused():
 
 def test_a_grid_that_ended_long_ago_leaves_the_database_as_a_whole(store):
     first = Life(store).swing(3)
-    store.close_generation(1, first.now_ms)
+    store.close_grid_run(1, first.now_ms)
     second = Life(store, number=2, start_ms=first.now_ms)
     second.swing(2)
     rules = ArchiveRules(prune_days=400)
     day = 86_400_000
     archivist = Archivist(store, rules)
-    assert archivist.run(second.generation, second.engine, first.now_ms + 400 * day) == 0
-    moved = archivist.run(second.generation, second.engine, first.now_ms + 400 * day + 1)
+    assert archivist.run(second.grid_run, second.engine, first.now_ms + 400 * day) == 0
+    moved = archivist.run(second.grid_run, second.engine, first.now_ms + 400 * day + 1)
     assert moved == first.engine.books.sells
-    assert archivist.run(second.generation, second.engine, first.now_ms + 500 * day) == 0
-    assert Archivist(store, rules).run(second.generation, second.engine, 0) == 0
+    assert archivist.run(second.grid_run, second.engine, first.now_ms + 500 * day) == 0
+    assert Archivist(store, rules).run(second.grid_run, second.engine, 0) == 0
     rows = store._connection.execute("SELECT DISTINCT generation FROM orders").fetchall()
     assert rows == [(2,)]
     assert all_fills(store) == sorted(first.fills + second.fills, key=lambda fill: fill.trade_id)
-    orders = [
-        row.order.client_id for row in trade_history.rows(store, SYMBOL) if row.generation == 1
-    ]
+    orders = [row.order.client_id for row in trade_history.rows(store, SYMBOL) if row.grid_run == 1]
     assert len(orders) == sum(len(changes.orders) for changes in first.changes)
 
 
 def test_grids_that_ended_make_room_first(store):
     first = Life(store).swing(3)
-    store.close_generation(1, first.now_ms)
+    store.close_grid_run(1, first.now_ms)
     second = Life(store, number=2, start_ms=first.now_ms)
     second.swing(2)
     bound = ArchiveRules(positions=second.engine.books.sells + 1)
@@ -207,7 +205,7 @@ def test_base_that_is_carried_over_is_shared_by_the_sells(store):
     assert life.archive() > 5
     assert_same_books(restored(life, store), life.engine, recent=False)
     closed = life.engine.books.grid_profit
-    store.close_generation(1, life.now_ms)
+    store.close_grid_run(1, life.now_ms)
     later = Life(store, number=2)
     later.archive(days_later=401)
     profits = [row.profit for row in trade_history.rows(store, SYMBOL) if row.profit is not None]
@@ -224,7 +222,7 @@ def test_a_grid_that_was_liquidated_is_archived_as_a_whole(store):
     later = Life(store, number=2)
     later.archive(days_later=401)
     assert all_fills(store) == life.fills + later.fills
-    roles = {row.order.role for row in trade_history.rows(store, SYMBOL) if row.generation == 1}
+    roles = {row.order.role for row in trade_history.rows(store, SYMBOL) if row.grid_run == 1}
     assert roles == {Role.INITIAL, Role.GRID, Role.LIQUIDATION}
     (left,) = store._connection.execute("SELECT count(*) FROM legs WHERE generation = 1").fetchone()
     assert left == 0
@@ -324,9 +322,9 @@ def test_after_a_failure_the_database_is_asked_what_is_archived(store, monkeypat
 
     monkeypatch.setattr("gridbot.accounting.archive.append", fail_at_the_second)
     with pytest.raises(StoreError, match="the disk is full"):
-        archivist.run(life.generation, life.engine, life.now_ms)
+        archivist.run(life.grid_run, life.engine, life.now_ms)
     check(life, store)
-    moved = archivist.run(life.generation, life.engine, life.now_ms)
+    moved = archivist.run(life.grid_run, life.engine, life.now_ms)
     assert moved == life.engine.books.sells - 200 - 45
     check(life, store)
 

@@ -18,7 +18,7 @@ def test_as_many_positions_as_allowed_stay(store):
 
 def test_a_grid_that_ended_stays_as_long_as_all_fit(store):
     first = Life(store).swing(1)
-    store.close_generation(1, first.now_ms)
+    store.close_grid_run(1, first.now_ms)
     second = Life(store, number=2, start_ms=first.now_ms).swing(2)
     ended, closed = first.engine.books.sells, second.engine.books.sells
     assert second.archive(ArchiveRules(positions=ended + closed)) == 0
@@ -32,8 +32,8 @@ def test_a_batch_is_no_bound(store, monkeypatch):
     assert life.archive(ArchiveRules(positions=closed - 7)) == 7 + (closed - 7) // 10
     archivist = Archivist(store, ArchiveRules(positions=1))
     left = closed - 7 - (closed - 7) // 10
-    assert archivist.run(life.generation, life.engine, life.now_ms) == left - 1
-    assert archivist.run(life.generation, life.engine, life.now_ms) == 0
+    assert archivist.run(life.grid_run, life.engine, life.now_ms) == left - 1
+    assert archivist.run(life.grid_run, life.engine, life.now_ms) == 0
 
 
 def test_the_last_archived_number_of_a_place_is_known_and_the_next_is_not(store):

@@ -23,7 +23,7 @@ def lives(store):
     first.swing(2)
     first.go("50000")
     profit = Decimal("-12.5")
-    store.close_generation(
+    store.close_grid_run(
         1, first.now_ms, Closing(Decimal(1), Decimal(50000), Decimal(1), profit, "by hand")
     )
     second = Life(store, number=2, start_ms=first.now_ms + 40 * DAY_MS).swing(3)

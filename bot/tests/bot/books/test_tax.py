@@ -180,7 +180,7 @@ def lives(store):
     first = Life(store, start_ms=1_767_223_800_000).swing(4)
     first.go("50000")
     first.archive()
-    store.close_generation(1, first.now_ms)
+    store.close_grid_run(1, first.now_ms)
     second = Life(store, number=2, start_ms=first.now_ms + DAY_MS).swing(3)
     return first, second
 

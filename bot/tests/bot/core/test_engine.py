@@ -12,7 +12,7 @@ from gridbot.core.orders import (
     Role,
     client_order_id,
     client_prefix,
-    generation_tag,
+    grid_run_tag,
 )
 
 
@@ -224,9 +224,9 @@ def test_a_name_says_where_its_order_belongs(make_walk):
     assert order_at(walk, 1).client_id == "pi1-BTCUSDT-abc123-1b2"
 
 
-def test_generation_tags_rise_even_when_the_clock_does_not():
-    first = generation_tag(1_790_000_000_000, None)
-    second = generation_tag(1_600_000_000_000, first)
+def test_grid_run_tags_rise_even_when_the_clock_does_not():
+    first = grid_run_tag(1_790_000_000_000, None)
+    second = grid_run_tag(1_600_000_000_000, first)
     assert len(first) == len(second) == 6
     assert int(second, 36) == int(first, 36) + 1
 

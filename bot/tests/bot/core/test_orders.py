@@ -1,6 +1,6 @@
 """Names of orders at the bounds of what fits."""
 
-from gridbot.core.orders import client_prefix, generation_tag
+from gridbot.core.orders import client_prefix, grid_run_tag
 
 EPOCH_2020_MS = 1_577_836_800_000
 
@@ -15,8 +15,8 @@ def test_a_symbol_is_spelled_out_as_long_as_it_fits_beside_the_bots_name():
 
 
 def test_a_tag_counts_seconds_since_2020():
-    assert generation_tag(EPOCH_2020_MS - 1, None) == "000000"
-    assert generation_tag(EPOCH_2020_MS + 999, None) == "000000"
-    assert generation_tag(EPOCH_2020_MS + 36_000, None) == "000010"
-    assert generation_tag(EPOCH_2020_MS + 37_000, "00000z") == "000011"
-    assert generation_tag(EPOCH_2020_MS + 37_000, "000011") == "000012"
+    assert grid_run_tag(EPOCH_2020_MS - 1, None) == "000000"
+    assert grid_run_tag(EPOCH_2020_MS + 999, None) == "000000"
+    assert grid_run_tag(EPOCH_2020_MS + 36_000, None) == "000010"
+    assert grid_run_tag(EPOCH_2020_MS + 37_000, "00000z") == "000011"
+    assert grid_run_tag(EPOCH_2020_MS + 37_000, "000011") == "000012"

@@ -7,7 +7,7 @@ import pytest
 from gridbase.market import Market
 from gridbot.core.grid import Plan
 from gridbot.exchanges.port import BrokerError, Failure
-from gridbot.store import Closing, Generation
+from gridbot.store import Closing, GridRun
 from gridbot.trading.handover import Takeover, base_to_carry, elsewhere, takeover_of, watch_goes_on
 
 MARKET = Market(
@@ -37,7 +37,7 @@ CLOSING = Closing(
     takes_over=True,
     account=Decimal("0.5"),
 )
-GRID = Generation(
+GRID = GridRun(
     id=1,
     symbol="BTC/USDT",
     tag="000001",

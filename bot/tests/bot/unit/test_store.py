@@ -14,7 +14,7 @@ from gridbot.core.grid import Plan
 from gridbot.core.orders import Fill, Leg, Order, OrderState, Role, Side
 from gridbot.store import (
     Closing,
-    Generation,
+    GridRun,
     HaltRow,
     Sample,
     Store,
@@ -33,7 +33,7 @@ MARKET = Market(
     min_notional=Decimal(5),
     max_orders=200,
 )
-GENERATION = Generation(
+GENERATION = GridRun(
     id=1,
     symbol="BTC/USDT",
     tag="abc123",
@@ -82,14 +82,14 @@ def store(tmp_path):
 
 
 def test_what_is_written_is_read_back(tmp_path, store):
-    store.start_generation(GENERATION, Changes(1, legs=[LEG], orders=[ORDER]))
+    store.start_grid_run(GENERATION, Changes(1, legs=[LEG], orders=[ORDER]))
     accepted = replace(ORDER, state=OrderState.OPEN, exchange_id=55)
     store.commit(1, Changes(2, updated=[accepted], fills=[FILL], trade_cursor=10))
     store.close()
     with pytest.raises(sqlite3.ProgrammingError):
         store._connection.execute("SELECT 1")
     again = Store(tmp_path)
-    assert again.generation("BTC/USDT") == replace(GENERATION, trade_cursor=10)
+    assert again.grid_run("BTC/USDT") == replace(GENERATION, trade_cursor=10)
     assert again.orders(1) == [accepted]
     assert again.fills(1, 9) == [FILL]
     assert again.fills(1, 8) == []
@@ -99,7 +99,7 @@ def test_what_is_written_is_read_back(tmp_path, store):
 
 
 def test_a_transaction_is_all_or_nothing(store):
-    store.start_generation(GENERATION, Changes(1, legs=[LEG], orders=[ORDER]))
+    store.start_grid_run(GENERATION, Changes(1, legs=[LEG], orders=[ORDER]))
     other = replace(ORDER, client_id="new")
     with pytest.raises(StoreError):
         store.commit(1, Changes(2, orders=[other, other]))
@@ -121,9 +121,9 @@ def test_a_second_bot_on_the_same_directory_is_refused(tmp_path):
     assert refused.value.lasting
     assert refused.value.exit_code == 4
     reader = Store(tmp_path, read_only=True)
-    assert reader.generation("BTC/USDT") is None
+    assert reader.grid_run("BTC/USDT") is None
     with pytest.raises(StoreError, match="readonly"):
-        reader.close_generation(1, 0)
+        reader.close_grid_run(1, 0)
     reader.close()
 
 
@@ -187,7 +187,7 @@ def write_on(store, written):
 
 def test_a_full_disk_is_told_loses_nothing_and_heals(small_disk):
     store = Store(small_disk)
-    store.start_generation(GENERATION, Changes(1, legs=[LEG], orders=[ORDER]))
+    store.start_grid_run(GENERATION, Changes(1, legs=[LEG], orders=[ORDER]))
     ballast = small_disk / "ballast"
     fill_up(ballast)
     written = []
@@ -221,81 +221,81 @@ def other_grid(number, symbol="ETH/USDT", **changes):
 
 def test_each_symbol_has_its_own_latest_grid(store):
     second, third = other_grid(2), other_grid(3, "BTC/USDT", carried=Decimal("0.25"))
-    for generation in (GENERATION, second, third):
-        store.start_generation(generation, Changes(1))
-    assert store.generation("BTC/USDT") == store.newest_generation() == third
-    assert store.generation("ETH/USDT") == second
-    assert store.generation("LTC/USDT") is None
-    assert list(store.generations("BTC/USDT")) == [GENERATION, third]
-    assert list(store.generations()) == [GENERATION, second, third]
+    for grid_run in (GENERATION, second, third):
+        store.start_grid_run(grid_run, Changes(1))
+    assert store.grid_run("BTC/USDT") == store.newest_grid_run() == third
+    assert store.grid_run("ETH/USDT") == second
+    assert store.grid_run("LTC/USDT") is None
+    assert list(store.grid_runs("BTC/USDT")) == [GENERATION, third]
+    assert list(store.grid_runs()) == [GENERATION, second, third]
 
 
 def test_a_grid_ends_with_what_it_was_worth(store):
-    store.start_generation(GENERATION, Changes(1))
-    store.close_generation(1, 500, CLOSING)
-    assert store.generation("BTC/USDT") == replace(GENERATION, closed_ms=500, closing=CLOSING)
+    store.start_grid_run(GENERATION, Changes(1))
+    store.close_grid_run(1, 500, CLOSING)
+    assert store.grid_run("BTC/USDT") == replace(GENERATION, closed_ms=500, closing=CLOSING)
 
 
 def test_what_the_account_had_is_stored_with_an_end(store):
     closing = replace(CLOSING, account=Decimal("0.50"), next_range=(Decimal(1), Decimal(2)))
-    store.start_generation(GENERATION, Changes(1))
-    store.close_generation(1, 500, closing)
-    assert store.generation("BTC/USDT").closing == closing
+    store.start_grid_run(GENERATION, Changes(1))
+    store.close_grid_run(1, 500, closing)
+    assert store.grid_run("BTC/USDT").closing == closing
 
 
 def test_a_grid_ends_with_the_begin_of_the_next_one_or_not_at_all(store):
-    store.start_generation(GENERATION, Changes(1))
+    store.start_grid_run(GENERATION, Changes(1))
     end = replace(GENERATION, closed_ms=500, closing=replace(CLOSING, takes_over=True))
     with pytest.raises(StoreError):
-        store.start_generation(
+        store.start_grid_run(
             replace(other_grid(2, "BTC/USDT"), tag=GENERATION.tag), Changes(1), end
         )
-    assert list(store.generations()) == [GENERATION]
+    assert list(store.grid_runs()) == [GENERATION]
     second = other_grid(2, "BTC/USDT")
-    store.start_generation(second, Changes(1), end)
-    assert list(store.generations()) == [end, second]
+    store.start_grid_run(second, Changes(1), end)
+    assert list(store.grid_runs()) == [end, second]
 
 
 def test_an_ended_grid_can_be_told_what_to_leave_until_the_next_one_begins(store):
     leaves = replace(CLOSING, takes_over=True)
-    store.start_generation(GENERATION, Changes(1))
-    store.close_generation(1, 500, leaves)
-    end = store.generation("BTC/USDT")
+    store.start_grid_run(GENERATION, Changes(1))
+    store.close_grid_run(1, 500, leaves)
+    end = store.grid_run("BTC/USDT")
     assert store.set_closing(1, CLOSING)
     with pytest.raises(StoreError, match="is not to be taken over any more") as refused:
-        store.start_generation(other_grid(2, "BTC/USDT"), Changes(1), end)
+        store.start_grid_run(other_grid(2, "BTC/USDT"), Changes(1), end)
     assert not refused.value.lasting
-    assert list(store.generations()) == [replace(end, closing=CLOSING)]
+    assert list(store.grid_runs()) == [replace(end, closing=CLOSING)]
     assert store.set_closing(1, leaves)
-    store.start_generation(other_grid(2, "ETH/USDT"), Changes(1))
+    store.start_grid_run(other_grid(2, "ETH/USDT"), Changes(1))
     assert store.set_closing(1, leaves), "another symbol's grid is not the next one"
-    store.start_generation(other_grid(3, "BTC/USDT"), Changes(1), end)
+    store.start_grid_run(other_grid(3, "BTC/USDT"), Changes(1), end)
     assert not store.set_closing(1, CLOSING)
-    assert next(store.generations()).closing == leaves
+    assert next(store.grid_runs()).closing == leaves
 
 
 def test_a_market_is_stored_with_all_its_rules(store):
     rules = replace(MARKET, buy_band=(Decimal("0.2"), Decimal("1.10")), max_quantity=Decimal(9))
-    store.start_generation(replace(GENERATION, market=rules), Changes(1))
-    assert store.generation("BTC/USDT").market == rules
+    store.start_grid_run(replace(GENERATION, market=rules), Changes(1))
+    assert store.grid_run("BTC/USDT").market == rules
 
 
 def test_what_the_stop_rules_remember_is_written_with_the_step(store):
-    store.start_generation(replace(GENERATION, watch={"peak": "1000"}), Changes(1))
-    assert store.generation("BTC/USDT").watch == {"peak": "1000"}
+    store.start_grid_run(replace(GENERATION, watch={"peak": "1000"}), Changes(1))
+    assert store.grid_run("BTC/USDT").watch == {"peak": "1000"}
     store.commit(1, Changes(2, trade_cursor=8), {"peak": "1001"})
     store.commit(1, Changes(3, trade_cursor=9))
-    after = store.generation("BTC/USDT")
+    after = store.grid_run("BTC/USDT")
     assert (after.watch, after.trade_cursor) == ({"peak": "1001"}, 9)
     with pytest.raises(StoreError):
         store.commit(1, Changes(4, orders=[replace(ORDER, leg="none")]), {"peak": "2"})
-    assert store.generation("BTC/USDT").watch == {"peak": "1001"}
+    assert store.grid_run("BTC/USDT").watch == {"peak": "1001"}
     store.set_watch(1, {})
-    assert store.generation("BTC/USDT").watch == {}
+    assert store.grid_run("BTC/USDT").watch == {}
 
 
 def test_trades_that_the_cursor_has_not_reached_are_known(store):
-    store.start_generation(GENERATION, Changes(1, legs=[LEG], orders=[ORDER]))
+    store.start_grid_run(GENERATION, Changes(1, legs=[LEG], orders=[ORDER]))
     fills = [replace(FILL, trade_id=number) for number in (9, 12, 15)]
     store.commit(1, Changes(2, fills=fills))
     assert store.known_trades(1, 12) == {12, 15}
@@ -318,7 +318,7 @@ def test_a_halt_stands_until_a_person_clears_it(store):
 
 
 def test_the_log_does_not_stay_large(tmp_path, store):
-    store.start_generation(GENERATION, Changes(1, legs=[LEG], orders=[ORDER]))
+    store.start_grid_run(GENERATION, Changes(1, legs=[LEG], orders=[ORDER]))
     reader = Store(tmp_path, read_only=True)
     with reader.transaction("DEFERRED") as connection:  # holds the log open
         connection.execute("SELECT * FROM generations").fetchall()
@@ -374,7 +374,7 @@ def write_schema_1(directory):
 
 def check_migrated(directory):
     store = Store(directory)
-    assert store.generation("BTC/USDT") == replace(GENERATION, trade_cursor=10)
+    assert store.grid_run("BTC/USDT") == replace(GENERATION, trade_cursor=10)
     accepted = replace(ORDER, state=OrderState.OPEN, exchange_id=55)
     second = LEG.id[:-1] + "2"
     assert store.orders(1) == [accepted, replace(ORDER, client_id=second, leg=second, cycle=2)]
@@ -394,14 +394,14 @@ def test_a_file_of_version_1_is_brought_up_to_date(tmp_path):
 
 
 def test_a_file_of_version_2_is_brought_up_to_date(store, tmp_path):
-    store.start_generation(GENERATION, Changes(1))
+    store.start_grid_run(GENERATION, Changes(1))
     store.close()
     with contextlib.closing(sqlite3.connect(tmp_path / "gridbot.sqlite3")) as older:
         older.executescript("DROP TABLE acknowledgements; PRAGMA user_version = 2")
     said = Acknowledgement("USDT", Decimal("-1E-8"), "a fee", 5)
     for _ in range(2):
         store = Store(tmp_path)
-        assert store.generation("BTC/USDT") == GENERATION
+        assert store.grid_run("BTC/USDT") == GENERATION
         with store.transaction() as connection:
             acknowledged.add(connection, 1, [said])
         store.close()

@@ -126,7 +126,7 @@ def test_an_own_trade_is_acknowledged_in_both_coins_at_once(world, run):
 def test_an_order_of_the_bot_that_is_in_no_books_is_not_hidden(world, run):
     """It has bought coins: that they are there is no deposit."""
     reader = Store(world.config.state_directory, read_only=True)
-    order = reader.orders(reader.generation("BTC/USDT").id)[-1]
+    order = reader.orders(reader.grid_run("BTC/USDT").id)[-1]
     reader.close()
     broker = world.broker()
     broker.connect()

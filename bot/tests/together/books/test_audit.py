@@ -23,7 +23,7 @@ def trade(world, rules):
     archivist, moved = Archivist(world.store, rules), 0
     for _ in range(60):
         trader.step()
-        moved += archivist.run(trader.generation, trader.engine, world.clock.now_ms())
+        moved += archivist.run(trader.grid_run, trader.engine, world.clock.now_ms())
         world.clock.sleep(2.0)
     world.clock.sleep(10_000)
     world.settle(trader)

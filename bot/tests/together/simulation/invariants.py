@@ -108,7 +108,7 @@ def _audit(world: World) -> list[str]:
     broker.connect()
     reader = Store(world.state, read_only=True)
     try:
-        if reader.generation(SYMBOL) is None:
+        if reader.grid_run(SYMBOL) is None:
             return []  # a filter has kept the first grid from beginning
         report = audit(broker, reader, world.clock, world.config.symbol, patience_seconds=0.0)
     finally:

@@ -69,7 +69,7 @@ class KillSwitch:
         if self._stop is None or price > self._stop or self._known is not None:
             return
         trader = self._world.trader
-        if trader is not None and trader.generation is not None and not self._halted():
+        if trader is not None and trader.grid_run is not None and not self._halted():
             self.told += 1
             self._known = self._own_seconds, price
             self._world.note(f"the bot knows the price {price}")

@@ -129,7 +129,7 @@ def stop_at_price(setup: Setup, pick: Random) -> None:
 def grids_of(world: World) -> int:
     """How many grids there were, one after the other."""
     reader = Store(world.state, read_only=True)
-    count = len(list(reader.generations()))
+    count = len(list(reader.grid_runs()))
     reader.close()
     return count
 

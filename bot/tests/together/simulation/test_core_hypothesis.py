@@ -13,7 +13,7 @@ from gridbase.market import Market, floor_to_lot
 from gridbot.core.engine import Changes, GridEngine
 from gridbot.core.grid import Fees, FeesIn, GridSpec, Spacing, make_plan
 from gridbot.core.orders import Fill, OrderState, Role, Side
-from gridbot.store import Generation, Store
+from gridbot.store import GridRun, Store
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -53,7 +53,7 @@ class Core(RuleBasedStateMachine):
             dir="/dev/shm" if Path("/dev/shm").is_dir() else None
         )
         self.store = Store(Path(self.directory.name))
-        self.generation = Generation(
+        self.grid_run = GridRun(
             id=1,
             symbol=SYMBOL,
             tag="abc123",
@@ -69,7 +69,7 @@ class Core(RuleBasedStateMachine):
         self.engine = self.new_engine()
         changes = Changes(0)
         self.engine.begin(changes)
-        self.store.start_generation(self.generation, changes)
+        self.store.start_grid_run(self.grid_run, changes)
         self.note_names(changes)
 
     def new_engine(self):
@@ -188,7 +188,7 @@ class Core(RuleBasedStateMachine):
         before = self.engine
         self.store.close()
         self.store = Store(Path(self.directory.name))
-        self.plan = self.store.generation(SYMBOL).plan
+        self.plan = self.store.grid_run(SYMBOL).plan
         self.engine = self.new_engine()
         self.store.restore(1, self.engine)
         assert self.engine.live == before.live

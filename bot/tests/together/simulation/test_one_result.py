@@ -58,11 +58,11 @@ class Live:
                 "BTCUSDT", order_id=None, from_id=0, start_ms=0, end_ms=None, limit=10**9
             )
             reader = Store(world.state, read_only=True)
-            self.generation = reader.generation(SYMBOL)
-            self.stored = reader.orders(self.generation.id)
-            self.fills = reader.fills(self.generation.id, 2**62)
+            self.grid_run = reader.grid_run(SYMBOL)
+            self.stored = reader.orders(self.grid_run.id)
+            self.fills = reader.fills(self.grid_run.id, 2**62)
             self.engine = self.new_engine()
-            reader.restore(self.generation.id, self.engine)
+            reader.restore(self.grid_run.id, self.engine)
             reader.close()
             self.candles = read_candles(directory / "candles.csv")
             world.exchange.close()
@@ -70,10 +70,10 @@ class Live:
     def new_engine(self):
         return GridEngine(
             bot_name=self.config.bot_name,
-            tag=self.generation.tag,
-            market=self.generation.market,
-            plan=self.generation.plan,
-            investment=self.generation.investment,
+            tag=self.grid_run.tag,
+            market=self.grid_run.market,
+            plan=self.grid_run.plan,
+            investment=self.grid_run.investment,
         )
 
     @property
@@ -95,11 +95,11 @@ class Live:
 
 
 def backtest(live):
-    generation, grid = live.generation, live.config.grid
+    grid_run, grid = live.grid_run, live.config.grid
     result = run_backtest(
         live.candles,
         GridSpec(grid.lower, grid.upper, grid.grids, grid.spacing, grid.investment),
-        generation.market,
+        grid_run.market,
         live.config.fees,
         fee_unit=FEE_UNIT,
     )
@@ -196,4 +196,4 @@ def test_a_bot_that_answers_too_late_trades_otherwise():
     _, rows = backtest(live)
     assert live.rows != rows
     # Late orders trade at the price of the moment, as takers.
-    assert {fill.price for fill in live.fills[1:]} - set(live.generation.plan.lines)
+    assert {fill.price for fill in live.fills[1:]} - set(live.grid_run.plan.lines)

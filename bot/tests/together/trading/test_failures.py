@@ -88,7 +88,7 @@ def test_an_order_that_may_still_arrive_is_waited_for(make_world):
     assert failed.value.failure is Failure.AMBIGUOUS
     world.clock.sleep(3.0)
     trader.step()
-    written = trader.session.store.orders(trader.generation.id)
+    written = trader.session.store.orders(trader.grid_run.id)
     waiting = [order for order in written if order.exchange_id is None]
     assert len(waiting) == 1
     # Each order was sent once: the one that waits before, and the rest since, with what answers

@@ -671,7 +671,7 @@ def test_what_the_stream_brought_is_not_read_again_at_the_next_start(heard):
     world.clock.sleep(RECONCILE_SECONDS)
     trader.step()
     assert trader.session.booked == set()
-    assert world.store.generation("BTC/USDT").trade_cursor > trade.trade_id
+    assert world.store.grid_run("BTC/USDT").trade_cursor > trade.trade_id
 
 
 # Canceled by the bot.

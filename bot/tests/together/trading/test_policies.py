@@ -41,7 +41,7 @@ def trade(world: World, seconds: float, **document: object):
 
 def ended(world: World):
     """The grids that have ended, oldest first."""
-    return [one for one in world.store.generations() if one.closed_ms is not None]
+    return [one for one in world.store.grid_runs() if one.closed_ms is not None]
 
 
 def balances(world: World) -> dict[str, Decimal]:
@@ -171,7 +171,7 @@ def test_the_range_follows_the_price_and_the_books_go_on(make_world, direction, 
         280,
         reposition={"direction": direction, "cooldown_minutes": 0, "margin_percent": "0.1"},
     )
-    (first, *others), last = ended(world), trader.generation
+    (first, *others), last = ended(world), trader.grid_run
     assert first.closing.reason == f"moved {direction}"
     price = candles[-1].split(",")[4]
     assert last.plan.lines[0] < Decimal(price) < last.plan.lines[-1]
@@ -186,7 +186,7 @@ def test_the_range_follows_the_price_and_the_books_go_on(make_world, direction, 
     assert books.equity(trader.price) - books.investment == earned
     assert world.audit().differences == []
     moves = len(ended(world))
-    assert trade(world, 10).generation.id == last.id
+    assert trade(world, 10).grid_run.id == last.id
     assert len(ended(world)) == moves
     # All that the first grid was given is on the account still, less fees and what it lost.
     quote, base = balances(world)["USDT"], balances(world)["BTC"]
@@ -303,7 +303,7 @@ def test_a_quantity_for_each_line(make_world):
     assert trader.engine.plan.quantity == Decimal("0.005")
     buys = [o for o in trader.engine.live.values() if o.role is Role.GRID and o.side is Side.BUY]
     assert {order.quantity for order in buys} == {Decimal("0.005")}
-    assert trader.generation.investment == trader.engine.plan.investment
+    assert trader.grid_run.investment == trader.engine.plan.investment
 
 
 def test_a_quantity_off_the_lot_is_refused(make_world):
@@ -319,11 +319,11 @@ def test_post_only_orders_never_take(make_world):
     trade(world, 60)
     broker = world.broker()
     reader = Store(world.config.state_directory, read_only=True)
-    generation = reader.generation("BTC/USDT")
-    roles = {order.client_id: order.role for order in reader.orders(generation.id)}
+    grid_run = reader.grid_run("BTC/USDT")
+    roles = {order.client_id: order.role for order in reader.orders(grid_run.id)}
     numbers = {
         order.exchange_id: order.client_id
-        for order in reader.orders(generation.id)
+        for order in reader.orders(grid_run.id)
         if order.exchange_id is not None
     }
     reader.close()

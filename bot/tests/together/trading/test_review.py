@@ -41,7 +41,7 @@ def test_a_stop_cleared_before_its_grid_has_ended_still_ends_it(make_world, monk
     while trader.ending is None:
         trader.step()
         world.clock.sleep(0.5)
-    first = trader.generation
+    first = trader.grid_run
     trader.step()
     assert trader.ending is not None
     assert resume(world, monkeypatch) == 0
@@ -49,7 +49,7 @@ def test_a_stop_cleared_before_its_grid_has_ended_still_ends_it(make_world, monk
     trader = trade(world, 60)
     (grid,) = ended(world)
     assert grid.id == first.id
-    assert trader.generation.id != first.id
+    assert trader.grid_run.id != first.id
     assert len(trader.engine.live) == 20
     assert world.audit().differences == []
 
@@ -77,7 +77,7 @@ def test_a_move_whose_new_grid_does_not_do_at_once_waits_for_a_price(make_world,
     whole, failing = start_grid.make_plan, [True]
 
     def make_plan(*args):
-        if failing and list(world.store.generations()):
+        if failing and list(world.store.grid_runs()):
             raise UserError("grid.grids = 20 puts two lines on the same price")
         return whole(*args)
 
@@ -120,7 +120,7 @@ def test_a_moved_grid_that_is_planned_again_keeps_its_range(make_world):
     }
 
     def disturb(method, name):
-        moved = len(list(world.store.generations())) == 2
+        moved = len(list(world.store.grid_runs())) == 2
         if disturb.on and moved and (method, name) == ("POST", "order"):
             disturb.on = False
             return refusal(400, -2010, "Account has insufficient balance")
@@ -195,7 +195,7 @@ def test_a_changed_grid_can_be_ended_as_the_bot_advises(make_world):
         world.trader().step()
     assert world.trader().close_grid(60) == 20
     assert world.broker().open_orders() == []
-    assert trade(world, 6).generation.id == 2
+    assert trade(world, 6).grid_run.id == 2
 
 
 def test_a_grid_is_not_ended_on_another_account(make_world):

@@ -99,7 +99,7 @@ def test_a_move_that_was_held_back_goes_on(make_world):
     pause(trader, "")
     go_on(world, trader, 10)
     (first,) = ended(world)
-    assert trader.generation.carried == first.closing.base == LEFT
+    assert trader.grid_run.carried == first.closing.base == LEFT
     assert len(trader.engine.live) == 20
     assert world.audit().differences == []
 
@@ -109,22 +109,22 @@ def test_what_the_stops_write_down_meanwhile_does_not_forget_the_move(make_world
     trader = moving(world, stop={"daily_loss_percent": "90"})
     pause(trader, "downtrend")
     go_on(world, trader, 10)
-    before = world.store.generation("BTC/USDT").watch
+    before = world.store.grid_run("BTC/USDT").watch
     world.clock.sleep(86_400)
     trader.step()
-    after = world.store.generation("BTC/USDT").watch
+    after = world.store.grid_run("BTC/USDT").watch
     assert after["stop"]["day"] == before["stop"]["day"] + 1
     assert after["ending"] == before["ending"]
     trader = trade(world, 10)
     (first,) = ended(world)
     assert first.closing.reason == "moved down"
-    assert trader.generation.carried == LEFT
+    assert trader.grid_run.carried == LEFT
 
 
 def test_coins_of_a_move_are_watched_while_the_next_grid_does_not_do(make_world, monkeypatch):
     world = make_world(crash_after_a_move(43_500, 38_000), at_end="hold")
     trader = moving(world, stop=LIQUIDATE)
-    old = trader.generation.id
+    old = trader.grid_run.id
 
     def too_small(*_args):
         raise UserError("grid.grids = 20 puts two lines on the same price")
@@ -161,7 +161,7 @@ def test_the_end_of_a_moved_grid_and_the_next_one_are_one_commit(make_world, mon
 
     def transaction(self, mode="IMMEDIATE"):
         reader = Store(world.config.state_directory, read_only=True)
-        grids = list(reader.generations())
+        grids = list(reader.grid_runs())
         reader.close()
         seen.append((len(grids), sum(one.closed_ms is not None for one in grids)))
         return whole(self, mode)
@@ -181,7 +181,7 @@ def test_coins_that_an_older_version_left_between_two_grids_are_no_health(make_w
     world.power_off()
     # As the older version left it: the next grid had not begun.
     store = world.open_store()
-    later = trader.generation.id
+    later = trader.grid_run.id
     with store.transaction() as connection:
         for table in ("orders", "legs", "progress"):
             statement = f"DELETE FROM {table} WHERE generation = ?"  # noqa: S608 - our own names
@@ -203,7 +203,7 @@ def test_a_bot_whose_grid_can_not_move_yet_is_not_healthy(make_world, monkeypatc
     whole, seen = start_grid.make_plan, []
 
     def make_plan(*args):
-        if seen and len(list(world.store.generations())) == 1 and world.clock.seconds < 300:
+        if seen and len(list(world.store.grid_runs())) == 1 and world.clock.seconds < 300:
             raise UserError("grid.grids = 20 puts two lines on the same price")
         return whole(*args)
 
@@ -272,7 +272,7 @@ def reasons(world: World, seconds: float) -> list[str]:
 def grids(world: World):
     reader = Store(world.config.state_directory, read_only=True)
     try:
-        return list(reader.generations())
+        return list(reader.grid_runs())
     finally:
         reader.close()
 
@@ -400,7 +400,7 @@ def test_coins_that_are_no_longer_to_be_taken_over_begin_no_grid(make_world, mon
     broker.latest_trade_id = told_meanwhile
     with pytest.raises(UserError, match="is not to be taken over any more"):
         trader.step()
-    assert len(list(world.store.generations())) == 1
+    assert len(list(world.store.grid_runs())) == 1
 
 
 def test_an_end_that_an_older_version_wrote_is_read(make_world):

@@ -186,7 +186,7 @@ def test_closing_cancels_the_orders_and_keeps_the_books_equal(traded):
     world.document["grid"]["investment"] = "3000"
     trader = world.trader()
     trader.step()
-    assert trader.generation.id == 2
+    assert trader.grid_run.id == 2
     world.settle(trader)
     check_books(world, trader)
     assert world.audit().differences == []
@@ -205,7 +205,7 @@ def test_too_small_an_account_is_told_before_anything_is_sent(make_world):
         world.trader().step()
     assert told.value.failure is Failure.REJECTED
     assert ("POST", "order") not in world.wire.requests
-    assert world.store.generation("BTC/USDT") is None
+    assert world.store.grid_run("BTC/USDT") is None
 
 
 def test_a_symbol_that_is_not_traded_is_told(make_world):
