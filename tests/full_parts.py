@@ -141,7 +141,7 @@ PARTS = (
         "mutants-lifecycle",
         "each bound of how a grid begins and ends",
         python(
-            *("bot/benchmarks/mutants.py", "--seed", "1", "--module", "lifecycle"),
+            *("bot/benchmarks/mutants.py", "--seed", "1", "--module", "gridbot/trading/start_grid"),
             *("--kind", "boundary", "--count", "99"),
         ),
         BOT,
