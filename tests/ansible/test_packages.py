@@ -320,3 +320,135 @@ def test_a_removal_that_fails_keeps_the_notes(remove):
         "problem apt-get remove: E: Sub-process returned an error code",
     )
     assert "chrony" in (remove.root / "notes").read_text()
+
+
+QUIET = LOOK.with_name("quiet.sh")
+
+
+@pytest.fixture
+def quiet(tmp_path):
+    """Run the script for these services, of which `running` are active; then ask for one more."""
+    systemctl = tmp_path / "bin/systemctl"
+    systemctl.parent.mkdir()
+    systemctl.write_text(
+        '#!/bin/sh\n[ "$3" = chrony.service ] && [ -e "$(dirname "$0")/active" ]\n'
+    )
+    systemctl.chmod(0o755)
+    roots = {"RUN": tmp_path / "run", "LINK": tmp_path / "policy-rc.d"}
+    path = {"PATH": f"{tmp_path}/bin:/usr/bin:/bin"}
+
+    def hold(services: str) -> None:
+        subprocess.run(["sh", QUIET], env={"QUIET": services} | path | roots, check=True)
+
+    def asked(*words: str) -> int:
+        return subprocess.run([roots["LINK"], *words], env=path, check=False).returncode
+
+    hold.root, hold.asked = tmp_path, asked
+    return hold
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (["chrony.service", "start"], 101),
+        (["chrony", "start", "2"], 101),
+        (["docker.socket", "restart"], 101),
+        (["chrony.service", "stop"], 0),
+        (["smartmontools.service", "start"], 0),
+    ],
+)
+def test_only_what_is_not_configured_is_held_back(quiet, words, status):
+    quiet("chrony docker containerd")
+    assert quiet.asked(*words) == status
+
+
+def test_what_runs_may_be_restarted(quiet):
+    (quiet.root / "bin/active").touch()
+    quiet("chrony docker")
+    assert quiet.asked("chrony.service", "restart") == 0
+
+
+def test_afterwards_nothing_is_left(quiet):
+    quiet("chrony")
+    quiet("")
+    assert not (quiet.root / "policy-rc.d").is_symlink()
+    assert list((quiet.root / "run").iterdir()) == []
+
+
+def test_a_power_cut_leaves_no_rule_in_force_and_the_next_run_makes_its_own(quiet):
+    quiet("chrony")
+    (quiet.root / "run/policy-rc.d").unlink()
+    assert not (quiet.root / "policy-rc.d").exists()
+    quiet("docker")
+    assert (quiet.asked("chrony", "start"), quiet.asked("docker", "start")) == (0, 101)
+
+
+def test_rules_of_somebody_else_stay(quiet):
+    own = quiet.root / "policy-rc.d"
+    own.write_text("#!/bin/sh\nexit 104\n")
+    own.chmod(0o755)
+    quiet("chrony")
+    quiet("")
+    assert quiet.asked("chrony", "start") == 104
+
+
+def needs(values: dict, said: list[str], settings: dict, tmp_path: Path) -> str:
+    """What role host asks role packages for, where the roles have noted this."""
+    play = {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "vars": values
+        | yaml.safe_load((LOOK.parents[2] / "host/vars/main.yml").read_text())
+        | {"__preflight_look": {"stdout": "\n".join(said)}}
+        | settings,
+        "tasks": [
+            {
+                "ansible.builtin.debug": {
+                    "msg": "{{ packages_present | join(' ') }};{{ packages_quiet | join(' ') }}"
+                }
+            }
+            | {"vars": task["vars"]}
+            for task in yaml.safe_load((LOOK.parents[2] / "host/tasks/packages.yml").read_text())
+            if "vars" in task
+        ],
+    }
+    (tmp_path / "play.json").write_text(json.dumps([play]))
+    (tmp_path / "ansible.cfg").write_text("[defaults]\n")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "ansible", "playbook", "-i", "localhost,", "-c", "local"),
+            *("--skip-tags", "logs", tmp_path / "play.json"),
+        ],
+        env=os.environ
+        | {"ANSIBLE_NOCOLOR": "true", "ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg")},
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return re.findall(r'"msg": "(.*)"', done.stdout)[0]
+
+
+def test_one_run_of_apt_brings_what_the_roles_of_this_run_need(tmp_path):
+    noted = {
+        "__time_sync_needs": {"packages": ["chrony"], "quiet": ["chrony"]},
+        "__hardening_needs": {"packages": ["nftables", "apparmor"]},
+        "__logs_needs": {"packages": ["logrotate"]},
+        "__docker_needs": {"packages": ["docker.io"], "quiet": ["docker"]},
+    }
+    alone = needs(noted, ["fresh yes"], {}, tmp_path)
+    assert alone == "chrony nftables apparmor;chrony"
+    with_docker = needs(noted, ["fresh yes"], {"__host_beside": ["docker"]}, tmp_path)
+    assert with_docker == "chrony nftables apparmor docker.io;chrony docker"
+
+
+def test_each_role_that_is_asked_can_answer():
+    host = yaml.safe_load((LOOK.parents[2] / "host/vars/main.yml").read_text())
+    asked = re.findall(r"'([a-z_]+)'", host["__host_asked"].partition("]")[0])
+    able = {path.parts[-3] for path in LOOK.parents[2].glob("*/tasks/needs.yml")}
+    assert {*asked, "docker"} == able
+    for role in able:
+        text = (LOOK.parents[2] / role / "tasks/needs.yml").read_text()
+        assert f"__{role}_needs:" in text
+        assert f"{role}_enabled | bool" in text
+        assert f"{role}_state == 'present'" in text

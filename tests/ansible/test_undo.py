@@ -12,8 +12,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def names(path: str) -> list[str]:
     """The roles that a file of tasks imports, in its order."""
+    return [task["ansible.builtin.import_role"]["name"] for task in imports(path)]
+
+
+def imports(path: str) -> list[dict]:
+    """The tasks of a file that import a role."""
     tasks = yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
-    return [task["ansible.builtin.import_role"]["name"] for task in tasks]
+    return [task for task in tasks if "ansible.builtin.import_role" in task]
 
 
 def test_every_role_of_the_host_is_undone_from_the_last_to_the_first():
@@ -30,10 +35,9 @@ def test_every_role_is_told_to_be_absent():
 
 def test_conditions_and_tags_are_those_of_the_host():
     def told(path: str) -> dict[str, tuple]:
-        tasks = yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
         return {
             task["ansible.builtin.import_role"]["name"]: (task.get("when"), task["tags"])
-            for task in tasks
+            for task in imports(path)
         }
 
     assert told("roles/host/tasks/undo.yml") == told("roles/host/tasks/main.yml")

@@ -2,8 +2,8 @@
 #
 #   NVME must be set before: a block device, or empty.
 #   CLOCK must be set before: the controller's time, in seconds since 1970.
-#   For tests: PROC, SYS, ETC, DPKG, BOOT.
-: "${PROC:=/proc}" "${SYS:=/sys}" "${ETC:=/etc}" "${DPKG:=/var/lib/dpkg}"
+#   For tests: PROC, SYS, ETC, DPKG, BOOT, NOTES.
+: "${PROC:=/proc}" "${SYS:=/sys}" "${ETC:=/etc}" "${DPKG:=/var/lib/dpkg}" "${NOTES:=/var/lib/gridberry/packages}"
 export LC_ALL=C.UTF-8 # sizes of disks have a point
 echo "clock $(($(date +%s) - CLOCK))" # first: what follows takes its time
 echo "user $(id -un)"
@@ -11,6 +11,8 @@ sudo=no
 if [ "$(id -u)" -eq 0 ] || sudo -n true 2>/dev/null; then sudo=yes; fi
 echo "sudo $sudo"
 echo "machine $(uname -m)"
+# The role packages has installed nothing here yet.
+[ -e "$NOTES" ] || echo "fresh yes"
 echo "packages $(dpkg --print-architecture 2>/dev/null)"
 if [ -r "$PROC/device-tree/model" ]; then echo "board $(tr -d '\000' <"$PROC/device-tree/model")"; fi
 . "$ETC/os-release" 2>/dev/null
