@@ -13,8 +13,9 @@ import yaml
 from ansible.errors import AnsibleFilterError
 from gridbot.config import settings
 
-from roles.grid_bot.filter_plugins import image_plan, toml_tables
-from roles.grid_bot.library import image_inputs
+from roles.container_image.filter_plugins import image_plan
+from roles.container_image.library import image_inputs
+from roles.grid_bot.filter_plugins import same_texts, toml_tables
 from roles.preflight.filter_plugins import preflight
 from roles.status.filter_plugins import status, status_table
 from roles.status.library import pi_status
@@ -207,7 +208,7 @@ LOOKS = {
 
 
 def test_the_host_that_has_the_image_makes_it():
-    plan = image_plan.image_plan(LOOKS, "0123456789abcdef")
+    plan = image_plan.image_plan(LOOKS, "gridbot", "0123456789abcdef")
     assert plan["arm64"] == {
         "image": IMAGE,
         "maker": "pi2",
@@ -219,17 +220,19 @@ def test_the_host_that_has_the_image_makes_it():
 
 def test_one_host_of_a_processor_builds_unless_another_is_named():
     looks = dict.fromkeys(("pi1", "pi2", "pi3"), "arch arm64")
-    assert image_plan.image_plan(looks, "x")["arm64"]["maker"] == "pi1"
-    assert image_plan.image_plan(looks, "x", "pi3")["arm64"]["maker"] == "pi3"
+    assert image_plan.image_plan(looks, "gridbot", "x")["arm64"]["maker"] == "pi1"
+    assert image_plan.image_plan(looks, "gridbot", "x", "pi3")["arm64"]["maker"] == "pi3"
 
 
 def test_builder_that_is_no_host_is_refused():
-    with pytest.raises(AnsibleFilterError, match="grid_bot_builder is 'pi9'; auto, controller"):
-        image_plan.image_plan(LOOKS, "x", "pi9")
+    with pytest.raises(
+        AnsibleFilterError, match="the builder of gridbot is 'pi9'; auto, controller"
+    ):
+        image_plan.image_plan(LOOKS, "gridbot", "x", "pi9")
 
 
 def test_equal_texts_are_checked_once():
-    same = image_plan.same_texts({"pi1": "a", "pi2": "b", "pi3": "a"})
+    same = same_texts.same_texts({"pi1": "a", "pi2": "b", "pi3": "a"})
     assert same == [{"text": "a", "names": "pi1, pi3"}, {"text": "b", "names": "pi2"}]
 
 

@@ -1,4 +1,4 @@
-# Downloads the image's Python packages for its processor, on a controller with any processor.
+# Downloads an image's Python packages for its processor, on a controller with any processor.
 #
 #   sh -s PYTHON ARCH DIRECTORY LOCK...
 #

@@ -1,4 +1,4 @@
-# Packs what the bot's image is built from into one file; build.sh unpacks it.
+# Packs what an image is built from into one file; build.sh unpacks it.
 #
 #   PACK_FILES=... sh -s BUNDLE CONTEXT WHEELS [BASE.tar...]
 #

@@ -1,4 +1,4 @@
-"""Ansible filters: which host makes the bot's image, and what several hosts have in common."""
+"""Ansible filters: which host makes an image, and what each has of it."""
 
 from __future__ import annotations
 
@@ -15,24 +15,19 @@ def host_arch(look: str) -> str:
 
 
 def image_ids(look: str) -> dict[str, str]:
-    """Return a host's images of the bot, name to ID, from what the host said."""
+    """Return a host's images of this name, by reference, from what the host said."""
     words = [line.split() for line in look.splitlines() if line.startswith("image ")]
     return {name: identity for _, name, identity in words}
 
 
-def same_texts(texts: dict[str, str]) -> list[dict[str, str]]:
-    """Return each text once, as C(text), with the names that have it, as C(names)."""
-    names: dict[str, list[str]] = {}
-    for name, text in texts.items():
-        names.setdefault(text, []).append(name)
-    return [{"text": text, "names": ", ".join(same)} for text, same in names.items()]
-
-
-def image_plan(looks: dict[str, str], inputs_hash: str, builder: str = "auto") -> dict[str, dict]:
+def image_plan(
+    looks: dict[str, str], name: str, inputs_hash: str, builder: str = "auto"
+) -> dict[str, dict]:
     """Decide, for each processor of the fleet, which host makes the image.
 
     Args:
         looks: What each host said, by host name.
+        name: The image's name.
         inputs_hash: The hash of what the image is built from.
         builder: C(auto), C(controller) or a host's name.
 
@@ -45,12 +40,12 @@ def image_plan(looks: dict[str, str], inputs_hash: str, builder: str = "auto") -
     """
     if builder not in {"auto", "controller", *looks}:
         raise AnsibleFilterError(
-            f"grid_bot_builder is {builder!r}; auto, controller, or one of the hosts of this run"
-            f" would do: {', '.join(sorted(looks))}"
+            f"the builder of {name} is {builder!r}; auto, controller, or one of the hosts of this"
+            f" run would do: {', '.join(sorted(looks))}"
         )
     plan: dict[str, dict] = {}
     for arch in sorted({host_arch(look) for look in looks.values()}):
-        image = f"gridbot:{inputs_hash}-{arch}"
+        image = f"{name}:{inputs_hash}-{arch}"
         peers = [host for host, look in looks.items() if host_arch(look) == arch]
         holders = [host for host in peers if image in image_ids(looks[host])]
         preferred = builder if builder in peers else peers[0]
@@ -69,8 +64,7 @@ class FilterModule:
     def filters(self) -> dict[str, object]:
         """Return the filters by name."""
         return {
-            "grid_bot_host_arch": host_arch,
-            "grid_bot_image_ids": image_ids,
-            "grid_bot_image_plan": image_plan,
-            "grid_bot_same_texts": same_texts,
+            "container_image_host_arch": host_arch,
+            "container_image_ids": image_ids,
+            "container_image_plan": image_plan,
         }

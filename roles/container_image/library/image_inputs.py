@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Ansible module, run on the controller: what goes into the bot's image, as one hash."""
+"""Ansible module, run on the controller: what goes into an image, as one hash."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ EXAMPLES = r"""
 RETURN = r"""
 hash: {description: The first 16 hexadecimal digits of the hash., type: str, returned: success}
 lock_hash: {description: The same of the lock files alone., type: str, returned: success}
+locks: {description: The lock files., type: list, elements: str, returned: success}
 files: {description: The context's files., type: list, elements: str, returned: success}
 bytes: {description: The context's size., type: int, returned: success}
 """
@@ -91,7 +92,7 @@ def context_files(context: Path) -> list[Path]:
         ContextError: There is no Dockerfile.
     """
     if not (context / "Dockerfile").is_file():
-        raise ContextError(f"{context} has no Dockerfile; it should be the project's bot directory")
+        raise ContextError(f"{context} has no Dockerfile; name a directory that has one")
     ignore = context / ".dockerignore"
     rules = parse_ignore(ignore.read_text(encoding="utf-8")) if ignore.is_file() else []
     found = []
@@ -127,12 +128,13 @@ def run(parameters: dict) -> dict:
             f"{context} has {size} bytes of build context, more than {parameters['limit']};"
             " .dockerignore lets too much in"
         )
-    locks = [path for path in context.iterdir() if re.fullmatch(r"\w+\.lock", path.name)]
-    more = {**parameters["more"], "locks": digest(context, sorted(locks), {})}
+    locks = sorted(path for path in context.iterdir() if re.fullmatch(r"\w+\.lock", path.name))
+    more = {**parameters["more"], "locks": digest(context, locks, {})}
     return {
         "changed": False,
         "hash": digest(context, files, more),
         "lock_hash": more["locks"],
+        "locks": [path.name for path in locks],
         "files": [path.relative_to(context).as_posix() for path in files],
         "bytes": size,
     }

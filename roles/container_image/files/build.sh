@@ -1,13 +1,14 @@
-# Builds the bot's image on the machine whose Docker is asked.
+# Builds an image on the machine whose Docker is asked.
 #
-#   sh -s BUNDLE DIRECTORY IMAGE ARCH
+#   sh -s BUNDLE DIRECTORY IMAGE ARCH [TARGET]
 #
 # BUNDLE     tar.gz of context/, wheels/ and, where no registry is reachable, base-ARCH.tar
 # DIRECTORY  where it is unpacked; removed at the end
 # IMAGE      name of the result
 # ARCH       processor of the result, as Docker names it
+# TARGET     the Dockerfile's stage; empty: its last
 set -eu
-bundle=$1 directory=$2 image=$3 arch=$4
+bundle=$1 directory=$2 image=$3 arch=$4 target=${5:-}
 
 trap 'rm -rf "$directory"' EXIT
 rm -rf "$directory"
@@ -24,6 +25,7 @@ import_base() {
 }
 
 set -- --build-context wheels=wheels
+[ -z "$target" ] || set -- "$@" --target "$target"
 if [ -f "base-$arch.tar" ]; then
     base=$(import_base "$arch")
     set -- "$@" --build-arg "BASE_IMAGE=$base"
