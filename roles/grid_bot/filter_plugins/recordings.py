@@ -19,7 +19,8 @@ def recordings(sources: list[str], cache: str, directory: str) -> list[dict[str,
 
     Returns:
         For each C(source), C(file) on the controller, C(there) on the host, and C(mount) in the
-        container: the file's own name, which the bot's page shows.
+        container: the file's own name, which the bot's page shows. C(volume) is the mount
+        as compose has it.
     """
     found = []
     for source in sources:
@@ -33,6 +34,7 @@ def recordings(sources: list[str], cache: str, directory: str) -> list[dict[str,
                 "file": f"{cache}/candles/{content}.csv.gz",
                 "there": f"{directory}/candles-{content}.csv.gz",
                 "mount": f"{inside}/{name}",
+                "volume": f"./candles-{content}.csv.gz:{inside}/{name}:ro",
             }
         )
     return found

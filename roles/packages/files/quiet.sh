@@ -3,20 +3,24 @@
 #
 #   QUIET  names of services; empty: all may start again
 #
-# The rules are in /run: after a power cut the link leads nowhere, and nothing is held back. For tests: RUN, LINK.
-: "${RUN:=/run/gridberry}" "${LINK:=/usr/sbin/policy-rc.d}"
-rules=$RUN/policy-rc.d
-if [ "$(readlink "$LINK")" = "$rules" ]; then rm -f "$LINK" "$rules"; fi
-if [ -n "$QUIET" ] && [ ! -e "$LINK" ]; then
+# The names are in /run, where nothing can be executed: after a power cut there are none, and the rules that
+# are left let everything start. For tests: RUN, RULES.
+: "${RUN:=/run/gridberry}" "${RULES:=/usr/sbin/policy-rc.d}"
+mine='# Of Gridberry, while it installs packages.'
+if grep -qsxF "$mine" "$RULES"; then rm -f "$RULES"; fi
+rm -f "$RUN/quiet"
+if [ -n "$QUIET" ] && [ ! -e "$RULES" ]; then
     mkdir -p "$RUN"
-    cat >"$rules" <<END
+    echo "$QUIET" >"$RUN/quiet"
+    cat >"$RULES.new" <<END
 #!/bin/sh
-# Of Gridberry, while it installs packages: policy-rc.d SERVICE ACTION
+$mine
+names=\$(cat "$RUN/quiet" 2>/dev/null) || exit 0
 case " \$* " in *" start "* | *" restart "*) ;; *) exit 0 ;; esac
 for word in "\$@"; do
-    case " $QUIET " in *" \${word%.*} "*) systemctl is-active -q "\$word" || exit 101 ;; esac
+    case " \$names " in *" \${word%.*} "*) systemctl is-active -q "\$word" || exit 101 ;; esac
 done
 END
-    chmod 0755 "$rules"
-    ln -sf "$rules" "$LINK"
+    chmod 0755 "$RULES.new"
+    mv "$RULES.new" "$RULES"
 fi

@@ -1,14 +1,14 @@
 # Tells whether the containers are what the configuration on this host asks for. Reads only, with few
 # calls of docker: each costs a second on an emulated Pi.
 #
-#   DIRECTORY must be set before.
+#   DIRECTORY and PROJECT, compose's name for all of them, must be set before.
 #
 # Prints one line `ok` where nothing has to be done, else lines that say what differs.
 cd "$DIRECTORY" 2>/dev/null && [ -f compose.yaml ] || { echo "not configured yet"; exit 0; }
 wanted=$(docker compose config --hash '*' 2>&1) || { echo "compose: $wanted"; exit 0; }
-image=$(docker image inspect --format '{{.Id}}' "$(sed -n 's/^  image: //p' compose.yaml)" 2>/dev/null)
+images=$(docker image ls --no-trunc --format '{{.Repository}}:{{.Tag}} {{.ID}}' 2>/dev/null)
 # A line for each container: service, hash of its configuration, state, health, ID of its image.
-containers=$(docker ps --all --quiet --filter label=com.docker.compose.project=gridberry |
+containers=$(docker ps --all --quiet --filter label=com.docker.compose.project="$PROJECT" |
     xargs -r docker inspect --format '{{with .Config.Labels}}{{index . "com.docker.compose.service"}} {{index . "com.docker.compose.config-hash"}}{{end}} {{.State.Status}} {{with .State.Health}}{{.Status}}{{else}}unchecked{{end}} {{.Image}}')
 differs=
 while read -r service hash; do
@@ -17,7 +17,8 @@ while read -r service hash; do
     [ $# -eq 5 ] || { echo "$service does not run"; differs=1; continue; }
     [ "$2" = "$hash" ] || { echo "$service has an older configuration"; differs=1; }
     [ "$3 $4" = "running healthy" ] || { echo "$service is $3 and $4"; differs=1; }
-    [ "$5" = "$image" ] || { echo "$service has an older image"; differs=1; }
+    image=$(sed -n "/^  $service:\$/,/^    image: /s/^    image: //p" compose.yaml | head -n 1)
+    echo "$images" | grep -qxF "$image $5" || { echo "$service has an older image"; differs=1; }
 done <<EOT
 $wanted
 EOT

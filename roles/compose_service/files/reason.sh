@@ -1,5 +1,7 @@
 # Tells why containers are not healthy: state, last answer of the health check, last log lines.
-for container in gridberry-exchange gridberry-bot; do
+# PROJECT must be set before.
+# The oldest first: others wait for it.
+for container in $(docker ps --all --filter label=com.docker.compose.project="$PROJECT" --format '{{.Names}}' | tac); do
     state=$(docker inspect --format '{{.State.Status}}{{with .State.Health}}, {{.Status}}{{end}}, restarted {{.RestartCount}} times' \
         "$container" 2>/dev/null) || continue
     case "$state" in "running, healthy"*) continue ;; esac

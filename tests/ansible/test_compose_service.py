@@ -1,0 +1,175 @@
+"""Containers of a compose project: what compose is told, and how the host says what runs."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLE = ROOT / "roles/compose_service"
+IMAGE = "gridbot:0123456789abcdef-arm64"
+
+
+def compose(directory: Path, settings: dict) -> dict:
+    """What role grid_bot would write into compose.yaml."""
+    told = {
+        "grid_bot_directory": str(directory / "opt/bot"),
+        # What a module's answer hides, wherever it stands.
+        "grid_bot_api_key": "3b1c5f",
+        "grid_bot_api_secret": "9e7d2a",
+        "__container_image_references": {"gridbot": IMAGE},
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+    }
+    configure = {"name": "grid_bot", "tasks_from": "configure.yml"}
+    play = {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "vars": told | settings,
+        "tasks": [{"ansible.builtin.import_role": configure}],
+    }
+    (directory / "play.json").write_text(json.dumps([play]))
+    done = subprocess.run(
+        [
+            "ansible-playbook",
+            "-i",
+            "localhost,",
+            "-c",
+            "local",
+            "--check",
+            "--diff",
+            directory / "play.json",
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ
+        | {
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+        },
+    )
+    told, _ = json.JSONDecoder().raw_decode(done.stdout)
+    [run] = told["plays"]
+    written = run["tasks"][0]["hosts"]["localhost"]
+    [text] = [one["after"] for one in written["diff"] if "compose.yaml" in one["after_header"]]
+    return yaml.safe_load(text)
+
+
+def test_every_service_is_hardened_and_bounded(tmp_path):
+    told = compose(tmp_path, {"grid_bot_mode": "paper"})
+    assert told["name"] == "gridberry"
+    assert sorted(told["services"]) == ["bot", "exchange"]
+    for service in told["services"].values():
+        assert service["image"] == IMAGE
+        assert service["pull_policy"] == "never"
+        assert service["user"] == "10001:10001"
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service["logging"]["options"] == {
+            "max-size": "5m",
+            "max-file": "2",
+            "compress": "true",
+        }
+        bounds = ("cpus", "mem_limit", "memswap_limit", "mem_reservation", "pids_limit")
+        assert [name for name in bounds if not service.get(name)] == []
+        assert service["healthcheck"]["test"][:2] == ["CMD", "gridbot"]
+        assert service["tmpfs"][0] == "/tmp:size=32m,mode=1777,noexec,nosuid,nodev"
+        assert service["secrets"] == ["api_key", "api_secret"]
+    assert told["services"]["bot"]["depends_on"] == {"exchange": {"condition": "service_healthy"}}
+    assert told["services"]["bot"]["ports"] == ["127.0.0.1:8080:8080"]
+    assert told["services"]["exchange"]["volumes"] == [
+        "./exchange.toml:/etc/gridbot/exchange.toml:ro",
+        "exchange:/var/lib/gridbot-exchange",
+    ]
+    assert told["networks"] == {"default": {"driver": "bridge", "enable_ipv6": False}}
+
+
+def test_a_live_bot_has_its_own_volume_and_no_exchange(tmp_path):
+    told = compose(tmp_path, {"grid_bot_mode": "live", "grid_bot_dns": ["9.9.9.9"]})
+    assert list(told["services"]) == ["bot"]
+    assert told["volumes"] == {"bot": {"name": "gridberry-live-bot"}}
+    assert told["secrets"]["api_key"] == {"file": "./secrets/live_api_key"}
+    assert told["services"]["bot"]["dns"] == ["9.9.9.9"]
+    assert not told["services"]["bot"]["depends_on"]
+
+
+# Answers as docker does, from files beside it.
+DOCKER = """\
+#!/bin/sh
+here=$(dirname "$0")
+case "$*" in
+    "compose config"*) cat "$here/hashes" ;;
+    "image ls"*) cat "$here/images" ;;
+    "ps "*) sed 's/ .*//' "$here/containers" ;;
+    inspect*) cat "$here/containers" ;;
+esac
+"""
+TEXT = """\
+services:
+  bot:
+    image: bot:1
+    volumes:
+    - bot:/x
+  hub:
+    cpus: 1
+    image: hub:1
+volumes:
+  bot:
+    name: hub
+"""
+
+
+@pytest.mark.parametrize(
+    ("containers", "says"),
+    [
+        (["bot aa running healthy 11", "hub bb running healthy 22"], ["ok"]),
+        (["bot aa running healthy 22", "hub bb running healthy 22"], ["bot has an older image"]),
+        (["bot aa running healthy 11"], ["hub does not run", "1 containers exist"]),
+        (
+            ["bot cc exited unhealthy 11", "hub bb running healthy 22"],
+            ["bot has an older configuration", "bot is exited and unhealthy"],
+        ),
+        (
+            ["bot aa running healthy 11", "hub bb running healthy 22", "x x running healthy 1"],
+            ["3 containers exist"],
+        ),
+    ],
+)
+def test_each_container_is_compared_with_its_own_image(tmp_path, containers, says):
+    for name, text in {
+        "docker": DOCKER,
+        "hashes": "bot aa\nhub bb\n",
+        "images": "bot:1 11\nhub:1 22\nbot:2 33\n",
+        "containers": "".join(f"{one}\n" for one in containers),
+        "compose.yaml": TEXT,
+    }.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "docker").chmod(0o755)
+    done = subprocess.run(
+        ["sh", ROLE / "files/state.sh"],
+        env={
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "DIRECTORY": str(tmp_path),
+            "PROJECT": "p",
+        },
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.splitlines() == says
+
+
+def test_a_host_without_configuration_says_so(tmp_path):
+    done = subprocess.run(
+        ["sh", ROLE / "files/state.sh"],
+        env={"PATH": os.environ["PATH"], "DIRECTORY": str(tmp_path / "none"), "PROJECT": "p"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.splitlines() == ["not configured yet"]
