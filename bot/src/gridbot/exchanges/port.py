@@ -180,7 +180,11 @@ class Broker(Protocol):
         """
 
     def look_anew(self) -> None:
-        """Forget what the price did until now; makes no request."""
+        """Forget what the price did until now.
+
+        The exchange is asked: without a look at where it stands, the next one could not tell what
+        it did in between.
+        """
 
     def bid_price(self) -> Decimal:
         """What a sell brings now (quote)."""

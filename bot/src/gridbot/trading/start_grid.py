@@ -93,6 +93,10 @@ def start(session: Session, reconciler: Reconciler, previous: GridRun | None) ->
     broker, market = session.broker, session.market
     if market is None:
         raise AssertionError("the exchange's rules are read first")
+    if session.config.stop.enabled:
+        # No kill switch fires by what the price did before. From the price that the grid is planned
+        # at, all counts: until it is written down and looked at, seconds may pass.
+        broker.look_anew()
     price = broker.ask_price()
     opening = broker.balances()
     takeover, carried = _taken_over(session, market, previous, price, opening)
@@ -126,7 +130,6 @@ def start(session: Session, reconciler: Reconciler, previous: GridRun | None) ->
     session.forget()  # the grid before
     session.grid_run, session.engine, session.cursor = grid_run, engine, first_trade
     session.committed(changes)
-    broker.look_anew()  # no kill switch fires by what the price did before
     _say_started(grid_run, plan_warnings(plan, market, session.config.fees))
 
 

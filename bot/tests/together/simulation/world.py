@@ -180,6 +180,7 @@ class World:
             dice=dice("pauses", self.setup.seed, self.lives),
         )
         account.ask = self.kill_switch.watch(account.ask)
+        account.synchronise = self.kill_switch.watch(account.synchronise)
         return account
 
     def start_bot(self) -> Runner:

@@ -102,6 +102,23 @@ def test_a_bot_that_was_dead_buys_nothing_below_its_stop(make_world, rules):
     assert world.audit().differences == []
 
 
+def test_a_dip_while_a_grid_is_prepared_stops_it_before_it_buys(make_world):
+    world = make_world(path(50_000, 50_000, 45_000, 50_000), at_end="hold")
+    waited = []
+
+    def before(_method, name):
+        if name == "account" and not waited:
+            world.clock.sleep(4.0)  # the price falls through the stop and comes back
+            waited.append(name)
+
+    world.wire.before = before
+    trader = trade(world, 10.0, stop=RULES)
+    assert waited
+    assert not below_stop(world)
+    assert trader.halt is not None
+    assert buys(world) == []
+
+
 def test_nothing_is_bought_below_the_stop_after_maintenance(make_world):
     world = make_world(FALL, at_end="hold")
     world.document |= {"stop": RULES}

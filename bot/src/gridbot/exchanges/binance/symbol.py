@@ -202,8 +202,9 @@ class BinanceBroker:
         return self._range.seen(price)
 
     def look_anew(self) -> None:
-        """Forget what the price did until now; makes no request."""
+        """Forget what the price did until now; the exchange is asked where it stands."""
         self._range.begin()
+        self.look()
 
     def _ask_minutes(self) -> Decimal | None:
         """Ask for the minutes since the look before; the latest price (quote).

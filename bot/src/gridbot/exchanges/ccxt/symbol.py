@@ -144,8 +144,9 @@ class CcxtBroker:
         return self._range.seen(self.last_price())
 
     def look_anew(self) -> None:
-        """Forget what the price did until now; makes no request."""
+        """Forget what the price did until now; the exchange is asked where it stands."""
         self._range.begin()
+        self.look()
 
     def now_ms(self) -> int:
         """Unix time in milliseconds, at the exchange."""
