@@ -132,8 +132,10 @@ def run_part(part: Part, state: Path, processes: Processes) -> Run:
     stage = Stage(part.name, part.command, environment={"GRIDBERRY_STATE": os.fspath(place)})
     late = threading.Timer(LIMIT_SECONDS, processes.end)
     late.start()
-    side_by_side([], [stage], place, processes)
-    late.cancel()
+    try:
+        side_by_side([], [stage], place, processes)
+    finally:
+        late.cancel()
     in_time = (stage.seconds or 0) < LIMIT_SECONDS
     if not in_time:
         remove_machines(state)

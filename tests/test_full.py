@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -111,6 +113,29 @@ def test_a_part_ends_after_its_hour(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(full, "LIMIT_SECONDS", 1)
     assert full.main([]) == 1
     assert table()["one"].outcome == "failed: not done after 1 s"
+
+
+def test_interrupted_it_ends_with_what_it_runs(checkout: Path, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    script = f"""
+import sys
+sys.path.insert(0, {os.fspath(Path(__file__).parents[1])!r})
+from pathlib import Path
+from tests import full, full_parts
+full.ROOT = Path({os.fspath(checkout)!r})
+full.TABLE = full.ROOT / "docs/full-tests.md"
+command = ["sh", "-c", "echo $$ >{pid}; exec sleep 600"]
+full.PARTS = [full_parts.Part("one", "words", command, ["bot"])]
+sys.exit(full.main([]))
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE) as process:
+        while not pid.exists() or not pid.read_text():
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
 
 
 @pytest.mark.usefixtures("checkout")
