@@ -62,8 +62,8 @@ class Stage:
     tree: Path
     config: dict[str, Any] = field(default_factory=dict)
     arguments: dict[str, str] = field(default_factory=dict)
-    # What each layer holds. Without a layer the whole tree is one.
-    layers: list[list[str]] = field(default_factory=list)
+    # What made each layer, and what it holds. Without a layer the whole tree is one.
+    layers: list[tuple[str, list[str]]] = field(default_factory=list)
 
 
 def steps(dockerfile: str) -> Iterator[Step]:
@@ -253,7 +253,8 @@ class Builder:
         if "chmod" in flags:
             for name in made:
                 (stage.tree / name).chmod(int(flags["chmod"], 8))
-        stage.layers.append(sorted({*made, *(above for name in made for above in parents(name))}))
+        names = {*made, *(above for name in made for above in parents(name))}
+        stage.layers.append((f"COPY {step.rest}", sorted(names)))
 
     def do_run(self, stage: Stage, step: Step) -> None:
         """Run a command in the stage's tree."""
@@ -335,14 +336,15 @@ def write_layout(stage: Stage, image: str, arch: str, layout: Path) -> tuple[str
     (layout / "blobs/sha256").mkdir(parents=True)
     whole = sorted(one.relative_to(stage.tree).as_posix() for one in stage.tree.rglob("*"))
     layers = []
-    for names in stage.layers or [whole]:
+    made = stage.layers or [("RUN", whole)]
+    for _, names in made:
         pack_layer(stage.tree, names, layout / "new.tar")
         layers.append(add_blob(layout, "layer.v1.tar", layout / "new.tar"))
+    history = [{"created_by": text} for text, _ in made]
     rootfs = {"type": "layers", "diff_ids": [layer["digest"] for layer in layers]}
     platform = {"architecture": arch, "os": "linux"}
-    config = add_json(
-        layout, "config.v1+json", {**platform, "config": stage.config, "rootfs": rootfs}
-    )
+    described = {**platform, "config": stage.config, "rootfs": rootfs, "history": history}
+    config = add_json(layout, "config.v1+json", described)
     manifest = add_json(
         layout,
         "manifest.v1+json",

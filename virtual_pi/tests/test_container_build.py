@@ -123,7 +123,13 @@ def test_configuration_is_that_of_the_stage_and_those_it_is_from(tmp_path: Path)
 
 def test_layers_hold_what_was_copied_and_the_directories_above(tmp_path: Path) -> None:
     _, layout = image(tmp_path)
-    _, found = layers(layout)
+    config, found = layers(layout)
+    assert [one["created_by"] for one in config["history"]] == [
+        "COPY data here/",
+        "COPY data/a.txt lists/",
+        "COPY /bin/run",
+        "COPY /srv/here/a.txt /second.txt",
+    ]
     assert [sorted(layer) for layer in found] == [
         ["srv", "srv/here", "srv/here/a.txt", "srv/here/deep", "srv/here/deep/b.txt"],
         ["srv", "srv/lists", "srv/lists/a.txt"],
