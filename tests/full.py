@@ -129,7 +129,9 @@ def run_part(part: Part, state: Path, processes: Processes) -> Run:
     commit = tested_commit(part)
     place = state / "full" / part.name
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
-    stage = Stage(part.name, part.command, environment={"GRIDBERRY_STATE": os.fspath(place)})
+    # What it makes in a temporary directory is found again, and gone with the place.
+    here = {"GRIDBERRY_STATE": os.fspath(place), "TMPDIR": os.fspath(place)}
+    stage = Stage(part.name, part.command, environment=here)
     late = threading.Timer(LIMIT_SECONDS, processes.end)
     late.start()
     try:
@@ -192,7 +194,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         list_parts(runs)
         return 0
     state = Path(os.environ.get("GRIDBERRY_STATE", ROOT / ".gridberry"))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Also where a shell in the background has it ignored: what is run here would ignore it, too.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     chosen = [part for part in PARTS if not options.parts or part.name in options.parts]
     due = [part for part in chosen if options.again or not holds(part, runs.get(part.name))]
     for part in chosen:

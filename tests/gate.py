@@ -219,12 +219,13 @@ def side_by_side(
 
 
 def remove_machines(state: Path) -> None:
-    """Remove the virtual Pis that an interrupted gate has left.
+    """Remove the virtual Pis that an interrupted gate or long test has left; never a demo's.
 
     Args:
         state: The gate's state directory.
     """
-    for place in (state / "molecule", state / "molecule-host"):
+    long = sorted(found.parent for found in (state / "full").rglob("machines"))
+    for place in (state / "molecule", state / "molecule-host", *long):
         if (place / "machines").is_dir():
             subprocess.run(
                 [sys.executable, "-m", "virtual_pi", "remove", "--all"],
@@ -307,7 +308,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     state = Path(os.environ.get("GRIDBERRY_STATE", ROOT / ".gridberry"))
     begin = time.monotonic()
     processes = Processes()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Also where a shell in the background has it ignored: what is run here would ignore it, too.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         stages = gate(quick=quick, state=state, processes=processes)
     except KeyboardInterrupt:
