@@ -280,7 +280,9 @@ def gate(*, quick: bool, state: Path, processes: Processes) -> list[Stage]:
             old.unlink()
     # One that hangs ends all, with its stack in the log: nobody is there to interrupt it.
     hung = ("-o", f"faulthandler_timeout={HUNG_SECONDS}", "-o", "faulthandler_exit_on_timeout=true")
-    unit = pytest_stage("unit tests", junit / "unit.xml", *hung)
+    # They know nothing of the machine that runs beside them.
+    own = {"GRIDBERRY_STATE": os.fspath(state / "unit")}
+    unit = pytest_stage("unit tests", junit / "unit.xml", *hung, **own)
     lint = Stage("lint", [os.fspath(ROOT / "tests" / "lint")])
     images = Stage("images", [os.fspath(ROOT / "gridberry"), "images", "trixie"])
     whole = molecule_stage(
