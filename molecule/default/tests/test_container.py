@@ -164,7 +164,7 @@ def test_trading_core_on_the_arm64_image(machine, pi, details, tmp_path):
         if file.suffix == ".py" or ".dist-info" in str(file)
     ]
     bundle = tmp_path / "core.tar"
-    tests = Path(__file__).resolve().parents[3] / "bot/tests"
+    tests = Path(__file__).resolve().parents[3] / "bot/tests/bot"
     (tmp_path / "names").write_text("\n".join(name for name in names if (site / name).is_file()))
     subprocess.run(
         ["tar", "-cf", bundle, "-C", site, "-T", tmp_path / "names", "-C", tests, "core"],
@@ -179,7 +179,8 @@ def test_trading_core_on_the_arm64_image(machine, pi, details, tmp_path):
         "docker run --rm --network none --read-only --tmpfs /tmp --cap-drop ALL"
         f" -e PYTHONPATH=/core -v {directory}:/core:ro --entrypoint python3"
         f" {shlex.quote(details[BOT]['Image'])}"
-        " -m pytest -q -p no:cacheprovider --color=no --rootdir=/core/core /core/core"
+        " -m pytest -q -p no:cacheprovider --color=no --import-mode=importlib --rootdir=/core"
+        " /core/core"
     )
     pi.run(f"rm -rf {directory}")
     sys.stdout.write(result.stdout)
