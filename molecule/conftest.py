@@ -158,32 +158,33 @@ def bot(pi):
 
 LOOK = """
 for container in gridberry-exchange gridberry-bot; do
-    docker inspect --format '{{.State.Status}}, {{.RestartCount}} restarts, {{.Name}}' $container
+    docker inspect --format '{{.Name}}: {{.State.Status}}, {{.RestartCount}} restarts,
+        {{.State.StartedAt}} to {{.State.FinishedAt}},
+        code {{.State.ExitCode}} {{.State.Error}}' $container
     docker logs --tail 6 $container
 done 2>&1
 systemctl --failed --no-legend --plain
+uptime
+journalctl -u docker -o short --no-pager -p warning -n 20
 """
 
 
 def pytest_terminal_summary(terminalreporter):
-    """After failures, say last which, and how the machine is: long logs are cut at the front."""
+    """After failures, say last which, and how the machine is: long logs are cut at the front.
+
+    Also into the file GRIDBERRY_MACHINE_NOW, for the gate to end with.
+    """
     failed = [
         report.nodeid for key in ("failed", "error") for report in terminalreporter.getreports(key)
     ]
     if not failed:
         return
     terminalreporter.section("the machine now")
-    command = [
-        sys.executable,
-        "-m",
-        "virtual_pi",
-        "ssh",
-        NAME,
-        "--",
-        f"sudo sh -c {shlex.quote(LOOK)}",
-    ]
+    look = f"sudo sh -c {shlex.quote(LOOK)}"
+    command = [sys.executable, "-m", "virtual_pi", "ssh", NAME, "--", look]
     done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
-    for line in (done.stdout or done.stderr).splitlines():
-        terminalreporter.write_line(line[:300])
-    for name in failed:
-        terminalreporter.write_line(f"failed: {name}")
+    lines = [line[:300] for line in (done.stdout or done.stderr).splitlines()]
+    if place := os.environ.get("GRIDBERRY_MACHINE_NOW"):
+        Path(place).write_text("\n".join(lines) + "\n")
+    for line in lines + [f"failed: {name}" for name in failed]:
+        terminalreporter.write_line(line)

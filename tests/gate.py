@@ -248,6 +248,26 @@ def pytest_stage(name: str, junit: Path, *arguments: str, **environment: str) ->
     return Stage(name, command, junit, environment)
 
 
+def machine_now(junit: Path) -> Path:
+    """Return where molecule's tests leave how their machine was after a failure.
+
+    Args:
+        junit: Where their results go.
+    """
+    return junit.with_suffix(".txt")
+
+
+def print_machines(stages: Sequence[Stage]) -> None:
+    """Print how the machines were on which tests failed: the end of a long log is what is kept.
+
+    Args:
+        stages: The stages that ran.
+    """
+    for stage in stages:
+        if stage.junit is not None and (said := machine_now(stage.junit)).exists():
+            print(f"\n== {stage.name}: the machine after its tests\n{said.read_text()}")
+
+
 def molecule_stage(name: str, scenario: str, junit: Path) -> Stage:
     """Return a stage of molecule, without pytest's summary, whose lines are as long as what failed.
 
@@ -257,7 +277,10 @@ def molecule_stage(name: str, scenario: str, junit: Path) -> Stage:
         junit: Where the results go.
     """
     candles = sorted((ROOT.parent / "shared" / "data").glob("*.csv"))
-    environment = {"PYTEST_ADDOPTS": f'-rN --junit-xml="{junit}"'}
+    environment = {
+        "PYTEST_ADDOPTS": f'-rN --junit-xml="{junit}"',
+        "GRIDBERRY_MACHINE_NOW": os.fspath(machine_now(junit)),
+    }
     if candles and "GRIDBERRY_CANDLES" not in os.environ:
         # Recorded candles where they lie beside the checkout, else the synthetic market.
         environment["GRIDBERRY_CANDLES"] = os.fspath(candles[0])
@@ -320,6 +343,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         processes.end()
         remove_machines(state)
         return 130
+    print_machines(stages)
     print(f"\n== test: {time.monotonic() - begin:.0f} s")
     return closing([stage.result for stage in stages])
 

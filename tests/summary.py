@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+# Of why a test failed, so many characters.
+REASON_LENGTH = 160
+
 
 @dataclass(frozen=True)
 class Result:
@@ -30,12 +33,23 @@ class Counts:
     Attributes:
         passed: How many passed.
         skipped: How many were skipped.
-        failed: Those that failed, by name, and the stages that failed without naming a test.
+        failed: Those that failed, by name with the first line of why, and the stages that failed
+            without naming a test.
     """
 
     passed: int = 0
     skipped: int = 0
     failed: list[str] = field(default_factory=list)
+
+
+def reason(message: str) -> str:
+    """Return the first line of a failure's message, to stand after a test's name.
+
+    Args:
+        message: All that pytest kept of it.
+    """
+    first = message.strip().partition("\n")[0]
+    return f": {first[:REASON_LENGTH]}" if first else ""
 
 
 def count(results: Sequence[Result]) -> Counts:
@@ -52,8 +66,12 @@ def count(results: Sequence[Result]) -> Counts:
         failed = []
         if result.junit is not None and result.junit.exists():
             for case in ET.parse(result.junit).getroot().iter("testcase"):  # noqa: S314 (our own)
-                if case.find("failure") is not None or case.find("error") is not None:
-                    failed.append(f"{case.get('classname', '')}::{case.get('name', '')}")
+                trouble = case.find("failure")
+                if trouble is None:
+                    trouble = case.find("error")
+                if trouble is not None:
+                    name = f"{case.get('classname', '')}::{case.get('name', '')}"
+                    failed.append(name + reason(trouble.get("message", "")))
                 elif case.find("skipped") is not None:
                     counts.skipped += 1
                 else:

@@ -67,7 +67,8 @@ def test_a_command_that_is_not_there_fails(tmp_path):
 def test_counts_and_names(tmp_path, capsys):
     good = '<testcase classname="m" name="good"/>'
     skipped = '<testcase classname="m" name="s"><skipped/></testcase>'
-    bad = '<testcase classname="m" name="bad"><failure/></testcase>'
+    why = "AssertionError: 1 != 2&#10;where 1 = x"
+    bad = f'<testcase classname="m" name="bad"><failure message="{why}"/></testcase>'
     broken = '<testcase classname="m" name="broken"><error/></testcase>'
     results = [
         summary.Result("lint", ok=False),
@@ -79,12 +80,20 @@ def test_counts_and_names(tmp_path, capsys):
     assert capsys.readouterr().out.splitlines() == [
         *(
             "failed: stage: lint",
-            "failed: m::bad",
+            "failed: m::bad: AssertionError: 1 != 2",
             "failed: m::broken",
             "failed: stage: no machine",
         ),
         "3 passed, 4 failed, 1 skipped",
     ]
+
+
+def test_how_a_machine_was_is_said_last(tmp_path, capsys):
+    ran = gate.molecule_stage("pi", "default", tmp_path / "pi.xml")
+    gate.print_machines([ran])
+    Path(ran.environment["GRIDBERRY_MACHINE_NOW"]).write_text("bot: exited\n")
+    gate.print_machines([ran, stage("lint", "true")])
+    assert capsys.readouterr().out == "\n== pi: the machine after its tests\nbot: exited\n\n"
 
 
 def test_all_is_well_only_where_something_was_tested(tmp_path, capsys):
