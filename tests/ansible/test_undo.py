@@ -1,7 +1,10 @@
 """playbooks/undo.yml leaves no role out, and takes them from the last to the first."""
 
 import os
+import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,37 +13,84 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def names(path: str) -> list[str]:
-    """The roles that a file of tasks imports, in its order."""
-    return [task["ansible.builtin.import_role"]["name"] for task in imports(path)]
+HOST = ROOT / "roles/host"
+ROLES = yaml.safe_load((HOST / "vars/main.yml").read_text(encoding="utf-8"))["__host_roles"]
 
 
-def imports(path: str) -> list[dict]:
-    """The tasks of a file that import a role."""
-    tasks = yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
-    return [task for task in tasks if "ansible.builtin.import_role" in task]
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    """A directory of roles: host itself, and in place of each other one that says its turn."""
+    here = tmp_path_factory.mktemp("host")
+    shutil.copytree(HOST, here / "roles/host")
+    for role in ROLES:
+        tasks = here / "roles" / role / "tasks"
+        tasks.mkdir(parents=True)
+        for name in ("main", "check"):
+            said = f"{name} {role} {{{{ {role}_state | default('present') }}}}"
+            task = {"ansible.builtin.debug": {"msg": said}, "tags": ["inside"]}
+            (tasks / f"{name}.yml").write_text(yaml.safe_dump([task]))
+    (here / "roles" / ROLES[-2] / "tasks/check.yml").unlink()
+    (here / "ansible.cfg").write_text("[defaults]\n")
+    return here
 
 
-def test_every_role_of_the_host_is_undone_from_the_last_to_the_first():
-    there, back = names("roles/host/tasks/main.yml"), names("roles/host/tasks/undo.yml")
+def turns(directory: Path, file: str, *words: str, **settings: str) -> list[str]:
+    """Which roles have their turn in one of host's files of tasks, and their state.
+
+    Args:
+        directory: The fixture.
+        file: The file's name.
+        words: For ansible-playbook.
+        settings: The inventory's.
+    """
+    role = {"import_role": {"name": "host", "tasks_from": file}}
+    play = {"hosts": "all", "gather_facts": False, "tasks": [role]}
+    (directory / "play.yml").write_text(yaml.safe_dump([play]))
+    inventory = {"all": {"hosts": {"pi": settings | {"ansible_connection": "local"}}}}
+    (directory / "inventory.yml").write_text(yaml.safe_dump(inventory))
+    done = subprocess.run(
+        [sys.executable, "-m", "ansible", "playbook", "-i", "inventory.yml", "play.yml", *words],
+        env=os.environ | {"ANSIBLE_NOCOLOR": "true", "ANSIBLE_CONFIG": "ansible.cfg"},
+        cwd=directory,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return re.findall(r'"msg": "(.*)"', done.stdout)
+
+
+def test_every_role_of_the_host_has_its_turn(directory):
+    assert turns(directory, "main.yml") == [f"main {role} present" for role in ROLES]
+
+
+def test_every_role_is_undone_from_the_last_to_the_first_whatever_an_inventory_says(directory):
     # The boot files are last in both, as a reboot follows.
-    assert back == [*reversed(there[:-1]), there[-1]]
+    back = [*reversed(ROLES[:-1]), ROLES[-1]]
+    assert back[-1] == "boot_config"
+    said = turns(directory, "undo.yml", swap_state="present")
+    assert said == [f"main {role} absent" for role in back]
 
 
-def test_every_role_is_told_to_be_absent():
+@pytest.mark.parametrize("file", ["main.yml", "undo.yml"])
+def test_tags_and_toggles_choose_the_same_roles_in_both(directory, file):
+    def chosen(*words: str, **settings: str) -> list[str]:
+        return sorted(turn.split()[1] for turn in turns(directory, file, *words, **settings))
+
+    assert chosen("--tags", "sysctl,swap") == ["swap", "sysctl"]
+    assert chosen("--tags", "docker") == []
+    assert chosen("--skip-tags", "logs") == sorted({*ROLES} - {"logs"})
+    off = {"swap_enabled": False, "logs_enabled": "no"}
+    assert chosen("--skip-tags", "storage", **off) == sorted({*ROLES} - {"logs", "swap", "storage"})
+
+
+def test_each_role_that_checks_its_settings_does_so_unless_it_is_off(directory):
+    checked = turns(directory, "check.yml", logs_enabled="false")
+    assert checked == [f"check {role} present" for role in ROLES if role not in {"logs", ROLES[-2]}]
+
+
+def test_the_playbook_has_bot_and_docker_removed():
     (play,) = yaml.safe_load((ROOT / "playbooks/undo.yml").read_text(encoding="utf-8"))
-    hosts = names("roles/host/tasks/undo.yml")
-    assert play["vars"] == {f"{role}_state": "absent" for role in ["grid_bot", "docker", *hosts]}
-
-
-def test_conditions_and_tags_are_those_of_the_host():
-    def told(path: str) -> dict[str, tuple]:
-        return {
-            task["ansible.builtin.import_role"]["name"]: (task.get("when"), task["tags"])
-            for task in imports(path)
-        }
-
-    assert told("roles/host/tasks/undo.yml") == told("roles/host/tasks/main.yml")
+    assert play["vars"] == {"grid_bot_state": "absent", "docker_state": "absent"}
 
 
 @pytest.mark.parametrize(
