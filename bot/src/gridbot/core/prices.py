@@ -94,3 +94,10 @@ class PriceRange:
         """What was not seen yet, with the latest price (quote); it is seen from here on."""
         prices, self._unseen = [*self._unseen, last], []
         return Seen(last, min(prices), max(prices))
+
+    def rest(self) -> Seen | None:
+        """What was told and not seen yet, where nobody tells the latest price any more.
+
+        It is seen from here on. None where there is nothing.
+        """
+        return self.seen(self._latest.close) if self._unseen and self._latest else None

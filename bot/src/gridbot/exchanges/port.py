@@ -170,7 +170,7 @@ class Broker(Protocol):
     def told(self) -> Seen | None:
         """What the price did since the look before, by the stream. Makes no request.
 
-        None where no stream tells of it now.
+        None where no stream tells of it now, and nothing that one has told is left to be seen.
         """
 
     def look(self) -> Seen:

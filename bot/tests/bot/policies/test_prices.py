@@ -62,5 +62,15 @@ def test_what_was_before_a_grid_does_not_count(prices):
     assert seen(prices, 98) == (98, 96, 99)
 
 
+def test_what_is_left_of_a_stream_that_was_cut_is_seen_once(prices):
+    prices.take([minute(0, 98, 105, 99), minute(1, 90, 103, 97)])
+    assert prices.rest() == Seen(Decimal(97), Decimal(90), Decimal(103))
+    assert prices.rest() is None
+    prices.take([minute(1, 90, 103, 95)])
+    assert seen(prices, 98) == (98, 95, 98)
+    prices.begin()
+    assert prices.rest() is None
+
+
 def test_one_price_is_all_three():
     assert Seen.at(Decimal(7)) == Seen(Decimal(7), Decimal(7), Decimal(7))

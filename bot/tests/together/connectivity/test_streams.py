@@ -228,6 +228,21 @@ def test_without_the_market_stream_the_price_is_asked_for(world, broker):
     assert rest(world) == ["ticker/price"]
 
 
+def test_what_the_market_stream_said_before_it_was_cut_counts_once(world, broker):
+    broker.wait(2.0)
+    assert broker.told() is not None
+    for _ in range(40):
+        broker.wait(2.0)
+    (listing,) = world.api.exchange.listings.values()
+    said = listing.engine.last_price
+    world.network.refusing = True
+    world.network.market.broken = True
+    seen = broker.told()
+    assert seen.last == said
+    assert seen.low < seen.high
+    assert broker.told() is None
+
+
 def test_a_connection_that_lives_and_says_no_price_is_not_believed_for_long(world, broker):
     broker.wait(2.0)
     broker.last_price()

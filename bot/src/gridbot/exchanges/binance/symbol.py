@@ -184,13 +184,16 @@ class BinanceBroker:
         return self.account.ask(_PRICE, {"symbol": self.id}, _read_price)
 
     def told(self) -> Seen | None:
-        """What the price did since the look before, by the stream. Makes no request."""
+        """What the price did since the look before, by the stream. Makes no request.
+
+        What a stream said before it was cut counts: nobody else may tell it.
+        """
         market = self.account.market
         if market is None:
             return None
         self.account.pump()
         price = market.price(self.id)
-        return None if price is None else self._range.seen(price)
+        return self._range.rest() if price is None else self._range.seen(price)
 
     def look(self) -> Seen:
         """What the price did since the look before; the exchange is asked now."""
