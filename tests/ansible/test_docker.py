@@ -506,6 +506,60 @@ def test_prune_keeps_what_runs_and_the_image_to_go_back_to(tmp_path):
     assert prune(tmp_path, images[:2]) == [CACHE]
 
 
+# Containers of a Docker of paper, as its inspection prints them; one of them does not start.
+START_DOCKER = """#!/bin/sh
+case "$*" in
+    "container ls"*) sed 's/.*/id/' "$STATE" ;;
+    "container inspect"*) cat "$STATE" ;;
+    *) echo "$*" >>"$CALLS"; [ "$3" != broken ] ;;
+esac
+"""
+
+
+def start(tmp_path: Path, *containers: str) -> tuple[int, str, str]:
+    """Run the script; its status, what it said, and what it asked Docker to do."""
+    (tmp_path / "containers").write_text("".join(f"{line}\n" for line in containers))
+    (tmp_path / "docker").write_text(START_DOCKER)
+    (tmp_path / "docker").chmod(0o755)
+    calls = tmp_path / "calls"
+    calls.write_text("")
+    environment = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "STATE": str(tmp_path / "containers"),
+        "CALLS": str(calls),
+    }
+    done = subprocess.run(
+        ["sh", FILES / "start.sh"], check=False, env=environment, capture_output=True, text=True
+    )
+    assert done.stderr == ""
+    return done.returncode, done.stdout, calls.read_text()
+
+
+def test_start_takes_what_docker_has_given_up_and_nothing_that_a_person_stopped(tmp_path):
+    taken = r'"port is taken:\n bind"'
+    status, said, asked = start(
+        tmp_path,
+        'unless-stopped 0 /stopped ""',
+        'always 143 /stopped-too ""',
+        'no 1 /once "its command was not found"',
+        "on-failure 128 /few " + taken,
+        "unless-stopped 128 /bot " + taken,
+        'always 255 /lost ""',
+    )
+    assert (status, asked) == (0, "container start bot\ncontainer start lost\n")
+    assert said.count("<3>") == 2
+    assert "<3>bot did not start (code 128, " + taken in said
+
+
+def test_start_goes_on_after_one_that_fails_again_and_says_so_by_its_status(tmp_path):
+    status, _, asked = start(tmp_path, 'always 127 /broken "x"', 'always 128 /bot "y"')
+    assert (status, asked) == (1, "container start broken\ncontainer start bot\n")
+
+
+def test_start_has_nothing_to_say_where_all_run(tmp_path):
+    assert start(tmp_path) == (0, "", "")
+
+
 def test_prune_of_a_docker_that_does_not_answer_removes_nothing(tmp_path):
     (tmp_path / "docker").write_text('#!/bin/sh\necho "$*" >>"$CALLS"; exit 1\n')
     (tmp_path / "docker").chmod(0o755)

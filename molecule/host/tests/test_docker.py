@@ -44,6 +44,38 @@ def test_docker_does_not_start_without_the_drive_of_its_data(pi, info):
     assert (mount != "/") == (root == asserts.rpartition("=")[2])
 
 
+TAKEN = "import socket, time; s = socket.create_server(('0.0.0.0', 8099)); time.sleep(600)"
+
+
+def test_a_container_that_docker_has_given_up_is_started_and_one_that_was_stopped_is_not(
+    pi, waiting
+):
+    """Docker tries once at boot, or once after an end; its restart policy is not for that."""
+
+    def state(name: str) -> str:
+        return pi.check_output("docker inspect -f '{{.State.Status}}' %s", name)
+
+    if not (images := pi.check_output("docker image ls -q").split()):
+        pytest.skip("no image on this machine to make a container of")
+    run = f"docker run -d --restart unless-stopped --entrypoint sleep %s {images[0]} 600"
+    try:
+        pi.check_output(run, "--name=gridberry-stopped")
+        pi.check_output("docker stop -t 0 gridberry-stopped")
+        pi.check_output("systemd-run --unit gridberry-port python3 -c %s", TAKEN)
+        waiting(lambda: ":8099 " in pi.check_output("ss -Hltn"), "the port to be taken")
+        assert pi.run(run.replace("%s", "--name=gridberry-given-up -p 8099:1")).rc != 0
+        assert state("gridberry-given-up") == "created"
+        pi.check_output("systemctl stop gridberry-port")
+        waiting(lambda: state("gridberry-given-up") == "running", "the timer to start it")
+        assert state("gridberry-stopped") == "exited"
+        said = pi.check_output("journalctl -q -u gridberry-docker-start -p err -o cat")
+        assert "gridberry-given-up did not start (code 128, " in said
+        assert "8099" in said
+    finally:
+        pi.run("systemctl stop gridberry-port")
+        pi.run("docker rm -f gridberry-given-up gridberry-stopped")
+
+
 def test_build_cache_is_bounded(pi):
     said = pi.check_output("docker buildx inspect default 2>/dev/null")
     bounds = re.findall(r"(?:Keep Bytes|Max Used Space|Reserved Space):\s+(\S+)", said)
