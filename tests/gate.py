@@ -12,6 +12,7 @@ processes nor virtual Pis behind. What takes longer than the gate may is in test
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import subprocess
@@ -82,14 +83,13 @@ class Processes:
     """What runs now, so that all of it can be ended."""
 
     def __init__(self) -> None:
-        self._front: subprocess.Popen[bytes] | None = None
-        self._beside: list[subprocess.Popen[bytes]] = []
+        self._groups: list[subprocess.Popen[bytes]] = []
         self._lock = threading.Lock()
         self._ending = False
 
     @contextmanager
     def running(self, stage: Stage, log: Path | None) -> Iterator[subprocess.Popen[bytes]]:
-        """Start a stage's command; beside another it has a process group and no terminal.
+        """Start a stage's command in a process group of its own, so that its children end with it.
 
         Args:
             stage: The stage.
@@ -98,44 +98,35 @@ class Processes:
         Raises:
             OSError: It cannot be started, or everything is being ended.
         """
-        environment = os.environ | stage.environment
-        if log is None:
-            with subprocess.Popen(stage.command, cwd=ROOT, env=environment) as self._front:
-                yield self._front
-            return
-        with log.open("wb") as output, self._lock:
+        with contextlib.ExitStack() as files, self._lock:
             if self._ending:
                 raise OSError("not started: the gate was interrupted")
             process = subprocess.Popen(
                 stage.command,
                 cwd=ROOT,
-                env=environment,
+                env=os.environ | stage.environment,
                 stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
+                stdout=None if log is None else files.enter_context(log.open("wb")),
+                stderr=None if log is None else subprocess.STDOUT,
                 process_group=0,
             )
-            self._beside.append(process)
+            self._groups.append(process)
         yield process
         with self._lock:
-            self._beside.remove(process)
+            self._groups.remove(process)
 
     def end(self) -> None:
         """End everything: first as from a keyboard, so that it can tidy up."""
         with self._lock:
             self._ending = True
-            beside = list(self._beside)
-        processes = [process for process in (self._front, *beside) if process is not None]
+            groups = list(self._groups)
         for number in (signal.SIGINT, signal.SIGKILL):
-            for process in processes:
-                if process.poll() is not None:
-                    continue
-                if process is self._front:
-                    process.send_signal(number)
-                else:
+            for process in groups:
+                # What outlives the first of its group is ended, too.
+                with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, number)
             deadline = time.monotonic() + END_SECONDS
-            while any(process.poll() is None for process in processes):
+            while any(process.poll() is None for process in groups):
                 if time.monotonic() > deadline:
                     break
                 time.sleep(POLL_SECONDS)
