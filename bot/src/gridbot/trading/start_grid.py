@@ -12,6 +12,7 @@ from gridbot.config.load import Config
 from gridbot.core.engine import GridEngine
 from gridbot.core.grid import GridSpec, Plan, grid_lines, make_plan, plan_warnings
 from gridbot.core.orders import Role, Side, grid_run_tag
+from gridbot.core.orders_in_flight import State
 from gridbot.exchanges.port import Broker, BrokerError, Failure
 from gridbot.indicators.candle_cache import CandlesMissingError
 from gridbot.policies.atr_range import atr_range, candles_for_range
@@ -64,7 +65,7 @@ def load(session: Session, grid_run: GridRun, *, to_end: bool = False) -> None:
     session.trades_due = True
     session.traded_since = session.clock.monotonic()
     # A request of the process before may still be on its way.
-    session.arrived_by = dict.fromkeys(engine.live, latest_arrival(session))
+    session.orders.load(engine.live.values(), latest_arrival(session))
     log.info(
         "%s grid %s loaded: %d orders live, %d buys and %d sells done",
         grid_run.symbol,
@@ -129,6 +130,7 @@ def start(session: Session, reconciler: Reconciler, previous: GridRun | None) ->
     session.store.start_grid_run(grid_run, changes, previous if takeover else None)
     session.forget()  # the grid before
     session.grid_run, session.engine, session.cursor = grid_run, engine, first_trade
+    session.orders.take(changes)
     session.committed(changes)
     _say_started(grid_run, plan_warnings(plan, market, session.config.fees))
 
@@ -303,9 +305,9 @@ def wind_down(session: Session, engine: GridEngine, reconciler: Reconciler, endi
         session,
         engine,
         [
-            order.client_id
-            for order in engine.live.values()
-            if order.client_id in session.unsent and order.role is not Role.LIQUIDATION
+            client_id
+            for client_id in session.orders.in_state(State.UNSENT)
+            if engine.live[client_id].role is not Role.LIQUIDATION
         ],
     )
     reconciler.follow(engine)

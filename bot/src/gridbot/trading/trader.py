@@ -24,6 +24,7 @@ from gridbase.errors import MismatchError, UserError
 from gridbot.config.load import Config
 from gridbot.core.engine import GridEngine
 from gridbot.core.orders import OrderState, Role
+from gridbot.core.orders_in_flight import Refusal
 from gridbot.exchanges.port import Broker, BrokerError, Failure
 from gridbot.store import Closing, GridRun, HaltRow, Store
 from gridbot.trading import start_grid
@@ -31,7 +32,7 @@ from gridbot.trading.cancels import hurry
 from gridbot.trading.funds import Funds
 from gridbot.trading.reconciliation import Reconciler
 from gridbot.trading.risk_guard import RiskGuard
-from gridbot.trading.session import Ending, Refusal, Session
+from gridbot.trading.session import Ending, Session
 from gridbot.trading.submission import settle
 
 log = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ class Trader:
     @property
     def refused(self) -> dict[str, Refusal]:
         """Orders that the exchange refused, by client order ID."""
-        return self.session.refused
+        return self.session.orders.refused
 
     @property
     def foreign_orders(self) -> int:
