@@ -122,9 +122,9 @@ def _halt(trader: Trader) -> dict[str, Any] | None:
 
 def _closing(trader: Trader) -> dict[str, Any] | None:
     """What the latest grid came to; null where none has ended."""
-    if trader.closing is None:
+    if trader.result is None:
         return None
-    closing = trader.closing
+    closing = trader.result
     return {
         "equity": plain(closing.equity),
         "grid_profit": plain(closing.grid_profit),

@@ -74,7 +74,7 @@ class Funds:
     @property
     def missing(self) -> str:
         """What is missing, in one line; empty where nothing is, or where no grid needs it."""
-        trades = self.session.engine is not None and self.session.ending is None
+        trades = self.session.engine is not None and self.session.wind_down is None
         return self._missing if trades else ""
 
     def look(self, engine: GridEngine) -> None:

@@ -91,7 +91,7 @@ class Reconciler:
 
     def _ask_now(self, engine: GridEngine) -> bool:
         session = self.session
-        if self._gap or session.trades_due or not session.broker.streaming or engine.closing:
+        if self._gap or session.trades_due or not session.broker.streaming or engine.winding_down:
             return True
         if self.passed.due(engine):
             return True
@@ -319,7 +319,7 @@ class Reconciler:
 
     def _record_canceled(self, engine: GridEngine, changes: Changes, order: Order) -> None:
         canceling = self.session.orders[order.client_id].state is State.CANCELING
-        asked_for = engine.closing or canceling
+        asked_for = engine.winding_down or canceling
         level = logging.INFO if asked_for else logging.WARNING
         log.log(level, "order %s was closed before all of it traded", order.client_id)
         untraded = engine.executed(order.client_id) == 0

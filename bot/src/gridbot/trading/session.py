@@ -25,7 +25,7 @@ CANDLE_GRACE_MS = 2_000
 
 
 @dataclass(frozen=True)
-class Ending:
+class WindDown:
     """Why a grid comes to its end, and what follows.
 
     Attributes:
@@ -51,11 +51,13 @@ class Ending:
         }
 
     @staticmethod
-    def from_document(document: dict[str, Any]) -> "Ending":
+    def from_document(document: dict[str, Any]) -> "WindDown":
         """Read back what `document` wrote."""
         ends = document["next_range"]
         next_range = None if ends is None else (Decimal(ends[0]), Decimal(ends[1]))
-        return Ending(document["reason"], document["liquidate"], document["takes_over"], next_range)
+        return WindDown(
+            document["reason"], document["liquidate"], document["takes_over"], next_range
+        )
 
 
 @dataclass
@@ -70,7 +72,7 @@ class Session:
         engine: the grid in memory; None until it is loaded or started.
         grid_run: the stored grid.
         market: the exchange's rules; None until it was asked.
-        ending: the grid comes to its end; None while it runs.
+        wind_down: the grid comes to its end; None while it runs.
         paused: why new buys wait; empty where they do not.
         price: the latest that was seen (quote); None before the first look.
         clears: whether an order that adds risk may leave now; see `RiskGuard.clears`.
@@ -91,7 +93,7 @@ class Session:
     engine: GridEngine | None = None
     grid_run: GridRun | None = None
     market: Market | None = None
-    ending: Ending | None = None
+    wind_down: WindDown | None = None
     paused: str = ""
     price: Decimal | None = None
     clears: Callable[[GridEngine], bool] = lambda _engine: False
@@ -122,7 +124,7 @@ class Session:
 
     def forget(self) -> None:
         """Drop what is in memory; it is loaded from the store again."""
-        self.engine = self.grid_run = self.ending = None
+        self.engine = self.grid_run = self.wind_down = None
         self.orders = OrdersInFlight()
         self.booked.clear()
         self.trades_due = True

@@ -61,7 +61,7 @@ def settle(session: Session, engine: GridEngine) -> None:
 
 def _wanted(session: Session, engine: GridEngine, order: Order) -> bool:
     """Whether an order that the exchange does not have is to be sent now."""
-    if engine.closing:
+    if engine.winding_down:
         return order.role is Role.LIQUIDATION
     held_back = session.paused and order.role is Role.GRID and order.side is Side.BUY
     return not held_back

@@ -256,7 +256,7 @@ class World:
             return False
         if trader.engine is None and (trader.halt is not None or trader.paused):
             return not self.engine.orders
-        if trader.engine is None or not trader.engine.grid_started or trader.ending is not None:
+        if trader.engine is None or not trader.engine.grid_started or trader.wind_down is not None:
             return False
         live = trader.engine.live
         if len(live) != trader.config.grid.grids:

@@ -11,7 +11,7 @@ from gridbot.core.orders import Order, OrderState, Role, Side
 from gridbot.core.orders_in_flight import State
 from gridbot.trading.funds import LOOK_SECONDS, next_buys_need
 from gridbot.trading.risk_guard import RiskGuard
-from gridbot.trading.session import Ending
+from gridbot.trading.session import WindDown
 from gridbot.trading.submission import settle
 
 from bot.tests.bot.core.conftest import BTC
@@ -107,7 +107,7 @@ def test_health_and_status_say_so_until_the_grid_ends(held_back):
     (reason,) = runner.health()["reasons"]
     assert LINE in reason
     assert runner.status()["funds_missing"] == reason
-    worker.trader.session.ending = Ending("a test")
+    worker.trader.session.wind_down = WindDown("a test")
     worker.publish("ending", "")
     assert runner.status()["funds_missing"] == ""
 

@@ -28,7 +28,7 @@ from gridbot.trading.reconciliation import (
     RECONCILE_SECONDS,
     check_listed,
 )
-from gridbot.trading.session import Ending
+from gridbot.trading.session import WindDown
 
 from bot.tests.together.in_process import answer_of, refusal
 
@@ -186,9 +186,9 @@ def test_i2_a_buy_is_held_back_while_buys_pause(make_world):
 def test_i3_an_unsent_order_of_a_grid_that_ends_is_closed_in_the_books(make_world):
     world = still(make_world)
     trader, order = one_unsent(world)
-    trader.session.ending = Ending("a test")
+    trader.session.wind_down = WindDown("a test")
     for _ in range(5):
-        if trader.session.ending is not None:
+        if trader.session.wind_down is not None:
             trader.step()
     assert order.client_id not in placed(world)
     stored = {one.client_id: one.state for one in world.store.orders(1)}
@@ -748,12 +748,12 @@ def fail_cancel(world: World, name: str, what, *, times: int = 1, when: str = "b
 
 
 @pytest.fixture
-def ending(make_world, monkeypatch):
+def winding_down(make_world, monkeypatch):
     """A bot whose grid is about to end."""
     world = still(make_world)
     world.patch = monkeypatch
     trader = started(world)
-    trader.session.ending = Ending("a test")
+    trader.session.wind_down = WindDown("a test")
     return world, trader, buy(trader)
 
 
@@ -767,13 +767,13 @@ def closed_already(*_request):
 
 def step_to_the_end(trader) -> None:
     for _ in range(5):
-        if trader.session.ending is not None:
+        if trader.session.wind_down is not None:
             trader.step()
     assert trader.engine is None
 
 
-def test_x1_an_order_that_is_closed_already_is_asked_for(ending):
-    world, trader, order = ending
+def test_x1_an_order_that_is_closed_already_is_asked_for(winding_down):
+    world, trader, order = winding_down
     trader.session.broker.cancel(order.client_id)
     world.wire.requests.clear()
     trader.step()
@@ -782,8 +782,8 @@ def test_x1_an_order_that_is_closed_already_is_asked_for(ending):
     assert trader.session.broker.open_orders() == []
 
 
-def test_x2_an_order_that_the_exchange_does_not_cancel_is_told_and_canceled_again(ending):
-    world, trader, order = ending
+def test_x2_an_order_that_the_exchange_does_not_cancel_is_told_and_canceled_again(winding_down):
+    world, trader, order = winding_down
     fail_cancel(world, order.client_id, not_canceled)
     with pytest.raises(BrokerError, match="Market is closed") as told:
         trader.step()
@@ -794,16 +794,16 @@ def test_x2_an_order_that_the_exchange_does_not_cancel_is_told_and_canceled_agai
     assert trader.session.broker.open_orders() == []
 
 
-def test_an_order_that_was_closed_in_other_words_does_not_hold_up_the_end(ending):
-    world, trader, order = ending
+def test_an_order_that_was_closed_in_other_words_does_not_hold_up_the_end(winding_down):
+    world, trader, order = winding_down
     fail_cancel(world, order.client_id, not_canceled, when="after")
     trader.step()
     assert trader.engine is None
     assert trader.session.broker.open_orders() == []
 
 
-def test_x3_an_order_that_is_listed_long_after_is_canceled_again(ending):
-    world, trader, order = ending
+def test_x3_an_order_that_is_listed_long_after_is_canceled_again(winding_down):
+    world, trader, order = winding_down
     fail_cancel(world, order.client_id, closed_already)
     trader.step()
     assert list(trader.engine.live) == [order.client_id]
@@ -819,8 +819,8 @@ def test_x3_an_order_that_is_listed_long_after_is_canceled_again(ending):
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_x4_without_an_answer_it_is_asked_for_and_canceled_again(ending, when):
-    world, trader, order = ending
+def test_x4_without_an_answer_it_is_asked_for_and_canceled_again(winding_down, when):
+    world, trader, order = winding_down
     fail_cancel(world, order.client_id, lost, when=when)
     if when == "before":
         with pytest.raises(BrokerError) as told:
@@ -853,7 +853,7 @@ def test_x5_an_order_is_canceled_at_the_end_once_and_one_that_rests_again(make_w
     while not trader.engine.grid_started or intended(trader):
         trader.step()
     live = sorted(trader.engine.live)
-    trader.session.ending = Ending("a test")
+    trader.session.wind_down = WindDown("a test")
     stream.cancel = canceled.append
     del canceled[:]
     trader.step()
@@ -864,7 +864,7 @@ def test_x5_an_order_is_canceled_at_the_end_once_and_one_that_rests_again(make_w
 def test_x6_an_order_that_was_to_be_canceled_ends_as_the_exchange_says(heard):
     world, trader, _, order, trade = heard
     live = set(trader.engine.live)
-    trader.session.ending = Ending("a test")
+    trader.session.wind_down = WindDown("a test")
     step_to_the_end(trader)
     ends = {one.client_id: one.state for one in world.store.orders(1) if one.client_id in live}
     assert ends.pop(order.client_id) is OrderState.FILLED
