@@ -90,6 +90,7 @@ def test_why_an_order_had_to_wait_is_known_until_it_is_there():
     orders.move("a", Event.SEND)
     orders.move("a", Event.REFUSED)
     assert orders.refused == {"a": REFUSAL}
+    assert not REFUSAL.expected
     orders.move("a", Event.FOUND)
     assert orders.refused == {}
 
