@@ -44,6 +44,7 @@ MODULES = {
         "bot/core bot/unit/test_books_random bot/books/test_report bot/books/test_archive",
     ),
     "gridbot/core/orders": (2, "bot/core bot/unit/test_store bot/unit/test_broker"),
+    "gridbot/core/orders_in_flight": (3, "bot/core together/trading/test_order_states"),
     "gridbot/core/order_rules": (2, "bot/core"),
     "gridbot/trading/start_range": (2, "together/trading/test_start_range"),
     "gridbot/policies/kill_switches": (

@@ -92,7 +92,7 @@ class GridEngine:
     Attributes:
         live: orders that the exchange has or may have, by client order ID.
         grid_started: the initial trade, if any, is behind it.
-        closing: no further step is taken; fills and closed orders are only booked.
+        winding_down: no further step is taken; fills and closed orders are only booked.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class GridEngine:
         self.books = Books(market.base, market.quote, investment)
         self.live: dict[str, Order] = {}
         self.grid_started = False
-        self.closing = False
+        self.winding_down = False
         self._carried = carried or Carried(Decimal(0), Decimal(0))
         self._carrier: str | None = None  # leg that has what was carried
         self._prefix = client_prefix(bot_name, market.exchange_symbol)
@@ -157,7 +157,7 @@ class GridEngine:
         """Whether the initial trade or the liquidation needs an order, and so a price."""
         if self.live:
             return False
-        return self.liquidation_leg() is not None if self.closing else not self.grid_started
+        return self.liquidation_leg() is not None if self.winding_down else not self.grid_started
 
     def executed(self, client_id: str) -> Decimal:
         """How much of a live order has traded (base)."""
@@ -304,7 +304,7 @@ class GridEngine:
         rest = EXACT.subtract(leg.quantity, book.executed)
         if leg.role is Role.LIQUIDATION and rest <= 0:
             self._complete(changes, leg.id, 0)
-        if self.closing:
+        if self.winding_down:
             return
         if leg.role is Role.INITIAL:
             if rest <= 0:

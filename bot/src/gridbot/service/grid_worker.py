@@ -27,10 +27,10 @@ log = logging.getLogger(__name__)
 # Without a completed step for this long the bot is not healthy, whatever it believes.
 STALE_SECONDS = 60.0
 SHORT_PAUSE_SECONDS = 0.25
-# The stops are looked at so often while a step has to wait, or is not due for long.
+# Kill switches are checked so often while a step has to wait, or is not due for long.
 LOOK_SECONDS = 2.0
 # A grid's end takes seconds: where it takes longer, something does not want to be canceled or sold.
-ENDING_SECONDS = 300.0
+WIND_DOWN_SECONDS = 300.0
 # After a second error that nobody expected, the bot is not healthy for so long, whatever it does in
 # between.
 UNEXPECTED_SECONDS = 600.0
@@ -111,13 +111,13 @@ class GridWorker:
         self._mistrusted = False  # whether the next step begins with what is stored
         self._due = clock.monotonic()
         self._last_step = clock.monotonic()
-        self._ending_since: float | None = None
+        self._winding_down_since: float | None = None
         self._document = base_document(config)
         self._prices: deque[tuple[int, str]] = deque(maxlen=HISTORY)
         self._lock = threading.Lock()  # the page's threads read what `publish` writes
 
     def turn(self, open_store: Callable[[], Store]) -> float:
-        """One step where it is time for one, else a look at the stops.
+        """One step where it is time for one, else a check of the kill switches.
 
         Returns:
             Seconds to wait before the next turn.
@@ -137,13 +137,13 @@ class GridWorker:
         return min(pause, LOOK_SECONDS)
 
     def _look(self, *, asks: bool) -> bool:
-        """Look whether a kill switch fires; the stops do not wait for what a step waits for."""
+        """Look whether a kill switch fires; they do not wait for what a step waits for."""
         if self.trader is None:
             return False
         try:
             return self.trader.look(asks=asks)
         except (BrokerError, MismatchError) as error:
-            log.debug("%s: the stops can not be looked at: %s", self.config.symbol, error)
+            log.debug("%s: the kill switches cannot be checked: %s", self.config.symbol, error)
         except StoreError as error:
             if error.lasting:
                 raise
@@ -190,7 +190,7 @@ class GridWorker:
         self._sample(self.trader, store)
         if self._after_step is not None:
             self._after_step(self.trader, store)
-        # Last: the stops do not wait for what the exchange lists.
+        # Last: the kill switches do not wait for what the exchange lists.
         check_listed(self.trader.session)
         if self._failures:
             log.info("%s: trading again", self.config.symbol)
@@ -265,19 +265,19 @@ class GridWorker:
         if self.trader is not None and (self.trader.engine is not None or state != "waiting"):
             document = status_document(self.config, self.trader)
         with self._lock:
-            self._note_ending(state)
+            self._note_wind_down(state)
             self.state, self.reason, self._document = state, reason, document
             if document["price"] is not None and state not in {"waiting", "stopped"}:
                 self._prices.append((self._clock.now_ms(), document["price"]))
 
-    def _note_ending(self, state: str) -> None:
+    def _note_wind_down(self, state: str) -> None:
         """Remember since when the grid ends; an error in between does not begin it anew."""
         if state == "waiting":
             return
         if state != "ending" or (self.trader is not None and _is_held(self.trader)):
-            self._ending_since = None
-        elif self._ending_since is None:
-            self._ending_since = self._clock.monotonic()
+            self._winding_down_since = None
+        elif self._winding_down_since is None:
+            self._winding_down_since = self._clock.monotonic()
 
     # For the page, from other threads.
 
@@ -312,14 +312,14 @@ class GridWorker:
     def _lasting_troubles(self, shown: dict[str, Any]) -> list[str]:
         """What one step that went well has not healed."""
         reasons, now = [], self._clock.monotonic()
-        unexpected, since = self.unexpected, self._ending_since
+        unexpected, since = self.unexpected, self._winding_down_since
         if unexpected is not None and unexpected.times > 1:
             lasts = now - unexpected.at < UNEXPECTED_SECONDS
             if lasts and shown["reason"] != unexpected.reason:
                 reasons.append(unexpected.reason)
-        if since is not None and now - since > ENDING_SECONDS:
+        if since is not None and now - since > WIND_DOWN_SECONDS:
             reasons.append(
-                f"the grid has been ending for {(now - since) / 60:.0f} min, "
+                f"the grid has been winding down for {(now - since) / 60:.0f} min, "
                 f"{shown['open_orders']} of its orders are open"
             )
         return reasons
@@ -340,7 +340,7 @@ def _trace(error: Exception) -> str:
 
 def _is_held(trader: Trader) -> bool:
     """Whether a grid has nothing left to do for its move, and buys pause: as long as they do."""
-    moves = trader.ending is not None and trader.ending.next_range is not None
+    moves = trader.wind_down is not None and trader.wind_down.next_range is not None
     return moves and bool(trader.paused) and trader.engine is not None and not trader.engine.live
 
 
@@ -348,8 +348,8 @@ def _state_of(trader: Trader) -> tuple[str, str]:
     """State and reason after a completed step."""
     if trader.held_back:
         return "waiting", trader.held_back
-    if trader.ending is not None:
-        return "ending", f"the grid ends: {trader.ending.reason}"
+    if trader.wind_down is not None:
+        return "ending", f"the grid ends: {trader.wind_down.reason}"
     if trader.engine is None:
         return _idle_state(trader)
     if not trader.engine.grid_started:

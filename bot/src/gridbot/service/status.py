@@ -10,6 +10,7 @@ from gridbot.config.load import Config
 from gridbot.config.summary import policy_lines
 from gridbot.core.engine import GridEngine
 from gridbot.core.orders import Order, OrderState, Side
+from gridbot.core.orders_in_flight import Refusal
 from gridbot.trading.trader import Trader
 
 RECENT_FILLS = 20
@@ -66,7 +67,7 @@ def status_document(config: Config, trader: Trader) -> dict[str, Any]:
     engine = trader.engine
     if engine is None or trader.grid_run is None:
         return document
-    books = engine.books
+    books, refused = engine.books, trader.refused
     document |= {
         "started_ms": trader.grid_run.started_ms,
         "investment": plain(trader.grid_run.investment),
@@ -86,7 +87,9 @@ def status_document(config: Config, trader: Trader) -> dict[str, Any]:
         "initial_base": plain(books.initial_base),
         "initial_cost": plain(books.initial_cost),
         "lines": _lines(engine),
-        "orders": [_order(engine, trader, order) for order in engine.live.values()],
+        "orders": [
+            _order(engine, order, refused.get(order.client_id)) for order in engine.live.values()
+        ],
         "recent_fills": [
             {
                 "time": fill.time_ms,
@@ -119,9 +122,9 @@ def _halt(trader: Trader) -> dict[str, Any] | None:
 
 def _closing(trader: Trader) -> dict[str, Any] | None:
     """What the latest grid came to; null where none has ended."""
-    if trader.closing is None:
+    if trader.result is None:
         return None
-    closing = trader.closing
+    closing = trader.result
     return {
         "equity": plain(closing.equity),
         "grid_profit": plain(closing.grid_profit),
@@ -143,8 +146,7 @@ def _lines(engine: GridEngine) -> list[dict[str, Any]]:
     ]
 
 
-def _order(engine: GridEngine, trader: Trader, order: Order) -> dict[str, Any]:
-    refusal = trader.refused.get(order.client_id)
+def _order(engine: GridEngine, order: Order, refusal: Refusal | None) -> dict[str, Any]:
     return {
         "client_id": order.client_id,
         "exchange_id": order.exchange_id,

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from gridbot.core.engine import GridEngine
 from gridbot.core.orders import Order, OrderState, Role, Side
+from gridbot.core.orders_in_flight import Event, State
 from gridbot.exchanges.port import BrokerError, Failure
 from gridbot.trading.session import Session
 
@@ -27,13 +28,13 @@ def hurry(session: Session, engine: GridEngine) -> None:
 
 def cancel(session: Session, order: Order) -> None:
     """Cancel an order, or learn that it is closed already."""
-    session.canceling[order.client_id] = session.clock.monotonic()
+    session.orders.move(order.client_id, Event.CANCEL, session.clock.monotonic())
     session.trades_due = True
     try:
         session.broker.cancel(order.client_id)
     except BrokerError as error:
         if error.failure is not Failure.NOT_FOUND:
-            del session.canceling[order.client_id]
+            session.orders.move(order.client_id, Event.NOT_CANCELED)
             raise
     session.progress += 1
 
@@ -49,8 +50,9 @@ def cancel_all(session: Session, engine: GridEngine) -> dict[str, BrokerError]:
     """
     failed = {}
     for order in sorted(engine.live.values(), key=_next_to_trade):
-        asked = order.client_id in session.canceling
-        if order.state is OrderState.OPEN and order.role is not Role.LIQUIDATION and not asked:
+        if order.state is not OrderState.OPEN or order.role is Role.LIQUIDATION:
+            continue
+        if session.orders[order.client_id].state is not State.CANCELING:
             try:
                 cancel(session, order)
             except BrokerError as error:

@@ -10,6 +10,7 @@ from gridbase.market import EXACT, plain
 from gridbot.core.engine import GridEngine
 from gridbot.core.grid import Fees, FeesIn
 from gridbot.core.orders import Order, OrderState, Role, Side
+from gridbot.core.orders_in_flight import State
 from gridbot.trading.session import Session
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ class Funds:
     @property
     def missing(self) -> str:
         """What is missing, in one line; empty where nothing is, or where no grid needs it."""
-        trades = self.session.engine is not None and self.session.ending is None
+        trades = self.session.engine is not None and self.session.wind_down is None
         return self._missing if trades else ""
 
     def look(self, engine: GridEngine) -> None:
@@ -83,7 +84,8 @@ class Funds:
             BrokerError: the exchange failed.
         """
         session, coin = self.session, self.session.config.quote
-        need = next_buys_need(engine, session.unsent, session.config.fees)
+        unsent = frozenset(session.orders.in_state(State.UNSENT))
+        need = next_buys_need(engine, unsent, session.config.fees)
         if need == 0:
             self._say("")
             return

@@ -101,7 +101,7 @@ def base_to_carry(takeover: Takeover, market: Market, price: Decimal, held: Deci
 
 
 def watch_goes_on(previous: GridRun | None, takeover: Takeover | None) -> dict[str, Any] | None:
-    """What the stops remember: a move changes the range, not what a loss is measured by."""
+    """What the kill switches remember: a move changes the range, not what a loss is measured by."""
     if previous is None or takeover is None or takeover.next_range is None:
         return None
     return {key: value for key, value in (previous.watch or {}).items() if key != "ending"}

@@ -14,6 +14,7 @@ from gridbase.market import EXACT, plain
 
 from gridbot.core.engine import Changes, GridEngine
 from gridbot.core.orders import Fill, Order, OrderState, Side, client_prefix
+from gridbot.core.orders_in_flight import Event, Refusal, State
 from gridbot.exchanges.port import (
     BrokerError,
     Failure,
@@ -25,7 +26,7 @@ from gridbot.exchanges.port import (
 from gridbot.trading.foreign_orders import ForeignOrders
 from gridbot.trading.passed_orders import PassedOrders
 from gridbot.trading.reading import Reading
-from gridbot.trading.session import Doubt, Refusal, Session
+from gridbot.trading.session import Session
 from gridbot.trading.submission import REFUSED_RETRY_MOST_SECONDS, REFUSED_RETRY_SECONDS, accept
 
 log = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ class Reconciler:
 
     def _ask_now(self, engine: GridEngine) -> bool:
         session = self.session
-        if self._gap or session.trades_due or not session.broker.streaming or engine.closing:
+        if self._gap or session.trades_due or not session.broker.streaming or engine.winding_down:
             return True
         if self.passed.due(engine):
             return True
@@ -101,40 +102,36 @@ class Reconciler:
     def _hear(self, engine: GridEngine) -> bool:
         """Book what the stream said, as far as it is whole."""
         changes = self.session.changes()
-        accepted: list[Order] = []
         for event in self.session.broker.events():
             if isinstance(event, StreamGap):
                 self._gap = True
             elif event.order.client_id in engine.live:
-                accepted += self._hear_order(engine, changes, event)
+                self._hear_order(engine, changes, event)
             elif self._is_stray(event.order):
                 self._gap = True
             else:
                 self.foreign.heard(event.order)
         self.session.commit(changes)
-        for order in accepted:
-            self.session.settled(order)
         return bool(changes)
 
-    def _hear_order(self, engine: GridEngine, changes: Changes, event: OrderEvent) -> list[Order]:
-        """Book one event of a live order; returns the order where it was not known to be there."""
+    def _hear_order(self, engine: GridEngine, changes: Changes, event: OrderEvent) -> None:
+        """Book one event of a live order."""
         remote, trade = event.order, event.trade
         order = engine.live[remote.client_id]
         known = engine.executed(order.client_id)
-        accepted = []
         if order.state is OrderState.INTENDED:
             if (remote.side, remote.price, remote.quantity) != _terms(order):
                 self._gap = True  # asking tells what is there, and stops at what should not be
-                return []
+                return
             engine.accept(changes, order.client_id, remote.exchange_id)
-            accepted.append(order)
+            self.session.orders.move(order.client_id, Event.FOUND)
         if trade is not None and remote.executed > known:
             if EXACT.add(known, trade.quantity) != remote.executed:
                 self._gap = True
-                return accepted
+                return
             if self._is_booked(trade.trade_id):
                 self._gap = True  # its number says booked, the order's sum says not
-                return accepted
+                return
             engine.record_fill(changes, fill_of(trade, order.client_id))
         elif remote.executed > known:
             self._gap = True
@@ -143,7 +140,6 @@ class Reconciler:
                 self._record_canceled(engine, changes, order)
             else:
                 self._gap = True
-        return accepted
 
     def _is_booked(self, trade_id: int) -> bool:
         return trade_id < self.session.cursor or trade_id in self.session.booked
@@ -181,12 +177,8 @@ class Reconciler:
 
     def _done(self, incomplete: dict[str, str] | None = None) -> None:
         """All that was asked for is booked, or there is more to be asked for."""
-        session, doubts = self.session, {}
-        for client_id, reason in (incomplete or {}).items():
-            before = session.doubts.get(client_id)
-            since = session.clock.monotonic() if before is None else before.since
-            doubts[client_id] = Doubt(reason, since)
-        session.doubts = doubts
+        session = self.session
+        session.orders.doubt(incomplete or {}, session.clock.monotonic())
         session.trades_due = bool(incomplete)
         session.again = self._gap = False
 
@@ -253,11 +245,11 @@ class Reconciler:
 
     def _cancel_again(self, remote: dict[str, RemoteOrder]) -> None:
         """Forget that orders were to be canceled which are still listed: the exchange did not."""
-        canceling, now = self.session.canceling, self.session.clock.monotonic()
-        for client_id, asked_at in list(canceling.items()):
-            if client_id in remote and now - asked_at >= CANCELED_SECONDS:
+        orders, now = self.session.orders, self.session.clock.monotonic()
+        for client_id in orders.in_state(State.CANCELING):
+            if client_id in remote and now - orders[client_id].time >= CANCELED_SECONDS:
                 log.warning("order %s was to be canceled and is still open", client_id)
-                del canceling[client_id]
+                orders.move(client_id, Event.NOT_CANCELED)
 
     def _prefix(self) -> str:
         config = self.session.config
@@ -326,7 +318,8 @@ class Reconciler:
             )
 
     def _record_canceled(self, engine: GridEngine, changes: Changes, order: Order) -> None:
-        asked_for = engine.closing or order.client_id in self.session.canceling
+        canceling = self.session.orders[order.client_id].state is State.CANCELING
+        asked_for = engine.winding_down or canceling
         level = logging.INFO if asked_for else logging.WARNING
         log.log(level, "order %s was closed before all of it traded", order.client_id)
         untraded = engine.executed(order.client_id) == 0
@@ -341,14 +334,14 @@ class Reconciler:
         Without that, each would cost a write and a few requests, as fast as they can be made.
         """
         session = self.session
-        times = session.untraded[order.leg] = session.untraded.get(order.leg, 0) + 1
+        times = session.orders.closed_untraded(order.leg)
         if times == 1:
             return
         delay = min(REFUSED_RETRY_SECONDS * 2 ** min(times - 2, 10), REFUSED_RETRY_MOST_SECONDS)
         for again in instead:
             reason = f"the exchange has closed this order {times} times before it traded"
             retry_at = session.clock.monotonic() + delay
-            session.refused[again.client_id] = Refusal(reason, retry_at, delay)
+            session.orders.wait(again.client_id, Refusal(reason, retry_at, delay))
 
 
 def check_listed(session: Session) -> None:
@@ -360,7 +353,7 @@ def check_listed(session: Session) -> None:
         BrokerError: `AMBIGUOUS`; it has been so for long.
     """
     now = session.clock.monotonic()
-    for doubt in session.doubts.values():
+    for doubt in session.orders.doubts.values():
         if now - doubt.since > LISTED_SECONDS:
             raise BrokerError(
                 Failure.AMBIGUOUS, f"exchange {session.config.exchange.name}: {doubt.reason}"

@@ -20,7 +20,7 @@ from gridbot.policies.range_moves import CONFIRM_MS, left, new_range
 from gridbot.policies.support_resistance import find_levels
 from gridbot.store import GridRun
 from gridbot.trading.reconciliation import Reconciler
-from gridbot.trading.session import Ending, Session
+from gridbot.trading.session import Session, WindDown
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class RiskGuard:
         self._asked_at = float("-inf")  # when the latest price that came was asked for (monotonic)
         self._asked_news = -1  # and what was known then
         session.clears = self.clears
-        self._watched: int | None = None  # grid run that the stop watch is for
+        self._watched: int | None = None  # grid run whose kill switches are watched
         self._stops = StopWatch(session.config.stop, StopState())
         self._written = StopState()
         self._investment = Decimal(0)
@@ -84,7 +84,7 @@ class RiskGuard:
             return f"no candles: {error}"
 
     def may_begin(self, price: Decimal) -> bool:
-        """Whether a grid that began at this price (quote) would not be stopped at once."""
+        """Whether a grid that began at this price (quote) would not be halted at once."""
         found = at_price(self._session.config.stop, price)
         if found is None:
             self._held_back = ""
@@ -109,9 +109,9 @@ class RiskGuard:
         if rules.by_equity and not self._reconciler.current:
             return False
         self.look(engine, asks=False)
-        if not self._is_fresh and not engine.closing:
+        if not self._is_fresh and not engine.winding_down:
             self._ask(engine)
-        return self._is_fresh and not engine.closing
+        return self._is_fresh and not engine.winding_down
 
     @property
     def _is_fresh(self) -> bool:
@@ -157,7 +157,7 @@ class RiskGuard:
         grid_run, price = self._session.grid_run, seen.last
         self._session.price = price
         self._reconciler.passed.see(engine, seen, self._session.clock.monotonic())
-        if grid_run is None or (engine.closing and self._moves is None):
+        if grid_run is None or (engine.winding_down and self._moves is None):
             return
         if self._watched != grid_run.id:
             self._take_up(grid_run)
@@ -165,16 +165,16 @@ class RiskGuard:
         if halt is not None:
             self._halt(engine, grid_run, halt)
             return
-        if engine.grid_started and not engine.closing:
+        if engine.grid_started and not engine.winding_down:
             self._move(engine, grid_run, price)
 
     @property
-    def _moves(self) -> Ending | None:
+    def _moves(self) -> WindDown | None:
         """The end of a grid that is given up for a move; None where it is not."""
-        ending = self._session.ending
-        return None if ending is None or ending.next_range is None else ending
+        wind_down = self._session.wind_down
+        return None if wind_down is None or wind_down.next_range is None else wind_down
 
-    # Stops.
+    # Kill switches.
 
     def _take_up(self, grid_run: GridRun) -> None:
         """Begin to watch a grid, with what was remembered of it."""
@@ -210,25 +210,25 @@ class RiskGuard:
         return document
 
     def _halt(self, engine: GridEngine, grid_run: GridRun, halt: Halt) -> None:
-        """Write down that the grid has been stopped, before anything is done about it.
+        """Write down that the grid is halted, before anything is done about it.
 
         Its end is written down beside the switch: a person may clear that before the grid has
         ended, and a grid whose orders are half canceled can not go on.
         """
         session = self._session
-        ending = Ending(halt.text, liquidate=session.config.stop.liquidate, takes_over=True)
+        wind_down = WindDown(halt.text, liquidate=session.config.stop.liquidate, takes_over=True)
         session.store.halt(
             session.config.symbol,
             reason_code=halt.reason_code,
             text=halt.text,
             price=halt.price,
             at_ms=halt.at_ms,
-            liquidate=ending.liquidate,
-            ends=(grid_run.id, self._document() | {"ending": ending.document()}),
+            liquidate=wind_down.liquidate,
+            ends=(grid_run.id, self._document() | {"ending": wind_down.document()}),
         )
         log.error("%s stopped by %s: %s", session.config.symbol, halt.reason_code, halt.text)
-        session.ending = ending
-        engine.closing = True
+        session.wind_down = wind_down
+        engine.winding_down = True
 
     # The range.
 
@@ -259,11 +259,11 @@ class RiskGuard:
         )
         if moved is None or not self._is_tradable(engine, price, moved):
             return
-        ending = Ending(f"moved {way}", takes_over=True, next_range=moved)
-        session.store.set_watch(grid_run.id, self._document() | {"ending": ending.document()})
+        wind_down = WindDown(f"moved {way}", takes_over=True, next_range=moved)
+        session.store.set_watch(grid_run.id, self._document() | {"ending": wind_down.document()})
         log.info("%s moves %s: the price is %s", session.config.symbol, way, plain(price))
-        session.ending = ending
-        engine.closing = True
+        session.wind_down = wind_down
+        engine.winding_down = True
 
     def _is_tradable(
         self, engine: GridEngine, price: Decimal, ends: tuple[Decimal, Decimal]

@@ -11,7 +11,8 @@ from gridbase.market import Market, plain
 
 from gridbot.config.load import Config
 from gridbot.core.engine import Carried, Changes, GridEngine
-from gridbot.core.orders import Order, OrderState, Role
+from gridbot.core.orders import OrderState, Role
+from gridbot.core.orders_in_flight import OrdersInFlight, State
 from gridbot.exchanges.port import Broker
 from gridbot.indicators.candle_cache import INTERVALS, CandleCache
 from gridbot.indicators.window import CandleWindow
@@ -24,7 +25,7 @@ CANDLE_GRACE_MS = 2_000
 
 
 @dataclass(frozen=True)
-class Ending:
+class WindDown:
     """Why a grid comes to its end, and what follows.
 
     Attributes:
@@ -50,41 +51,13 @@ class Ending:
         }
 
     @staticmethod
-    def from_document(document: dict[str, Any]) -> "Ending":
+    def from_document(document: dict[str, Any]) -> "WindDown":
         """Read back what `document` wrote."""
         ends = document["next_range"]
         next_range = None if ends is None else (Decimal(ends[0]), Decimal(ends[1]))
-        return Ending(document["reason"], document["liquidate"], document["takes_over"], next_range)
-
-
-@dataclass
-class Refusal:
-    """An order that the exchange refused.
-
-    Attributes:
-        reason: why.
-        retry_at: when to try again (monotonic seconds).
-        delay: how long was waited for that (seconds).
-        expected: it is no trouble: a post-only order whose price the market has passed.
-    """
-
-    reason: str
-    retry_at: float
-    delay: float
-    expected: bool = False
-
-
-@dataclass(frozen=True)
-class Doubt:
-    """An order of which the exchange says more than it lists.
-
-    Attributes:
-        reason: what it says.
-        since: when that was first seen (monotonic seconds).
-    """
-
-    reason: str
-    since: float
+        return WindDown(
+            document["reason"], document["liquidate"], document["takes_over"], next_range
+        )
 
 
 @dataclass
@@ -99,7 +72,7 @@ class Session:
         engine: the grid in memory; None until it is loaded or started.
         grid_run: the stored grid.
         market: the exchange's rules; None until it was asked.
-        ending: the grid comes to its end; None while it runs.
+        wind_down: the grid comes to its end; None while it runs.
         paused: why new buys wait; empty where they do not.
         price: the latest that was seen (quote); None before the first look.
         clears: whether an order that adds risk may leave now; see `RiskGuard.clears`.
@@ -107,17 +80,10 @@ class Session:
         progress: how often an order was taken, traded or canceled.
         cursor: the exchange's trades below this ID are booked.
         booked: trades from there on that the stream has brought already.
-        unsent: client order IDs that are certainly not on the exchange.
-        arrived_by: when a request that may be on its way has arrived or never will (monotonic).
-        asked: client order IDs that the exchange did not know when asked.
-        refused: orders that the exchange refused, by client order ID.
-        untraded: how often the exchange has closed an order of a leg untraded, by leg.
-        canceling: when orders were asked to be canceled (monotonic), by client order ID.
-        doubts: orders of which not all can be booked that the exchange says, by client order ID.
+        orders: where each order stands.
         traded_since: monotonic time since which the initial trade or liquidation rests.
         trades_due: something happened of which no order list tells.
         again: there is something to be read at once.
-        after_fills: told of every commit that books fills.
     """
 
     config: Config
@@ -127,7 +93,7 @@ class Session:
     engine: GridEngine | None = None
     grid_run: GridRun | None = None
     market: Market | None = None
-    ending: Ending | None = None
+    wind_down: WindDown | None = None
     paused: str = ""
     price: Decimal | None = None
     clears: Callable[[GridEngine], bool] = lambda _engine: False
@@ -135,17 +101,10 @@ class Session:
     progress: int = 0
     cursor: int = 0
     booked: set[int] = field(default_factory=set)
-    unsent: set[str] = field(default_factory=set)
-    arrived_by: dict[str, float] = field(default_factory=dict)
-    asked: set[str] = field(default_factory=set)
-    refused: dict[str, Refusal] = field(default_factory=dict)
-    untraded: dict[str, int] = field(default_factory=dict)
-    canceling: dict[str, float] = field(default_factory=dict)
-    doubts: dict[str, Doubt] = field(default_factory=dict)
+    orders: OrdersInFlight = field(default_factory=OrdersInFlight)
     traded_since: float = 0.0
     trades_due: bool = True
     again: bool = False
-    after_fills: Callable[[], None] | None = None
     _cache: CandleCache | None = None
 
     def candles(self, interval: str, count: int) -> CandleWindow:
@@ -165,14 +124,8 @@ class Session:
 
     def forget(self) -> None:
         """Drop what is in memory; it is loaded from the store again."""
-        self.engine = self.grid_run = self.ending = None
-        self.refused.clear()
-        self.unsent.clear()
-        self.arrived_by.clear()
-        self.asked.clear()
-        self.canceling.clear()
-        self.doubts.clear()
-        self.untraded.clear()
+        self.engine = self.grid_run = self.wind_down = None
+        self.orders = OrdersInFlight()
         self.booked.clear()
         self.trades_due = True
 
@@ -190,11 +143,7 @@ class Session:
     @property
     def unsettled(self) -> int:
         """Number of orders of which it is not known yet whether the exchange has them."""
-        live = () if self.engine is None else self.engine.live.values()
-        return sum(
-            order.state is OrderState.INTENDED and order.client_id not in self.unsent
-            for order in live
-        )
+        return len(self.orders.in_state(State.SENT, State.ASKED))
 
     def changes(self) -> Changes:
         """An empty collection of changes, as of now."""
@@ -203,21 +152,17 @@ class Session:
     def commit(self, changes: Changes) -> None:
         """Write changes down; only then do they count."""
         if changes and self.grid_run is not None:
+            self.orders.take(changes)
             self.store.commit(self.grid_run.id, changes)
             self.committed(changes)
 
     def committed(self, changes: Changes) -> None:
         """What follows from changes that are written down."""
-        self.progress += bool(changes.fills)
+        accepted = sum(order.state is OrderState.OPEN for order in changes.updated)
+        self.progress += accepted + bool(changes.fills)
         self.news += bool(changes.fills or changes.orders)
-        self.unsent.update(order.client_id for order in changes.orders)
         if any(order.role is not Role.GRID for order in changes.orders):
             self.traded_since = self.clock.monotonic()
-        for leg, _ in changes.complete:
-            self.untraded.pop(leg, None)
-        for order in changes.updated:
-            if order.state is not OrderState.OPEN:
-                self.canceling.pop(order.client_id, None)
         if changes.trade_cursor is not None:
             self.cursor = changes.trade_cursor
             self.booked = {number for number in self.booked if number >= self.cursor}
@@ -233,13 +178,3 @@ class Session:
                 plain(fill.commission),
                 fill.commission_coin,
             )
-        if changes.fills and self.after_fills is not None:
-            self.after_fills()
-
-    def settled(self, order: Order) -> None:
-        """The exchange has an order; nothing about it is open any more."""
-        self.progress += 1
-        self.refused.pop(order.client_id, None)
-        self.arrived_by.pop(order.client_id, None)
-        self.unsent.discard(order.client_id)
-        self.asked.discard(order.client_id)

@@ -12,6 +12,7 @@ from gridbot.config.load import Config
 from gridbot.core.engine import GridEngine
 from gridbot.core.grid import GridSpec, Plan, grid_lines, make_plan, plan_warnings
 from gridbot.core.orders import Role, Side, grid_run_tag
+from gridbot.core.orders_in_flight import State
 from gridbot.exchanges.port import Broker, BrokerError, Failure
 from gridbot.indicators.candle_cache import CandlesMissingError
 from gridbot.policies.atr_range import atr_range, candles_for_range
@@ -20,7 +21,7 @@ from gridbot.trading.cancels import cancel_all, hurry
 from gridbot.trading.handover import Takeover, base_to_carry, elsewhere, takeover_of, watch_goes_on
 from gridbot.trading.reconciliation import Reconciler
 from gridbot.trading.run_settings import check_settings, settings_of
-from gridbot.trading.session import Ending, Session
+from gridbot.trading.session import Session, WindDown
 from gridbot.trading.start_range import check_first
 from gridbot.trading.submission import give_up, latest_arrival, settle
 
@@ -64,7 +65,7 @@ def load(session: Session, grid_run: GridRun, *, to_end: bool = False) -> None:
     session.trades_due = True
     session.traded_since = session.clock.monotonic()
     # A request of the process before may still be on its way.
-    session.arrived_by = dict.fromkeys(engine.live, latest_arrival(session))
+    session.orders.load(engine.live.values(), latest_arrival(session))
     log.info(
         "%s grid %s loaded: %d orders live, %d buys and %d sells done",
         grid_run.symbol,
@@ -129,6 +130,7 @@ def start(session: Session, reconciler: Reconciler, previous: GridRun | None) ->
     session.store.start_grid_run(grid_run, changes, previous if takeover else None)
     session.forget()  # the grid before
     session.grid_run, session.engine, session.cursor = grid_run, engine, first_trade
+    session.orders.take(changes)
     session.committed(changes)
     _say_started(grid_run, plan_warnings(plan, market, session.config.fees))
 
@@ -215,7 +217,7 @@ def _first_spec(
 ) -> GridSpec:
     """The grid to begin.
 
-    After a move or a cleared stop it begins with what the grid before left; where its settings
+    After a move or a cleared halt it begins with what the grid before left; where its settings
     have changed since, with the investment that they say.
     """
     if takeover is None or takeover.next_range is None:
@@ -284,7 +286,9 @@ def _plan_again(session: Session, grid_run: GridRun, engine: GridEngine, price: 
         raise _passing(error) from error
 
 
-def wind_down(session: Session, engine: GridEngine, reconciler: Reconciler, ending: Ending) -> bool:
+def continue_wind_down(
+    session: Session, engine: GridEngine, reconciler: Reconciler, wind_down: WindDown
+) -> bool:
     """Take the next step of a grid's end: cancel, book what traded, sell what is held.
 
     What is open is canceled before anything else is asked, which might fail.
@@ -296,16 +300,16 @@ def wind_down(session: Session, engine: GridEngine, reconciler: Reconciler, endi
         BrokerError: the exchange failed; the next call goes on.
         MismatchError: books and exchange disagree.
     """
-    engine.closing = True
+    engine.winding_down = True
     failed = cancel_all(session, engine)
     settle(session, engine)
     give_up(
         session,
         engine,
         [
-            order.client_id
-            for order in engine.live.values()
-            if order.client_id in session.unsent and order.role is not Role.LIQUIDATION
+            client_id
+            for client_id in session.orders.in_state(State.UNSENT)
+            if engine.live[client_id].role is not Role.LIQUIDATION
         ],
     )
     reconciler.follow(engine)
@@ -315,7 +319,7 @@ def wind_down(session: Session, engine: GridEngine, reconciler: Reconciler, endi
     hurry(session, engine)
     if engine.live:
         return False
-    if ending.liquidate:
+    if wind_down.liquidate:
         changes = session.changes()
         ordered = engine.liquidate(changes, session.broker.bid_price())
         session.commit(changes)
@@ -325,9 +329,9 @@ def wind_down(session: Session, engine: GridEngine, reconciler: Reconciler, endi
     return True
 
 
-def close(session: Session, engine: GridEngine, ending: Ending) -> None:
+def close(session: Session, engine: GridEngine, wind_down: WindDown) -> None:
     """Write down that a grid has ended, once it is wound down."""
-    grid_run = _ended(session, engine, ending)
+    grid_run = _ended(session, engine, wind_down)
     if grid_run.closed_ms is None or grid_run.closing is None:
         raise AssertionError("it has ended")
     session.store.close_grid_run(grid_run.id, grid_run.closed_ms, grid_run.closing)
@@ -335,30 +339,30 @@ def close(session: Session, engine: GridEngine, ending: Ending) -> None:
     session.forget()
 
 
-def move(session: Session, engine: GridEngine, reconciler: Reconciler, ending: Ending) -> None:
+def move(session: Session, engine: GridEngine, reconciler: Reconciler, wind_down: WindDown) -> None:
     """End a grid that is wound down, and begin the one that goes on with what it held.
 
     Both are written down at once: until the next one can begin this one has not ended, so that
-    the stops go on watching what it holds.
+    the kill switches go on watching what it holds.
 
     Raises:
         BrokerError: the exchange failed, or no grid can begin at this price or with what the
             account has.
         MismatchError: the exchange holds orders of this bot that are in no books.
     """
-    grid_run = _ended(session, engine, ending)
+    grid_run = _ended(session, engine, wind_down)
     start(session, reconciler, grid_run)
     if grid_run.closing is not None:
         _say_ended(grid_run, grid_run.closing)
 
 
-def _ended(session: Session, engine: GridEngine, ending: Ending) -> GridRun:
+def _ended(session: Session, engine: GridEngine, wind_down: WindDown) -> GridRun:
     """The grid as it ends now, with what is remembered of it; not written down yet."""
     grid_run = session.store.grid_run(session.config.symbol)
     if grid_run is None:
         raise AssertionError("an engine has a grid run")
     account = None
-    if ending.takes_over and ending.next_range is None and not ending.liquidate:
+    if wind_down.takes_over and wind_down.next_range is None and not wind_down.liquidate:
         account = session.broker.balances().get(grid_run.market.base, Decimal(0))
     price = session.broker.last_price()
     books = engine.books
@@ -367,10 +371,10 @@ def _ended(session: Session, engine: GridEngine, ending: Ending) -> GridRun:
         price=price,
         grid_profit=books.grid_profit,
         liquidation_profit=books.liquidation_profit,
-        reason=ending.reason,
+        reason=wind_down.reason,
         base=books.base_held,
-        takes_over=ending.takes_over,
-        next_range=ending.next_range,
+        takes_over=wind_down.takes_over,
+        next_range=wind_down.next_range,
         account=account,
     )
     return replace(grid_run, closed_ms=session.clock.now_ms(), closing=closing)

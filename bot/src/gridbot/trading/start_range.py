@@ -45,7 +45,7 @@ def check_start(grid: GridSettings, plan: Plan, market: Market) -> None:
 
 
 def check_first(config: Config, plan: Plan, market: Market, takeover: Takeover | None) -> None:
-    """Refuse the first plan of a grid where its range does not fit the stops or the price.
+    """Refuse the first plan of a grid where its range does not fit the kill switches or the price.
 
     Args:
         config: the settings.
@@ -54,7 +54,7 @@ def check_first(config: Config, plan: Plan, market: Market, takeover: Takeover |
         takeover: what it takes over; None for nothing. A move has chosen its range at the price.
 
     Raises:
-        UserError: a stop is within the range.
+        UserError: a kill switch is within the range.
         BrokerError: the price is outside the range; the next one may be in it.
     """
     check_stops(config.stop, plan.lines[0], plan.lines[-1])

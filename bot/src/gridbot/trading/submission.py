@@ -16,8 +16,9 @@ from gridbase.market import plain
 
 from gridbot.core.engine import GridEngine
 from gridbot.core.orders import Order, OrderState, Role, Side
+from gridbot.core.orders_in_flight import Event, Refusal, State
 from gridbot.exchanges.port import BrokerError, Failure, RemoteOrder
-from gridbot.trading.session import Refusal, Session
+from gridbot.trading.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -50,17 +51,17 @@ def settle(session: Session, engine: GridEngine) -> None:
             return
         if order.state is not OrderState.INTENDED:
             continue
-        refusal = session.refused.get(order.client_id)
-        if refusal is not None and session.clock.monotonic() < refusal.retry_at:
+        known = session.orders[order.client_id]
+        if known.refusal is not None and session.clock.monotonic() < known.refusal.retry_at:
             continue
-        absent = order.client_id in session.unsent or _never_arrived(session, engine, order)
+        absent = known.state is State.UNSENT or _never_arrived(session, engine, order)
         if absent and _wanted(session, engine, order):
             _send(session, engine, order)
 
 
 def _wanted(session: Session, engine: GridEngine, order: Order) -> bool:
     """Whether an order that the exchange does not have is to be sent now."""
-    if engine.closing:
+    if engine.winding_down:
         return order.role is Role.LIQUIDATION
     held_back = session.paused and order.role is Role.GRID and order.side is Side.BUY
     return not held_back
@@ -71,18 +72,16 @@ def _never_arrived(session: Session, engine: GridEngine, order: Order) -> bool:
 
     It is asked for at once, and once more when it can not arrive any more.
     """
-    late = session.clock.monotonic() >= session.arrived_by[order.client_id]
-    if order.client_id in session.asked and not late:
+    known = session.orders[order.client_id]
+    late = session.clock.monotonic() >= known.time
+    if known.state is State.ASKED and not late:
         return False
     try:
         remote = session.broker.find(order.client_id)
     except BrokerError as error:
         if error.failure is not Failure.NOT_FOUND:
             raise
-        if late:
-            session.unsent.add(order.client_id)
-        else:
-            session.asked.add(order.client_id)
+        session.orders.move(order.client_id, Event.NEVER_ARRIVED if late else Event.UNKNOWN)
         return late
     accept(session, engine, order, remote)
     return False
@@ -91,17 +90,14 @@ def _never_arrived(session: Session, engine: GridEngine, order: Order) -> bool:
 def _send(session: Session, engine: GridEngine, order: Order) -> None:
     if order.side is Side.BUY and not session.clears(engine):
         return
-    session.unsent.discard(order.client_id)
-    session.asked.discard(order.client_id)
     # From here on it may be there, whatever happens to this process.
-    session.arrived_by[order.client_id] = latest_arrival(session)
+    session.orders.move(order.client_id, Event.SEND, latest_arrival(session))
     post_only = session.config.grid.post_only and order.role is Role.GRID
     try:
         remote = session.broker.place(order, post_only=post_only)
     except BrokerError as error:
-        session.arrived_by[order.client_id] = latest_arrival(session)
-        if error.failure in _NOT_ACCEPTED:
-            session.unsent.add(order.client_id)
+        event = Event.REFUSED if error.failure in _NOT_ACCEPTED else Event.UNANSWERED
+        session.orders.move(order.client_id, event, latest_arrival(session))
         if error.failure is Failure.WOULD_TAKE:
             _wait_for_price(session, order, error)
         elif error.failure is Failure.REJECTED:
@@ -120,27 +116,25 @@ def latest_arrival(session: Session) -> float:
 
 def _refuse(session: Session, engine: GridEngine, order: Order, error: BrokerError) -> None:
     """Keep a refused order for later: its intent stands, nothing is on the exchange."""
-    before = session.refused.get(order.client_id)
+    known = session.orders[order.client_id]
     delay = REFUSED_RETRY_SECONDS
-    if before is not None:
-        delay = min(before.delay * 2, REFUSED_RETRY_MOST_SECONDS)
+    if known.refusal is not None:
+        delay = min(known.refusal.delay * 2, REFUSED_RETRY_MOST_SECONDS)
     log.error("order %s refused: %s; next try in %.0f s", order.client_id, error, delay)
     if order.role is not Role.GRID:
         # Its price is stale by then: give it up, and plan again at the price of the day.
         give_up(session, engine, [order.client_id])
         raise error
-    retry_at = session.clock.monotonic() + delay
-    session.refused[order.client_id] = Refusal(str(error), retry_at, delay)
+    known.refusal = Refusal(str(error), session.clock.monotonic() + delay, delay)
 
 
 def _wait_for_price(session: Session, order: Order, error: BrokerError) -> None:
     """Keep a post-only order that would have taken: as it should be, and no trouble."""
-    if order.client_id not in session.refused:
+    known = session.orders[order.client_id]
+    if known.refusal is None:
         log.info("order %s waits: the market has passed its price", order.client_id)
     retry_at = session.clock.monotonic() + PASSED_RETRY_SECONDS
-    session.refused[order.client_id] = Refusal(
-        str(error), retry_at, PASSED_RETRY_SECONDS, expected=True
-    )
+    known.refusal = Refusal(str(error), retry_at, PASSED_RETRY_SECONDS, expected=True)
 
 
 def give_up(session: Session, engine: GridEngine, client_ids: list[str]) -> None:
@@ -149,9 +143,6 @@ def give_up(session: Session, engine: GridEngine, client_ids: list[str]) -> None
     for client_id in client_ids:
         engine.record_canceled(changes, client_id)
     session.commit(changes)
-    for client_id in client_ids:
-        session.unsent.discard(client_id)
-        session.refused.pop(client_id, None)
 
 
 def accept(session: Session, engine: GridEngine, order: Order, remote: RemoteOrder) -> None:
@@ -168,8 +159,8 @@ def accept(session: Session, engine: GridEngine, order: Order, remote: RemoteOrd
         )
     changes = session.changes()
     engine.accept(changes, order.client_id, remote.exchange_id)
+    session.orders.move(order.client_id, Event.FOUND)
     session.commit(changes)
-    session.settled(order)
     log.info(
         "order %s accepted: %s",
         order.client_id,

@@ -24,6 +24,7 @@ from gridbase.errors import MismatchError, UserError
 from gridbot.config.load import Config
 from gridbot.core.engine import GridEngine
 from gridbot.core.orders import OrderState, Role
+from gridbot.core.orders_in_flight import Refusal
 from gridbot.exchanges.port import Broker, BrokerError, Failure
 from gridbot.store import Closing, GridRun, HaltRow, Store
 from gridbot.trading import start_grid
@@ -31,12 +32,12 @@ from gridbot.trading.cancels import hurry
 from gridbot.trading.funds import Funds
 from gridbot.trading.reconciliation import Reconciler
 from gridbot.trading.risk_guard import RiskGuard
-from gridbot.trading.session import Ending, Refusal, Session
+from gridbot.trading.session import Session, WindDown
 from gridbot.trading.submission import settle
 
 log = logging.getLogger(__name__)
 
-# A grid that can not move now tries again after this time; its stops are looked at meanwhile.
+# A grid that can not move now tries again after this time; its kill switches are checked meanwhile.
 MOVE_AGAIN_SECONDS = 30.0
 
 
@@ -51,15 +52,15 @@ class Trader:
 
     Attributes:
         session: what its parts share.
-        halt: why the grid was stopped for good; None where it was not.
-        closing: what the latest grid that has ended came to; None where none has.
+        halt: the kill switch that has fired; None where none has.
+        result: what the latest grid that has ended came to; None where none has.
         held_back: why a grid that moves can not go on in its new range yet; empty where it can.
     """
 
     def __init__(self, config: Config, broker: Broker, store: Store, clock: Clock) -> None:
         self.session = Session(config, broker, store, clock)
         self.halt: HaltRow | None = None
-        self.closing: Closing | None = None
+        self.result: Closing | None = None
         self.held_back = ""
         self._move_at = float("-inf")
         self._reconciler = Reconciler(self.session)
@@ -94,7 +95,7 @@ class Trader:
     @property
     def refused(self) -> dict[str, Refusal]:
         """Orders that the exchange refused, by client order ID."""
-        return self.session.refused
+        return self.session.orders.refused
 
     @property
     def foreign_orders(self) -> int:
@@ -117,9 +118,9 @@ class Trader:
         return self.session.paused
 
     @property
-    def ending(self) -> Ending | None:
+    def wind_down(self) -> WindDown | None:
         """Why the grid comes to its end; None while it runs."""
-        return self.session.ending
+        return self.session.wind_down
 
     def forget(self) -> None:
         """Drop what is in memory; the next step loads it from the store again."""
@@ -144,7 +145,7 @@ class Trader:
         try:
             return self._step()
         except (BrokerError, MismatchError) as error:
-            if not self._stopped_after(error):
+            if not self._halted_after(error):
                 raise
             return True
 
@@ -170,24 +171,24 @@ class Trader:
                 self._reconciler.follow(engine)
             self._risk_guard.look(engine, asks=asks)
         except (BrokerError, MismatchError) as error:
-            if not self._stopped_after(error):
+            if not self._halted_after(error):
                 raise
         return not self._is_watched
 
     @property
     def is_halting(self) -> bool:
         """Whether a kill switch has fired, and its grid has not ended yet."""
-        ending = self.session.ending
-        return self.halt is not None or (ending is not None and ending.next_range is None)
+        wind_down = self.session.wind_down
+        return self.halt is not None or (wind_down is not None and wind_down.next_range is None)
 
     @property
     def _is_watched(self) -> bool:
         """Whether a kill switch may still fire for the grid."""
-        ending = self.session.ending
-        running = ending is None or ending.next_range is not None
+        wind_down = self.session.wind_down
+        running = wind_down is None or wind_down.next_range is not None
         return running and self.config.stop.enabled
 
-    def _stopped_after(self, error: BrokerError | MismatchError) -> bool:
+    def _halted_after(self, error: BrokerError | MismatchError) -> bool:
         """Whether a kill switch fires though a step has failed."""
         engine = self.session.engine
         if engine is None or not self._is_watched:
@@ -204,8 +205,8 @@ class Trader:
         return not self._is_watched
 
     def _step(self) -> bool:
-        session, engine = self.session, self.session.engine
-        if engine is not None and session.ending is not None and session.ending.next_range is None:
+        session, engine, wind_down = self.session, self.session.engine, self.session.wind_down
+        if engine is not None and wind_down is not None and wind_down.next_range is None:
             return self._wind_down(engine)  # which needs nothing else to be in order
         start_grid.rules_of(session)
         self._risk_guard.pause()
@@ -214,21 +215,21 @@ class Trader:
         engine = session.engine
         if engine is None:
             raise AssertionError("a grid was loaded or started")
-        return self._trade(engine) if session.ending is None else self._wind_down(engine)
+        return self._trade(engine) if session.wind_down is None else self._wind_down(engine)
 
     def _load(self) -> None:
         """Load the grid that is stored, where it has not ended."""
         session = self.session
         grid_run = session.store.grid_run(session.config.symbol)
         self.halt = session.store.open_halt(session.config.symbol)
-        self.closing = None if grid_run is None else grid_run.closing
+        self.result = None if grid_run is None else grid_run.closing
         if grid_run is None or grid_run.closed_ms is not None:
             return
         start_grid.load(session, grid_run)
         self._reconciler.forget()
-        session.ending = self._unfinished_ending(grid_run)
+        session.wind_down = self._unfinished_wind_down(grid_run)
         if session.engine is not None:
-            session.engine.closing = session.ending is not None
+            session.engine.winding_down = session.wind_down is not None
 
     def _begin(self) -> bool:
         """Start a new grid; whether one may begin now."""
@@ -243,50 +244,50 @@ class Trader:
         start_grid.start(session, self._reconciler, grid_run)
         return True
 
-    def _unfinished_ending(self, grid_run: GridRun) -> Ending | None:
+    def _unfinished_wind_down(self, grid_run: GridRun) -> WindDown | None:
         if self.halt is not None:
-            return Ending(self.halt.text, liquidate=self.halt.liquidate, takes_over=True)
+            return WindDown(self.halt.text, liquidate=self.halt.liquidate, takes_over=True)
         document = (grid_run.watch or {}).get("ending")
-        return None if document is None else Ending.from_document(document)
+        return None if document is None else WindDown.from_document(document)
 
     def _trade(self, engine: GridEngine) -> bool:
         session = self.session
         settle(session, engine)
         if engine.waiting_for_price:
-            # The rest may have to wait for money; the stops of what is bought do not.
+            # The rest may have to wait for money; the kill switches of what is bought do not.
             self._risk_guard.look(engine)
-            if session.ending is not None:
+            if session.wind_down is not None:
                 return True
             start_grid.reprice(session, engine)
             settle(session, engine)
         self._reconciler.follow(engine)
         settle(session, engine)
         self._risk_guard.look(engine)
-        if not engine.grid_started and session.ending is None:
+        if not engine.grid_started and session.wind_down is None:
             hurry(session, engine)
         self._funds.look(engine)
         doubtful = self._reconciler.passed.due(engine)
-        return session.again or doubtful or session.ending is not None
+        return session.again or doubtful or session.wind_down is not None
 
     def _wind_down(self, engine: GridEngine) -> bool:
         session = self.session
-        ending = self._watched_ending(engine)
-        if not start_grid.wind_down(session, engine, self._reconciler, ending):
+        wind_down = self._watched_wind_down(engine)
+        if not start_grid.continue_wind_down(session, engine, self._reconciler, wind_down):
             self._risk_guard.look(engine)
             return True
-        if ending.next_range is None:
-            start_grid.close(session, engine, ending)
+        if wind_down.next_range is None:
+            start_grid.close(session, engine, wind_down)
             grid_run = session.store.grid_run(session.config.symbol)
-            self.closing = None if grid_run is None else grid_run.closing
-        elif self._watched_ending(engine) is not ending:
+            self.result = None if grid_run is None else grid_run.closing
+        elif self._watched_wind_down(engine) is not wind_down:
             return True  # what is held may be for sale now
-        elif not self._move(engine, ending):
+        elif not self._move(engine, wind_down):
             return False  # no grid begins now: this one stays, and is watched
         self.halt = session.store.open_halt(session.config.symbol)
         self._reconciler.forget()
         return self.halt is None
 
-    def _move(self, engine: GridEngine, ending: Ending) -> bool:
+    def _move(self, engine: GridEngine, wind_down: WindDown) -> bool:
         """Begin the grid in the new range; whether one may begin now."""
         if self.session.paused:
             self.held_back = ""
@@ -294,7 +295,7 @@ class Trader:
         if self.session.clock.monotonic() < self._move_at:
             return False
         try:
-            start_grid.move(self.session, engine, self._reconciler, ending)
+            start_grid.move(self.session, engine, self._reconciler, wind_down)
         except BrokerError as error:
             if error.failure is not Failure.REJECTED:
                 raise
@@ -309,17 +310,17 @@ class Trader:
         self.held_back = reason
         self._move_at = self.session.clock.monotonic() + MOVE_AGAIN_SECONDS
 
-    def _watched_ending(self, engine: GridEngine) -> Ending:
-        """Why the grid ends: a move becomes an end for good where a stop fires meanwhile."""
-        ending = self.session.ending
-        if ending is not None and ending.next_range is not None:
+    def _watched_wind_down(self, engine: GridEngine) -> WindDown:
+        """Why the grid ends: a move becomes an end for good where a kill switch fires meanwhile."""
+        wind_down = self.session.wind_down
+        if wind_down is not None and wind_down.next_range is not None:
             self._risk_guard.look(engine)
-            ending = self.session.ending
-        if ending is None:
+            wind_down = self.session.wind_down
+        if wind_down is None:
             raise AssertionError("the grid comes to its end")
-        if ending.next_range is None:
+        if wind_down.next_range is None:
             self.held_back = ""
-        return ending
+        return wind_down
 
     def close_grid(self, patience_seconds: float) -> int:
         """Cancel this grid's open orders, book what they traded, and end it.
@@ -350,13 +351,13 @@ class Trader:
             for order in engine.live.values()
             if order.state is OrderState.OPEN and order.role is not Role.LIQUIDATION
         }
-        ending = Ending("closed by hand")
-        while not start_grid.wind_down(session, engine, self._reconciler, ending):
+        wind_down = WindDown("closed by hand")
+        while not start_grid.continue_wind_down(session, engine, self._reconciler, wind_down):
             if session.clock.monotonic() > deadline:
                 raise BrokerError(
                     Failure.AMBIGUOUS,
                     f"{len(engine.live)} orders are not confirmed as closed yet; run this again",
                 )
             session.broker.wait(1.0)
-        start_grid.close(session, engine, ending)
+        start_grid.close(session, engine, wind_down)
         return len(canceled)

@@ -100,7 +100,7 @@ class Life(market.Walk):
 
     def liquidate(self):
         """End the grid: close its orders and sell what it holds at the price of now."""
-        self.engine.closing = True
+        self.engine.winding_down = True
         for client_id in list(self.engine.live):
             self.step(self.engine.record_canceled, client_id)
         self.step(self.engine.liquidate, self.price)

@@ -189,9 +189,9 @@ def test_more_traded_than_ordered_stops_the_bot(make_walk):
         walk.fill(order.client_id, order.price, order.quantity * 2)
 
 
-def test_while_closing_no_further_step_is_taken(make_walk):
+def test_while_winding_down_no_further_step_is_taken(make_walk):
     walk = make_walk("55000")
-    walk.engine.closing = True
+    walk.engine.winding_down = True
     for order in list(walk.engine.live.values()):
         if order.line:
             walk.step(walk.engine.record_canceled, order.client_id)

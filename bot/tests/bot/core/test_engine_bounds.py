@@ -123,7 +123,7 @@ def test_a_grid_that_ended_sells_the_least_that_can_be_sold(begin, left, again):
     engine, changes = begin(Decimal(left) + NEEDED, price="70000")
     for order in changes.orders:
         engine.record_canceled(Changes(1), order.client_id)
-    engine.closing = True
+    engine.winding_down = True
     engine.books.carry(changes.legs[0].id, -NEEDED, Decimal(0))
     assert engine.books.base_held == Decimal(left)
     selling = Changes(2)
@@ -134,7 +134,7 @@ def test_a_grid_that_ended_sells_the_least_that_can_be_sold(begin, left, again):
 
 def test_a_liquidation_that_sold_all_is_behind_it(make_walk):
     walk = make_walk("55000")
-    walk.engine.closing = True
+    walk.engine.winding_down = True
     for client_id in list(walk.engine.live):
         walk.step(walk.engine.record_canceled, client_id)
     walk.step(walk.engine.liquidate, Decimal(54_000))

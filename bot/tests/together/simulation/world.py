@@ -17,6 +17,7 @@ import requests
 from gridbot.commands.run import archiving
 from gridbot.config.load import Config, parse_config
 from gridbot.core.orders import Order, OrderState, Role, Side
+from gridbot.core.orders_in_flight import State
 from gridbot.exchanges.binance.account import BinanceAccount
 from gridbot.service.bot import Runner
 from gridbot.store import Store
@@ -255,7 +256,7 @@ class World:
             return False
         if trader.engine is None and (trader.halt is not None or trader.paused):
             return not self.engine.orders
-        if trader.engine is None or not trader.engine.grid_started or trader.ending is not None:
+        if trader.engine is None or not trader.engine.grid_started or trader.wind_down is not None:
             return False
         live = trader.engine.live
         if len(live) != trader.config.grid.grids:
@@ -275,7 +276,7 @@ class World:
         """
         if order.state is not OrderState.INTENDED or order.role is not Role.GRID:
             return False
-        if order.client_id not in self.trader.session.unsent:
+        if order.client_id not in self.trader.session.orders.in_state(State.UNSENT):
             return False
         if self.trader.paused and order.side is Side.BUY:
             return True
@@ -332,6 +333,7 @@ class World:
 
     def _check_leaving(self, client_id: str, side: str) -> None:
         self._check_written(client_id)
+        self._check_states(client_id)
         self.kill_switch.leaving(client_id, side)
 
     def _check_written(self, client_id: str) -> None:
@@ -342,6 +344,18 @@ class World:
                 self.violations.append(f"order {client_id} left before its intent was committed")
         finally:
             reader.close()
+
+    def _check_states(self, client_id: str) -> None:
+        """What the bot says of the order that leaves, and of all others, agrees with its books."""
+        if self.trader is None or self.trader.engine is None:
+            return
+        states = self.trader.session.orders
+        if states[client_id].state is not State.SENT:
+            self.violations.append(f"order {client_id} left while {states[client_id].state}")
+        for name, order in self.trader.engine.live.items():
+            is_open = states[name].state in {State.OPEN, State.CANCELING}
+            if is_open != (order.state is OrderState.OPEN):
+                self.violations.append(f"order {name} is {states[name].state} and {order.state}")
 
     def _check_open_orders(self) -> None:
         """Seen by the exchange: no place holds two orders of the bot."""

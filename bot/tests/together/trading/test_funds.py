@@ -8,9 +8,10 @@ import pytest
 from gridbot.core.engine import GridEngine
 from gridbot.core.grid import Fees, FeesIn, Plan
 from gridbot.core.orders import Order, OrderState, Role, Side
+from gridbot.core.orders_in_flight import State
 from gridbot.trading.funds import LOOK_SECONDS, next_buys_need
 from gridbot.trading.risk_guard import RiskGuard
-from gridbot.trading.session import Ending
+from gridbot.trading.session import WindDown
 from gridbot.trading.submission import settle
 
 from bot.tests.bot.core.conftest import BTC
@@ -70,7 +71,9 @@ def wait(world: World, trader) -> None:
 def test_what_is_missing_is_told_once_and_is_over_when_it_is_back(held_back, caplog):
     world, trader = held_back
     buys = [
-        order for order in trader.engine.live.values() if order.client_id in trader.session.unsent
+        order
+        for order in trader.engine.live.values()
+        if order.client_id in trader.session.orders.in_state(State.UNSENT)
     ]
     assert len(buys) == 2
     need = sum(order.quantity * order.price for order in buys)
@@ -104,7 +107,7 @@ def test_health_and_status_say_so_until_the_grid_ends(held_back):
     (reason,) = runner.health()["reasons"]
     assert LINE in reason
     assert runner.status()["funds_missing"] == reason
-    worker.trader.session.ending = Ending("a test")
+    worker.trader.session.wind_down = WindDown("a test")
     worker.publish("ending", "")
     assert runner.status()["funds_missing"] == ""
 

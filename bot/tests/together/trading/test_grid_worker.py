@@ -11,7 +11,7 @@ import requests
 import urllib3
 from gridbase.errors import UserError
 from gridbot.exchanges.binance.symbol import BinanceBroker
-from gridbot.service.grid_worker import ENDING_SECONDS, UNEXPECTED_SECONDS
+from gridbot.service.grid_worker import UNEXPECTED_SECONDS, WIND_DOWN_SECONDS
 from gridbot.store import Store
 from gridbot.trading import reconciliation, submission
 from gridbot.trading.reconciliation import LISTED_SECONDS, Reconciler
@@ -134,10 +134,10 @@ def test_a_grid_that_does_not_come_to_its_end_is_not_healthy(make_world):
     world = stopping(make_world)
     begun = refuse_cancels(world, "Unknown order sent.", 900)
     nurse = nursed(world, 1800)
-    since = begun[0] + ENDING_SECONDS
+    since = begun[0] + WIND_DOWN_SECONDS
     assert nurse.said(begun[0] + 2, since - 2) == {""}
     late = nurse.said(since + 2, begun[0] + 890)
-    assert all(reason.startswith("the grid has been ending for ") for reason in late)
+    assert all(reason.startswith("the grid has been winding down for ") for reason in late)
     assert any(reason.endswith(" of its orders are open") for reason in late)
     assert nurse.notes[-1][1:] == ("halted", "")
     assert balances(world).get("BTC", Decimal(0)) < Decimal("0.00001")
@@ -150,7 +150,7 @@ def test_a_move_that_a_filter_holds_back_for_long_is_healthy(make_world):
     runner = world.runner()
 
     def hold(trader, _store):
-        if trader.ending is not None:
+        if trader.wind_down is not None:
             trader._risk_guard.pause = lambda: setattr(trader.session, "paused", "downtrend")
 
     runner._workers[0]._after_step = hold
@@ -159,7 +159,7 @@ def test_a_move_that_a_filter_holds_back_for_long_is_healthy(make_world):
     at, state, reason = nurse.notes[-1]
     assert (state, reason) == ("ending", "")
     begun = next(when for when, state, _ in nurse.notes if state == "ending")
-    assert at - begun > 2 * ENDING_SECONDS
+    assert at - begun > 2 * WIND_DOWN_SECONDS
     assert nurse.said(begun) == {""}
 
 

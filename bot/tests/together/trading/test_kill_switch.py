@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from gridbot.core.orders import OrderState, Role, Side
+from gridbot.core.orders_in_flight import Event
 from gridbot.exchanges.access.circuit_breaker import URGENT_SECONDS
 from gridbot.exchanges.binance.symbol import BinanceBroker
 from gridbot.exchanges.port import BrokerError, Failure
@@ -377,6 +378,7 @@ def test_an_initial_order_rests_for_just_so_long(make_world):
     trader.engine.live[order.client_id] = order.__class__(
         **{**order.__dict__, "state": OrderState.OPEN, "exchange_id": 1}
     )
+    trader.session.orders.move(order.client_id, Event.FOUND)
     canceled = []
     trader.session.broker.cancel = canceled.append
     trader.session.traded_since = world.clock.seconds = 100.0

@@ -11,6 +11,7 @@ import pytest
 from gridbase.errors import MismatchError
 from gridbase.market import plain
 from gridbot.core.orders import OrderState, Role, Side
+from gridbot.core.orders_in_flight import TRANSITIONS, Event, State
 from gridbot.exchanges.binance.symbol import BinanceBroker
 from gridbot.exchanges.port import (
     BrokerError,
@@ -20,13 +21,14 @@ from gridbot.exchanges.port import (
     RemoteTrade,
     StreamGap,
 )
+from gridbot.trading.cancels import RESTING_SECONDS
 from gridbot.trading.reconciliation import (
     CANCELED_SECONDS,
     LISTED_SECONDS,
     RECONCILE_SECONDS,
     check_listed,
 )
-from gridbot.trading.session import Ending
+from gridbot.trading.session import WindDown
 
 from bot.tests.together.in_process import answer_of, refusal
 
@@ -39,11 +41,46 @@ DIP = [
     *(f"{1_640_995_200_000 + 60_000 * minute}" + ",50000" * 4 + ",1" for minute in range(10)),
     "1640995800000,50000,50000,49650,49650,1",
 ]
-DOCUMENT = Path(__file__).parents[4] / "docs" / "orders.md"
+DOCUMENT = (Path(__file__).parents[4] / "docs" / "orders.md").read_text()
+STORED = {
+    State.UNSENT: OrderState.INTENDED,
+    State.SENT: OrderState.INTENDED,
+    State.ASKED: OrderState.INTENDED,
+    State.OPEN: OrderState.OPEN,
+    State.CANCELING: OrderState.OPEN,
+    State.FILLED: OrderState.FILLED,
+    State.CANCELED: OrderState.CANCELED,
+}
+
+
+def test_the_documents_states_are_those_of_the_table():
+    described = re.findall(r"^\| \*(\w+)\* \| ([A-Z]+) \|", DOCUMENT, re.MULTILINE)
+    assert described == [(state, STORED[state].name) for state in State]
+
+
+def test_the_documents_chart_is_the_table():
+    edges = [f"    {row.state} --> {row.then}: {row.event} ({row.rows})\n" for row in TRANSITIONS]
+    chart = "```mermaid\nstateDiagram-v2\n    [*] --> unsent: written down\n" + "".join(edges)
+    assert chart + "    filled --> [*]\n    canceled --> [*]\n```\n" in DOCUMENT
+
+
+def changes(name: str) -> str:
+    """What the table says of a row of the document."""
+    rows = [row for row in TRANSITIONS if name in row.rows.split()]
+    return "; ".join(
+        f"{', '.join(row.state for row in rows if row.then is then)} → {then}"
+        for then in dict.fromkeys(row.then for row in rows)
+    )
+
+
+def test_every_row_of_the_document_changes_the_state_as_the_table_does():
+    cells = dict(re.findall(r"^\| ([A-Z]\d+) \|.*\| ?([^|]*?) ?\|$", DOCUMENT, re.MULTILINE))
+    assert cells == {name: changes(name) for name in cells}
+    assert cells.keys() >= {name for row in TRANSITIONS for name in row.rows.split()}
 
 
 def test_every_row_of_the_document_has_its_test():
-    rows = re.findall(r"^\| ([A-Z]\d+) \|", DOCUMENT.read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| ([A-Z]\d+) \|", DOCUMENT, re.MULTILINE)
     tests = [
         match.group(1).upper()
         for name in vars(sys.modules[__name__])
@@ -94,7 +131,7 @@ def one_unsent(world: World):
         trader.step()
     world.wire.before = lambda *_: None
     (order,) = intended(trader)
-    assert order.client_id in trader.session.unsent
+    assert order.client_id in trader.session.orders.in_state(State.UNSENT)
     return trader, order
 
 
@@ -106,7 +143,7 @@ def one_sent(world: World, *, when: str):
         trader.step()
     assert told.value.failure is Failure.AMBIGUOUS
     world.wire.before = world.wire.after = lambda *_: None
-    assert order.client_id not in trader.session.unsent
+    assert order.client_id not in trader.session.orders.in_state(State.UNSENT)
     return trader, order
 
 
@@ -149,9 +186,9 @@ def test_i2_a_buy_is_held_back_while_buys_pause(make_world):
 def test_i3_an_unsent_order_of_a_grid_that_ends_is_closed_in_the_books(make_world):
     world = still(make_world)
     trader, order = one_unsent(world)
-    trader.session.ending = Ending("a test")
+    trader.session.wind_down = WindDown("a test")
     for _ in range(5):
-        if trader.session.ending is not None:
+        if trader.session.wind_down is not None:
             trader.step()
     assert order.client_id not in placed(world)
     stored = {one.client_id: one.state for one in world.store.orders(1)}
@@ -175,6 +212,20 @@ def test_i4_a_kill_makes_an_intent_one_that_may_be_there(make_world, when):
     trader.step()
     assert ("GET", "order") in world.wire.requests
     world.settle(trader)
+    assert state(trader, order) is OrderState.OPEN
+    assert placed(world).count(order.client_id) == 1
+
+
+def test_i5_an_unsent_order_that_is_heard_of_is_open(make_world):
+    world = still(make_world)
+    trader, order = one_sent(world, when="after")
+    remote = trader.session.broker.find(order.client_id)
+    # As if it were known not to be there; and it is held back.
+    trader.session.orders.move(order.client_id, Event.NEVER_ARRIVED)
+    trader._risk_guard.pause = lambda: setattr(trader.session, "paused", "downtrend")
+    stream = Stream(trader)
+    stream.say(OrderEvent(remote, None))
+    trader.step()
     assert state(trader, order) is OrderState.OPEN
     assert placed(world).count(order.client_id) == 1
 
@@ -255,7 +306,8 @@ def test_a5_without_an_answer_the_order_is_asked_for(make_world, what):
 def test_a6_a_duplicate_is_asked_for(make_world):
     world = still(make_world)
     trader, order = one_sent(world, when="after")
-    trader.session.unsent.add(order.client_id)  # as if it were known not to be there
+    # As if it were known not to be there.
+    trader.session.orders.move(order.client_id, Event.NEVER_ARRIVED)
     with pytest.raises(BrokerError, match="Duplicate order"):
         trader.step()
     trader.step()
@@ -282,7 +334,7 @@ def test_a8_a_limit_is_waited_out(make_world, status):
         trader.step()
     assert told.value.failure is Failure.RATE_LIMITED
     assert told.value.retry_after == 7
-    assert order.client_id in trader.session.unsent
+    assert order.client_id in trader.session.orders.in_state(State.UNSENT)
 
 
 def test_a9_a_wrong_clock_is_set_and_the_order_sent_once(make_world):
@@ -382,7 +434,8 @@ def test_s6_an_order_that_is_heard_of_is_open(make_world):
     remote = trader.session.broker.find(order.client_id)
     stream = Stream(trader)
     stream.say(OrderEvent(remote, None))
-    trader.session.asked.add(order.client_id)  # the exchange was asked, and its answer came late
+    # The exchange was asked, and its answer came late.
+    trader.session.orders.move(order.client_id, Event.UNKNOWN)
     trader.step()
     assert state(trader, order) is OrderState.OPEN
 
@@ -658,7 +711,7 @@ def test_doubts_about_one_order_after_another_are_not_one_long_doubt(make_world)
         stream.open_orders = lambda name=name: [one for one in listed() if one.client_id != name]
         stream.say(StreamGap())
         trader.step()
-        assert list(trader.session.doubts) == [name]
+        assert list(trader.session.orders.doubts) == [name]
         world.clock.sleep(LISTED_SECONDS / 4)
         check_listed(trader.session)
 
@@ -695,12 +748,12 @@ def fail_cancel(world: World, name: str, what, *, times: int = 1, when: str = "b
 
 
 @pytest.fixture
-def ending(make_world, monkeypatch):
+def winding_down(make_world, monkeypatch):
     """A bot whose grid is about to end."""
     world = still(make_world)
     world.patch = monkeypatch
     trader = started(world)
-    trader.session.ending = Ending("a test")
+    trader.session.wind_down = WindDown("a test")
     return world, trader, buy(trader)
 
 
@@ -714,13 +767,13 @@ def closed_already(*_request):
 
 def step_to_the_end(trader) -> None:
     for _ in range(5):
-        if trader.session.ending is not None:
+        if trader.session.wind_down is not None:
             trader.step()
     assert trader.engine is None
 
 
-def test_x1_an_order_that_is_closed_already_is_asked_for(ending):
-    world, trader, order = ending
+def test_x1_an_order_that_is_closed_already_is_asked_for(winding_down):
+    world, trader, order = winding_down
     trader.session.broker.cancel(order.client_id)
     world.wire.requests.clear()
     trader.step()
@@ -729,28 +782,28 @@ def test_x1_an_order_that_is_closed_already_is_asked_for(ending):
     assert trader.session.broker.open_orders() == []
 
 
-def test_x2_an_order_that_the_exchange_does_not_cancel_is_told_and_canceled_again(ending):
-    world, trader, order = ending
+def test_x2_an_order_that_the_exchange_does_not_cancel_is_told_and_canceled_again(winding_down):
+    world, trader, order = winding_down
     fail_cancel(world, order.client_id, not_canceled)
     with pytest.raises(BrokerError, match="Market is closed") as told:
         trader.step()
     assert told.value.failure is Failure.REJECTED
     assert list(trader.engine.live) == [order.client_id]
-    assert trader.session.canceling == {}
+    assert trader.session.orders.in_state(State.CANCELING) == []
     step_to_the_end(trader)
     assert trader.session.broker.open_orders() == []
 
 
-def test_an_order_that_was_closed_in_other_words_does_not_hold_up_the_end(ending):
-    world, trader, order = ending
+def test_an_order_that_was_closed_in_other_words_does_not_hold_up_the_end(winding_down):
+    world, trader, order = winding_down
     fail_cancel(world, order.client_id, not_canceled, when="after")
     trader.step()
     assert trader.engine is None
     assert trader.session.broker.open_orders() == []
 
 
-def test_x3_an_order_that_is_listed_long_after_is_canceled_again(ending):
-    world, trader, order = ending
+def test_x3_an_order_that_is_listed_long_after_is_canceled_again(winding_down):
+    world, trader, order = winding_down
     fail_cancel(world, order.client_id, closed_already)
     trader.step()
     assert list(trader.engine.live) == [order.client_id]
@@ -766,8 +819,8 @@ def test_x3_an_order_that_is_listed_long_after_is_canceled_again(ending):
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_x4_without_an_answer_it_is_asked_for_and_canceled_again(ending, when):
-    world, trader, order = ending
+def test_x4_without_an_answer_it_is_asked_for_and_canceled_again(winding_down, when):
+    world, trader, order = winding_down
     fail_cancel(world, order.client_id, lost, when=when)
     if when == "before":
         with pytest.raises(BrokerError) as told:
@@ -780,6 +833,43 @@ def test_x4_without_an_answer_it_is_asked_for_and_canceled_again(ending, when):
     )
     step_to_the_end(trader)
     assert trader.session.broker.open_orders() == []
+
+
+def test_x5_an_order_is_canceled_at_the_end_once_and_one_that_rests_again(make_world):
+    world = still(make_world)
+    trader = world.trader()
+    stream = Stream(trader)
+    stream.ask_price = lambda: Decimal(49_000)
+    trader.step()
+    (initial,) = trader.engine.live
+    canceled = []
+    stream.cancel = canceled.append
+    world.clock.sleep(RESTING_SECONDS)
+    for times in (1, 2):
+        trader.step()
+        assert canceled == [initial] * times
+        assert trader.session.orders.in_state(State.CANCELING) == [initial]
+    del stream.cancel, stream.ask_price
+    while not trader.engine.grid_started or intended(trader):
+        trader.step()
+    live = sorted(trader.engine.live)
+    trader.session.wind_down = WindDown("a test")
+    stream.cancel = canceled.append
+    del canceled[:]
+    trader.step()
+    trader.step()
+    assert sorted(canceled) == sorted(trader.session.orders.in_state(State.CANCELING)) == live
+
+
+def test_x6_an_order_that_was_to_be_canceled_ends_as_the_exchange_says(heard):
+    world, trader, _, order, trade = heard
+    live = set(trader.engine.live)
+    trader.session.wind_down = WindDown("a test")
+    step_to_the_end(trader)
+    ends = {one.client_id: one.state for one in world.store.orders(1) if one.client_id in live}
+    assert ends.pop(order.client_id) is OrderState.FILLED
+    assert set(ends.values()) == {OrderState.CANCELED}
+    assert trade.trade_id in [fill.trade_id for fill in world.store.fills(1, 10**9)]
 
 
 # Closed, and not ours.

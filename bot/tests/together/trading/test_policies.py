@@ -339,7 +339,7 @@ def test_a_liquidation_of_next_to_nothing_is_no_order(make_world):
     trader = trade(world, 30)
     engine = trader.engine
     assert engine.books.base_held < Decimal("0.0001")
-    engine.closing = True
+    engine.winding_down = True
     for client_id in list(engine.live):
         engine.record_canceled(Changes(0), client_id)
     changes = Changes(0)

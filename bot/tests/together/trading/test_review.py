@@ -38,12 +38,12 @@ def test_a_stop_cleared_before_its_grid_has_ended_still_ends_it(make_world, monk
     world.document |= {"stop": {"loss_price": "46500", "liquidate": True}}
     world.document["grid"]["start_outside_range"] = True  # the next one begins at 46,000
     trader = world.trader()
-    while trader.ending is None:
+    while trader.wind_down is None:
         trader.step()
         world.clock.sleep(0.5)
     first = trader.grid_run
     trader.step()
-    assert trader.ending is not None
+    assert trader.wind_down is not None
     assert resume(world, monkeypatch) == 0
     world.document["stop"] = {}
     trader = trade(world, 60)
@@ -328,12 +328,12 @@ def test_one_order_that_can_not_be_canceled_does_not_keep_the_others_open(make_w
         cancel(client_id)
 
     broker.cancel = cancel_most
-    trader.session.ending = start_grid.Ending("a test")
+    trader.session.wind_down = start_grid.WindDown("a test")
     with pytest.raises(BrokerError, match="not cancelable"):
         trader.step()
     assert [order.client_id for order in broker.open_orders()] == [stubborn]
     broker.cancel = cancel
     for _ in range(3):
-        if trader.session.ending is not None:
+        if trader.session.wind_down is not None:
             trader.step()
     assert broker.open_orders() == []

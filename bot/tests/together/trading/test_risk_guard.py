@@ -17,7 +17,7 @@ def test_no_grid_is_given_up_for_a_move_while_buys_pause(make_world):
     pause(trader, "downtrend")
     go_on(world, trader, 1000)
     assert trader.price < trader.engine.plan.lines[0]
-    assert trader.ending is None
+    assert trader.wind_down is None
     assert trader.engine.live
     pause(trader, "")
     go_on(world, trader, 20)
@@ -31,12 +31,12 @@ def test_a_grid_that_is_given_up_takes_no_further_step_from_that_moment_on(make_
     world = make_world(crash_after_a_move(46_000), at_end="hold")
     world.document |= rules
     trader = world.trader()
-    while trader.ending is None:
+    while trader.wind_down is None:
         assert world.clock.seconds < 1000
-        assert not trader.engine or not trader.engine.closing
+        assert not trader.engine or not trader.engine.winding_down
         trader.step()
         world.clock.sleep(2.0)
-    assert trader.engine.closing
+    assert trader.engine.winding_down
 
 
 def test_what_a_grid_came_to_is_known_as_soon_as_it_has_ended(make_world):
@@ -45,10 +45,10 @@ def test_what_a_grid_came_to_is_known_as_soon_as_it_has_ended(make_world):
     trader = world.trader()
     while not ended(world):
         assert world.clock.seconds < 1000
-        assert trader.closing is None
+        assert trader.result is None
         trader.step()
         world.clock.sleep(2.0)
-    assert trader.closing == ended(world)[0].closing
+    assert trader.result == ended(world)[0].closing
 
 
 def test_a_kill_switch_that_has_fired_does_not_fire_again_while_its_grid_winds_down(make_world):
@@ -56,10 +56,10 @@ def test_a_kill_switch_that_has_fired_does_not_fire_again_while_its_grid_winds_d
     world = make_world(crash_after_a_move(46_000), at_end="hold")
     world.document |= {"stop": {"loss_price": "46500"}}
     trader = world.trader()
-    while trader.ending is None:
+    while trader.wind_down is None:
         assert world.clock.seconds < 1000
         trader.step()
         world.clock.sleep(2.0)
-    fired = trader.ending
+    fired = trader.wind_down
     trader._risk_guard.watch(trader.engine, Seen.at(Decimal(45_000)))
-    assert trader.ending is fired
+    assert trader.wind_down is fired

@@ -27,11 +27,11 @@ def moving(world: World, **document: object):
     """A bot whose grid has just been given up for a move; its orders are still open."""
     world.document |= DOWN | document
     trader = world.trader()
-    while trader.ending is None:
+    while trader.wind_down is None:
         assert world.clock.seconds < 1000
         trader.step()
         world.clock.sleep(2.0)
-    assert trader.ending.next_range is not None
+    assert trader.wind_down.next_range is not None
     return trader
 
 
@@ -346,7 +346,7 @@ def test_a_grid_that_has_not_ended_can_not_be_told_what_to_leave(make_world, mon
     world = make_world(path(50_000, 50_000, 46_000, minutes=3), at_end="hold")
     world.document["stop"] = {"loss_price": "46500"}
     trader = world.trader()
-    while trader.ending is None:
+    while trader.wind_down is None:
         trader.step()
         world.clock.sleep(0.5)
     assert resume(world, monkeypatch, "--take-nothing") == 1
