@@ -6,7 +6,7 @@ import numpy as np
 from gridbase.market import plain
 
 from gridbot.accounting.profit_report import SymbolReport, total
-from gridbot.plot.figure import BLUE, GREEN, ORANGE, Band, Dots, Figure, Line, Panel
+from gridbot.plot.figure import BLUE, GREEN, ORANGE, Figure, Layer, Panel, band
 
 
 def report_figure(reports: dict[str, SymbolReport]) -> Figure:
@@ -37,16 +37,16 @@ def _panels(symbol: str, report: SymbolReport) -> list[Panel]:
         Panel(
             f"{symbol}: profit since the beginning ({quote})",
             (
-                Line("grid profit", times, np.cumsum(profits), BLUE),
-                Line("equity less investment", times, results, ORANGE),
+                Layer("grid profit", times, np.cumsum(profits), BLUE),
+                Layer("equity less investment", times, results, ORANGE),
             ),
             weight=2,
         ),
         Panel(
             f"{symbol}: grid profit of each period ({quote})",
-            (Dots("grid profit", times, profits, GREEN),),
+            (Layer("grid profit", times, profits, GREEN, "dots"),),
         ),
-        Panel(f"{symbol}: price ({quote})", (Band("seen", times[seen], low, high),)),
+        Panel(f"{symbol}: price ({quote})", (band("seen", times[seen], low, high),)),
     ]
 
 

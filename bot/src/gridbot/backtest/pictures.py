@@ -17,19 +17,7 @@ from gridbot.backtest.search import Terms, Trial
 from gridbot.backtest.trials import Run
 from gridbot.core.grid import Spacing
 from gridbot.core.orders import Side
-from gridbot.plot.figure import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    Band,
-    Dots,
-    Figure,
-    Line,
-    Panel,
-    Rules,
-)
+from gridbot.plot.figure import BLUE, GREEN, ORANGE, PURPLE, Figure, Layer, Panel, band, rules
 
 COLUMNS = 1_500  # more than a drawing has pixels for
 ROWS = 500
@@ -43,7 +31,7 @@ def backtest_figure(result: Result, market: Market) -> Figure:
     price = Panel(
         title=f"price ({market.quote})",
         layers=(
-            Rules("lines", lines, color="#b9bec4"),
+            rules("lines", lines, color="#b9bec4"),
             price_band(candles, starts),
             *_fills(result),
         ),
@@ -70,23 +58,20 @@ def column_starts(length: int) -> Integers:
     return np.arange(count, dtype=np.int64) * length // count
 
 
-def price_band(candles: Candles, starts: Integers) -> Band:
+def price_band(candles: Candles, starts: Integers) -> Layer:
     """Lowest and highest price of each group of candles."""
     low = np.minimum.reduceat(candles.lows, starts) / UNITS_PER_QUOTE
     high = np.maximum.reduceat(candles.highs, starts) / UNITS_PER_QUOTE
-    return Band("price", candles.times[starts].astype(float), low, high, GREY)
+    return band("price", candles.times[starts].astype(float), low, high)
 
 
-def _extremes(candles: Candles, values: Floats, starts: Integers) -> Line:
+def _extremes(candles: Candles, values: Floats, starts: Integers) -> Layer:
     """A curve through the lowest and the highest value of each group of candles."""
-    both = np.column_stack(
-        (np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts))
-    )
-    times = np.repeat(candles.times[starts].astype(float), 2)
-    return Line("equity", times, both.ravel(), GREEN)
+    low, high = np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)
+    return band("equity", candles.times[starts].astype(float), low, high, GREEN)
 
 
-def _fills(result: Result) -> tuple[Dots, ...]:
+def _fills(result: Result) -> tuple[Layer, ...]:
     candles, ledger = result.candles, result.ledger
     times = candles.times[ledger.candle].astype(float)
     prices = ledger.prices() / UNITS_PER_QUOTE
@@ -94,7 +79,7 @@ def _fills(result: Result) -> tuple[Dots, ...]:
     layers = []
     for side, chosen, color in ((Side.BUY, ~sells, BLUE), (Side.SELL, sells, ORANGE)):
         x, y = visible(times[chosen], prices[chosen])
-        layers.append(Dots(f"{side}s", x, y, color))
+        layers.append(Layer(f"{side}s", x, y, color, "dots"))
     return tuple(layers)
 
 
@@ -147,7 +132,8 @@ def _trials_panel(
         color = next(colors)
         if dots:
             x, y = visible(*np.array(dots).T)
-            layers.append(Dots(spacing if part == "all" else f"{spacing}, {part}", x, y, color))
+            label = spacing if part == "all" else f"{spacing}, {part}"
+            layers.append(Layer(label, x, y, color, "dots"))
     title = "profit (% of the investment)"
     return Panel(title, tuple(layers), time_axis=False, x_label=label)
 
@@ -159,9 +145,9 @@ def _folds_panel(folds: Sequence[FoldResult], terms: Terms) -> Panel:
     tested = [float(fold.test_profit) for fold in folds]
     scale = 100 / float(terms.investment)
     layers = (
-        Rules("nothing earned", np.zeros(1)),
-        Line("in training", numbers, np.array(trained) * scale, BLUE),
-        Line("in the test", numbers, np.array(tested) * scale, ORANGE),
+        rules("nothing earned", np.zeros(1)),
+        Layer("in training", numbers, np.array(trained) * scale, BLUE),
+        Layer("in the test", numbers, np.array(tested) * scale, ORANGE),
     )
     return Panel("profit of the choice (%)", layers, time_axis=False, x_label="stretch")
 

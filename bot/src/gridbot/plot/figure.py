@@ -1,8 +1,9 @@
-"""A drawing as data: panels of bands, lines, dots and rules. See `gridbot.plot.renderer`."""
+"""A drawing as data: panels of lines, dots and rules. See `gridbot.plot.renderer`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,47 +19,32 @@ PURPLE = "#a5618d"
 
 
 @dataclass(frozen=True)
-class Band:
-    """What lies between two curves, such as a price's extremes."""
+class Layer:
+    """What is drawn of some points.
 
-    name: str
-    x: Floats
-    low: Floats
-    high: Floats
-    color: str = GREY
-
-
-@dataclass(frozen=True)
-class Line:
-    """A curve."""
-
-    name: str
-    x: Floats
-    y: Floats
-    color: str = BLUE
-
-
-@dataclass(frozen=True)
-class Dots:
-    """Single points."""
+    Attributes:
+        name: for the legend.
+        x: empty for rules, which cross the whole panel.
+        y: as many as x.
+        color: as HTML writes it.
+        shape: a curve through the points, single dots, or a horizontal line at each y.
+    """
 
     name: str
     x: Floats
     y: Floats
     color: str = BLUE
-    size: float = 4.0
+    shape: Literal["line", "dots", "rules"] = "line"
 
 
-@dataclass(frozen=True)
-class Rules:
+def rules(name: str, y: Floats, color: str = GREY) -> Layer:
     """Horizontal lines across the panel."""
-
-    name: str
-    y: Floats
-    color: str = GREY
+    return Layer(name, np.empty(0), y, color, "rules")
 
 
-Layer = Band | Line | Dots | Rules
+def band(name: str, x: Floats, low: Floats, high: Floats, color: str = GREY) -> Layer:
+    """What lies between two curves, such as a price's extremes: a line from one to the other."""
+    return Layer(name, np.repeat(x, 2), np.column_stack((low, high)).ravel(), color)
 
 
 @dataclass(frozen=True)
@@ -86,10 +72,10 @@ class Figure:
 
     Attributes:
         title: its heading.
-        facts: label and value of what it comes with.
         panels: from top to bottom.
+        facts: label and value of what it comes with.
     """
 
     title: str
     panels: tuple[Panel, ...]
-    facts: tuple[tuple[str, str], ...] = field(default=())
+    facts: tuple[tuple[str, str], ...] = ()

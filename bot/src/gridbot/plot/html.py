@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from gridbase.atomic_file import write_whole
 
-from gridbot.plot.figure import Band, Dots, Figure, Floats, Layer, Panel, Rules
+from gridbot.plot.figure import Figure, Floats, Layer, Panel
 
 WIDTH = 1200
 LEFT, RIGHT, TOP, BOTTOM = 76, 14, 30, 34
@@ -31,9 +31,9 @@ dt { opacity: .7; } dd { margin: 0; }
 svg { width: 100%; height: auto; display: block; }
 svg text { font-size: 12px; fill: CanvasText; }
 .axis { stroke: CanvasText; stroke-opacity: .15; stroke-width: 1; }
-.layer { fill: none; stroke-width: 1.2; }
+.line { fill: none; stroke-width: 1.2; }
 .rules { fill: none; stroke-width: .6; stroke-opacity: .8; }
-.dots { fill: none; stroke-linecap: round; }
+.dots { fill: none; stroke-width: 4; stroke-linecap: round; }
 """
 
 
@@ -61,100 +61,73 @@ def render(figure: Figure) -> str:
     )
 
 
-class _Axes:
-    """Where values are on a panel, in pixels."""
+class _Scale:
+    """Where values are along one side of a panel, in pixels.
 
-    def __init__(self, panel: Panel) -> None:
-        self.height = HEIGHT_PER_WEIGHT * panel.weight
-        self.x_low, self.x_high = _range([_xs(layer) for layer in panel.layers])
-        ys = [values for layer in panel.layers for values in _ys(layer)]
-        self.y_low, self.y_high = _range(ys)
-        margin = (self.y_high - self.y_low) * 0.04
-        self.y_low, self.y_high = self.y_low - margin, self.y_high + margin
+    Args:
+        parts: everything that is to be on it.
+        first: pixel of the lowest value.
+        last: pixel of the highest one.
+        margin: what stays free at both ends, as a share.
+    """
 
-    def x(self, values: Floats) -> list[float]:
-        """Pixels from the left."""
-        scale = (WIDTH - LEFT - RIGHT) / (self.x_high - self.x_low)
-        pixels: list[float] = np.round(LEFT + (values - self.x_low) * scale, 1).tolist()
+    def __init__(self, parts: list[Floats], first: int, last: int, margin: float = 0) -> None:
+        values = np.concatenate(parts) if any(map(len, parts)) else np.array([0.0, 1.0])
+        low, high = float(values.min()), float(values.max())
+        if low == high:
+            low, high = low - 0.5, high + 0.5
+        free = (high - low) * margin
+        self.low, self.high = low - free, high + free
+        self._first, self._per_unit = first, (last - first) / (self.high - self.low)
+
+    def pixels(self, values: Floats) -> list[float]:
+        """Where they are."""
+        pixels: list[float] = np.round(
+            self._first + (values - self.low) * self._per_unit, 1
+        ).tolist()
         return pixels
 
-    def y(self, values: Floats) -> list[float]:
-        """Pixels from the top."""
-        scale = (self.height - TOP - BOTTOM) / (self.y_high - self.y_low)
-        pixels: list[float] = np.round(TOP + (self.y_high - values) * scale, 1).tolist()
-        return pixels
-
-
-def _xs(layer: Layer) -> Floats:
-    return np.empty(0) if isinstance(layer, Rules) else layer.x
-
-
-def _ys(layer: Layer) -> tuple[Floats, ...]:
-    return (layer.low, layer.high) if isinstance(layer, Band) else (layer.y,)
-
-
-def _range(values: list[Floats]) -> tuple[float, float]:
-    filled = [each for each in values if len(each)]
-    if not filled:
-        return 0.0, 1.0
-    low = float(min(each.min() for each in filled))
-    high = float(max(each.max() for each in filled))
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
+    def ticks(self, *, time: bool = False) -> list[tuple[float, str]]:
+        """Pixel and label of some round values."""
+        values, digits = _ticks(self.low, self.high)
+        labels = [f"{value:,.{digits}f}" for value in values.tolist()]
+        if time:
+            values = _time_ticks(self.low, self.high)
+            dates = self.high - self.low > 2 * 1440 * MINUTE_MS
+            labels = [_moment(value, dates=dates) for value in values.tolist()]
+        return list(zip(self.pixels(values), labels, strict=True))
 
 
 def _panel(panel: Panel) -> str:
-    axes = _Axes(panel)
+    height = HEIGHT_PER_WEIGHT * panel.weight
+    bottom, right = height - BOTTOM, WIDTH - RIGHT
+    across = _Scale([layer.x for layer in panel.layers], LEFT, right)
+    up = _Scale([layer.y for layer in panel.layers], bottom, TOP, margin=0.04)
     parts = [
-        f'<svg viewBox="0 0 {WIDTH} {axes.height}" role="img" aria-label="{escape(panel.title)}">',
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(panel.title)}">',
         f'<text x="{LEFT}" y="16">{escape(panel.title)}</text>',
-        *_grid(panel, axes),
-        *(_layer(layer, axes) for layer in panel.layers),
-        *_legend(panel),
-        "</svg>",
     ]
-    return "\n".join(parts)
-
-
-def _grid(panel: Panel, axes: _Axes) -> list[str]:
-    """Axes' lines and numbers."""
-    parts = []
-    bottom = axes.height - BOTTOM
-    y_ticks, digits = _ticks(axes.y_low, axes.y_high)
-    for value, y in zip(y_ticks.tolist(), axes.y(y_ticks), strict=True):
-        parts.append(f'<path class="axis" d="M{LEFT} {y}H{WIDTH - RIGHT}"/>')
-        label = f"{value:,.{digits}f}"
+    for y, label in up.ticks():
+        parts.append(f'<path class="axis" d="M{LEFT} {y}H{right}"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{y + 4}" text-anchor="end">{label}</text>')
-    if panel.time_axis:
-        x_ticks, digits = _time_ticks(axes.x_low, axes.x_high), 0
-    else:
-        x_ticks, digits = _ticks(axes.x_low, axes.x_high)
-    dates = axes.x_high - axes.x_low > 2 * 1440 * MINUTE_MS
-    for value, x in zip(x_ticks.tolist(), axes.x(x_ticks), strict=True):
-        label = _moment(value, dates=dates) if panel.time_axis else f"{value:,.{digits}f}"
+    for x, label in across.ticks(time=panel.time_axis):
         parts.append(f'<path class="axis" d="M{x} {TOP}V{bottom}"/>')
         parts.append(f'<text x="{x}" y="{bottom + 16}" text-anchor="middle">{label}</text>')
-    label = escape(panel.x_label)
-    place = f'x="{WIDTH - RIGHT}" y="{axes.height - 4}"'
-    parts.append(f'<text {place} text-anchor="end">{label}</text>')
-    return parts
+    x_label = escape(panel.x_label)
+    parts.append(f'<text x="{right}" y="{height - 4}" text-anchor="end">{x_label}</text>')
+    parts += [_layer(layer, across.pixels(layer.x), up.pixels(layer.y)) for layer in panel.layers]
+    return "\n".join([*parts, *_legend(panel), "</svg>"])
 
 
-def _layer(layer: Layer, axes: _Axes) -> str:
-    color = f'stroke="{layer.color}"'
-    if isinstance(layer, Rules):
-        lines = "".join(f"M{LEFT} {y}H{WIDTH - RIGHT}" for y in axes.y(layer.y))
-        return f'<path class="rules" {color} d="{lines}"/>'
-    xs = axes.x(layer.x)
-    if isinstance(layer, Band):
-        pairs = zip(xs, axes.y(layer.low), axes.y(layer.high), strict=True)
-        points = " ".join(f"{x},{low} {x},{high}" for x, low, high in pairs)
-    else:
-        points = " ".join(f"{x},{y}" for x, y in zip(xs, axes.y(layer.y), strict=True))
-    if isinstance(layer, Dots):
+def _layer(layer: Layer, xs: list[float], ys: list[float]) -> str:
+    if layer.shape == "rules":
+        path = "".join(f"M{LEFT} {y}H{WIDTH - RIGHT}" for y in ys)
+    elif layer.shape == "dots":
         # A line of no length with round ends is a dot.
-        dots = "".join(f"M{point.replace(',', ' ')}h0" for point in points.split())
-        return f'<path class="dots" {color} stroke-width="{layer.size}" d="{dots}"/>'
-    return f'<polyline class="layer" {color} points="{points}"/>'
+        path = "".join(f"M{x} {y}h0" for x, y in zip(xs, ys, strict=True))
+    else:
+        path = "M" + " ".join(f"{x},{y}" for x, y in zip(xs, ys, strict=True)) if xs else ""
+    return f'<path class="{layer.shape}" stroke="{layer.color}" d="{path}"/>'
 
 
 def _legend(panel: Panel) -> list[str]:

@@ -6,10 +6,9 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from gridbase.atomic_file import write_whole
 
-from gridbot.plot.figure import GREY, Band, Figure, Floats, Layer, Line, Panel, Rules
+from gridbot.plot.figure import Figure, Panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,29 +42,18 @@ def write_png(figure: Figure, path: Path) -> None:
 
 def _draw_panel(panel: Panel, axes: Axes) -> None:
     for layer in panel.layers:
-        _draw_layer(layer, axes, time_axis=panel.time_axis)
+        # Matplotlib knows NumPy's dates.
+        x = layer.x.astype("datetime64[ms]") if panel.time_axis else layer.x
+        color, label = layer.color, layer.name
+        if layer.shape == "rules":
+            place = axes.get_yaxis_transform()
+            axes.hlines(layer.y, 0, 1, color, lw=0.4, label=label, transform=place)
+        elif layer.shape == "dots":
+            axes.plot(x, layer.y, "o", color=color, ms=2, label=label)
+        else:
+            axes.plot(x, layer.y, color=color, lw=1.0, label=label)
     axes.set_title(panel.title, fontsize=9, loc="left")
     axes.set_xlabel(panel.x_label, fontsize=8)
     axes.tick_params(labelsize=8)
     axes.grid(visible=True, alpha=0.2)
     axes.legend(fontsize=7, loc="lower right", bbox_to_anchor=(1, 1), ncols=9, frameon=False)
-
-
-def _draw_layer(layer: Layer, axes: Axes, *, time_axis: bool) -> None:
-    if isinstance(layer, Rules):
-        for number, y in enumerate(layer.y.tolist()):
-            axes.axhline(y, color=layer.color, lw=0.4, label=layer.name if number == 0 else None)
-        return
-    x = _dates(layer.x) if time_axis else layer.x
-    if isinstance(layer, Band):
-        axes.fill_between(x, layer.low, layer.high, color=GREY, lw=0.6, label=layer.name)
-    elif isinstance(layer, Line):
-        axes.plot(x, layer.y, color=layer.color, lw=1.0, label=layer.name)
-    else:
-        axes.scatter(x, layer.y, color=layer.color, s=layer.size, zorder=3, label=layer.name)
-
-
-def _dates(milliseconds: Floats) -> Floats:
-    """As matplotlib's dates, which NumPy's own become."""
-    dates: Floats = milliseconds.astype(np.int64).astype("datetime64[ms]")
-    return dates
