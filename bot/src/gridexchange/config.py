@@ -1,20 +1,20 @@
 """Settings of the embedded exchange: a TOML file, flags over it, each value checked strictly."""
 
-import difflib
 import re
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Annotated, get_type_hints
 
 from gridbase.errors import UserError
 from gridbase.market import plain
+from gridbase.settings import Read, WrongValueError, choice, integer, known_names, read_each, text
 
 from gridexchange.faults.plan import FaultSettings
-from gridexchange.faults.settings import WrongFault, read_faults
+from gridexchange.faults.settings import read_faults, told
 from gridexchange.market.feed import HOLD, REPEAT
 from gridexchange.matching.orders import NO_PREVENTION, PREVENTION_MODES
 from gridexchange.matching.rules import IN_BNB, QUOTE, RECEIVED, PriceBand
@@ -23,10 +23,85 @@ AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,8})?", re.ASCII)
 COIN = re.compile(r"[A-Z0-9]{1,10}", re.ASCII)
 HIGHEST_SPEED = 100_000
 LONGEST_AVERAGE = 1440  # minutes
-SHOWN = 60
 
 
-@dataclass(frozen=True)
+def _path(value: object) -> Path:
+    return Path(text(value))
+
+
+def _candles(value: object) -> Path | None:
+    return None if value == "" else _path(value)
+
+
+def _amount(*, zero: bool = False) -> Read:
+    bound = "of 0 or more" if zero else "above 0"
+
+    def read(value: object) -> Decimal:
+        if isinstance(value, float):
+            raise WrongValueError('needs quotes, as TOML numbers with a point are not exact: "0.1"')
+        text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        if not isinstance(text, str) or not AMOUNT.fullmatch(text):
+            raise WrongValueError(f"needs an amount {bound} with at most 8 decimals")
+        amount = Decimal(text)
+        if amount == 0 and not zero:
+            raise WrongValueError(f"needs an amount {bound}")
+        return amount
+
+    return read
+
+
+def _rate(value: object) -> Decimal:
+    rate: Decimal = _amount(zero=True)(value)
+    if rate >= 1:
+        raise WrongValueError('needs a share from "0" to below "1", such as "0.001" for 0.1 %')
+    return rate
+
+
+def _speed(value: object) -> Fraction:
+    number = None
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        try:
+            number = Fraction(str(value))
+        except (ValueError, ZeroDivisionError):
+            number = None
+    if number is None or not Fraction(1, 1000) <= number <= HIGHEST_SPEED:
+        raise WrongValueError(f"needs a number from 0.001 to {HIGHEST_SPEED}")
+    return number
+
+
+def _symbol(value: object) -> str:
+    base, _, quote = text(value).partition("/")
+    if not COIN.fullmatch(base) or not COIN.fullmatch(quote) or base == quote:
+        raise WrongValueError("needs two different coins in capitals, such as BTC/USDT")
+    return f"{base}/{quote}"
+
+
+def _balances(value: object) -> dict[str, Decimal]:
+    if not isinstance(value, Mapping):
+        raise WrongValueError('needs a table of coins and amounts, such as USDT = "10000"')
+    for coin in value:
+        if not COIN.fullmatch(coin):
+            raise WrongValueError(f"needs coins in capitals, not {coin}")
+    return read_each(dict.fromkeys(value, _amount(zero=True)), value, told)
+
+
+def _price_band(value: object) -> PriceBand:
+    amounts = ("bid_up", "bid_down", "ask_up", "ask_down")
+    known = dict.fromkeys(amounts, _amount()) | {"minutes": integer(0, LONGEST_AVERAGE)}
+    if not isinstance(value, Mapping) or not set(value) <= set(known):
+        raise WrongValueError(f"needs a table with {', '.join(known)}")
+    band = PriceBand(**read_each(known, value, told))
+    if not (band.bid_down <= 1 <= band.bid_up and band.ask_down <= 1 <= band.ask_up):
+        raise WrongValueError("needs multiples down of at most 1 and up of at least 1")
+    return band
+
+
+NO_FAULTS = FaultSettings()
+USUAL_BAND = PriceBand()
+OF_A_SYMBOL = "may be different for each of several symbols"
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExchangeConfig:
     """Everything that `gridexchange` can be told.
 
@@ -63,35 +138,35 @@ class ExchangeConfig:
         symbols: the same settings for each symbol where there are several; empty for one.
     """
 
-    host: str
-    port: int
-    stream_port: int | None
-    stream_connections: int
-    state_directory: Path
-    api_key_file: Path
-    api_secret_file: Path
-    candles: Path | None
-    at_end: str
-    speed: Fraction
-    seed: int
-    start_price: Decimal
-    symbol: str
-    tick_size: Decimal | None
-    lot_size: Decimal | None
-    min_quantity: Decimal | None
-    max_quantity: Decimal | None
-    min_notional: Decimal
-    max_orders: int
-    fee_rate: Decimal
-    fee_in: str
-    bnb_price: Decimal
-    spread: Decimal
-    self_trade_prevention: str
-    balances: dict[str, Decimal]
-    weight_per_minute: int
-    orders_per_10s: int
-    faults: FaultSettings
-    price_band: PriceBand
+    host: Annotated[str, text] = "127.0.0.1"
+    port: Annotated[int, integer(0, 65535)] = 8000
+    stream_port: Annotated[int | None, integer(0, 65535)] = None
+    stream_connections: Annotated[int, integer(1, 1000)] = 32
+    state_directory: Annotated[Path, _path]
+    api_key_file: Annotated[Path, _path]
+    api_secret_file: Annotated[Path, _path]
+    symbol: Annotated[str, _symbol, OF_A_SYMBOL] = "BTC/USDT"
+    candles: Annotated[Path | None, _candles, OF_A_SYMBOL] = None
+    at_end: Annotated[str, choice(REPEAT, HOLD), OF_A_SYMBOL] = REPEAT
+    speed: Annotated[Fraction, _speed] = Fraction(60)
+    seed: Annotated[int, integer(0, 2**63 - 1), OF_A_SYMBOL] = 7
+    start_price: Annotated[Decimal, _amount(), OF_A_SYMBOL] = Decimal(50_000)
+    tick_size: Annotated[Decimal | None, _amount(), OF_A_SYMBOL] = None
+    lot_size: Annotated[Decimal | None, _amount(), OF_A_SYMBOL] = None
+    min_quantity: Annotated[Decimal | None, _amount(), OF_A_SYMBOL] = None
+    max_quantity: Annotated[Decimal | None, _amount(), OF_A_SYMBOL] = None
+    min_notional: Annotated[Decimal, _amount(zero=True), OF_A_SYMBOL] = Decimal(5)
+    max_orders: Annotated[int, integer(1, 10_000), OF_A_SYMBOL] = 200
+    fee_rate: Annotated[Decimal, _rate] = Decimal("0.001")
+    fee_in: Annotated[str, choice(RECEIVED, QUOTE, IN_BNB)] = RECEIVED
+    bnb_price: Annotated[Decimal, _amount(), OF_A_SYMBOL] = Decimal(600)
+    spread: Annotated[Decimal, _rate, OF_A_SYMBOL] = Decimal(0)
+    self_trade_prevention: Annotated[str, choice(*PREVENTION_MODES), OF_A_SYMBOL] = NO_PREVENTION
+    balances: Annotated[dict[str, Decimal], _balances]
+    weight_per_minute: Annotated[int, integer(1, 10**9)] = 6000
+    orders_per_10s: Annotated[int, integer(1, 10**9)] = 100
+    faults: Annotated[FaultSettings, read_faults] = NO_FAULTS
+    price_band: Annotated[PriceBand, _price_band, OF_A_SYMBOL] = USUAL_BAND
     symbols: tuple["ExchangeConfig", ...] = ()
 
     @property
@@ -100,176 +175,16 @@ class ExchangeConfig:
         return self.symbols or (self,)
 
 
-class _WrongValue(ValueError):  # noqa: N818  never leaves this module
-    """What would do instead."""
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise _WrongValue("needs text")
-    return value
-
-
-def _path(value: object) -> Path:
-    return Path(_text(value))
-
-
-def _candles(value: object) -> Path | None:
-    return None if value == "" else _path(value)
-
-
-def _integer(low: int, high: int) -> Callable[[object], int]:
-    def read(value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise _WrongValue(f"needs a whole number from {low} to {high}")
-        return value
-
-    return read
-
-
-def _amount(*, zero: bool = False) -> Callable[[object], Decimal]:
-    bound = "of 0 or more" if zero else "above 0"
-
-    def read(value: object) -> Decimal:
-        if isinstance(value, float):
-            raise _WrongValue('needs quotes, as TOML numbers with a point are not exact: "0.1"')
-        text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-        if not isinstance(text, str) or not AMOUNT.fullmatch(text):
-            raise _WrongValue(f"needs an amount {bound} with at most 8 decimals")
-        amount = Decimal(text)
-        if amount == 0 and not zero:
-            raise _WrongValue(f"needs an amount {bound}")
-        return amount
-
-    return read
-
-
-def _rate(value: object) -> Decimal:
-    rate = _amount(zero=True)(value)
-    if rate >= 1:
-        raise _WrongValue('needs a share from "0" to below "1", such as "0.001" for 0.1 %')
-    return rate
-
-
-def _speed(value: object) -> Fraction:
-    number = None
-    if isinstance(value, int | float | str) and not isinstance(value, bool):
-        try:
-            number = Fraction(str(value))
-        except (ValueError, ZeroDivisionError):
-            number = None
-    if number is None or not Fraction(1, 1000) <= number <= HIGHEST_SPEED:
-        raise _WrongValue(f"needs a number from 0.001 to {HIGHEST_SPEED}")
-    return number
-
-
-def _choice(*choices: str) -> Callable[[object], str]:
-    def read(value: object) -> str:
-        if not isinstance(value, str) or value not in choices:
-            raise _WrongValue(f"needs {' or '.join(choices)}")
-        return value
-
-    return read
-
-
-def _symbol(value: object) -> str:
-    base, _, quote = _text(value).partition("/")
-    if not COIN.fullmatch(base) or not COIN.fullmatch(quote) or base == quote:
-        raise _WrongValue("needs two different coins in capitals, such as BTC/USDT")
-    return f"{base}/{quote}"
-
-
-def _balances(value: object) -> dict[str, Decimal]:
-    if not isinstance(value, Mapping):
-        raise _WrongValue('needs a table of coins and amounts, such as USDT = "10000"')
-    for coin, amount in value.items():
-        if not COIN.fullmatch(coin):
-            raise _WrongValue(f"needs coins in capitals, not {coin}")
-        try:
-            _amount(zero=True)(amount)
-        except _WrongValue as error:
-            raise _WrongValue(f"{coin} = {_shown(amount)}: {error}") from error
-    return {coin: _amount(zero=True)(amount) for coin, amount in value.items()}
-
-
-def _faults(value: object) -> FaultSettings:
-    try:
-        return read_faults(value)
-    except WrongFault as error:
-        raise _WrongValue(str(error)) from error
-
-
-def _price_band(value: object) -> PriceBand:
-    names = [field.name for field in fields(PriceBand)]
-    if not isinstance(value, Mapping) or not set(value) <= set(names):
-        raise _WrongValue(f"needs a table with {', '.join(names)}")
-    read: dict[str, Any] = {}
-    for name, given in value.items():
-        reader = _integer(0, LONGEST_AVERAGE) if name == "minutes" else _amount()
-        try:
-            read[name] = reader(given)
-        except _WrongValue as error:
-            raise _WrongValue(f"{name} = {_shown(given)}: {error}") from error
-    band = PriceBand(**read)
-    if not (band.bid_down <= 1 <= band.bid_up and band.ask_down <= 1 <= band.ask_up):
-        raise _WrongValue("needs multiples down of at most 1 and up of at least 1")
-    return band
-
-
-REQUIRED = object()
-# Each setting: how it is read, and its default.
-SETTINGS: dict[str, tuple[Callable[[object], object], object]] = {
-    "host": (_text, "127.0.0.1"),
-    "port": (_integer(0, 65535), 8000),
-    "stream_port": (_integer(0, 65535), None),
-    "stream_connections": (_integer(1, 1000), 32),
-    "state_directory": (_path, REQUIRED),
-    "api_key_file": (_path, REQUIRED),
-    "api_secret_file": (_path, REQUIRED),
-    "candles": (_candles, ""),
-    "at_end": (_choice(REPEAT, HOLD), REPEAT),
-    "speed": (_speed, 60),
-    "seed": (_integer(0, 2**63 - 1), 7),
-    "start_price": (_amount(), "50000"),
-    "symbol": (_symbol, "BTC/USDT"),
-    "tick_size": (_amount(), None),
-    "lot_size": (_amount(), None),
-    "min_quantity": (_amount(), None),
-    "max_quantity": (_amount(), None),
-    "min_notional": (_amount(zero=True), "5"),
-    "max_orders": (_integer(1, 10_000), 200),
-    "fee_rate": (_rate, "0.001"),
-    "fee_in": (_choice(RECEIVED, QUOTE, IN_BNB), RECEIVED),
-    "bnb_price": (_amount(), "600"),
-    "spread": (_rate, "0"),
-    "self_trade_prevention": (_choice(*PREVENTION_MODES), NO_PREVENTION),
-    "balances": (_balances, None),
-    "weight_per_minute": (_integer(1, 10**9), 6000),
-    "orders_per_10s": (_integer(1, 10**9), 100),
-    "faults": (_faults, {}),
-    "price_band": (_price_band, {}),
+_ANNOTATED = {
+    name: kind.__metadata__
+    for name, kind in get_type_hints(ExchangeConfig, include_extras=True).items()
+    if hasattr(kind, "__metadata__")
 }
-# What may be different for each of several symbols; the rest is the exchange's.
-OF_A_SYMBOL = (
-    "symbol",
-    "candles",
-    "at_end",
-    "seed",
-    "start_price",
-    "tick_size",
-    "lot_size",
-    "min_quantity",
-    "max_quantity",
-    "min_notional",
-    "max_orders",
-    "price_band",
-    "bnb_price",
-    "spread",
-    "self_trade_prevention",
-)
+SETTINGS: dict[str, Read] = {name: said[0] for name, said in _ANNOTATED.items()}
 SYMBOLS = "symbols"
-PORTS = ("port", "stream_port")
-DEFAULT_QUOTE = "10000"
+REQUIRED = ("state_directory", "api_key_file", "api_secret_file")
+NUMBERS = ("port", "stream_port", "seed")  # of the flags
+DEFAULT_QUOTE = Decimal(10_000)
 
 
 def load_config(path: Path | None, flags: Mapping[str, object]) -> ExchangeConfig:
@@ -288,7 +203,7 @@ def load_config(path: Path | None, flags: Mapping[str, object]) -> ExchangeConfi
     if tables is None:
         return _read(given, flags, where)
     if not isinstance(tables, list) or not tables:
-        raise UserError(f"{where}symbols = {_shown(tables)}: needs tables, such as [[symbols]]")
+        raise UserError(f"{where}{told(SYMBOLS, tables)} needs tables, such as [[symbols]]")
     if "symbol" in given or flags.get("symbol") is not None:
         raise UserError(f"{where}symbol stands in each of [[symbols]], and nowhere else")
     each = []
@@ -305,11 +220,10 @@ def _of_a_symbol(table: object, where: str) -> dict[str, object]:
     """A table of [[symbols]], which names its symbol and what is its own."""
     if not isinstance(table, Mapping) or "symbol" not in table:
         raise UserError(f'{where}needs a table with symbol, such as symbol = "BTC/USDT"')
+    own = [name for name, said in _ANNOTATED.items() if OF_A_SYMBOL in said]
     for name in table:
-        if name not in OF_A_SYMBOL:
-            raise UserError(
-                f"{where}{name} is no setting of a symbol; these are {', '.join(OF_A_SYMBOL)}"
-            )
+        if name not in own:
+            raise UserError(f"{where}{name} is no setting of a symbol; these are {', '.join(own)}")
     return dict(table)
 
 
@@ -317,35 +231,28 @@ def _read(given: Mapping[str, object], flags: Mapping[str, object], where: str) 
     """The settings of one symbol, and those of the exchange."""
     for name in given:
         if name not in SETTINGS:
-            raise UserError(f"{where}unknown setting {name}{_suggestion(name)}")
-    values: dict[str, object] = {}
-    for name, (read, default) in SETTINGS.items():
-        from_flag = flags.get(name) is not None
-        value = flags[name] if from_flag else given.get(name, default)
-        number = isinstance(default, int) or name in PORTS
-        if from_flag and number and str(value).isdecimal():
-            value = int(str(value))  # a flag is always text, a number in TOML is a number
-        if value is REQUIRED:
+            raise UserError(f"{where}unknown setting {name}; {known_names(name, SETTINGS)}")
+    # A flag is always text, a number in TOML is a number.
+    said = {
+        name: int(str(value)) if name in NUMBERS and str(value).isdecimal() else value
+        for name, value in flags.items()
+        if value is not None
+    }
+    in_file = {name: value for name, value in given.items() if name not in said}
+    for name in REQUIRED:
+        if name not in said and name not in in_file:
             raise UserError(
                 f"{where}{name} is missing: set it in the file or give --{name.replace('_', '-')}"
             )
-        if value is None:
-            values[name] = None
-            continue
-        try:
-            values[name] = read(value)
-        except _WrongValue as error:
-            origin = "" if from_flag else where
-            raise UserError(f"{origin}{name} = {_shown(value)}: {error}") from error
-    return _complete(values, where)
+    values = read_each(SETTINGS, in_file, lambda name, value: where + told(name, value))
+    values |= read_each(SETTINGS, said, told)
+    quote = values.get("symbol", ExchangeConfig.symbol).partition("/")[2]
+    config = ExchangeConfig(**{"balances": {quote: DEFAULT_QUOTE}} | values)
+    _check_together(config, where)
+    return config
 
 
-def _complete(values: dict[str, object], where: str) -> ExchangeConfig:
-    """Fill in what follows from other settings, and check what must fit together."""
-    quote = str(values["symbol"]).partition("/")[2]
-    if values["balances"] is None:
-        values["balances"] = {quote: Decimal(DEFAULT_QUOTE)}
-    config = ExchangeConfig(**values)  # type: ignore[arg-type]  # each was read by its reader
+def _check_together(config: ExchangeConfig, where: str) -> None:
     smallest = config.min_quantity or config.lot_size
     if smallest and config.max_quantity and smallest > config.max_quantity:
         raise UserError(
@@ -357,7 +264,6 @@ def _complete(values: dict[str, object], where: str) -> ExchangeConfig:
             f"{where}start_price = {plain(config.start_price)}: needs at least tick_size ="
             f" {plain(config.tick_size)}"
         )
-    return config
 
 
 def _read_toml(path: Path) -> dict[str, object]:
@@ -368,14 +274,3 @@ def _read_toml(path: Path) -> dict[str, object]:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: is not TOML: {error}") from error
-
-
-def _suggestion(name: str) -> str:
-    close = difflib.get_close_matches(name, SETTINGS, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(SETTINGS)}"
-
-
-def _shown(value: object) -> str:
-    text = repr(value) if isinstance(value, str) else str(value)
-    text = " ".join(text.split())
-    return text if len(text) <= SHOWN else text[:SHOWN] + "..."

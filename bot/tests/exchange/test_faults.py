@@ -6,8 +6,9 @@ from decimal import Decimal
 
 import pytest
 import requests
+from gridbase.settings import WrongValueError
 from gridexchange.faults.plan import KINDS, PLAN, REST, SOCKET, Fate, Faults, Severed
-from gridexchange.faults.settings import WrongFault, read_faults
+from gridexchange.faults.settings import read_faults
 
 from .conftest import KEY, FakeClock, sign, sign_json
 
@@ -486,7 +487,7 @@ def test_where_and_when_a_rule_strikes():
     ],
 )
 def test_bad_rules_get_one_line(section, line):
-    with pytest.raises(WrongFault) as wrong:
+    with pytest.raises(WrongValueError) as wrong:
         read_faults(section)
     assert line in str(wrong.value)
 

@@ -3,9 +3,7 @@
 Secrets are not read here: see `gridbase.secret_files`.
 """
 
-import difflib
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from ipaddress import ip_address
@@ -15,6 +13,16 @@ from urllib.parse import urlsplit
 
 from gridbase.errors import UserError
 from gridbase.market import plain
+from gridbase.settings import (
+    Read,
+    WrongValueError,
+    choice,
+    integer,
+    known_names,
+    read_each,
+    switch,
+    text,
+)
 
 from gridbot.core.grid import MAX_GRIDS, FeesIn, Spacing
 
@@ -29,53 +37,29 @@ MOST_NAME = 253  # characters of a host's name
 INTERVALS = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d")
 
 
-class InvalidValueError(ValueError):
-    """A value that will not do; the text says what would."""
-
-
 @dataclass(frozen=True)
 class Setting:
     """How one setting is read, and what it is where it is not set."""
 
-    read: Callable[[Any], Any]
+    read: Read
     default: Any = None
     required: bool = False
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise InvalidValueError('needs a text in quotes, such as "text"')
-    return value
-
-
-def _pattern(pattern: str, meaning: str) -> Callable[[Any], str]:
+def _pattern(pattern: str, meaning: str) -> Read:
     def read(value: Any) -> str:
         if not isinstance(value, str) or re.fullmatch(pattern, value) is None:
-            raise InvalidValueError(f"needs {meaning}")
+            raise WrongValueError(f"needs {meaning}")
         return value
 
     return read
 
 
-def _choice(*choices: str) -> Callable[[Any], str]:
-    def read(value: Any) -> str:
-        if value not in choices or not isinstance(value, str):
-            raise InvalidValueError("needs " + " or ".join(f'"{choice}"' for choice in choices))
-        return value
-
-    return read
+def _choice(*choices: str) -> Read:
+    return choice(*choices, quote='"')
 
 
-def _integer(low: int, high: int) -> Callable[[Any], int]:
-    def read(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise InvalidValueError(f"needs a whole number from {low} to {high}, without quotes")
-        return value
-
-    return read
-
-
-def _amount(*, zero: bool = False, below: Decimal | None = None) -> Callable[[Any], Decimal]:
+def _amount(*, zero: bool = False, below: Decimal | None = None) -> Read:
     """Reader of an exact amount: text or whole number, never a binary fraction."""
     bounds = "0 or more" if zero else "above 0"
     if below is not None:
@@ -83,21 +67,21 @@ def _amount(*, zero: bool = False, below: Decimal | None = None) -> Callable[[An
 
     def read(value: Any) -> Decimal:
         if isinstance(value, float):
-            raise InvalidValueError(f'needs quotes to be exact: "{value}"')
+            raise WrongValueError(f'needs quotes to be exact: "{value}"')
         if isinstance(value, bool) or not isinstance(value, (str, int)):
-            raise InvalidValueError(f'needs an amount in quotes {bounds}, such as "1.5"')
+            raise WrongValueError(f'needs an amount in quotes {bounds}, such as "1.5"')
         if isinstance(value, str) and re.fullmatch(r"[0-9]{1,20}(\.[0-9]{1,20})?", value) is None:
-            raise InvalidValueError(f'needs plain digits {bounds}, such as "1234.56"')
+            raise WrongValueError(f'needs plain digits {bounds}, such as "1234.56"')
         amount = Decimal(value)
         too_high = below is not None and amount >= below
         if amount < 0 or (amount == 0 and not zero) or too_high:
-            raise InvalidValueError(f"needs an amount {bounds}")
+            raise WrongValueError(f"needs an amount {bounds}")
         return amount
 
     return read
 
 
-def _seconds(low: str, high: str) -> Callable[[Any], Decimal]:
+def _seconds(low: str, high: str) -> Read:
     def read(value: Any) -> Decimal:
         number = isinstance(value, (str, int, float)) and not isinstance(value, bool)
         try:
@@ -105,33 +89,33 @@ def _seconds(low: str, high: str) -> Callable[[Any], Decimal]:
         except InvalidOperation:
             seconds = Decimal(-1)
         if not (seconds.is_finite() and Decimal(low) <= seconds <= Decimal(high)):
-            raise InvalidValueError(f"needs seconds from {low} to {high}")
+            raise WrongValueError(f"needs seconds from {low} to {high}")
         return seconds
 
     return read
 
 
 def _path(value: Any) -> Path:
-    path = Path(_text(value))
+    path = Path(text(value))
     if not path.is_absolute():
-        raise InvalidValueError("needs an absolute path, such as /run/secrets/name")
+        raise WrongValueError("needs an absolute path, such as /run/secrets/name")
     return path
 
 
 def _host(value: Any) -> str:
     """An address of this machine, or a name for one. What ends in a number has to be an address."""
-    text = value if isinstance(value, str) else ""
-    labels = text.rstrip(".").split(".")
-    name = len(text) <= MOST_NAME and all(re.fullmatch(HOST_LABEL, label) for label in labels)
+    given = value if isinstance(value, str) else ""
+    labels = given.rstrip(".").split(".")
+    name = len(given) <= MOST_NAME and all(re.fullmatch(HOST_LABEL, label) for label in labels)
     if name and not labels[-1].isdigit():
-        return text
+        return given
     try:
-        return str(ip_address(text))
+        return str(ip_address(given))
     except ValueError as error:
-        raise InvalidValueError("needs an address such as 127.0.0.1, or a host's name") from error
+        raise WrongValueError("needs an address such as 127.0.0.1, or a host's name") from error
 
 
-def _url(*schemes: str, example: str) -> Callable[[Any], str]:
+def _url(*schemes: str, example: str) -> Read:
     """Reader of the address of a practice exchange."""
 
     def read(value: Any) -> str:
@@ -143,38 +127,32 @@ def _url(*schemes: str, example: str) -> Callable[[Any], str]:
 def _practice_url(value: Any, schemes: tuple[str, ...], example: str) -> str:
     meaning = f"needs a URL of scheme, host and port only, such as {example}"
     if not isinstance(value, str):
-        raise InvalidValueError(meaning)
+        raise WrongValueError(meaning)
     try:
         parts = urlsplit(value)
         port_ok = parts.port is None or parts.port > 0
     except ValueError as error:
-        raise InvalidValueError(meaning) from error
+        raise WrongValueError(meaning) from error
     plain_url = not (parts.path.strip("/") or parts.query or parts.fragment or parts.username)
     if parts.scheme not in schemes or not parts.hostname or not plain_url or not port_ok:
-        raise InvalidValueError(meaning)
+        raise WrongValueError(meaning)
     host = parts.hostname.rstrip(".").lower()
     production = any(host == name or host.endswith("." + name) for name in PRODUCTION_DOMAINS)
     if production and host not in PRACTICE_HOSTS:
-        raise InvalidValueError(
+        raise WrongValueError(
             'is the real exchange; paper mode needs another host, or set mode = "live"'
         )
     return value.rstrip("/")
 
 
-def _percent(below: int) -> Callable[[Any], Decimal]:
+def _percent(below: int) -> Read:
     return _amount(below=Decimal(below))
-
-
-def _switch(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise InvalidValueError("needs true or false, without quotes")
-    return value
 
 
 # Which table of a file each belongs to: the account and the process, or one grid.
 _BOT: dict[str, Setting] = {
     "mode": Setting(_choice("paper", "live"), "paper"),
-    "live_confirmation": Setting(_text),
+    "live_confirmation": Setting(text),
     "bot_name": Setting(
         _pattern(r"[A-Za-z0-9-]{1,12}", "1 to 12 letters, digits or hyphens"), required=True
     ),
@@ -188,11 +166,11 @@ _BOT: dict[str, Setting] = {
     "exchange.api_secret_file": Setting(_path, required=True),
     "exchange.timeout_seconds": Setting(_seconds("1", "60"), Decimal(10)),
     "state.directory": Setting(_path, Path("/var/lib/gridbot")),
-    "archive.positions": Setting(_integer(50, 1_000_000), 1000),
+    "archive.positions": Setting(integer(50, 1_000_000), 1000),
     "archive.format": Setting(_choice("csv", "parquet"), "csv"),
-    "prune.days": Setting(_integer(1, 36_500), 400),
+    "prune.days": Setting(integer(1, 36_500), 400),
     "page.host": Setting(_host, "0.0.0.0"),  # noqa: S104 - inside its container
-    "page.port": Setting(_integer(1, 65535), 8080),
+    "page.port": Setting(integer(1, 65535), 8080),
     "loop.poll_seconds": Setting(_seconds("0.05", "3600"), Decimal(2)),
     "log.level": Setting(_choice("debug", "info", "warning", "error"), "info"),
 }
@@ -204,39 +182,39 @@ _GRID: dict[str, Setting] = {
     "grid.lower": Setting(_amount()),
     "grid.upper": Setting(_amount()),
     "grid.atr_interval": Setting(_choice(*INTERVALS), "1h"),
-    "grid.atr_period": Setting(_integer(2, MOST_WILDER_PERIOD), 14),
+    "grid.atr_period": Setting(integer(2, MOST_WILDER_PERIOD), 14),
     "grid.atr_multiple": Setting(_amount(below=Decimal(1000)), Decimal(3)),
-    "grid.grids": Setting(_integer(1, MAX_GRIDS), required=True),
+    "grid.grids": Setting(integer(1, MAX_GRIDS), required=True),
     "grid.spacing": Setting(_choice(*Spacing), Spacing.ARITHMETIC),
     "grid.investment": Setting(_amount()),
     "grid.quantity": Setting(_amount()),
-    "grid.post_only": Setting(_switch, default=False),
-    "grid.start_outside_range": Setting(_switch, default=False),
+    "grid.post_only": Setting(switch, default=False),
+    "grid.start_outside_range": Setting(switch, default=False),
     "fees.rate": Setting(_amount(zero=True, below=Decimal("0.5")), Decimal("0.001")),
     "fees.in": Setting(_choice(*FeesIn), FeesIn.RECEIVED),
-    "trend.enabled": Setting(_switch, default=False),
+    "trend.enabled": Setting(switch, default=False),
     "trend.interval": Setting(_choice(*INTERVALS), "1h"),
-    "trend.adx_period": Setting(_integer(2, MOST_WILDER_PERIOD), 14),
+    "trend.adx_period": Setting(integer(2, MOST_WILDER_PERIOD), 14),
     "trend.adx_above": Setting(_amount(zero=True, below=Decimal(100)), Decimal(25)),
     "trend.average": Setting(_choice("ema", "sma"), "ema"),
-    "trend.fast": Setting(_integer(1, MOST_AVERAGE_PERIOD), 20),
-    "trend.slow": Setting(_integer(2, MOST_AVERAGE_PERIOD), 50),
-    "volatility.enabled": Setting(_switch, default=False),
+    "trend.fast": Setting(integer(1, MOST_AVERAGE_PERIOD), 20),
+    "trend.slow": Setting(integer(2, MOST_AVERAGE_PERIOD), 50),
+    "volatility.enabled": Setting(switch, default=False),
     "volatility.interval": Setting(_choice(*INTERVALS), "15m"),
-    "volatility.atr_period": Setting(_integer(2, MOST_WILDER_PERIOD), 14),
+    "volatility.atr_period": Setting(integer(2, MOST_WILDER_PERIOD), 14),
     "volatility.atr_above_percent": Setting(_percent(100), Decimal(3)),
     "reposition.direction": Setting(_choice("off", "up", "down", "both"), "off"),
     "reposition.margin_percent": Setting(_amount(zero=True, below=Decimal(100)), Decimal("0.5")),
-    "reposition.cooldown_minutes": Setting(_integer(0, 100_000), 60),
+    "reposition.cooldown_minutes": Setting(integer(0, 100_000), 60),
     "reposition.at": Setting(_choice("price", "levels"), "price"),
     "reposition.levels_interval": Setting(_choice(*INTERVALS), "1h"),
-    "reposition.levels_candles": Setting(_integer(20, 1000), 200),
+    "reposition.levels_candles": Setting(integer(20, 1000), 200),
     "stop.loss_price": Setting(_amount()),
     "stop.profit_price": Setting(_amount()),
     "stop.max_drawdown_percent": Setting(_percent(100)),
     "stop.daily_loss_percent": Setting(_percent(100)),
     "stop.profit_percent": Setting(_percent(100_000)),
-    "stop.liquidate": Setting(_switch, default=False),
+    "stop.liquidate": Setting(switch, default=False),
 }
 SETTINGS = _BOT | _GRID
 SECTIONS = sorted({key.partition(".")[0] for key in SETTINGS if "." in key})
@@ -286,7 +264,7 @@ def flatten(document: dict[str, Any]) -> dict[str, Any]:
     for key, value in document.items():
         if isinstance(value, dict):
             if key not in SECTIONS:
-                raise UserError(_unknown(key, SECTIONS, "section"))
+                raise UserError(f"{key} is not a known section; {known_names(key, SECTIONS)}")
             flat.update({f"{key}.{name}": inner for name, inner in value.items()})
         elif key in SECTIONS:
             raise UserError(f"{key} = {shown(value)} needs to be a section: [{key}]")
@@ -303,33 +281,13 @@ def read_settings(flat: dict[str, Any]) -> dict[str, Any]:
     """
     for key in flat:
         if key not in SETTINGS:
-            raise UserError(_unknown(key, list(SETTINGS), "setting"))
-    values: dict[str, Any] = {}
+            raise UserError(f"{key} is not a known setting; {known_names(key, SETTINGS)}")
     for key, setting in SETTINGS.items():
-        if key not in flat:
-            if setting.required:
-                raise UserError(f"{key} is missing and has no default")
-            values[key] = setting.default
-            continue
-        try:
-            values[key] = setting.read(flat[key])
-        except InvalidValueError as error:
-            raise UserError(f"{key} = {shown(flat[key])} {error}") from error
-    return values
-
-
-def _unknown(key: str, known: list[str], what: str) -> str:
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.8)
-    if not close:
-        # A setting in the wrong section: `lower` for `grid.lower`.
-        close = [name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]]
-    section = key.rpartition(".")[0]
-    hint = (
-        f"did you mean {close[0]}?"
-        if close
-        else "known are " + ", ".join(name for name in known if name.rpartition(".")[0] == section)
-    )
-    return f"{key} is not a known {what}; {hint}"
+        if setting.required and key not in flat:
+            raise UserError(f"{key} is missing and has no default")
+    readers = {key: setting.read for key, setting in SETTINGS.items()}
+    defaults = {key: setting.default for key, setting in SETTINGS.items()}
+    return defaults | read_each(readers, flat, lambda key, value: f"{key} = {shown(value)}")
 
 
 def shown(value: Any) -> str:

@@ -1,7 +1,18 @@
 """Reads the section `[faults]` of the exchange's settings, each value checked strictly."""
 
-import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Any
+
+from gridbase.settings import (
+    Read,
+    WrongValueError,
+    choice,
+    integer,
+    known_names,
+    read_each,
+    switch,
+    text,
+)
 
 from gridexchange.faults.plan import (
     BAN,
@@ -24,79 +35,43 @@ from gridexchange.faults.plan import (
 from gridexchange.matching.orders import CANCELED, EXPIRED, EXPIRED_IN_MATCH
 
 LONGEST_S = 86_400
-Value = int | float | str | bool
+SHOWN = 60  # characters of a value, in the line about it
 
 
-class WrongFault(ValueError):  # noqa: N818  what would do instead; the settings' reader names where
-    """A value that will not do."""
-
-
-def _number(low: float, high: float) -> Callable[[object], float]:
-    def read(value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise WrongFault(f"needs a number from {low:g} to {high:g}")
-        if not low <= value <= high:
-            raise WrongFault(f"needs a number from {low:g} to {high:g}")
+def _number(low: float, high: float) -> Read:
+    def read(value: Any) -> float:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not low <= value <= high:
+            raise WrongValueError(f"needs a number from {low:g} to {high:g}")
         return float(value)
 
     return read
 
 
-def _whole(low: int, high: int) -> Callable[[object], int]:
-    def read(value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise WrongFault(f"needs a whole number from {low} to {high}")
-        return value
-
-    return read
-
-
-def _one_of(*choices: Value) -> Callable[[object], Value]:
-    def read(value: object) -> Value:
-        for choice in choices:
-            if type(value) is type(choice) and value == choice:
-                return choice
-        raise WrongFault(f"needs {' or '.join(map(str, choices))}")
-
-    return read
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise WrongFault("needs true or false")
-    return value
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise WrongFault("needs text")
-    return value
-
-
-_SECONDS = {"seconds": _number(0, LONGEST_S)}
+_SECONDS: dict[str, Read] = {"seconds": _number(0, LONGEST_S)}
 # How the arguments of each kind are read; kinds that are not here have none.
-ARGUMENTS: dict[str, Mapping[str, Callable[[object], Value]]] = {
+ARGUMENTS: dict[str, dict[str, Read]] = {
     MAINTENANCE: _SECONDS,
-    ERROR_BEFORE: {"status": _one_of(500, 502, 503, 504)},
-    ERROR_AFTER: {"status": _one_of(500, 502, 503, 504)},
+    ERROR_BEFORE: {"status": choice(500, 502, 503, 504)},
+    ERROR_AFTER: {"status": choice(500, 502, 503, 504)},
     RATE_LIMIT: _SECONDS,
     BAN: _SECONDS,
-    REJECT: {"code": _one_of(-2010, -1013)},
-    CLOCK_SKEW: {"ms": _whole(-86_400_000, 86_400_000)},
-    DELAY: _SECONDS | {"answer": _flag},
-    HANG: _SECONDS | {"acts": _flag},
-    PARTIAL_FILL: {"parts": _whole(2, 1000)},
-    EXCHANGE_CANCEL: {"status": _one_of(EXPIRED, CANCELED, EXPIRED_IN_MATCH)},
+    REJECT: {"code": choice(-2010, -1013)},
+    CLOCK_SKEW: {"ms": integer(-86_400_000, 86_400_000)},
+    DELAY: _SECONDS | {"answer": switch},
+    HANG: _SECONDS | {"acts": switch},
+    PARTIAL_FILL: {"parts": integer(2, 1000)},
+    EXCHANGE_CANCEL: {"status": choice(EXPIRED, CANCELED, EXPIRED_IN_MATCH)},
 }
-WHERE_AND_WHEN: dict[str, Callable[[object], object]] = {
+WHERE_AND_WHEN: dict[str, Read] = {
     "probability": _number(0, 1),
-    "at_request": _whole(1, 2**53),
+    "at_request": integer(1, 2**53),
     "at_s": _number(0, 2**31),
-    "count": _whole(1, 2**53),
-    "channel": _one_of(REST, SOCKET),
-    "method": _text,
-    "path": _text,
-    "event": _text,
+    "count": integer(1, 2**53),
+    "channel": choice(REST, SOCKET),
+    "method": text,
+    "path": text,
+    "event": text,
 }
 
 
@@ -107,43 +82,39 @@ def read_faults(value: object) -> FaultSettings:
         value: the section as TOML gives it.
 
     Raises:
-        WrongFault: one line that says what is wrong and what would do.
+        WrongValueError: one line that says what is wrong and what would do.
     """
     if not isinstance(value, Mapping):
-        raise WrongFault("needs a table with seed and rules")
+        raise WrongValueError("needs a table with seed and rules")
     for name in value:
         if name not in ("seed", "rules"):
-            raise WrongFault(f"unknown setting {name}; known are seed, rules")
-    try:
-        seed = _whole(0, 2**63 - 1)(value.get("seed", 0))
-    except WrongFault as error:
-        raise WrongFault(f"seed = {value['seed']}: {error}") from error
+            raise WrongValueError(f"unknown setting {name}; known are seed, rules")
+    given = {"seed": value["seed"]} if "seed" in value else {}
+    seed = read_each({"seed": integer(0, 2**63 - 1)}, given, told)
     rules = value.get("rules", [])
     if not isinstance(rules, list) or not all(isinstance(rule, Mapping) for rule in rules):
-        raise WrongFault("rules: needs tables, such as [[faults.rules]]")
-    return FaultSettings(
-        seed, tuple(_rule(rule, number) for number, rule in enumerate(rules, start=1))
-    )
+        raise WrongValueError("rules: needs tables, such as [[faults.rules]]")
+    read = [_rule(rule, f"rule {number}:") for number, rule in enumerate(rules, start=1)]
+    return FaultSettings(rules=tuple(read), **seed)
 
 
-def _rule(values: Mapping[str, object], number: int) -> FaultRule:
+def told(name: str, value: object) -> str:
+    """A setting as the line about it begins: with its value, cut to a readable length."""
+    shown = " ".join((repr(value) if isinstance(value, str) else str(value)).split())
+    return f"{name} = {shown if len(shown) <= SHOWN else shown[:SHOWN] + '...'}:"
+
+
+def _rule(values: Mapping[str, object], where: str) -> FaultRule:
     kind = values.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
-        close = difflib.get_close_matches(str(kind), KINDS, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(KINDS)}"
-        raise WrongFault(f"rule {number}: kind = {kind!r}: there is no such fault; {hint}")
-    readers = {**WHERE_AND_WHEN, **ARGUMENTS.get(kind, {})}
-    read: dict[str, object] = {}
-    for name, value in values.items():
-        if name == "kind":
-            continue
+        hint = known_names(str(kind), KINDS)
+        raise WrongValueError(f"{where} kind = {kind!r}: there is no such fault; {hint}")
+    own = ARGUMENTS.get(kind, {})
+    readers = WHERE_AND_WHEN | own
+    given = {name: value for name, value in values.items() if name != "kind"}
+    for name in given:
         if name not in readers:
-            raise WrongFault(
-                f"rule {number}: {kind} takes no {name}; it takes {', '.join(readers)}"
-            )
-        try:
-            read[name] = readers[name](value)
-        except WrongFault as error:
-            raise WrongFault(f"rule {number}: {name} = {value!r}: {error}") from error
-    arguments = {name: read.pop(name) for name in ARGUMENTS.get(kind, {}) if name in read}
-    return FaultRule(kind, arguments=arguments, **read)  # type: ignore[arg-type]  # read above
+            raise WrongValueError(f"{where} {kind} takes no {name}; it takes {', '.join(readers)}")
+    read = read_each(readers, given, lambda name, value: f"{where} {told(name, value)}")
+    arguments = {name: read.pop(name) for name in own if name in read}
+    return FaultRule(kind, arguments=arguments, **read)
