@@ -509,24 +509,33 @@ def test_prune_keeps_what_runs_and_the_image_to_go_back_to(tmp_path):
 # Containers of a Docker of paper, as its inspection prints them; one of them does not start.
 START_DOCKER = """#!/bin/sh
 case "$*" in
+    info*) echo "$LIVE" ;;
     "container ls"*) sed 's/.*/id/' "$STATE" ;;
     "container inspect"*) cat "$STATE" ;;
-    *) echo "$*" >>"$CALLS"; [ "$3" != broken ] ;;
+    *) echo "$*" >>"$CALLS"
+       case "$3" in
+           broken) echo "port is taken" >&2; exit 1 ;;
+           left) echo "endpoint with name left already exists in network x" >&2; exit 1 ;;
+       esac ;;
 esac
 """
+START_SYSTEMCTL = '#!/bin/sh\necho "systemctl $*" >>"$CALLS"\n'
 
 
-def start(tmp_path: Path, *containers: str) -> tuple[int, str, str]:
-    """Run the script; its status, what it said, and what it asked Docker to do."""
+def start(tmp_path: Path, *containers: str, live: bool = True) -> tuple[int, str, str]:
+    """Run the script; its status, what it said, and what it asked Docker and systemd to do."""
     (tmp_path / "containers").write_text("".join(f"{line}\n" for line in containers))
-    (tmp_path / "docker").write_text(START_DOCKER)
-    (tmp_path / "docker").chmod(0o755)
+    for name, script in (("docker", START_DOCKER), ("systemctl", START_SYSTEMCTL)):
+        (tmp_path / name).write_text(script)
+        (tmp_path / name).chmod(0o755)
     calls = tmp_path / "calls"
     calls.write_text("")
     environment = {
         "PATH": f"{tmp_path}:{os.environ['PATH']}",
         "STATE": str(tmp_path / "containers"),
         "CALLS": str(calls),
+        "LIVE": str(live).lower(),
+        "RUN": str(tmp_path),
     }
     done = subprocess.run(
         ["sh", FILES / "start.sh"], check=False, env=environment, capture_output=True, text=True
@@ -552,8 +561,18 @@ def test_start_takes_what_docker_has_given_up_and_nothing_that_a_person_stopped(
 
 
 def test_start_goes_on_after_one_that_fails_again_and_says_so_by_its_status(tmp_path):
-    status, _, asked = start(tmp_path, 'always 127 /broken "x"', 'always 128 /bot "y"')
+    status, said, asked = start(tmp_path, 'always 127 /broken "x"', 'always 128 /bot "y"')
     assert (status, asked) == (1, "container start broken\ncontainer start bot\n")
+    assert "<3>port is taken\n" in said
+
+
+def test_start_has_docker_clear_away_what_a_cut_left_on_the_network_once(tmp_path):
+    containers = ('always 128 /left "e"', 'always 128 /bot "y"')
+    started = "container start left\ncontainer start bot\n"
+    assert start(tmp_path, *containers, live=False)[::2] == (1, started)
+    restart = "systemctl restart docker.service\n"
+    assert start(tmp_path, *containers)[::2] == (0, started + restart)
+    assert start(tmp_path, *containers)[::2] == (1, started)
 
 
 def test_start_has_nothing_to_say_where_all_run(tmp_path):

@@ -6,21 +6,34 @@
 # taken for a moment, a network that is not ready), it never tries again, whatever the restart policy
 # (moby issue 39559). Such a container keeps the error, or the code 255 where Docker lost sight of it. One
 # that a person has stopped has neither, and stays stopped.
+#
+# What a power cut has left of a container on its network can keep it from starting ("endpoint with name ...
+# already exists"); a Docker that starts clears that away. It is restarted for it, at most once after a boot,
+# and only where containers outlive it.
 set -u
+restarted=${RUN:-/run}/gridberry-docker-restarted
 ids=$(docker container ls --all --quiet --no-trunc --filter status=created --filter status=exited) || exit
 [ -n "$ids" ] || exit 0
 # shellcheck disable=SC2086 # words
 given_up=$(docker container inspect --format \
     '{{.HostConfig.RestartPolicy.Name}} {{.State.ExitCode}} {{.Name}} {{json .State.Error}}' $ids) || exit
-status=0
+status=0 stale=
 while read -r policy code name error; do
     case $policy in always | unless-stopped) ;; *) continue ;; esac
     [ "$error" != '""' ] || [ "$code" -eq 255 ] || continue
     # 3 is an error's level, for the journal.
     printf '<3>%s did not start (code %s, %s), and Docker would leave it so: starting it again\n' \
         "${name#/}" "$code" "$error"
-    docker container start "${name#/}" >/dev/null || status=1
+    said=$(docker container start "${name#/}" 2>&1) && continue
+    status=1
+    printf '<3>%s\n' "$said"
+    case $said in *"endpoint with name"*"already exists"*) stale=1 ;; esac
 done <<EOT
 $given_up
 EOT
+if [ -n "$stale" ] && [ ! -e "$restarted" ] &&
+    [ "$(docker info --format '{{.LiveRestoreEnabled}}')" = true ]; then
+    echo "<4>restarting Docker, which clears away what is left on the network"
+    touch "$restarted" && systemctl restart docker.service && status=0
+fi
 exit "$status"
