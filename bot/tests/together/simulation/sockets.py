@@ -129,7 +129,8 @@ class SimulatedSocket:
             network.boundaries.cross("message under way")
         fault = network.faults.of_message(method) if trading else None
         network.note(f"sends {method} {message.get('id')}{f': {fault}' if fault else ''}")
-        self._asked[message.get("id")] = method, message.get("params")
+        if trading:  # of the other stream nobody asks what was answered
+            self._asked[message.get("id")] = method, message.get("params")
         self._count("sent")
         network.clock().time.sleep(network.latency)
         self._carry(text, method, fault)
