@@ -139,7 +139,7 @@ def wait_for(condition, what: str):
         time.sleep(2)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def waiting():
     """The function that waits."""
     return wait_for

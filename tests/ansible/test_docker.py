@@ -514,8 +514,9 @@ case "$*" in
     "container inspect"*) cat "$STATE" ;;
     *) echo "$*" >>"$CALLS"
        case "$3" in
-           broken) echo "port is taken" >&2; exit 1 ;;
+           broken) echo "listen tcp4: address already in use" >&2; exit 1 ;;
            left) echo "endpoint with name left already exists in network x" >&2; exit 1 ;;
+           reserved) echo "Bind for 0.0.0.0:8080 failed: port is already allocated" >&2; exit 1 ;;
        esac ;;
 esac
 """
@@ -563,14 +564,15 @@ def test_start_takes_what_docker_has_given_up_and_nothing_that_a_person_stopped(
 def test_start_goes_on_after_one_that_fails_again_and_says_so_by_its_status(tmp_path):
     status, said, asked = start(tmp_path, 'always 127 /broken "x"', 'always 128 /bot "y"')
     assert (status, asked) == (1, "container start broken\ncontainer start bot\n")
-    assert "<3>port is taken\n" in said
+    assert "<3>listen tcp4: address already in use\n" in said
 
 
-def test_start_has_docker_clear_away_what_a_cut_left_on_the_network_once(tmp_path):
-    containers = ('always 128 /left "e"', 'always 128 /bot "y"')
-    started = "container start left\ncontainer start bot\n"
+@pytest.mark.parametrize("name", ["left", "reserved"])
+def test_start_restarts_a_docker_that_has_parts_of_what_is_gone_once(tmp_path, name):
+    containers = (f'always 255 /{name} "e"', 'always 128 /bot "y"')
+    started = f"container start {name}\ncontainer start bot\n"
     assert start(tmp_path, *containers, live=False)[::2] == (1, started)
-    restart = "systemctl restart docker.service\n"
+    restart = "systemctl restart --no-block docker.service\n"
     assert start(tmp_path, *containers)[::2] == (0, started + restart)
     assert start(tmp_path, *containers)[::2] == (1, started)
 

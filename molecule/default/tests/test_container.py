@@ -14,8 +14,10 @@ BOT, EXCHANGE = "gridberry-bot", "gridberry-exchange"
 
 
 @pytest.fixture(scope="module")
-def details(pi):
-    """What Docker knows of both containers."""
+def details(pi, waiting):
+    """What Docker knows of both containers, once they are back after the cuts of other tests."""
+    look = "docker inspect --format '{{.State.Health.Status}}' " + f"{BOT} {EXCHANGE}"
+    waiting(lambda: pi.run(look).stdout.split() == ["healthy"] * 2, "both to be back by themselves")
     return {
         one["Name"].strip("/"): one
         for one in json.loads(pi.check_output(f"docker inspect {BOT} {EXCHANGE}"))

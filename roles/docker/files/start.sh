@@ -7,9 +7,10 @@
 # (moby issue 39559). Such a container keeps the error, or the code 255 where Docker lost sight of it. One
 # that a person has stopped has neither, and stays stopped.
 #
-# What a power cut has left of a container on its network can keep it from starting ("endpoint with name ...
-# already exists"); a Docker that starts clears that away. It is restarted for it, at most once after a boot,
-# and only where containers outlive it.
+# A power cut while Docker starts containers leaves parts of them in its books of the network: at the next
+# boot it reserves their ports for what is not there ("port is already allocated"), or finds their names taken
+# ("endpoint with name ... already exists"). It has cleared its books by then, and is right once it is started
+# again: that is done at most once after a boot, and only where containers outlive it.
 set -u
 restarted=${RUN:-/run}/gridberry-docker-restarted
 ids=$(docker container ls --all --quiet --no-trunc --filter status=created --filter status=exited) || exit
@@ -27,13 +28,13 @@ while read -r policy code name error; do
     said=$(docker container start "${name#/}" 2>&1) && continue
     status=1
     printf '<3>%s\n' "$said"
-    case $said in *"endpoint with name"*"already exists"*) stale=1 ;; esac
+    case $said in *"port is already allocated"* | *"endpoint with name"*"already exists"*) stale=1 ;; esac
 done <<EOT
 $given_up
 EOT
 if [ -n "$stale" ] && [ ! -e "$restarted" ] &&
     [ "$(docker info --format '{{.LiveRestoreEnabled}}')" = true ]; then
-    echo "<4>restarting Docker, which clears away what is left on the network"
-    touch "$restarted" && systemctl restart docker.service && status=0
+    echo "<4>restarting Docker, whose books of the network had parts of containers that are gone"
+    touch "$restarted" && systemctl restart --no-block docker.service && status=0
 fi
 exit "$status"
