@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from roles.docker.filter_plugins import docker
 
@@ -579,6 +580,27 @@ def test_start_restarts_a_docker_that_has_parts_of_what_is_gone_once(tmp_path, n
 
 def test_start_has_nothing_to_say_where_all_run(tmp_path):
     assert start(tmp_path) == (0, "", "")
+
+
+OLDER_SYSTEMCTL = """#!/bin/sh
+case "$*" in
+    *docker-start.timer*) exit 1 ;;
+    cat*) ;;
+    *) echo "$*" ;;
+esac
+"""
+
+
+def test_undo_of_a_host_that_never_had_one_of_the_timers_disables_the_other(tmp_path):
+    roles_own = yaml.safe_load((FILES.parent / "vars/main.yml").read_text())
+    script = roles_own["__docker_timer_apply"]["off"].replace("TIMER", roles_own["__docker_timers"])
+    (tmp_path / "systemctl").write_text(OLDER_SYSTEMCTL)
+    (tmp_path / "systemctl").chmod(0o755)
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["sh", "-c", script], env=path, check=True, capture_output=True, text=True
+    )
+    assert done.stdout == "disable -q --now gridberry-docker-prune.timer\n"
 
 
 def test_prune_of_a_docker_that_does_not_answer_removes_nothing(tmp_path):
