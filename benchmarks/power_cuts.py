@@ -298,8 +298,8 @@ def create(plan: Plan, place: Path) -> Machine:
     machine = create_machine(place, NAME, image.ensure_image(plan.release), options)
     lifecycle.start(machine)
     lifecycle.wait_for_ssh([machine], BOOT_SECONDS)
-    # Its first boot wrote host keys and name, which a file system keeps in memory for up to half a minute:
-    # a cut that loses them tells nothing of what is run here.
+    # Its first boot wrote host keys and name, which a file system keeps in memory for up to half
+    # a minute: a cut that loses them tells nothing of what is run here.
     image.run(*ssh_command(machine, "-o", "BatchMode=yes"), "sync")
     return machine
 
