@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from fleet.demo import SETTINGS, mark, recipe
+from virtual_pi.machines import Machine
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -132,6 +135,8 @@ case "$*" in
     "-m ansible playbook"*settings.yml*) printf '%s\\n' "$REFUSAL"; exit 1 ;;
     "-m ansible playbook"*) printf '%s\\n' "$STATUS" >"$GRIDBERRY_STATE/status.json"; exit ;;
     "-m virtual_pi"*) echo "a machine was to be made" >&2; exit 1 ;;
+    "-m fleet.demo"*--due) ;;
+    "-m fleet.demo"*) exit ;;
 esac
 exec "$PYTHON" "$@"
 """
@@ -141,7 +146,7 @@ exec "$PYTHON" "$@"
 def installed(tmp_path: Path) -> Path:
     """A checkout with a .venv whose Python neither runs Ansible nor makes machines."""
     copy = tmp_path / "checkout"
-    for folder in ("inventory", "virtual_pi", "bot/src", "roles/status/filter_plugins"):
+    for folder in ("fleet", "inventory", "virtual_pi", "bot/src", "roles/status/filter_plugins"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("gridberry", "requirements.lock"):
         shutil.copy(ROOT / file, copy)
@@ -212,6 +217,22 @@ def test_settings_that_cannot_work_are_refused_before_a_machine_is_made(installe
     assert "1 candles, traded as SOL/USDT" in result.stdout
     assert "virtual_pi" not in calls
     assert f"-i {installed}/.gridberry/planned.ini" in calls
+
+
+def test_a_demo_of_which_nothing_has_changed_checks_and_builds_nothing(installed: Path) -> None:
+    machine = Machine(installed / ".gridberry", "pi1")
+    machine.directory.mkdir(parents=True)
+    machine.settings_file.write_text("{}")
+    mark(machine).write_text(recipe(installed, dict.fromkeys(SETTINGS, "")))
+    said = '[{"host": "pi1"}]'
+    _, calls = launch_installed(installed, "demo", STATUS=said)
+    assert "settings.yml" not in calls
+    assert "-m fleet.demo --pis 1\n" in calls
+    assert "-m virtual_pi image" not in calls
+    for more in (["--again"], ["--pis", "2"]):
+        (installed / "calls").unlink()
+        _, calls = launch_installed(installed, "demo", *more, REFUSAL="[ERROR]: Action failed: no")
+        assert "settings.yml" in calls
 
 
 @pytest.mark.parametrize("option", [(), ("--json",)])

@@ -1,0 +1,215 @@
+"""Virtual Pis that trade on paper: `./gridberry demo`.
+
+    python -m fleet.demo [--pis N] [--again] [--due]
+
+The launcher calls it once everything is installed and the machines' image is built. Machines that
+were provisioned from just what the checkout holds now are only switched on: site.yml would change
+nothing there, and takes two minutes to see it on an emulated Pi. `--due` only tells whether one is
+to be provisioned, by its exit status: 0 yes, 1 no.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from fleet.try_out import ask
+from virtual_pi.errors import VirtualPiError
+from virtual_pi.image import ensure_image
+from virtual_pi.lifecycle import start, wait_for_ssh
+from virtual_pi.machines import (
+    CreateOptions,
+    Machine,
+    all_machines,
+    create_machine,
+    write_whole,
+)
+from virtual_pi.paths import state_directory
+
+ROOT = Path(__file__).resolve().parents[1]
+INVENTORY = ROOT / "inventory" / "virtual"
+# What site.yml makes of a virtual Pi follows from these, the candles and SETTINGS.
+SOURCES = (
+    *("ansible.cfg", "requirements.lock", "playbooks", "roles"),
+    *("inventory/virtual", "inventory/demo_market.py"),
+    *("bot/Dockerfile", "bot/build.lock", "bot/requirements.lock", "bot/image", "bot/src"),
+)
+CANDLES = "GRIDBERRY_CANDLES"
+SETTINGS = (CANDLES, "GRIDBERRY_SYMBOL", "GRIDBERRY_SPEED")
+PAGE_PORT = 8080
+# After a boot, Docker and the bot take a minute on an emulated Pi; on a busy computer, longer.
+HEALTHY_SECONDS = 600
+REPORT_SECONDS = 10
+POLL_SECONDS = 0.5
+
+
+def files_of(sources: Sequence[str], root: Path) -> Iterator[Path]:
+    """Yield the files of the checkout that are there, in a fixed order, without what Python caches.
+
+    Args:
+        sources: Files and directories.
+        root: The checkout.
+    """
+    for source in sources:
+        place = root / source
+        for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
+            if path.is_file() and "__pycache__" not in path.parts:
+                yield path
+
+
+def recipe(root: Path, settings: dict[str, str]) -> str:
+    """Return a hash of all that a machine is provisioned from.
+
+    Args:
+        root: The checkout.
+        settings: Of the environment, by name; the candles count by their content.
+    """
+    total = hashlib.sha256(repr(sorted(settings.items())).encode())
+    candles = [Path(settings[CANDLES])] if settings.get(CANDLES) else []
+    for path in [*files_of(SOURCES, root), *candles]:
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        name = os.path.relpath(path, root)
+        total.update(f"{name} {path.stat().st_mode & 0o111} {content}\n".encode())
+    return total.hexdigest()
+
+
+def mark(machine: Machine) -> Path:
+    """Return the file that says what a machine was provisioned from; it goes with the machine.
+
+    Args:
+        machine: The machine.
+    """
+    return machine.directory / "provisioned"
+
+
+def due(machines: Sequence[Machine], wanted: str) -> list[Machine]:
+    """Return the machines that are to be provisioned.
+
+    Args:
+        machines: Those of the demo, made or not.
+        wanted: The hash of what they are to be provisioned from.
+    """
+    return [m for m in machines if not mark(m).exists() or mark(m).read_text() != wanted]
+
+
+def provision(machines: Sequence[Machine], wanted: str) -> int:
+    """Run site.yml on all virtual Pis; return its exit status.
+
+    Args:
+        machines: Those of the demo.
+        wanted: The hash of what they are provisioned from.
+    """
+    # What fails half-way has provisioned nothing.
+    for machine in machines:
+        mark(machine).unlink(missing_ok=True)
+    command = [sys.executable, "-m", "ansible", "playbook", "-i", os.fspath(INVENTORY)]
+    done = subprocess.run([*command, os.fspath(ROOT / "playbooks" / "site.yml")], check=False)
+    if done.returncode == 0:
+        for machine in machines:
+            write_whole(mark(machine), wanted)
+    return done.returncode
+
+
+def page_port(machine: Machine) -> int:
+    """Return the port of 127.0.0.1 at which a bot's page is.
+
+    Args:
+        machine: The bot's machine.
+    """
+    return machine.settings().forwards[PAGE_PORT]
+
+
+def wait_for_bots(machines: Sequence[Machine], seconds: float) -> None:
+    """Return once every bot says that it is healthy, or after a while.
+
+    Args:
+        machines: Their machines.
+        seconds: How long at most.
+    """
+    begin = reported = time.monotonic()
+    waiting = list(machines)
+    while waiting := [m for m in waiting if ask(page_port(m), "/health") is None]:
+        now = time.monotonic()
+        if now - begin > seconds:
+            return  # the status says how they are
+        if now - reported >= REPORT_SECONDS:
+            reported = now
+            names = ", ".join(machine.name for machine in waiting)
+            print(f"  {names}: the bot starts, {now - begin:.0f} s", flush=True)
+        time.sleep(POLL_SECONDS)
+
+
+def switch_on(machines: Sequence[Machine]) -> None:
+    """Make the machines that are missing, and switch all on.
+
+    Args:
+        machines: The machines.
+
+    Raises:
+        VirtualPiError: One cannot be made, or does not come up.
+    """
+    for machine in machines:
+        if not machine.exists():
+            options = CreateOptions(forwards=(PAGE_PORT,))
+            image = ensure_image(options.release)
+            create_machine(machine.state_dir, machine.name, image, options)
+            print(f"  {machine.name}: made")
+        start(machine)
+    wait_for_ssh(machines)
+
+
+def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
+    """Return what the command line says.
+
+    Args:
+        words: The words; None for the process's own.
+    """
+    parser = argparse.ArgumentParser(prog="./gridberry demo", description="Trade on virtual Pis.")
+    parser.add_argument("--pis", type=int, default=1, metavar="N", help="how many virtual Pis (1)")
+    parser.add_argument("--again", action="store_true", help="run site.yml in any case")
+    parser.add_argument("--due", action="store_true", help="only tell whether site.yml would run")
+    return parser.parse_args(words)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Switch the machines on, and provision those that need it.
+
+    Args:
+        words: The command line's.
+
+    Returns:
+        The exit status: 0 done (or due), 1 failed (or not due).
+    """
+    options = arguments_of(words)
+    state = state_directory()
+    named = [Machine(state, f"pi{number}") for number in range(1, options.pis + 1)]
+    # Whoever has made more of them keeps them: site.yml takes all.
+    others = [m for m in all_machines(state) if m.name not in {n.name for n in named}]
+    machines = [*named, *others]
+    wanted = recipe(ROOT, {name: os.environ.get(name, "") for name in SETTINGS})
+    if options.due:
+        return int(not (options.again or due(machines, wanted)))
+    try:
+        switch_on(machines)
+    except VirtualPiError as error:
+        print(f"gridberry: {error}", file=sys.stderr)
+        return 1
+    if options.again or due(machines, wanted):
+        print("\n== playbooks/site.yml", flush=True)
+        return provision(machines, wanted)
+    print(
+        "Nothing that they were provisioned from has changed: playbooks/site.yml is not run again"
+    )
+    print("(./gridberry demo --again runs it).", flush=True)
+    wait_for_bots(machines, HEALTHY_SECONDS)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""The demo's machines: provisioned when something has changed, and else only switched on."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from fleet import demo
+from fleet.try_out import free_port
+from virtual_pi.errors import VirtualPiError
+from virtual_pi.machines import Machine, Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+NO_SETTINGS = dict.fromkeys(demo.SETTINGS, "")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout with a file in each place that a machine is provisioned from."""
+    for source in demo.SOURCES:
+        place = tmp_path / source
+        if (ROOT / source).is_dir():
+            place.mkdir(parents=True)
+            place /= "file"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text("as it was")
+    return tmp_path
+
+
+def test_every_source_is_there() -> None:
+    for source in demo.SOURCES:
+        assert list(demo.files_of([source], ROOT)), source
+
+
+@pytest.mark.parametrize("source", demo.SOURCES)
+def test_each_source_counts(checkout: Path, source: str) -> None:
+    before = demo.recipe(checkout, NO_SETTINGS)
+    assert demo.recipe(checkout, NO_SETTINGS) == before
+    next(demo.files_of([source], checkout)).write_text("otherwise")
+    assert demo.recipe(checkout, NO_SETTINGS) != before
+
+
+def test_what_moves_becomes_executable_or_is_cached(checkout: Path) -> None:
+    before = demo.recipe(checkout, NO_SETTINGS)
+    script = checkout / "roles" / "file"
+    cached = checkout / "roles" / "__pycache__" / "file.pyc"
+    cached.parent.mkdir()
+    cached.write_text("of Python")
+    assert demo.recipe(checkout, NO_SETTINGS) == before
+    script.chmod(0o755)
+    executable = demo.recipe(checkout, NO_SETTINGS)
+    script.rename(checkout / "roles" / "moved")
+    assert len({before, executable, demo.recipe(checkout, NO_SETTINGS)}) == 3
+
+
+def test_settings_and_the_content_of_candles_count(checkout: Path) -> None:
+    candles = checkout / "candles.csv"
+    candles.write_text("1")
+    settings = NO_SETTINGS | {demo.CANDLES: str(candles)}
+    seen = {demo.recipe(checkout, NO_SETTINGS), demo.recipe(checkout, settings)}
+    candles.write_text("2")
+    seen.add(demo.recipe(checkout, settings))
+    seen.add(demo.recipe(checkout, settings | {"GRIDBERRY_SPEED": "600"}))
+    assert len(seen) == 4
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    made = Machine(tmp_path / "state", "pi1")
+    made.directory.mkdir(parents=True)
+    return made
+
+
+def with_page(machine: Machine, port: int) -> Machine:
+    settings = Settings(
+        memory_mib=1, cpus=1, release="trixie", nvme=True, mac="", ssh_port=1, forwards={8080: port}
+    )
+    machine.settings_file.write_text(settings.to_json())
+    return machine
+
+
+@pytest.mark.parametrize("status", [0, 2])
+def test_only_what_was_provisioned_whole_is_not_due(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    runs: list[list[str]] = []
+
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        runs.append(command)
+        return subprocess.CompletedProcess(command, status)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    demo.mark(machine).write_text("this")
+    assert demo.due([machine], "this") == []
+    assert demo.due([machine], "that") == [machine]
+    assert demo.provision([machine], "that") == status
+    assert runs[0][-1].endswith("playbooks/site.yml")
+    # One that failed has neither the old mark nor a new one.
+    assert demo.due([machine], "this") == [machine]
+    assert demo.due([machine], "that") == ([machine] if status else [])
+
+
+def test_one_that_is_not_made_yet_is_due(tmp_path: Path) -> None:
+    missing = Machine(tmp_path, "pi2")
+    assert demo.due([missing], "this") == [missing]
+
+
+class Page(BaseHTTPRequestHandler):
+    """A bot that is healthy from the third question on."""
+
+    asked = 0
+
+    def do_GET(self) -> None:
+        assert self.path == "/health"
+        type(self).asked += 1
+        self.send_response(200 if type(self).asked >= 3 else 503)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def page() -> Iterator[int]:
+    Page.asked = 0
+    with HTTPServer(("127.0.0.1", 0), Page) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def test_it_waits_for_the_bot_and_not_for_ever(
+    machine: Machine, page: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "POLL_SECONDS", 0)
+    demo.wait_for_bots([with_page(machine, page)], 60)
+    assert Page.asked == 3
+    demo.wait_for_bots([with_page(machine, free_port())], 0)
+
+
+@pytest.mark.parametrize(("words", "switched_on"), [([], True), (["--due"], False)])
+def test_a_machine_that_does_not_come_up_is_one_line(
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    switched_on: bool,
+) -> None:
+    asked: list[list[str]] = []
+
+    def fails(machines: list[Machine]) -> None:
+        asked.append([each.name for each in machines])
+        raise VirtualPiError("pi1 is bricked: no cmdline.txt")
+
+    monkeypatch.setenv("GRIDBERRY_STATE", str(machine.state_dir))
+    monkeypatch.setattr(demo, "switch_on", fails)
+    # Not switched on to find that it is due.
+    assert demo.main(["--pis", "2", *words]) == int(switched_on)
+    assert asked == ([["pi1", "pi2"]] if switched_on else [])
+    assert capsys.readouterr().err == (
+        "gridberry: pi1 is bricked: no cmdline.txt\n" if switched_on else ""
+    )
