@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from fleet.try_out import ask
@@ -40,6 +41,7 @@ SOURCES = (
     *("inventory/virtual", "inventory/demo_market.py"),
     *("bot/Dockerfile", "bot/build.lock", "bot/requirements.lock", "bot/image", "bot/src"),
 )
+CACHES = frozenset({"__pycache__"})
 CANDLES = "GRIDBERRY_CANDLES"
 SETTINGS = (CANDLES, "GRIDBERRY_SYMBOL", "GRIDBERRY_SPEED")
 PAGE_PORT = 8080
@@ -49,34 +51,52 @@ REPORT_SECONDS = 10
 POLL_SECONDS = 0.5
 
 
-def files_of(sources: Sequence[str], root: Path) -> Iterator[Path]:
-    """Yield the files of the checkout that are there, in a fixed order, without what Python caches.
+def files_of(
+    sources: Sequence[str], root: Path, without: AbstractSet[str] = CACHES
+) -> Iterator[Path]:
+    """Yield the files of the checkout that are there, in a fixed order.
 
     Args:
         sources: Files and directories.
         root: The checkout.
+        without: Names of directories that are left out.
     """
     for source in sources:
         place = root / source
         for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
-            if path.is_file() and "__pycache__" not in path.parts:
+            if path.is_file() and not without & {*path.relative_to(root).parts}:
                 yield path
 
 
-def recipe(root: Path, settings: dict[str, str]) -> str:
-    """Return a hash of all that a machine is provisioned from.
+def hash_of(
+    root: Path, sources: Sequence[str], settings: dict[str, str], without: AbstractSet[str] = CACHES
+) -> str:
+    """Return a hash of what a machine is provisioned from.
 
     Args:
         root: The checkout.
+        sources: Its files and directories that count.
         settings: Of the environment, by name; the candles count by their content.
+        without: Names of directories that are left out.
     """
-    total = hashlib.sha256(repr(sorted(settings.items())).encode())
+    texts = {name: text for name, text in settings.items() if name != CANDLES}
+    total = hashlib.sha256(repr(sorted(texts.items())).encode())
     candles = [Path(settings[CANDLES])] if settings.get(CANDLES) else []
-    for path in [*files_of(SOURCES, root), *candles]:
+    for path in [*files_of(sources, root, without), *candles]:
         content = hashlib.sha256(path.read_bytes()).hexdigest()
-        name = os.path.relpath(path, root)
+        name = path.name if path in candles else path.relative_to(root)
         total.update(f"{name} {path.stat().st_mode & 0o111} {content}\n".encode())
     return total.hexdigest()
+
+
+def recipe(root: Path, settings: dict[str, str]) -> str:
+    """Return a hash of all that a machine of the demo is provisioned from.
+
+    Args:
+        root: The checkout.
+        settings: Of the environment, by name; the candles count by their name and content.
+    """
+    return hash_of(root, SOURCES, settings)
 
 
 def mark(machine: Machine) -> Path:

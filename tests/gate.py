@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests import provisioned
 from tests.summary import Result, closing
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -267,14 +268,16 @@ def molecule_stage(name: str, scenario: str, junit: Path) -> Stage:
         scenario: The scenario; molecule/conftest.py ends with what matters.
         junit: Where the results go.
     """
-    candles = sorted((ROOT.parent / "shared" / "data").glob("*.csv"))
+    # Recorded candles where they lie beside the checkout, else the synthetic market.
+    found = sorted((ROOT.parent / "shared" / "data").glob("*.csv"))
+    candles = os.environ.get("GRIDBERRY_CANDLES", os.fspath(found[0]) if found else "")
+    snapshot = provisioned.snapshot(ROOT, candles) if scenario == "default" else None
     environment = {
         "PYTEST_ADDOPTS": f'-rN --junit-xml="{junit}"',
         "GRIDBERRY_MACHINE_NOW": os.fspath(machine_now(junit)),
+        "GRIDBERRY_CANDLES": candles,
+        "GRIDBERRY_SNAPSHOT": "" if snapshot is None else os.fspath(snapshot),
     }
-    if candles and "GRIDBERRY_CANDLES" not in os.environ:
-        # Recorded candles where they lie beside the checkout, else the synthetic market.
-        environment["GRIDBERRY_CANDLES"] = os.fspath(candles[0])
     command = [sys.executable, "-m", "molecule", "test", "-s", scenario]
     return Stage(name, command, junit, environment)
 
