@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gridbase.errors import UserError
 
 if TYPE_CHECKING:
-    from gridbot.config.load import Config
+    from gridbot.config.load import BotConfig, GridConfig
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -31,16 +31,16 @@ def add_symbol(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def chosen(config: Config, symbol: str | None) -> tuple[Config, ...]:
+def chosen(config: BotConfig, symbol: str | None) -> tuple[GridConfig, ...]:
     """The grids of a file that `--symbol` means: one of them, or all.
 
     Raises:
         UserError: the file has no such grid.
     """
     if symbol is None:
-        return config.each
-    found = tuple(one for one in config.each if one.symbol == symbol)
+        return config.grids
+    found = tuple(one for one in config.grids if one.symbol == symbol)
     if not found:
-        known = ", ".join(one.symbol for one in config.each)
-        raise UserError(f"--symbol {symbol} is not in {config.path}; it has {known}")
+        known = ", ".join(one.symbol for one in config.grids)
+        raise UserError(f"--symbol {symbol} is not in {config.account.path}; it has {known}")
     return found

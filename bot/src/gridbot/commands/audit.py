@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     reason = read_reason(args.reason, given=bool(amounts))
     clock = SystemClock()
     store = Store(config.state_directory, read_only=not amounts, beside=bool(amounts))
-    account = open_account(config, clock)
+    account = open_account(config.account, clock)
     symbols = [one.symbol for one in chosen(config, args.symbol)]
 
     def look() -> dict[str, Report]:
@@ -64,9 +64,9 @@ def run(args: argparse.Namespace) -> int:
         store.close()
     equal = not any(report.differences for report in reports.values())
     if args.json:
-        first = next(iter(reports.values()))
         grids = {symbol: asdict(report) for symbol, report in reports.items()}
-        document = {"bot_name": config.bot_name, **asdict(first), "grids": grids, "equal": equal}
+        first = next(iter(grids.values()))
+        document = {"bot_name": config.account.bot_name, **first, "grids": grids, "equal": equal}
         print(json.dumps(document, default=plain))
     else:
         for symbol, report in reports.items():

@@ -14,7 +14,7 @@ from gridbase.market import EXACT, Market, plain
 
 from gridbot.accounting.archive_files import require_format
 from gridbot.commands.arguments import add_config, add_json, add_symbol, chosen
-from gridbot.config.load import Config, load_config
+from gridbot.config.load import AccountConfig, BotConfig, GridConfig, load_config
 from gridbot.config.summary import policy_lines
 from gridbot.core.grid import GridSpec, Plan, make_plan, pair_profit, plan_warnings
 from gridbot.core.orders import client_prefix
@@ -61,17 +61,18 @@ def run(args: argparse.Namespace) -> int:
     price = None if args.price is None else _price(args.price)
     documents = []
     for one in chosen(config, args.symbol):
-        with of_grid(one.symbol, several=len(config.each) > 1):
-            documents.append(_offline(one, price) if args.offline else _online(one, price))
+        with of_grid(one.symbol, several=len(config.grids) > 1):
+            document = _offline(one, price) if args.offline else _online(config.account, one, price)
+        documents.append({"mode": config.account.mode, **document})
         if not args.json:
-            print(_text(one, documents[-1]))
+            print(_text(config.account.exchange.name, one, documents[-1]))
     if args.json:
         print(json.dumps({**documents[0], "grids": documents}))
-    _check_funds(config, documents)
+    _check_funds(config.grids[0], documents)
     return ExitCode.OK
 
 
-def _check_running(config: Config, directory: Path) -> None:
+def _check_running(config: BotConfig, directory: Path) -> None:
     """Refuse a configuration that is not that of the grids which run. The bot may run meanwhile."""
     from gridbot.store import Store
     from gridbot.store.database import FILE_NAME
@@ -90,7 +91,7 @@ def _check_running(config: Config, directory: Path) -> None:
         store.close()
 
 
-def _offline(config: Config, price: Decimal | None) -> dict[str, Any]:
+def _offline(config: GridConfig, price: Decimal | None) -> dict[str, Any]:
     market = _assumed_market(config)
     spec = config.grid.fixed
     if spec is None:
@@ -100,7 +101,7 @@ def _offline(config: Config, price: Decimal | None) -> dict[str, Any]:
     return _document(config, market, plan, offline=True)
 
 
-def _check_funds(config: Config, documents: list[dict[str, Any]]) -> None:
+def _check_funds(first: GridConfig, documents: list[dict[str, Any]]) -> None:
     """Refuse grids that together need more of a coin than the account has free."""
     needed: defaultdict[str, Decimal] = defaultdict(Decimal)
     free: dict[str, Decimal] = {}
@@ -111,7 +112,7 @@ def _check_funds(config: Config, documents: list[dict[str, Any]]) -> None:
             free[coin] = Decimal(document["funds"])
     for coin, amount in needed.items():
         if free[coin] < amount:
-            setting = "grid.investment" if config.grid.quantity is None else "grid.quantity"
+            setting = "grid.investment" if first.grid.quantity is None else "grid.quantity"
             raise UserError(
                 f"{setting}: {plain(amount)} {coin} is more than the {plain(free[coin])} {coin} "
                 "that the account has free; deposit more or invest less"
@@ -128,7 +129,7 @@ def _price(text: str) -> Decimal:
     return price
 
 
-def _assumed_market(config: Config) -> Market:
+def _assumed_market(config: GridConfig) -> Market:
     return Market(
         symbol=config.symbol,
         base=config.base,
@@ -140,25 +141,25 @@ def _assumed_market(config: Config) -> Market:
     )
 
 
-def _online(config: Config, price: Decimal | None) -> dict[str, Any]:
+def _online(account: AccountConfig, config: GridConfig, price: Decimal | None) -> dict[str, Any]:
     # Offline, on the controller, the packages that talk to an exchange need not be there.
     from gridbase.clock import SystemClock
 
     from gridbot.exchanges.open_account import open_account
 
-    account = open_account(config, SystemClock())
-    broker = account.broker(config.symbol)
+    connected = open_account(account, SystemClock())
+    broker = connected.broker(config.symbol)
     try:
         market = broker.connect()
         broker.balances()
         free: Decimal | None = broker.free_balance(config.quote)
-        prefix = client_prefix(config.bot_name, market.exchange_symbol)
+        prefix = client_prefix(account.bot_name, market.exchange_symbol)
         if any(order.client_id.startswith(prefix) for order in broker.open_orders()):
             free = None  # its grid is open: what it may spend is in its orders
         price = price or broker.ask_price()
         spec = config.grid.fixed or _range_of_now(config, broker, price)
     finally:
-        account.close()
+        connected.close()
     check_stops(config.stop, spec.lower, spec.upper)
     plan = make_plan(spec, market, config.fees, price)
     if free is not None:  # a grid that runs may be outside its range by now
@@ -168,7 +169,7 @@ def _online(config: Config, price: Decimal | None) -> dict[str, Any]:
     return document
 
 
-def _range_of_now(config: Config, broker: "Broker", price: Decimal) -> GridSpec:
+def _range_of_now(config: GridConfig, broker: "Broker", price: Decimal) -> GridSpec:
     """The range that a grid would get if it began now."""
     from gridbot.indicators.candle_cache import CandleCache
     from gridbot.policies.atr_range import atr_range, candles_for_range
@@ -182,10 +183,9 @@ def _range_of_now(config: Config, broker: "Broker", price: Decimal) -> GridSpec:
 
 
 def _document(
-    config: Config, market: Market, plan: Plan | None, *, offline: bool
+    config: GridConfig, market: Market, plan: Plan | None, *, offline: bool
 ) -> dict[str, Any]:
     document: dict[str, Any] = {
-        "mode": config.mode,
         "symbol": config.symbol,
         "offline": offline,
         "market": None if offline else _rules(market),
@@ -222,9 +222,9 @@ def _rules(market: Market) -> dict[str, Any]:
     return {key: shown(value) for key, value in dataclasses.asdict(market).items()}
 
 
-def _text(config: Config, document: dict[str, Any]) -> str:
-    known = "not asked: minimums unchecked" if document["offline"] else config.exchange.name
-    rows = [("mode", config.mode), ("market", f"{config.symbol} ({known})")]
+def _text(exchange: str, config: GridConfig, document: dict[str, Any]) -> str:
+    known = "not asked: minimums unchecked" if document["offline"] else exchange
+    rows = [("mode", document["mode"]), ("market", f"{config.symbol} ({known})")]
     if document["lines"]:
         rows += _plan_rows(config, document)
     else:
@@ -234,7 +234,7 @@ def _text(config: Config, document: dict[str, Any]) -> str:
     return "\n".join(f"{label:<16} {value}" for label, value in rows)
 
 
-def _plan_rows(config: Config, document: dict[str, Any]) -> list[tuple[str, str]]:
+def _plan_rows(config: GridConfig, document: dict[str, Any]) -> list[tuple[str, str]]:
     base, quote = config.base, config.quote
     profit, lines = document["profit_per_pair"], document["lines"]
     orders = f"{document['buys']} buys, {document['sells']} sells of {document['quantity']} {base}"

@@ -7,9 +7,10 @@ from gridbase.errors import ExitCode
 
 from gridbot.commands.arguments import add_config, add_symbol, chosen
 from gridbot.commands.logs import start_logging
-from gridbot.config.load import Config, load_config
+from gridbot.config.load import GridConfig, load_config
 from gridbot.exchanges.open_account import open_account
 from gridbot.store import Store
+from gridbot.trading.session import Session
 from gridbot.trading.trader import Trader
 
 PATIENCE_SECONDS = 120.0
@@ -26,13 +27,13 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     start_logging(config.log_level)
     clock = SystemClock()
-    account = open_account(config, clock)
+    account = open_account(config.account, clock)
     store = Store(config.state_directory)
     count = 0
     try:
         for one in _running(chosen(config, args.symbol), store):
-            trader = Trader(one, account.broker(one.symbol), store, clock)
-            count += trader.close_grid(PATIENCE_SECONDS)
+            session = Session(config.account, one, account.broker(one.symbol), store, clock)
+            count += Trader(session).close_grid(PATIENCE_SECONDS)
     finally:
         store.close()
         account.close()
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
-def _running(configs: tuple[Config, ...], store: Store) -> tuple[Config, ...]:
+def _running(configs: tuple[GridConfig, ...], store: Store) -> tuple[GridConfig, ...]:
     """Those whose grid runs; where none does, all of them, so that it is said."""
     grids = {one.symbol: store.grid_run(one.symbol) for one in configs}
     running = {symbol for symbol, grid in grids.items() if grid and grid.closed_ms is None}

@@ -8,7 +8,7 @@ from gridbase.errors import ExitCode
 from gridbase.market import plain
 
 from gridbot.commands.arguments import add_config, add_symbol, chosen
-from gridbot.config.load import Config, load_config
+from gridbot.config.load import AccountConfig, GridConfig, load_config
 from gridbot.store import GridRun, Store
 from gridbot.trading.handover import elsewhere, takeover_of
 from gridbot.trading.run_settings import settings_of
@@ -38,13 +38,15 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     store = Store(config.state_directory, beside=True)
     try:
-        done = [_resume(one, store, args) for one in chosen(config, args.symbol)]
+        done = [_resume(config.account, one, store, args) for one in chosen(config, args.symbol)]
     finally:
         store.close()
     return ExitCode.OK if any(done) else ExitCode.DIFFERS
 
 
-def _resume(config: Config, store: Store, args: argparse.Namespace) -> bool:
+def _resume(
+    account: AccountConfig, config: GridConfig, store: Store, args: argparse.Namespace
+) -> bool:
     """Clear one grid's switch, and say what comes of it; whether there was anything to do."""
     symbol, halt = config.symbol, store.open_halt(config.symbol)
     told = False
@@ -60,7 +62,7 @@ def _resume(config: Config, store: Store, args: argparse.Namespace) -> bool:
     if halt is not None:
         store.clear_halt(symbol, time.time_ns() // 1_000_000)
     cleared = "" if halt is None else f"cleared ({halt.text}); "
-    print(f"{symbol}: {cleared}a new grid begins{_with(config, store.grid_run(symbol))}")
+    print(f"{symbol}: {cleared}a new grid begins{_with(account, config, store.grid_run(symbol))}")
     return True
 
 
@@ -83,11 +85,11 @@ def _tell(store: Store, symbol: str, *, take_nothing: bool) -> bool:
     return store.set_closing(grid_run.id, replace(closing, account=None))
 
 
-def _with(config: Config, previous: GridRun | None) -> str:
+def _with(account: AccountConfig, config: GridConfig, previous: GridRun | None) -> str:
     """What the next grid begins with, in words."""
     if _runs(previous):
         return " once this one has ended, with what it leaves"
-    settings = settings_of(config)
+    settings = settings_of(account, config)
     takeover = takeover_of(previous, settings)
     if takeover is not None:
         left = f" with {plain(takeover.base)} {config.base}"

@@ -14,7 +14,7 @@ from gridbot.accounting.archive import ArchiveRules, Archivist
 from gridbot.accounting.archive_files import require_format
 from gridbot.commands.arguments import add_config
 from gridbot.commands.logs import start_logging
-from gridbot.config.load import ArchiveConfig, Config, load_config
+from gridbot.config.load import ArchiveConfig, PageConfig, load_config
 from gridbot.exchanges.open_account import open_account
 from gridbot.service.bot import Runner
 from gridbot.service.grid_worker import AfterStep
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     require_format(config.archive.format)
     start_logging(config.log_level)
     clock = SystemClock()
-    account = open_account(config, clock)
+    account = open_account(config.account, clock)
     runner = Runner(
         config,
         account,
@@ -49,12 +49,12 @@ def run(args: argparse.Namespace) -> int:
     log.info(
         "gridbot %s: %s on %s, %s mode, page on port %d",
         __version__,
-        ", ".join(one.symbol for one in config.each),
+        ", ".join(one.symbol for one in config.grids),
         account.address,
-        config.mode,
+        config.account.mode,
         config.page.port,
     )
-    _serve(config, runner)
+    _serve(config.page, runner)
     try:
         runner.run()
     finally:
@@ -76,17 +76,16 @@ def archiving(rules: ArchiveConfig, clock: Clock) -> AfterStep:
             )
         count = archivists[store].run(trader.grid_run, trader.engine, clock.now_ms())
         if count:
-            log.info("%s: %d closed positions archived", trader.config.symbol, count)
+            log.info("%s: %d closed positions archived", trader.session.config.symbol, count)
 
     return after_step
 
 
-def _serve(config: Config, runner: Runner) -> None:
+def _serve(page: PageConfig, runner: Runner) -> None:
     """Serve the page from a thread of its own.
 
     It is never closed: it says what goes on until the process ends, and ends with it.
     """
-    page = config.page
     try:
         server = waitress.server.create_server(
             Page(runner), host=page.host, port=page.port, threads=2, ident="gridbot"

@@ -5,7 +5,7 @@ read here: see `gridbase.secret_files`.
 """
 
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -71,13 +71,28 @@ class ArchiveConfig:
 
 
 @dataclass(frozen=True)
-class Config:
-    """A whole, valid configuration of one grid; `others` are further grids of the same bot."""
+class AccountConfig:
+    """Whose account the grids trade on, and under which name.
+
+    Attributes:
+        path: the file that says so, for messages.
+        mode: live or paper.
+        bot_name: its orders bear it.
+        exchange: where the account is.
+        poll_seconds: how often is asked for what no stream tells.
+    """
 
     path: Path
     mode: str
     bot_name: str
     exchange: ExchangeConfig
+    poll_seconds: Decimal
+
+
+@dataclass(frozen=True)
+class GridConfig:
+    """One grid of a bot: its symbol, its lines and its rules."""
+
     symbol: str
     grid: GridSettings
     fees: Fees
@@ -85,17 +100,6 @@ class Config:
     volatility: VolatilityFilter
     reposition: Reposition
     stop: StopRules
-    state_directory: Path
-    archive: ArchiveConfig
-    page: PageConfig
-    poll_seconds: Decimal
-    log_level: str
-    others: tuple["Config", ...] = ()
-
-    @property
-    def each(self) -> tuple["Config", ...]:
-        """One configuration for each grid, in the order of the file."""
-        return (self, *self.others)
 
     @property
     def base(self) -> str:
@@ -108,53 +112,75 @@ class Config:
         return self.symbol.split("/")[1]
 
 
-def load_config(path: Path) -> Config:
+@dataclass(frozen=True)
+class BotConfig:
+    """A whole, valid configuration: one bot on one account, with its grids as the file has them."""
+
+    account: AccountConfig
+    state_directory: Path
+    archive: ArchiveConfig
+    page: PageConfig
+    log_level: str
+    grids: tuple[GridConfig, ...]
+
+
+def load_config(path: Path) -> BotConfig:
     """Read a configuration file.
 
     Raises:
         UserError: the file cannot be read, or a setting in it will not do.
     """
     try:
-        text = path.read_bytes().decode()
+        return parse_config(tomllib.loads(path.read_bytes().decode()), path)
     except OSError as error:
         raise UserError(f"configuration {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"configuration {path}: is not UTF-8 text") from error
-    try:
-        document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"configuration {path}: is not valid TOML: {error}") from error
-    try:
-        return parse_config(document, path)
     except UserError as error:
         raise UserError(f"configuration {path}: {error}") from error
 
 
-def parse_config(document: dict[str, Any], path: Path) -> Config:
+def parse_config(document: dict[str, Any], path: Path) -> BotConfig:
     """Check a parsed document and turn it into a configuration.
 
     Raises:
         UserError: one line that names the setting, its value and what would do.
     """
-    documents = split_grids(document)
-    if len(documents) == 1 and "grids" not in document:
-        return _parse_grid(documents[0], path)
-    configs: list[Config] = []
-    for number, one in enumerate(documents, 1):
-        symbol = one["market"]["symbol"]
+    values: dict[str, Any] = {}
+    grids: list[GridConfig] = []
+    for number, one in enumerate(split_grids(document), 1):
         try:
-            configs.append(_parse_grid(one, path))
+            values = read_settings(flatten(one))
+            grids.append(_parse_grid(values))
         except UserError as error:
+            if "grids" not in document:
+                raise
+            symbol = one["market"]["symbol"]
             raise UserError(f"grids, entry {number} ({symbol}): {error}") from error
-    symbols = [config.symbol for config in configs]
+    symbols = [grid.symbol for grid in grids]
     for symbol in symbols:
         if symbols.count(symbol) > 1:
             raise UserError(f'grids: symbol = "{symbol}" is there twice; one grid for each symbol')
-    return replace(configs[0], others=tuple(configs[1:]))
+    # What holds for all of them was read with each.
+    return BotConfig(
+        account=AccountConfig(
+            path=path,
+            mode=values["mode"],
+            bot_name=values["bot_name"],
+            exchange=ExchangeConfig(**_section(values, "exchange")),
+            poll_seconds=values["loop.poll_seconds"],
+        ),
+        state_directory=values["state.directory"],
+        archive=ArchiveConfig(**_section(values, "archive"), days=values["prune.days"]),
+        page=PageConfig(**_section(values, "page")),
+        log_level=values["log.level"],
+        grids=tuple(grids),
+    )
 
 
-def _parse_grid(document: dict[str, Any], path: Path) -> Config:
-    values = read_settings(flatten(document))
+def _parse_grid(values: dict[str, Any]) -> GridConfig:
     _check_mode(values)
     _check_range(values)
     if (values["grid.investment"] is None) == (values["grid.quantity"] is None):
@@ -170,10 +196,18 @@ def _parse_grid(document: dict[str, Any], path: Path) -> Config:
         raise UserError(
             f"trend.fast = {values['trend.fast']} must be below trend.slow = {values['trend.slow']}"
         )
-    config = _assemble(values, path)
-    if config.grid.fixed is not None:
-        check_stops(config.stop, config.grid.fixed.lower, config.grid.fixed.upper)
-    return config
+    grid, stop = _grid(values), StopRules(**_section(values, "stop"))
+    if grid.fixed is not None:
+        check_stops(stop, grid.fixed.lower, grid.fixed.upper)
+    return GridConfig(
+        symbol=values["market.symbol"],
+        grid=grid,
+        fees=Fees(rate=values["fees.rate"], taken_in=FeesIn(values["fees.in"])),
+        trend=TrendFilter(**_section(values, "trend")),
+        volatility=VolatilityFilter(**_section(values, "volatility")),
+        reposition=Reposition(**_section(values, "reposition")),
+        stop=stop,
+    )
 
 
 def _check_range(values: dict[str, Any]) -> None:
@@ -195,36 +229,8 @@ def _check_range(values: dict[str, Any]) -> None:
 
 def _section(values: dict[str, Any], name: str) -> dict[str, Any]:
     """The settings of one section, by their names in it."""
-    return {
-        key.partition(".")[2]: value
-        for key, value in values.items()
-        if key.partition(".")[0] == name and "." in key
-    }
-
-
-def _assemble(values: dict[str, Any], path: Path) -> Config:
-    return Config(
-        path=path,
-        mode=values["mode"],
-        bot_name=values["bot_name"],
-        exchange=ExchangeConfig(**_section(values, "exchange")),
-        symbol=values["market.symbol"],
-        grid=_grid(values),
-        fees=Fees(rate=values["fees.rate"], taken_in=FeesIn(values["fees.in"])),
-        trend=TrendFilter(**_section(values, "trend")),
-        volatility=VolatilityFilter(**_section(values, "volatility")),
-        reposition=Reposition(**_section(values, "reposition")),
-        stop=StopRules(**_section(values, "stop")),
-        state_directory=values["state.directory"],
-        archive=ArchiveConfig(
-            positions=values["archive.positions"],
-            format=values["archive.format"],
-            days=values["prune.days"],
-        ),
-        page=PageConfig(host=values["page.host"], port=values["page.port"]),
-        poll_seconds=values["loop.poll_seconds"],
-        log_level=values["log.level"],
-    )
+    head = f"{name}."
+    return {key[len(head) :]: value for key, value in values.items() if key.startswith(head)}
 
 
 def _grid(values: dict[str, Any]) -> GridSettings:

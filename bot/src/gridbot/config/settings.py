@@ -117,11 +117,7 @@ def _host(value: Any) -> str:
 
 def _url(*schemes: str, example: str) -> Read:
     """Reader of the address of a practice exchange."""
-
-    def read(value: Any) -> str:
-        return _practice_url(value, schemes, example)
-
-    return read
+    return lambda value: _practice_url(value, schemes, example)
 
 
 def _practice_url(value: Any, schemes: tuple[str, ...], example: str) -> str:

@@ -2,10 +2,10 @@
 
 from gridbase.market import plain
 
-from gridbot.config.load import Config
+from gridbot.config.load import GridConfig
 
 
-def policy_lines(config: Config) -> list[str]:
+def policy_lines(config: GridConfig) -> list[str]:
     """What is switched on beside the plain grid, one line each, for people."""
     grid, trend, volatility = config.grid, config.trend, config.volatility
     lines = []
@@ -35,7 +35,7 @@ def policy_lines(config: Config) -> list[str]:
     return lines + _stops(config)
 
 
-def _stops(config: Config) -> list[str]:
+def _stops(config: GridConfig) -> list[str]:
     stop = config.stop
     rules = {
         "price at or below": (stop.loss_price, config.quote),

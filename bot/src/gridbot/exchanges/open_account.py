@@ -3,14 +3,14 @@
 from gridbase.clock import Clock
 from gridbase.secret_files import read_secret
 
-from gridbot.config.load import Config
+from gridbot.config.load import AccountConfig
 from gridbot.exchanges.account import Account
 
 # These speak Binance's own API; all others are talked to by ccxt's unified methods.
 BINANCE = ("binance", "binanceus")
 
 
-def open_account(config: Config, clock: Clock) -> Account:
+def open_account(config: AccountConfig, clock: Clock) -> Account:
     """The account on the exchange that a configuration names, with the keys from its files.
 
     Raises:
@@ -24,4 +24,4 @@ def open_account(config: Config, clock: Clock) -> Account:
         return BinanceAccount(config, key, secret, clock=clock)
     from gridbot.exchanges.ccxt.account import CcxtAccount
 
-    return CcxtAccount(config, key, secret, clock=clock)
+    return CcxtAccount(config.exchange, key, secret, clock=clock)

@@ -8,7 +8,7 @@ from typing import Any
 from gridbase.clock import Clock
 from gridbase.errors import UserError, of_grid
 
-from gridbot.config.load import Config
+from gridbot.config.load import BotConfig
 from gridbot.exchanges.account import Account
 from gridbot.service.grid_worker import AfterStep, GridWorker
 from gridbot.store import Store
@@ -30,7 +30,7 @@ class Runner:
 
     def __init__(
         self,
-        config: Config,
+        config: BotConfig,
         account: Account,
         open_store: Callable[[], Store],
         clock: Clock,
@@ -43,7 +43,8 @@ class Runner:
         self._store: Store | None = None
         self._started = clock.monotonic()
         self._workers = [
-            GridWorker(one, account.broker(one.symbol), clock, after_step) for one in config.each
+            GridWorker(config.account, grid, account.broker(grid.symbol), clock, after_step)
+            for grid in config.grids
         ]
         self._connection: dict[str, object] = {}
         self._lock = threading.Lock()  # the page's threads read what the loop publishes

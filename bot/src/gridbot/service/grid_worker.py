@@ -14,12 +14,13 @@ from gridbase.backoff import Backoff
 from gridbase.clock import Clock
 from gridbase.errors import MismatchError, UserError
 
-from gridbot.config.load import Config
+from gridbot.config.load import AccountConfig, GridConfig
 from gridbot.exchanges.port import Broker, BrokerError, Failure
 from gridbot.service.price_samples import Sampler
 from gridbot.service.status import base_document, status_document
 from gridbot.store import Store, StoreError
 from gridbot.trading.reconciliation import check_listed
+from gridbot.trading.session import Session
 from gridbot.trading.trader import Trader
 
 log = logging.getLogger(__name__)
@@ -78,6 +79,7 @@ class GridWorker:
     """Runs one grid, and tries again after what passes.
 
     Args:
+        account: whose account, and how often to look.
         config: of this grid.
         broker: the exchange.
         clock: time.
@@ -93,7 +95,12 @@ class GridWorker:
     """
 
     def __init__(
-        self, config: Config, broker: Broker, clock: Clock, after_step: AfterStep | None = None
+        self,
+        account: AccountConfig,
+        config: GridConfig,
+        broker: Broker,
+        clock: Clock,
+        after_step: AfterStep | None = None,
     ) -> None:
         self.config = config
         self.state = "starting"
@@ -101,6 +108,7 @@ class GridWorker:
         self.blocked_until = clock.monotonic()
         self.trader: Trader | None = None
         self.unexpected: Unexpected | None = None
+        self._account = account
         self._broker = broker
         self._clock = clock
         self._after_step = after_step
@@ -112,7 +120,7 @@ class GridWorker:
         self._due = clock.monotonic()
         self._last_step = clock.monotonic()
         self._winding_down_since: float | None = None
-        self._document = base_document(config)
+        self._document = base_document(account, config)
         self._prices: deque[tuple[int, str]] = deque(maxlen=HISTORY)
         self._lock = threading.Lock()  # the page's threads read what `publish` writes
 
@@ -185,7 +193,8 @@ class GridWorker:
     def _advance(self, store: Store) -> float:
         """One step that nothing stops."""
         if self.trader is None:
-            self.trader = Trader(self.config, self._broker, store, self._clock)
+            session = Session(self._account, self.config, self._broker, store, self._clock)
+            self.trader = Trader(session)
         again = self.trader.step()
         self._sample(self.trader, store)
         if self._after_step is not None:
@@ -197,7 +206,7 @@ class GridWorker:
         self._failures = 0
         self._last_step = self.blocked_until = self._clock.monotonic()
         self.publish(*_state_of(self.trader))
-        poll = float(self.config.poll_seconds)
+        poll = float(self._account.poll_seconds)
         return min(poll, SHORT_PAUSE_SECONDS) if again else poll
 
     def _start_over(self, error: Exception) -> float:
@@ -263,7 +272,7 @@ class GridWorker:
         document = self._document
         # After an error that dropped the grid, what was known last is better than nothing.
         if self.trader is not None and (self.trader.engine is not None or state != "waiting"):
-            document = status_document(self.config, self.trader)
+            document = status_document(self.trader)
         with self._lock:
             self._note_wind_down(state)
             self.state, self.reason, self._document = state, reason, document
@@ -304,7 +313,7 @@ class GridWorker:
         if len(refused) > 3:
             reasons.append(f"{len(refused) - 3} more orders are refused")
         silent = self._clock.monotonic() - self._last_step
-        limit = max(STALE_SECONDS, 10 * float(self.config.poll_seconds))
+        limit = max(STALE_SECONDS, 10 * float(self._account.poll_seconds))
         if shown["state"] != "stopped" and silent > limit:
             reasons.append(f"the last step took place {silent:.0f} s ago")
         return reasons

@@ -6,7 +6,7 @@ from typing import Any
 from gridbase.market import plain
 
 from gridbot import __version__
-from gridbot.config.load import Config
+from gridbot.config.load import AccountConfig, GridConfig
 from gridbot.config.summary import policy_lines
 from gridbot.core.engine import GridEngine
 from gridbot.core.orders import Order, OrderState, Side
@@ -16,13 +16,13 @@ from gridbot.trading.trader import Trader
 RECENT_FILLS = 20
 
 
-def base_document(config: Config) -> dict[str, Any]:
+def base_document(account: AccountConfig, config: GridConfig) -> dict[str, Any]:
     """What is known before there is a grid. Amounts are text, times Unix milliseconds."""
     return {
         "version": __version__,
-        "bot_name": config.bot_name,
-        "mode": config.mode,
-        "exchange": config.exchange.name,
+        "bot_name": account.bot_name,
+        "mode": account.mode,
+        "exchange": account.exchange.name,
         "symbol": config.symbol,
         "base": config.base,
         "quote": config.quote,
@@ -52,9 +52,9 @@ def base_document(config: Config) -> dict[str, Any]:
     }
 
 
-def status_document(config: Config, trader: Trader) -> dict[str, Any]:
+def status_document(trader: Trader) -> dict[str, Any]:
     """Everything about a bot and its grid."""
-    document = base_document(config)
+    document = base_document(trader.session.account, trader.session.config)
     price = trader.price
     document["market"] = trader.broker.market_label
     document["price"] = _text(price)

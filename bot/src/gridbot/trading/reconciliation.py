@@ -253,7 +253,7 @@ class Reconciler:
 
     def _prefix(self) -> str:
         config = self.session.config
-        return client_prefix(config.bot_name, config.base + config.quote)
+        return client_prefix(self.session.account.bot_name, config.base + config.quote)
 
     def refuse_strays(self, remote: list[RemoteOrder]) -> None:
         """Stop at open orders that bear this bot's name and are not in its books.
@@ -268,7 +268,7 @@ class Reconciler:
         if strays:
             raise MismatchError(
                 f"the exchange holds {len(strays)} open orders of bot_name = "
-                f"{self.session.config.bot_name} that are not in its books ({strays[0]}, ...): "
+                f"{self.session.account.bot_name} that are not in its books ({strays[0]}, ...): "
                 "cancel them there, or give this bot another bot_name"
             )
 
@@ -356,7 +356,7 @@ def check_listed(session: Session) -> None:
     for doubt in session.orders.doubts.values():
         if now - doubt.since > LISTED_SECONDS:
             raise BrokerError(
-                Failure.AMBIGUOUS, f"exchange {session.config.exchange.name}: {doubt.reason}"
+                Failure.AMBIGUOUS, f"exchange {session.account.exchange.name}: {doubt.reason}"
             )
 
 

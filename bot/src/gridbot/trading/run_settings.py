@@ -3,20 +3,20 @@
 from gridbase.errors import UserError, of_grid
 from gridbase.market import plain
 
-from gridbot.config.load import Config
+from gridbot.config.load import AccountConfig, BotConfig, GridConfig
 from gridbot.store import GridRun, Store
 
 # What a grid's orders and coins are found by: elsewhere there is nothing of it.
 WHERE = ("mode", "bot_name", "exchange.name", "market.symbol")
 
 
-def settings_of(config: Config) -> dict[str, str]:
+def settings_of(account: AccountConfig, config: GridConfig) -> dict[str, str]:
     """What a running grid depends on: a change of any needs a new grid."""
     grid = config.grid
     settings = {
-        "mode": config.mode,
-        "bot_name": config.bot_name,
-        "exchange.name": config.exchange.name,
+        "mode": account.mode,
+        "bot_name": account.bot_name,
+        "exchange.name": account.exchange.name,
         "market.symbol": config.symbol,
         "grid.grids": str(grid.grids),
         "grid.spacing": str(grid.spacing),
@@ -38,36 +38,39 @@ def settings_of(config: Config) -> dict[str, str]:
     return settings
 
 
-def check_settings(config: Config, grid_run: GridRun, *, to_end: bool = False) -> None:
+def check_settings(
+    account: AccountConfig, config: GridConfig, grid_run: GridRun, *, to_end: bool = False
+) -> None:
     """Refuse a configuration that is not the running grid's.
 
     Args:
-        config: the configuration.
+        account: whose account.
+        config: of the grid.
         grid_run: the running grid.
         to_end: it is only to be ended: its lines may be other ones.
 
     Raises:
         UserError: names the first setting that differs and what would do.
     """
-    now = settings_of(config)
+    now = settings_of(account, config)
     for key in [*now, *(key for key in grid_run.settings if key not in now)]:
         value, before = now.get(key, "not set"), grid_run.settings.get(key, "not set")
         where = key in WHERE  # asked for also where it is only to be ended
         if before != value and (where or not to_end):
-            end = "" if where else f", or end that grid with: gridbot close --config {config.path}"
+            end = f", or end that grid with: gridbot close --config {account.path}"
             raise UserError(
                 f"{key} = {value} differs from {before}, with which the running grid was started: "
-                f"set it back{end}"
+                f"set it back{'' if where else end}"
             )
 
 
-def check_running(config: Config, store: Store) -> None:
+def check_running(config: BotConfig, store: Store) -> None:
     """Refuse a configuration that would not go on with the grids that run.
 
     Raises:
         UserError: a running grid is left out, or its settings differ.
     """
-    configured = {one.symbol: one for one in config.each}
+    configured = {one.symbol: one for one in config.grids}
     for grid_run in store.grid_runs():
         if grid_run.closed_ms is not None:
             continue
@@ -77,4 +80,4 @@ def check_running(config: Config, store: Store) -> None:
                 "again, or end it first, with the configuration that has it: gridbot close"
             )
         with of_grid(grid_run.symbol, several=len(configured) > 1):
-            check_settings(configured[grid_run.symbol], grid_run)
+            check_settings(config.account, configured[grid_run.symbol], grid_run)

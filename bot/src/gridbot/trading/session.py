@@ -9,7 +9,7 @@ from typing import Any
 from gridbase.clock import Clock
 from gridbase.market import Market, plain
 
-from gridbot.config.load import Config
+from gridbot.config.load import AccountConfig, GridConfig
 from gridbot.core.engine import Carried, Changes, GridEngine
 from gridbot.core.orders import OrderState, Role
 from gridbot.core.orders_in_flight import OrdersInFlight, State
@@ -65,7 +65,8 @@ class Session:
     """One grid on one account, as far as it is known in this process.
 
     Attributes:
-        config: a valid configuration.
+        account: whose account, and under which name.
+        config: of this grid.
         broker: the exchange.
         store: the state; this session is its only writer.
         clock: time.
@@ -86,7 +87,8 @@ class Session:
         again: there is something to be read at once.
     """
 
-    config: Config
+    account: AccountConfig
+    config: GridConfig
     broker: Broker
     store: Store
     clock: Clock
@@ -132,7 +134,7 @@ class Session:
     def new_engine(self, grid_run: GridRun) -> GridEngine:
         """An engine for a stored grid, without its history yet."""
         return GridEngine(
-            bot_name=self.config.bot_name,
+            bot_name=self.account.bot_name,
             tag=grid_run.tag,
             market=grid_run.market,
             plan=grid_run.plan,

@@ -8,7 +8,7 @@ from decimal import Decimal
 from gridbase.errors import UserError
 from gridbase.market import EXACT, Market, plain
 
-from gridbot.config.load import Config
+from gridbot.config.load import GridConfig
 from gridbot.core.engine import GridEngine
 from gridbot.core.grid import GridSpec, Plan, grid_lines, make_plan, plan_warnings
 from gridbot.core.orders import Role, Side, grid_run_tag
@@ -28,7 +28,7 @@ from gridbot.trading.submission import give_up, latest_arrival, settle
 log = logging.getLogger(__name__)
 
 
-def check_funds(config: Config, broker: Broker, needed: Decimal) -> None:
+def check_funds(config: GridConfig, broker: Broker, needed: Decimal) -> None:
     """Refuse to begin a grid that the account can not pay.
 
     Args:
@@ -56,7 +56,7 @@ def check_funds(config: Config, broker: Broker, needed: Decimal) -> None:
 
 def load(session: Session, grid_run: GridRun, *, to_end: bool = False) -> None:
     """Take up a stored grid that has not ended, to trade it on or only to end it."""
-    check_settings(session.config, grid_run, to_end=to_end)
+    check_settings(session.account, session.config, grid_run, to_end=to_end)
     engine = session.new_engine(grid_run)
     session.store.restore(grid_run.id, engine)
     session.grid_run, session.engine = grid_run, engine
@@ -112,7 +112,7 @@ def start(session: Session, reconciler: Reconciler, previous: GridRun | None) ->
         id=1 if newest is None else newest.id + 1,
         symbol=session.config.symbol,
         tag=grid_run_tag(now, None if newest is None else newest.tag),
-        settings=settings_of(session.config),
+        settings=settings_of(session.account, session.config),
         market=market,
         plan=plan,
         investment=plan.investment,
@@ -161,7 +161,7 @@ def _taken_over(
     balances: dict[str, Decimal],
 ) -> tuple[Takeover | None, Decimal]:
     """What the grid before left to this one, and how much base of that is there (base)."""
-    settings = settings_of(session.config)
+    settings = settings_of(session.account, session.config)
     takeover = takeover_of(previous, settings)
     if takeover is not None:
         held = balances.get(market.base, Decimal(0))
@@ -197,7 +197,7 @@ def refuse_unwatched(session: Session, previous: GridRun | None) -> None:
     Raises:
         BrokerError: there are such coins.
     """
-    takeover = takeover_of(previous, settings_of(session.config))
+    takeover = takeover_of(previous, settings_of(session.account, session.config))
     if takeover is not None and takeover.next_range is not None and takeover.base > 0:
         raise BrokerError(
             Failure.REJECTED,

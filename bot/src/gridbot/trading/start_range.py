@@ -3,7 +3,7 @@
 from gridbase.errors import UserError
 from gridbase.market import Market, plain
 
-from gridbot.config.load import Config
+from gridbot.config.load import GridConfig
 from gridbot.core.grid import GridSettings, Plan
 from gridbot.exchanges.port import BrokerError, Failure
 from gridbot.policies.kill_switches import check as check_stops
@@ -44,7 +44,7 @@ def check_start(grid: GridSettings, plan: Plan, market: Market) -> None:
     )
 
 
-def check_first(config: Config, plan: Plan, market: Market, takeover: Takeover | None) -> None:
+def check_first(config: GridConfig, plan: Plan, market: Market, takeover: Takeover | None) -> None:
     """Refuse the first plan of a grid where its range does not fit the kill switches or the price.
 
     Args:

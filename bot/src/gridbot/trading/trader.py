@@ -18,15 +18,13 @@ switches are judged whatever stops it.
 import logging
 from decimal import Decimal
 
-from gridbase.clock import Clock
 from gridbase.errors import MismatchError, UserError
 
-from gridbot.config.load import Config
 from gridbot.core.engine import GridEngine
 from gridbot.core.orders import OrderState, Role
 from gridbot.core.orders_in_flight import Refusal
 from gridbot.exchanges.port import Broker, BrokerError, Failure
-from gridbot.store import Closing, GridRun, HaltRow, Store
+from gridbot.store import Closing, GridRun, HaltRow
 from gridbot.trading import start_grid
 from gridbot.trading.cancels import hurry
 from gridbot.trading.funds import Funds
@@ -45,10 +43,7 @@ class Trader:
     """One grid on one account.
 
     Args:
-        config: a valid configuration.
-        broker: the exchange.
-        store: the state; this trader is its symbol's only writer.
-        clock: time.
+        session: of a grid that nobody else trades.
 
     Attributes:
         session: what its parts share.
@@ -57,8 +52,8 @@ class Trader:
         held_back: why a grid that moves can not go on in its new range yet; empty where it can.
     """
 
-    def __init__(self, config: Config, broker: Broker, store: Store, clock: Clock) -> None:
-        self.session = Session(config, broker, store, clock)
+    def __init__(self, session: Session) -> None:
+        self.session = session
         self.halt: HaltRow | None = None
         self.result: Closing | None = None
         self.held_back = ""
@@ -66,11 +61,6 @@ class Trader:
         self._reconciler = Reconciler(self.session)
         self._risk_guard = RiskGuard(self.session, self._reconciler)
         self._funds = Funds(self.session)
-
-    @property
-    def config(self) -> Config:
-        """The configuration of this grid."""
-        return self.session.config
 
     @property
     def price(self) -> Decimal | None:
@@ -167,7 +157,7 @@ class Trader:
         if engine is None or not self._is_watched:
             return False
         try:
-            if asks and self.config.stop.by_equity:
+            if asks and self.session.config.stop.by_equity:
                 self._reconciler.follow(engine)
             self._risk_guard.look(engine, asks=asks)
         except (BrokerError, MismatchError) as error:
@@ -186,7 +176,7 @@ class Trader:
         """Whether a kill switch may still fire for the grid."""
         wind_down = self.session.wind_down
         running = wind_down is None or wind_down.next_range is not None
-        return running and self.config.stop.enabled
+        return running and self.session.config.stop.enabled
 
     def _halted_after(self, error: BrokerError | MismatchError) -> bool:
         """Whether a kill switch fires though a step has failed."""
@@ -199,9 +189,9 @@ class Trader:
         try:
             self._risk_guard.look(engine, asks=not limited)
         except BrokerError as also:
-            log.debug("%s: no price either: %s", self.config.symbol, also)
+            log.debug("%s: no price either: %s", self.session.config.symbol, also)
         if not self._is_watched:
-            log.warning("%s: %s", self.config.symbol, error)
+            log.warning("%s: %s", self.session.config.symbol, error)
         return not self._is_watched
 
     def _step(self) -> bool:
@@ -306,7 +296,7 @@ class Trader:
 
     def _hold_back(self, reason: str) -> None:
         if reason != self.held_back:
-            log.error("%s can not move yet: %s", self.config.symbol, reason)
+            log.error("%s can not move yet: %s", self.session.config.symbol, reason)
         self.held_back = reason
         self._move_at = self.session.clock.monotonic() + MOVE_AGAIN_SECONDS
 
@@ -338,9 +328,7 @@ class Trader:
         start_grid.rules_of(session)
         grid_run = session.store.grid_run(session.config.symbol)
         if grid_run is None or grid_run.closed_ms is not None:
-            raise UserError(
-                f"state.directory = {session.config.state_directory}: no grid is running"
-            )
+            raise UserError(f"state.directory = {session.store.directory}: no grid is running")
         start_grid.load(session, grid_run, to_end=True)
         engine = session.engine
         if engine is None:

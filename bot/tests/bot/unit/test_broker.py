@@ -27,7 +27,7 @@ PAPER = {
 
 
 def account(document):
-    config = parse_config(document, Path("bot.toml"))
+    config = parse_config(document, Path("bot.toml")).account
     return BinanceAccount(config, "key", "secret", clock=SystemClock())
 
 
@@ -98,7 +98,7 @@ def test_every_failure_has_one_kind(status, code, text, kind):
 def test_a_paper_bot_knows_no_other_streams_than_it_is_told(changes, urls):
     document = copy.deepcopy(PAPER)
     document["exchange"] |= changes
-    assert stream_urls(parse_config(document, Path("bot.toml"))) == urls
+    assert stream_urls(parse_config(document, Path("bot.toml")).account.exchange) == urls
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_live_bot_knows_the_exchanges_streams(name, urls):
     document = copy.deepcopy(PAPER) | {"mode": "live", "live_confirmation": LIVE_CONFIRMATION}
     document["exchange"]["name"] = name
     del document["exchange"]["url"]
-    assert stream_urls(parse_config(document, Path("bot.toml"))) == urls
+    assert stream_urls(parse_config(document, Path("bot.toml")).account.exchange) == urls
 
 
 REPORT = {

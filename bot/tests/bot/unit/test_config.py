@@ -39,14 +39,15 @@ def test_a_page_host_is_an_address_or_a_name(host):
 
 def test_a_short_configuration_gets_the_defaults():
     config = parse_config(GOOD, Path("bot.toml"))
-    assert (config.mode, config.grid.spacing, config.fees.rate) == (
+    (grid,) = config.grids
+    assert (config.account.mode, grid.grid.spacing, grid.fees.rate) == (
         "paper",
         "arithmetic",
         Decimal("0.001"),
     )
-    assert (config.base, config.quote, config.page.port) == ("BTC", "USDT", 8080)
+    assert (grid.base, grid.quote, config.page.port) == ("BTC", "USDT", 8080)
     assert config.state_directory == Path("/var/lib/gridbot")
-    assert config.poll_seconds == 2
+    assert config.account.poll_seconds == 2
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def test_a_mistake_is_one_line_with_setting_value_and_what_would_do(key, value, 
 
 
 def test_money_may_be_a_whole_number():
-    assert parse_config(changed("grid.lower", 45000), Path("x")).grid.lower == 45000
+    assert parse_config(changed("grid.lower", 45000), Path("x")).grids[0].grid.lower == 45000
 
 
 def test_live_takes_two_settings_and_no_address():
@@ -143,7 +144,7 @@ def test_live_takes_two_settings_and_no_address():
     with pytest.raises(UserError, match="also needs live_confirmation"):
         parse_config(live, Path("x"))
     live["live_confirmation"] = LIVE_CONFIRMATION
-    assert parse_config(live, Path("x")).mode == "live"
+    assert parse_config(live, Path("x")).account.mode == "live"
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_a_grid_goes_on_from_its_archive(world):
 def test_a_grid_trades_on_without_its_archive_and_says_so(world):
     config, store = world.config, world.open_store()
     archive = archiving(replace(config.archive, positions=3), world.clock)
-    worker = GridWorker(config, world.broker(), world.clock, archive)
+    worker = GridWorker(config.account, world.grid, world.broker(), world.clock, archive)
 
     def run(steps):
         reasons = set()

@@ -133,7 +133,7 @@ class StreamWorld(trading.World):
         session = requests.Session()
         session.mount("http://", self.wire)
         return BinanceAccount(
-            self.config,
+            self.config.account,
             trading.KEY,
             secret,
             clock=self.clock,

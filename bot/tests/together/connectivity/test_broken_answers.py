@@ -123,7 +123,11 @@ def ccxt_broker(world):
     session = requests.Session()
     session.mount("http://", world.wire)
     account = CcxtAccount(
-        world.config, trading.KEY, trading.SECRET, clock=world.clock, session=session
+        world.config.account.exchange,
+        trading.KEY,
+        trading.SECRET,
+        clock=world.clock,
+        session=session,
     )
     broker = account.broker("BTC/USDT")
     broker.connect()

@@ -21,11 +21,12 @@ class CcxtWorld(trading.World):
     def account(self, secret=trading.SECRET):
         session = requests.Session()
         session.mount("http://", self.wire)
-        return CcxtAccount(self.config, trading.KEY, secret, clock=self.clock, session=session)
+        config = self.config.account.exchange
+        return CcxtAccount(config, trading.KEY, secret, clock=self.clock, session=session)
 
     def other(self):
         """The broker that speaks Binance's API itself."""
-        broker = trading.World.account(self).broker(self.config.symbol)
+        broker = trading.World.account(self).broker(self.grid.symbol)
         broker.connect()
         return broker
 
@@ -259,7 +260,7 @@ def test_what_is_missing_is_named_in_one_line(world):
     world.document |= {"mode": "live", "live_confirmation": LIVE_CONFIRMATION}
     world.document["exchange"]["name"] = "bithumb"
     del world.document["exchange"]["url"]
-    config = world.config
+    config = world.config.account.exchange
     with pytest.raises(UserError) as error:
         CcxtAccount(config, "key", "secret", clock=world.clock)
     assert "fetchMyTrades (the account's trades)" in str(error.value)

@@ -58,7 +58,7 @@ def config_for(url, stream_url, directory, **exchange):
         "grid": {"lower": "47000", "upper": "53000", "grids": 20, "investment": "9000"},
         "state": {"directory": str(directory / "bot")},
     }
-    return parse_config(copy.deepcopy(document), Path("bot.toml"))
+    return parse_config(copy.deepcopy(document), Path("bot.toml")).account
 
 
 @contextlib.contextmanager

@@ -50,11 +50,11 @@ def test_every_setting_is_there_with_its_default(manual):
 def test_the_examples_are_valid(manual):
     examples = re.findall(r"```toml\n(.*?)```", manual, re.DOTALL)
     one, several = (parse_config(tomllib.loads(text), Path("bot.toml")) for text in examples)
-    assert one.each == (one,)
-    assert [config.symbol for config in several.each] == ["BTC/USDT", "ETH/USDT"]
-    assert [plain(config.stop.max_drawdown_percent) for config in several.each] == ["20", "30"]
-    assert [config.grid.post_only for config in several.each] == [False, True]
-    assert several.others[0].grid.atr is not None
+    assert [config.symbol for config in one.grids] == ["BTC/USDT"]
+    assert [config.symbol for config in several.grids] == ["BTC/USDT", "ETH/USDT"]
+    assert [plain(config.stop.max_drawdown_percent) for config in several.grids] == ["20", "30"]
+    assert [config.grid.post_only for config in several.grids] == [False, True]
+    assert several.grids[1].grid.atr is not None
 
 
 def test_every_command_is_there(manual):

@@ -110,7 +110,7 @@ def _audit(world: World) -> list[str]:
     try:
         if reader.grid_run(SYMBOL) is None:
             return []  # a filter has kept the first grid from beginning
-        report = audit(broker, reader, world.clock, world.config.symbol, patience_seconds=0.0)
+        report = audit(broker, reader, world.clock, SYMBOL, patience_seconds=0.0)
     finally:
         reader.close()
     return [

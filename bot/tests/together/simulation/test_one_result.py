@@ -69,7 +69,7 @@ class Live:
 
     def new_engine(self):
         return GridEngine(
-            bot_name=self.config.bot_name,
+            bot_name=self.config.account.bot_name,
             tag=self.grid_run.tag,
             market=self.grid_run.market,
             plan=self.grid_run.plan,
@@ -95,12 +95,13 @@ class Live:
 
 
 def backtest(live):
-    grid_run, grid = live.grid_run, live.config.grid
+    grid_run, config = live.grid_run, live.config.grids[0]
+    grid = config.grid
     result = run_backtest(
         live.candles,
         GridSpec(grid.lower, grid.upper, grid.grids, grid.spacing, grid.investment),
         grid_run.market,
-        live.config.fees,
+        config.fees,
         fee_unit=FEE_UNIT,
     )
     rows = [

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import requests
 from gridbot.commands.run import archiving
-from gridbot.config.load import Config, parse_config
+from gridbot.config.load import BotConfig, parse_config
 from gridbot.core.orders import Order, OrderState, Role, Side
 from gridbot.core.orders_in_flight import State
 from gridbot.exchanges.binance.account import BinanceAccount
@@ -146,7 +146,7 @@ class World:
             self._trace(f"{self.time.seconds:9.3f} {text}")
 
     @property
-    def config(self) -> Config:
+    def config(self) -> BotConfig:
         exchange = {
             "name": "binance",
             "url": ADDRESS,
@@ -172,7 +172,7 @@ class World:
         session = requests.Session()
         session.mount("http://", self.wire)
         account = BinanceAccount(
-            self.config,
+            self.config.account,
             KEY,
             SECRET,
             clock=self.clock,
@@ -259,7 +259,7 @@ class World:
         if trader.engine is None or not trader.engine.grid_started or trader.wind_down is not None:
             return False
         live = trader.engine.live
-        if len(live) != trader.config.grid.grids:
+        if len(live) != trader.session.config.grid.grids:
             return False
         resting = [order for order in live.values() if not self._may_wait(order)]
         if any(order.state is not OrderState.OPEN for order in resting):
@@ -280,7 +280,7 @@ class World:
             return False
         if self.trader.paused and order.side is Side.BUY:
             return True
-        if not self.trader.config.grid.post_only:
+        if not self.trader.session.config.grid.post_only:
             return False
         last = self.engine.last_price
         return order.price >= last if order.side is Side.BUY else order.price <= last

@@ -18,11 +18,12 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 from gridbot.accounting.audit import Report, audit
-from gridbot.config.load import Config, parse_config
+from gridbot.config.load import BotConfig, GridConfig, parse_config
 from gridbot.exchanges.binance.account import BinanceAccount
 from gridbot.exchanges.binance.symbol import BinanceBroker
 from gridbot.service.bot import Runner
 from gridbot.store import Store
+from gridbot.trading.session import Session
 from gridbot.trading.trader import Trader
 from gridexchange.config import load_config as load_exchange_config
 from gridexchange.server import build_api
@@ -171,25 +172,36 @@ class World:
         self.store: Store | None = None
 
     @property
-    def config(self) -> Config:
+    def config(self) -> BotConfig:
         return parse_config(self.document, Path("bot.toml"))
+
+    @property
+    def grid(self) -> GridConfig:
+        """The first of the bot's."""
+        return self.config.grids[0]
 
     def account(self, secret: str = SECRET) -> BinanceAccount:
         session = requests.Session()
         session.mount("http://", self.wire)
-        return BinanceAccount(self.config, KEY, secret, clock=self.clock, session=session)
+        return BinanceAccount(self.config.account, KEY, secret, clock=self.clock, session=session)
 
     def broker(self, secret: str = SECRET, symbol: str | None = None) -> BinanceBroker:
-        return self.account(secret).broker(symbol or self.config.symbol)
+        return self.account(secret).broker(symbol or self.grid.symbol)
 
     def open_store(self) -> Store:
         self.store = Store(self.config.state_directory)
         return self.store
 
+    def session(self) -> Session:
+        config = self.config
+        return Session(
+            config.account, config.grids[0], self.broker(), self.open_store(), self.clock
+        )
+
     def trader(self) -> Trader:
         """A bot that has just been started, on whatever state there is."""
         self.power_off()
-        return Trader(self.config, self.broker(), self.open_store(), self.clock)
+        return Trader(self.session())
 
     def runner(self, secret: str = SECRET) -> Runner:
         self.power_off()
@@ -213,7 +225,7 @@ class World:
     def audit(self, symbol: str | None = None, patience: float = 5.0) -> Report:
         self.wire.before = self.wire.after = lambda _method, _path: None
         reader = Store(self.config.state_directory, read_only=True)
-        symbol = symbol or self.config.symbol
+        symbol = symbol or self.grid.symbol
         broker = self.broker(symbol=symbol)
         broker.connect()
         try:
@@ -247,7 +259,7 @@ def check_books(world: World, trader: Trader) -> None:
     names = world.exchange_orders()
     assert len(names) == len(set(names))
     places = [(order.line, order.side) for order in trader.engine.live.values()]
-    assert len(places) == len(set(places)) == world.config.grid.grids
+    assert len(places) == len(set(places)) == world.grid.grid.grids
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from gridbot.service.grid_worker import LOOK_SECONDS
 from gridbot.trading import start_grid
 from gridbot.trading.cancels import RESTING_SECONDS, hurry
 from gridbot.trading.risk_guard import FRESH_SECONDS
-from gridbot.trading.session import Session
 from gridbot.trading.trader import Trader
 
 from bot.tests.together.in_process import answer_of, refusal
@@ -241,7 +240,7 @@ def test_progress_makes_the_next_try_come_soon(make_world):
 
 def test_a_session_that_nobody_guards_lets_no_buy_leave(make_world):
     world = make_world()
-    session = Session(world.config, world.broker(), world.open_store(), world.clock)
+    session = world.session()
     assert not session.clears(None)
 
 
@@ -362,9 +361,9 @@ def test_exactly_enough_money_begins_a_grid(make_world):
     world = make_world()
     broker = world.broker()
     broker.balances()
-    start_grid.check_funds(world.config, broker, Decimal(10_000))
+    start_grid.check_funds(world.grid, broker, Decimal(10_000))
     with pytest.raises(BrokerError, match="deposit more or invest less"):
-        start_grid.check_funds(world.config, broker, Decimal("10000.00000001"))
+        start_grid.check_funds(world.grid, broker, Decimal("10000.00000001"))
 
 
 def test_an_initial_order_rests_for_just_so_long(make_world):
@@ -395,6 +394,6 @@ def test_the_least_that_a_move_left_unwatched_is_no_health(make_world, monkeypat
     world = make_world()
     left = SimpleNamespace(next_range=(Decimal(1), Decimal(2)), base=Decimal(base))
     monkeypatch.setattr(start_grid, "takeover_of", lambda *_: left)
-    session = Session(world.config, world.broker(), world.open_store(), world.clock)
+    session = world.session()
     with pytest.raises(BrokerError, match="watched by no") if refused else contextlib.nullcontext():
         start_grid.refuse_unwatched(session, None)

@@ -777,7 +777,7 @@ def test_x1_an_order_that_is_closed_already_is_asked_for(winding_down):
     trader.session.broker.cancel(order.client_id)
     world.wire.requests.clear()
     trader.step()
-    assert world.wire.requests.count(("DELETE", "order")) == world.config.grid.grids
+    assert world.wire.requests.count(("DELETE", "order")) == world.grid.grid.grids
     step_to_the_end(trader)
     assert trader.session.broker.open_orders() == []
 

@@ -411,11 +411,11 @@ def test_several_grids_share_an_account_and_survive_every_cut(make_world, when):
     runner = world.run(world.runner(), 60)
     status = runner.status()
     assert [grid["symbol"] for grid in status["grids"]] == [grid["symbol"] for grid in GRIDS]
-    for one in world.config.each:
+    for one in world.config.grids:
         (grid,) = [grid for grid in status["grids"] if grid["symbol"] == one.symbol]
         assert grid["buys"] + grid["sells"] > 0
         report = world.audit(one.symbol)
         assert report.differences == []
         assert report.trades > 0
-    names = [order for one in world.config.each for order in world.exchange_orders(one.symbol)]
+    names = [order for one in world.config.grids for order in world.exchange_orders(one.symbol)]
     assert len(names) == len(set(names))

@@ -211,7 +211,7 @@ def test_closing_all_grids_leaves_out_those_that_have_ended(make_world, monkeypa
     del world.document["market"], world.document["grid"]
     world.document["grids"] = GRIDS[:2]
     world.run(world.runner(), 20)
-    first, second = world.config.each
+    first, second = world.config.grids
     monkeypatch.setattr("gridbot.commands.close.load_config", lambda _path: world.config)
     monkeypatch.setattr("gridbot.commands.close.start_logging", lambda _level: None)
     monkeypatch.setattr("gridbot.commands.close.SystemClock", lambda: world.clock)

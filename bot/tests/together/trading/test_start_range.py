@@ -33,7 +33,7 @@ def checked(price: str, **grid: object) -> None:
         "market": {"symbol": "BTC/USDT"},
         "grid": settings,
     }
-    config = parse_config(document, Path("bot.toml"))
+    (config,) = parse_config(document, Path("bot.toml")).grids
     plan = make_plan(config.grid.fixed, BTC, config.fees, Decimal(price))
     check_start(config.grid, plan, BTC)
 

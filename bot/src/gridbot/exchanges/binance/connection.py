@@ -17,7 +17,7 @@ from gridbase.sockets.dialer import Dialer, DirectDialer, ThreadDialer
 from gridbase.sockets.link import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
 from gridbase.sockets.socket import Connect
 
-from gridbot.config.load import Config
+from gridbot.config.load import AccountConfig, ExchangeConfig
 from gridbot.exchanges.access.circuit_breaker import Circuit
 from gridbot.exchanges.access.request_gate import SENSELESS, RequestGate
 from gridbot.exchanges.access.request_weight import RequestWeight
@@ -84,7 +84,7 @@ class BinanceConnection:
     """The connections of one account.
 
     Args:
-        config: names the exchange and its addresses.
+        config: names the exchange and its addresses, and how often to ask.
         api_key: names the account.
         api_secret: signs requests.
         clock: time.
@@ -105,7 +105,7 @@ class BinanceConnection:
 
     def __init__(
         self,
-        config: Config,
+        config: AccountConfig,
         api_key: str,
         api_secret: str,
         *,
@@ -138,7 +138,7 @@ class BinanceConnection:
         self._news = False
         self._channel: Channel | None = None
         self.market: MarketStream | None = None
-        urls = stream_urls(config)
+        urls = stream_urls(config.exchange)
         if urls is not None:
             self._open_streams(urls, api_key, api_secret, connect, dice)
 
@@ -363,14 +363,14 @@ class BinanceConnection:
 TIME = Operation("time", "publicGetTime", "time", signed=False)
 
 
-def stream_urls(config: Config) -> tuple[str, str] | None:
+def stream_urls(config: ExchangeConfig) -> tuple[str, str] | None:
     """Addresses of an exchange's account and market streams; None: it is polled over REST."""
-    if config.exchange.name not in LIVE_STREAMS:
+    if config.name not in LIVE_STREAMS:
         return None
-    if config.exchange.stream_url is not None:
-        return config.exchange.stream_url, config.exchange.stream_url
+    if config.stream_url is not None:
+        return config.stream_url, config.stream_url
     # A paper bot knows no address but those in its configuration.
-    return None if config.exchange.url is not None else LIVE_STREAMS[config.exchange.name]
+    return None if config.url is not None else LIVE_STREAMS[config.name]
 
 
 def _dialer(connect: Connect | None) -> Dialer:

@@ -15,7 +15,7 @@ from gridbase.clock import Clock
 from gridbase.errors import UserError
 from gridbase.market import plain
 
-from gridbot.config.load import Config
+from gridbot.config.load import ExchangeConfig
 from gridbot.exchanges.access.ccxt_class import exchange_class
 from gridbot.exchanges.access.circuit_breaker import Circuit
 from gridbot.exchanges.access.request_gate import SENSELESS, AnsweredError, RequestGate
@@ -52,7 +52,7 @@ class CcxtConnection:
 
     def __init__(
         self,
-        config: Config,
+        config: ExchangeConfig,
         api_key: str,
         api_secret: str,
         *,
@@ -61,8 +61,8 @@ class CcxtConnection:
         dice: random.Random | None = None,
     ) -> None:
         self._clock = clock
-        self._timeout = plain(config.exchange.timeout_seconds)
-        self.exchange = config.exchange.name
+        self._timeout = plain(config.timeout_seconds)
+        self.exchange = config.name
         self.market_label = ""
         self.monotonic = clock.monotonic
         self.time = ServerTime(clock)
@@ -82,7 +82,7 @@ class CcxtConnection:
                 f"ccxt knows it: {', '.join(lacking)}"
             )
         self._errors = importlib.import_module("ccxt.base.errors")
-        self.address = self.exchange if config.exchange.url is None else config.exchange.url
+        self.address = self.exchange if config.url is None else config.url
         self.circuit = Circuit(clock, self.address)
         self._request_gate = RequestGate(clock, self.circuit, dice)
 
@@ -229,18 +229,18 @@ class CcxtConnection:
         return Failure.AMBIGUOUS, True  # it said something that ccxt has no word for
 
 
-def _client(config: Config, api_key: str, api_secret: str, session: requests.Session) -> Any:
-    name = config.exchange.name
+def _client(config: ExchangeConfig, key: str, secret: str, session: requests.Session) -> Any:
+    name = config.name
     try:
         kind = exchange_class(name)
     except (ModuleNotFoundError, AttributeError) as error:
         raise UserError(f'exchange.name = "{name}" is no exchange that ccxt knows') from error
     client = kind(
         {
-            "apiKey": api_key,
-            "secret": api_secret,
+            "apiKey": key,
+            "secret": secret,
             "session": session,
-            "timeout": int(config.exchange.timeout_seconds * 1000),
+            "timeout": int(config.timeout_seconds * 1000),
             "enableRateLimit": False,  # it would sleep by a clock that is not ours
             "options": {"defaultType": "spot", "fetchCurrencies": False, "fetchMargins": False},
         }
@@ -251,9 +251,9 @@ def _client(config: Config, api_key: str, api_secret: str, session: requests.Ses
         kinds["types"] = ["spot"]
     elif isinstance(kinds, list) and "spot" in kinds:
         client.options["fetchMarkets"] = ["spot"]
-    if config.exchange.url is not None:
+    if config.url is not None:
         # A paper bot knows no address but the one in its configuration.
-        client.urls = {"api": _redirected(client.urls["api"], config.exchange.url)}
+        client.urls = {"api": _redirected(client.urls["api"], config.url)}
     return client
 
 
