@@ -125,6 +125,10 @@ class Broker(Protocol):
     def news(self) -> bool:
         """Whether the stream has said something that `events` has not handed out yet."""
 
+    @property
+    def closed_until(self) -> int | None:
+        """When the market opens again (Unix milliseconds); None while it is open. No request."""
+
     def events(self) -> list[StreamEvent]:
         """What the stream has said since the last call, as it arrived. Makes no request."""
 

@@ -108,7 +108,16 @@ class Runner:
     def _state(self) -> str:
         """The state that most asks for attention."""
         states = {worker.state for worker in self._workers}
-        order = ("waiting", "halted", "ending", "starting", "paused", "stopped", "trading")
+        order = (
+            "waiting",
+            "halted",
+            "ending",
+            "starting",
+            "closed",
+            "paused",
+            "stopped",
+            "trading",
+        )
         return next(state for state in order if state in states)
 
     def status(self) -> dict[str, Any]:

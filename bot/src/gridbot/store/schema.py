@@ -130,53 +130,50 @@ CREATE TABLE samples (
 """
 SCHEMA += _IDENTITIES + _ACKNOWLEDGEMENTS
 
-_PUT_ASIDE_1 = """
+_PUT_ASIDE = """
 DROP INDEX fills_by_order;
 DROP INDEX orders_by_leg;
-ALTER TABLE fills RENAME TO fills_1;
-ALTER TABLE orders RENAME TO orders_1;
-ALTER TABLE legs RENAME TO legs_1;
-ALTER TABLE generations RENAME TO generations_1;
+ALTER TABLE fills RENAME TO old_fills;
+ALTER TABLE orders RENAME TO old_orders;
+ALTER TABLE generations RENAME TO old_generations;
+"""
+_PUT_ASIDE_1 = """
+ALTER TABLE legs RENAME TO old_legs;
 """
 _COPY_FROM_1 = """
 INSERT INTO generations SELECT
     id, json_extract(market, '$.symbol'), tag, settings, market, lines, start_price, empty_line,
     quantity, json_extract(settings, '$."grid.investment"'), '0', '0', opening,
     CAST(first_trade_id - 1 AS TEXT), started_ms, closed_ms, NULL
-    FROM generations_1;
-INSERT INTO progress SELECT id, CAST(trade_cursor - 1 AS TEXT), NULL FROM generations_1;
-INSERT INTO legs SELECT * FROM legs_1 ORDER BY rowid;
-DROP TABLE legs_1;
+    FROM old_generations;
+INSERT INTO progress SELECT id, CAST(trade_cursor - 1 AS TEXT), NULL FROM old_generations;
+INSERT INTO legs SELECT * FROM old_legs ORDER BY rowid;
+DROP TABLE old_legs;
 """
 # Up to version 3 IDs were numbers, and a cursor was the first one that is not booked: now it is the
 # last one that is. The columns of orders and fills have been the same since version 1.
 _COPY_IDENTITIES = """
 INSERT INTO orders SELECT
     client_id, generation, leg, role, side, line, cycle, price, quantity, state,
-    CAST(exchange_id AS TEXT), created_ms, updated_ms FROM orders_{version} ORDER BY rowid;
+    CAST(exchange_id AS TEXT), created_ms, updated_ms FROM old_orders ORDER BY rowid;
 INSERT INTO fills SELECT
     generation, CAST(trade_id AS TEXT), client_id, price, quantity, quote, commission,
-    commission_coin, time_ms, maker FROM fills_{version};
-DROP TABLE fills_{version};
-DROP TABLE orders_{version};
-DROP TABLE generations_{version};
+    commission_coin, time_ms, maker FROM old_fills;
+DROP TABLE old_fills;
+DROP TABLE old_orders;
+DROP TABLE old_generations;
 """
 _PUT_ASIDE_3 = """
-DROP INDEX fills_by_order;
-DROP INDEX orders_by_leg;
 DROP INDEX generations_by_symbol;
-ALTER TABLE fills RENAME TO fills_3;
-ALTER TABLE orders RENAME TO orders_3;
-ALTER TABLE progress RENAME TO progress_3;
-ALTER TABLE generations RENAME TO generations_3;
+ALTER TABLE progress RENAME TO old_progress;
 """
 _COPY_FROM_3 = """
 INSERT INTO generations SELECT
     id, symbol, tag, settings, market, lines, start_price, empty_line, quantity, investment,
     carried, carried_cost, opening, CAST(first_trade_id - 1 AS TEXT), started_ms, closed_ms, closing
-    FROM generations_3;
-INSERT INTO progress SELECT generation, CAST(trade_cursor - 1 AS TEXT), watch FROM progress_3;
-DROP TABLE progress_3;
+    FROM old_generations;
+INSERT INTO progress SELECT generation, CAST(trade_cursor - 1 AS TEXT), watch FROM old_progress;
+DROP TABLE old_progress;
 """
 
 
@@ -196,11 +193,10 @@ def migrate(connection: sqlite3.Connection, version: int) -> None:
     """
     if version == 1:
         _renew_pages(connection)
-        script = _PUT_ASIDE_1 + SCHEMA + _COPY_FROM_1 + _COPY_IDENTITIES.format(version=1)
+        script = _PUT_ASIDE + _PUT_ASIDE_1 + SCHEMA + _COPY_FROM_1
     else:
-        script = _PUT_ASIDE_3 + _IDENTITIES + _COPY_FROM_3 + _COPY_IDENTITIES.format(version=3)
-    if version == 2:
-        script += _ACKNOWLEDGEMENTS
+        script = _PUT_ASIDE + _PUT_ASIDE_3 + _IDENTITIES + _COPY_FROM_3
+    script += _COPY_IDENTITIES + _ACKNOWLEDGEMENTS * (version == 2)
     # Tables are dropped whose rows are referenced, by their name: the copies are checked instead.
     connection.execute("PRAGMA foreign_keys = OFF")
     connection.execute("PRAGMA legacy_alter_table = ON")

@@ -47,6 +47,12 @@ def test_a_market_names_its_coins_and_steps(world, broker):
     assert broker.receive_window_ms > 0
 
 
+def test_a_market_of_coins_never_closes(world, broker):
+    for _ in range(8):
+        assert broker.closed_until is None
+        world.clock.sleep(6 * 3600.0)
+
+
 def test_an_order_is_what_was_asked_for_under_its_name(broker):
     wanted = order("pi9-a")
     placed = broker.place(wanted)

@@ -56,6 +56,7 @@ class BinanceBroker:
     """
 
     receive_window_ms = RECEIVE_WINDOW_MS
+    closed_until: int | None = None  # coins trade at all hours
 
     def __init__(self, account: BinanceConnection, symbol: str) -> None:
         self.account = account

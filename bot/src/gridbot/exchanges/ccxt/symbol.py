@@ -45,6 +45,7 @@ class CcxtBroker:
     """
 
     receive_window_ms = RECEIVE_WINDOW_MS
+    closed_until: int | None = None  # coins trade at all hours
 
     def __init__(self, account: CcxtConnection, symbol: str) -> None:
         self.account = account
