@@ -91,11 +91,8 @@ class StoredBooks:
     @property
     def accepted(self) -> dict[str, str]:
         """The exchange's IDs of the orders that it has accepted, by client order ID."""
-        return {
-            name: order.exchange_id
-            for name, order in self.orders.items()
-            if order.exchange_id is not None
-        }
+        orders = self.orders.values()
+        return {one.client_id: one.exchange_id for one in orders if one.exchange_id is not None}
 
 
 def audit(

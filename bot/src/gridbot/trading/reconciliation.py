@@ -142,10 +142,8 @@ class Reconciler:
                 self._gap = True
 
     def _is_booked(self, trade_id: str) -> bool:
-        session = self.session
-        if trade_id in session.booked or session.grid_run is None:
-            return trade_id in session.booked
-        return session.store.has_fill(session.grid_run.id, trade_id)
+        grid_run = self.session.grid_run
+        return grid_run is not None and self.session.store.has_fill(grid_run.id, trade_id)
 
     def _is_stray(self, remote: RemoteOrder) -> bool:
         return (
@@ -214,8 +212,6 @@ class Reconciler:
                 )
         reading.closed = [order for order in reading.closed if not reading.incomplete]
         booked = self._book(engine, reading)
-        if reading.cursor is not None:
-            session.booked.difference_update(trade.trade_id for trade in listed)
         self._done(reading.incomplete)
         return booked
 

@@ -79,7 +79,7 @@ class Session:
         news: how often something became known that orders answer.
         progress: how often an order was taken, traded or canceled.
         cursor: the exchange's trades up to here are booked; see `Broker.trades_after`.
-        booked: trades that were booked before a list from there on has shown them.
+        booked: trades that were booked since, as the stream brought them.
         orders: where each order stands.
         traded_since: monotonic time since which the initial trade or liquidation rests.
         trades_due: something happened of which no order list tells.
@@ -165,8 +165,10 @@ class Session:
             self.traded_since = self.clock.monotonic()
         if changes.trade_cursor is not None:
             self.cursor = changes.trade_cursor
+            self.booked.clear()
+        else:
+            self.booked.update(fill.trade_id for fill in changes.fills)
         for fill in changes.fills:
-            self.booked.add(fill.trade_id)
             log.info(
                 "%s %s at %s (order %s, fee %s %s)",
                 "bought" if fill.side == "buy" else "sold",
