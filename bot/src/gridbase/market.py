@@ -13,7 +13,7 @@ class Market:
     """Trading rules of one symbol.
 
     Attributes:
-        symbol: unified name, such as ``BTC/USDT``.
+        symbol: the exchange's or ccxt's name, such as ``BTC/USDT``; nothing is read from it.
         base: coin that is traded.
         quote: coin that prices and notionals are in.
         tick_size: prices are whole multiples of it (quote per base).
@@ -46,6 +46,12 @@ class Market:
     def exchange_symbol(self) -> str:
         """The symbol as the exchange's own API spells it, such as ``BTCUSDT``."""
         return self.base + self.quote
+
+
+def coins_of(pair: str) -> tuple[str, str]:
+    """Base and quote of a setting such as ``BTC/USDT``: how exchanges of coins are configured."""
+    base, quote = pair.split("/")
+    return base, quote
 
 
 def floor_to_lot(quantity: Decimal, lot_size: Decimal) -> Decimal:

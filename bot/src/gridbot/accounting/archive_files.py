@@ -16,7 +16,7 @@ from typing import Any
 
 from gridbase.errors import UserError
 
-from gridbot.core.orders import Fill, Order, OrderState, Role, Side
+from gridbot.core.orders import Fill, Order, OrderState, Role, Side, number_or_text
 from gridbot.store import FileRecord, StoreError, TradeRow
 
 CSV, PARQUET = "csv", "parquet"
@@ -25,9 +25,8 @@ COLUMNS = (
     "order_price", "order_quantity", "created_ms", "trade_id", "time_ms", "price", "quantity",
     "quote", "fee", "fee_coin", "maker", "profit",
 )  # fmt: skip
-_INTEGERS = {
-    "generation", "line", "cycle", "exchange_id", "created_ms", "trade_id", "time_ms", "maker",
-}  # fmt: skip
+_INTEGERS = {"generation", "line", "cycle", "created_ms", "time_ms", "maker"}
+_IDENTITIES = {"exchange_id", "trade_id"}  # numbers on some exchanges
 _HEADER = (",".join(COLUMNS) + "\n").encode()
 
 
@@ -158,13 +157,16 @@ def _write_parquet(directory: Path, record: FileRecord, rows: list[TradeRow]) ->
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.schema(
-        [(name, pa.int64() if name in _INTEGERS else pa.string()) for name in COLUMNS]
-    )
-    columns = zip(*(_values(row) for row in rows), strict=True)
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    table: dict[str, Any] = {}
+    for name, column in zip(COLUMNS, zip(*map(_values, rows), strict=True), strict=True):
+        values = column
+        if name in _IDENTITIES:
+            numbers = [None if text is None else number_or_text(text) for text in column]
+            values = column if any(isinstance(one, str) for one in numbers) else tuple(numbers)
+        whole = name in _INTEGERS or values is not column
+        table[name] = pa.array(values, pa.int64() if whole else pa.string())
     buffer = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), buffer)
+    pq.write_table(pa.table(table), buffer)
     data = buffer.getvalue().to_pybytes()
     write_whole(directory / record.name, [data])
     return replace(record, length=len(data), checksum=zlib.crc32(data), rows=len(rows))
@@ -314,13 +316,13 @@ def _row(values: list[str]) -> TradeRow:
         price=Decimal(cell["order_price"]),
         quantity=Decimal(cell["order_quantity"]),
         state=OrderState(cell["state"]),
-        exchange_id=int(cell["exchange_id"]) if cell["exchange_id"] else None,
+        exchange_id=cell["exchange_id"] or None,
         created_ms=int(cell["created_ms"]),
     )
     fill = None
     if cell["trade_id"]:
         fill = Fill(
-            trade_id=int(cell["trade_id"]),
+            trade_id=cell["trade_id"],
             client_id=order.client_id,
             side=order.side,
             price=Decimal(cell["price"]),

@@ -1,13 +1,14 @@
 """Compares the bot's own books with the exchange's, to the last digit, while the bot trades.
 
-The exchange is read between two looks at its trades that see the same last one, T. The books are
-then waited for until they hold everything up to T, and are compared as they were at T.
+The exchange is read between two looks at its trades that see no new one. The books are then waited
+for until they hold all that it has shown. What they hold beyond that has to have happened since:
+its trades are asked for once more. Nothing is concluded from what its IDs look like.
 """
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from gridbase.clock import Clock
@@ -15,7 +16,7 @@ from gridbase.errors import ExitCode, UserError
 from gridbase.market import plain
 
 from gridbot.accounting.trade_history import archive_rows
-from gridbot.core.orders import Fill, Order, OrderState, Side, client_prefix
+from gridbot.core.orders import Fill, Order, OrderState, Side, client_prefix, padded
 from gridbot.exchanges.port import Broker, BrokerError, Failure, RemoteOrder, RemoteTrade
 from gridbot.store import FileRecord, GridRun, Store, TradeRow, acknowledged, archived
 from gridbot.store.acknowledged import Acknowledgement
@@ -44,7 +45,7 @@ class Report:
     """Result of an audit.
 
     Attributes:
-        trade: last trade ID compared.
+        trade: the cursor after the last trade compared, which is its ID on most exchanges.
         orders: number of orders compared.
         trades: number of trades compared.
         balances: coins whose balances were compared.
@@ -53,7 +54,7 @@ class Report:
         acknowledged: what the owner has said of the balances; it is counted in.
     """
 
-    trade: int
+    trade: str
     orders: int
     trades: int
     balances: list[str]
@@ -67,27 +68,31 @@ class Snapshot:
     """The exchange at one moment between two of its trades.
 
     Attributes:
-        trade: last trade ID.
+        cursor: after the last trade.
         orders: the grid's orders, by client order ID.
-        newest_order: highest exchange ID of any order that was there.
         trades: all trades of the account since the grid's start, by ID.
         balances: free plus locked, by coin.
     """
 
-    trade: int
+    cursor: str
     orders: dict[str, RemoteOrder]
-    newest_order: int
-    trades: dict[int, RemoteTrade]
+    trades: dict[str, RemoteTrade]
     balances: dict[str, Decimal]
 
 
 @dataclass(frozen=True)
 class StoredBooks:
-    """The bot's books as of one trade, and what the owner has said of the balances."""
+    """The bot's books, and what the owner has said of the balances."""
 
     orders: dict[str, Order]
-    fills: dict[int, Fill]
+    fills: dict[str, Fill]
     acknowledged: list[Acknowledgement]
+
+    @property
+    def accepted(self) -> dict[str, str]:
+        """The exchange's IDs of the orders that it has accepted, by client order ID."""
+        orders = self.orders.values()
+        return {one.client_id: one.exchange_id for one in orders if one.exchange_id is not None}
 
 
 def audit(
@@ -112,42 +117,55 @@ def audit(
         )
     deadline = clock.monotonic() + patience_seconds
     reader = BooksReader(store, grid_run)
-    snapshot = take_snapshot(broker, grid_run, reader.first_order())
-    while True:
-        books = reader.read(snapshot.trade)
-        if is_complete(books, snapshot) or clock.monotonic() > deadline:
-            return compare(grid_run, books, snapshot, _shared_coins(store, grid_run))
+    accepted = reader.read().accepted
+    snapshot = take_snapshot(broker, grid_run, accepted.values())
+    books = reader.read()
+    while not is_complete(books, snapshot) and clock.monotonic() <= deadline:
         clock.sleep(POLL_SECONDS)
+        books = reader.read()
+    books = _before_later_trades(broker, snapshot, books)
+    shared = _shared_coins(store, grid_run)
+    return compare(grid_run, books, snapshot, accepted.keys(), shared)
 
 
-def take_snapshot(broker: Broker, grid_run: GridRun, first_order: int) -> Snapshot:
-    """Read orders and balances between two looks at the trades that see the same last one.
+def _before_later_trades(broker: Broker, snapshot: Snapshot, books: StoredBooks) -> StoredBooks:
+    """The books without the trades that the exchange tells of since the snapshot."""
+    unknown = books.fills.keys() - snapshot.trades.keys()
+    if not unknown:
+        return books
+    later = unknown & {trade.trade_id for trade in broker.trades_after(snapshot.cursor)[0]}
+    fills = {identity: fill for identity, fill in books.fills.items() if identity not in later}
+    return replace(books, fills=fills)
+
+
+def take_snapshot(broker: Broker, grid_run: GridRun, accepted: Collection[str]) -> Snapshot:
+    """Read orders and balances between two looks at the trades that see no new one.
 
     Args:
         broker: the exchange, connected.
         grid_run: the grid.
-        first_order: the grid's orders have this exchange ID or a higher one.
+        accepted: exchange IDs of the grid's orders.
 
     Raises:
         BrokerError: the account never stood still for long enough.
     """
     prefix = client_prefix(grid_run.settings["bot_name"], grid_run.market.exchange_symbol)
     prefix += grid_run.tag + "-"
-    trades = {trade.trade_id: trade for trade in broker.trades_from(grid_run.first_trade_id)}
+    listed, cursor = broker.trades_after(grid_run.first_cursor)
+    trades = {trade.trade_id: trade for trade in listed}
     for _ in range(SNAPSHOT_TRIES):
-        last = max(trades, default=grid_run.first_trade_id - 1)
-        orders = broker.orders_from(first_order)
+        orders = broker.orders_since(accepted)
         balances = broker.balances()
-        news = broker.trades_from(last + 1)
+        listed, cursor = broker.trades_after(cursor)
+        news = {trade.trade_id: trade for trade in listed if trade.trade_id not in trades}
         if not news:
             return Snapshot(
-                trade=last,
+                cursor=cursor,
                 orders={o.client_id: o for o in orders if o.client_id.startswith(prefix)},
-                newest_order=max((order.exchange_id for order in orders), default=0),
                 trades=trades,
                 balances=balances,
             )
-        trades |= {trade.trade_id: trade for trade in news}
+        trades |= news
     raise BrokerError(
         Failure.AMBIGUOUS,
         f"the account traded during each of {SNAPSHOT_TRIES} looks at it; try again later",
@@ -168,8 +186,8 @@ class BooksReader:
         self._files: list[FileRecord] = []
         self._archived: list[TradeRow] = []
 
-    def read(self, trade: int) -> StoredBooks:
-        """The books as of one trade: every order and trade of the grid, archived or not.
+    def read(self) -> StoredBooks:
+        """The books as of now: every order and trade of the grid, archived or not.
 
         Raises:
             StoreError: database or archive can not be read.
@@ -187,14 +205,9 @@ class BooksReader:
             if row.grid_run != self._grid_run.id:
                 continue
             orders[row.order.client_id] = row.order
-            if row.fill is not None and row.fill.trade_id <= trade:
+            if row.fill is not None:
                 fills[row.fill.trade_id] = row.fill
         return StoredBooks(orders, fills, said)
-
-    def first_order(self) -> int:
-        """Lowest exchange ID of the grid's orders; 0 where it has none."""
-        orders = self.read(0).orders.values()
-        return min((o.exchange_id for o in orders if o.exchange_id is not None), default=0)
 
 
 def is_complete(books: StoredBooks, snapshot: Snapshot) -> bool:
@@ -233,14 +246,16 @@ def compare(
     grid_run: GridRun,
     books: StoredBooks,
     snapshot: Snapshot,
+    accepted: AbstractSet[str],
     shared: AbstractSet[str] = frozenset(),
 ) -> Report:
     """All differences between the books and the exchange, as of the snapshot's last trade.
 
     Args:
         grid_run: the grid.
-        books: its stored books.
+        books: its stored books, without the trades that came after the snapshot.
         snapshot: the exchange.
+        accepted: client order IDs of orders that it had accepted before the snapshot.
         shared: coins whose balance is not this grid's alone; it is not compared.
     """
     differences: list[Difference] = []
@@ -249,26 +264,24 @@ def compare(
         if ours != theirs:
             differences.append(Difference(what, ours, theirs))
 
-    orders = _compare_orders(books, snapshot, check)
+    orders = _compare_orders(books, snapshot, accepted, check)
     trades = _compare_trades(books, snapshot, check)
     coins = _compare_balances(grid_run, books, snapshot, shared, check)
     return Report(
-        snapshot.trade, orders, trades, coins, differences, grid_run.id, books.acknowledged
+        snapshot.cursor, orders, trades, coins, differences, grid_run.id, books.acknowledged
     )
 
 
 Check = Callable[[str, str, str], None]
 
 
-def _compare_orders(books: StoredBooks, snapshot: Snapshot, check: Check) -> int:
+def _compare_orders(
+    books: StoredBooks, snapshot: Snapshot, accepted: AbstractSet[str], check: Check
+) -> int:
     executed: defaultdict[str, Decimal] = defaultdict(Decimal)
     for fill in books.fills.values():
         executed[fill.client_id] += fill.quantity
-    names = set(snapshot.orders) | {
-        order.client_id
-        for order in books.orders.values()
-        if order.exchange_id is not None and order.exchange_id <= snapshot.newest_order
-    }
+    names = snapshot.orders.keys() | accepted
     for name in sorted(names):
         order, remote = books.orders.get(name), snapshot.orders.get(name)
         ours = "no such order"
@@ -296,7 +309,7 @@ def _compare_orders(books: StoredBooks, snapshot: Snapshot, check: Check) -> int
 
 
 def _order_text(
-    number: int | None,
+    exchange_id: str | None,
     side: str,
     price: Decimal,
     quantity: Decimal,
@@ -305,26 +318,25 @@ def _order_text(
     canceled: bool,
 ) -> str:
     state = "canceled" if canceled else "filled" if executed == quantity else "open"
-    return f"{number} {side} {plain(quantity)} at {plain(price)}, {plain(executed)} traded, {state}"
+    terms = f"{exchange_id} {side} {plain(quantity)} at {plain(price)}"
+    return f"{terms}, {plain(executed)} traded, {state}"
 
 
 def _compare_trades(books: StoredBooks, snapshot: Snapshot, check: Check) -> int:
-    ours_by_number = {remote.exchange_id: name for name, remote in snapshot.orders.items()}
-    for order in books.orders.values():
-        if order.exchange_id is not None:
-            ours_by_number[order.exchange_id] = order.client_id
+    ours_by_id = {remote.exchange_id: name for name, remote in snapshot.orders.items()}
+    ours_by_id |= {exchange_id: name for name, exchange_id in books.accepted.items()}
     remote = {
-        number: trade
-        for number, trade in snapshot.trades.items()
-        if trade.exchange_id in ours_by_number
+        identity: trade
+        for identity, trade in snapshot.trades.items()
+        if trade.exchange_id in ours_by_id
     }
-    for number in sorted(remote.keys() | books.fills.keys()):
-        fill, trade = books.fills.get(number), remote.get(number)
+    for identity in sorted(remote.keys() | books.fills.keys(), key=padded):
+        fill, trade = books.fills.get(identity), remote.get(identity)
         ours = "no such trade" if fill is None else _trade_text(fill.client_id, fill)
         theirs = "no such trade"
         if trade is not None:
-            theirs = _trade_text(ours_by_number[trade.exchange_id], trade)
-        check(f"trade {number}", ours, theirs)
+            theirs = _trade_text(ours_by_id[trade.exchange_id], trade)
+        check(f"trade {identity}", ours, theirs)
     return len(remote.keys() | books.fills.keys())
 
 

@@ -38,14 +38,14 @@ class Lot:
 
     Attributes:
         acquired_ms: when it was bought (Unix milliseconds).
-        trade_id: the exchange's number of that trade.
+        trade_id: the exchange's ID of that trade.
         quantity: base that is left.
         cost: what that has cost, fees in quote included (quote).
         other_fees: fees of the buy in other coins, by coin; beside the cost.
     """
 
     acquired_ms: int
-    trade_id: int
+    trade_id: str
     quantity: Decimal
     cost: Decimal
     other_fees: dict[str, Decimal] = field(default_factory=dict)
@@ -72,8 +72,8 @@ class Disposal:
     Attributes:
         acquired_ms: when it was bought (Unix milliseconds).
         sold_ms: when it was sold.
-        buy_trade: the exchange's number of the buy.
-        sell_trade: the exchange's number of the sale.
+        buy_trade: the exchange's ID of the buy.
+        sell_trade: the exchange's ID of the sale.
         quantity: base.
         proceeds: what the sale brought, before fees (quote).
         cost: what it had cost, the buy's fees in quote included (quote).
@@ -83,8 +83,8 @@ class Disposal:
 
     acquired_ms: int
     sold_ms: int
-    buy_trade: int
-    sell_trade: int
+    buy_trade: str
+    sell_trade: str
     quantity: Decimal
     proceeds: Decimal
     cost: Decimal

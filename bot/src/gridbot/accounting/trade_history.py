@@ -62,13 +62,13 @@ def trades(store: Store, symbol: str) -> Iterator[tuple[TradeRow, Fill]]:
                 yield row, row.fill
 
 
-def _by_time(row: TradeRow) -> tuple[int, int]:
-    return (0, 0) if row.fill is None else (row.fill.time_ms, row.fill.trade_id)
+def _by_time(row: TradeRow) -> tuple[int, str]:
+    return (0, "") if row.fill is None else row.fill.moment
 
 
 def sort_rows(
     unsorted: Iterable[TradeRow],
-    key: Callable[[TradeRow], tuple[int, int]],
+    key: Callable[[TradeRow], tuple[int, str]],
     *,
     chunk_rows: int = CHUNK_ROWS,
     fan_in: int = FAN_IN,
@@ -117,7 +117,7 @@ def _no_room(error: OSError) -> UserError:
     )
 
 
-def _merge(parts: list[Path], key: Callable[[TradeRow], tuple[int, int]]) -> Iterator[TradeRow]:
+def _merge(parts: list[Path], key: Callable[[TradeRow], tuple[int, str]]) -> Iterator[TradeRow]:
     return heapq.merge(*map(_lines, parts), key=key)
 
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from gridbase.errors import UserError
-from gridbase.market import Market, plain
+from gridbase.market import Market, coins_of, plain
 
 from gridbot.core.grid import MAX_GRIDS, Fees, FeesIn, Spacing
 
@@ -75,7 +75,7 @@ def read_market(args: argparse.Namespace) -> Market:
     """
     if _SYMBOL.fullmatch(args.symbol) is None:
         raise UserError(f"--symbol = {shown(args.symbol)} needs two coins, such as BTC/USDT")
-    base, quote = args.symbol.split("/")
+    base, quote = coins_of(args.symbol)
     if base == quote:
         raise UserError(f"--symbol = {args.symbol} needs two different coins")
     return Market(

@@ -15,6 +15,7 @@ from gridbot.accounting.acknowledge import check_amounts, read_amounts, read_rea
 from gridbot.accounting.audit import Report, audit
 from gridbot.commands.arguments import add_config, add_json, add_symbol, chosen
 from gridbot.config.load import load_config
+from gridbot.core.orders import number_or_text
 from gridbot.exchanges.open_account import open_account
 from gridbot.store import Store, acknowledged
 from gridbot.store.acknowledged import Acknowledgement
@@ -64,7 +65,10 @@ def run(args: argparse.Namespace) -> int:
         store.close()
     equal = not any(report.differences for report in reports.values())
     if args.json:
-        grids = {symbol: asdict(report) for symbol, report in reports.items()}
+        grids = {
+            symbol: asdict(report) | {"trade": number_or_text(report.trade)}
+            for symbol, report in reports.items()
+        }
         first = next(iter(grids.values()))
         document = {"bot_name": config.account.bot_name, **first, "grids": grids, "equal": equal}
         print(json.dumps(document, default=plain))

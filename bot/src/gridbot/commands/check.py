@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gridbase.errors import ExitCode, UserError, of_grid
-from gridbase.market import EXACT, Market, plain
+from gridbase.market import EXACT, Market, coins_of, plain
 
 from gridbot.accounting.archive_files import require_format
 from gridbot.commands.arguments import add_config, add_json, add_symbol, chosen
@@ -107,7 +107,7 @@ def _check_funds(first: GridConfig, documents: list[dict[str, Any]]) -> None:
     free: dict[str, Decimal] = {}
     for document in documents:
         if document["funds"] is not None:
-            coin = document["symbol"].partition("/")[2]
+            _, coin = coins_of(document["symbol"])
             needed[coin] += Decimal(document["investment"])
             free[coin] = Decimal(document["funds"])
     for coin, amount in needed.items():

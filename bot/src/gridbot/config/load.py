@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gridbase.errors import UserError
-from gridbase.market import plain
+from gridbase.market import coins_of, plain
 
 from gridbot.config.settings import flatten, read_settings, split_grids
 from gridbot.core.grid import AtrRange, Fees, FeesIn, GridSettings, Spacing
@@ -104,12 +104,12 @@ class GridConfig:
     @property
     def base(self) -> str:
         """The coin that is traded."""
-        return self.symbol.split("/")[0]
+        return coins_of(self.symbol)[0]
 
     @property
     def quote(self) -> str:
         """The coin that prices are in."""
-        return self.symbol.split("/")[1]
+        return coins_of(self.symbol)[1]
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def _parse_grid(values: dict[str, Any]) -> GridConfig:
             f"grid.investment and grid.quantity are {state}: set one, the investment (quote) or "
             "the quantity of each order (base)"
         )
-    base, quote = values["market.symbol"].split("/")
+    base, quote = coins_of(values["market.symbol"])
     if base == quote:
         raise UserError(f'market.symbol = "{base}/{quote}" needs two different coins')
     if values["trend.fast"] >= values["trend.slow"]:

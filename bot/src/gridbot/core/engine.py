@@ -39,7 +39,7 @@ class Changes:
         complete: legs that became complete, with the number of sells that share their cost.
         orders: new intents, to be sent once they are committed.
         updated: orders with a new state or exchange ID.
-        trade_cursor: exchange trade ID from which to read on; None where it did not move.
+        trade_cursor: from where the exchange's trades are read on; None where it did not move.
     """
 
     now_ms: int
@@ -49,7 +49,7 @@ class Changes:
     complete: list[tuple[str, int]] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
     updated: list[Order] = field(default_factory=list)
-    trade_cursor: int | None = None
+    trade_cursor: str | None = None
 
     def __bool__(self) -> bool:
         return any(
@@ -116,7 +116,7 @@ class GridEngine:
         self._prefix = client_prefix(bot_name, market.exchange_symbol)
         self._tag = tag
         self._executed: dict[str, Decimal] = {}
-        self._by_exchange_id: dict[int, str] = {}
+        self._by_exchange_id: dict[str, str] = {}
         self._cycles: dict[str, int] = {}
 
     # What was stored, in the order in which it was stored.
@@ -163,7 +163,7 @@ class GridEngine:
         """How much of a live order has traded (base)."""
         return self._executed[client_id]
 
-    def client_id_of(self, exchange_id: int) -> str | None:
+    def client_id_of(self, exchange_id: str) -> str | None:
         """Live order with this exchange ID; None where it is not one of this grid's."""
         return self._by_exchange_id.get(exchange_id)
 
@@ -265,8 +265,8 @@ class GridEngine:
         )
         return True
 
-    def accept(self, changes: Changes, client_id: str, exchange_id: int) -> None:
-        """The exchange has an order under this number."""
+    def accept(self, changes: Changes, client_id: str, exchange_id: str) -> None:
+        """The exchange has an order under this ID."""
         order = replace(self.live[client_id], state=OrderState.OPEN, exchange_id=exchange_id)
         changes.updated.append(order)
         self._track(order, self._executed[client_id])

@@ -9,6 +9,8 @@ from enum import StrEnum
 CLIENT_ID_LENGTH = 36
 # Bot name and symbol share 18 characters, which leaves 18 for grid run, line, side and cycle.
 _NAME_LENGTH = 18
+# Numbers of 64 bits are not longer: padded to it, they sort by their size.
+ID_WIDTH = 20
 
 
 class Side(StrEnum):
@@ -85,7 +87,7 @@ class Order:
         price: limit price (quote).
         quantity: what it trades (base).
         state: see `OrderState`.
-        exchange_id: the exchange's own number; None until it answered.
+        exchange_id: the exchange's own ID; None until it answered.
         created_ms: when the intent was written down (Unix milliseconds).
     """
 
@@ -98,7 +100,7 @@ class Order:
     price: Decimal
     quantity: Decimal
     state: OrderState
-    exchange_id: int | None
+    exchange_id: str | None
     created_ms: int
 
 
@@ -107,7 +109,7 @@ class Fill:
     """One trade of one order, as the exchange reports it.
 
     Attributes:
-        trade_id: the exchange's number, rising with time on one symbol.
+        trade_id: the exchange's ID of the trade; no other one of the symbol has it.
         client_id: order that traded.
         side: which way.
         price: quote per base.
@@ -119,7 +121,7 @@ class Fill:
         maker: whether the order rested in the book.
     """
 
-    trade_id: int
+    trade_id: str
     client_id: str
     side: Side
     price: Decimal
@@ -129,6 +131,24 @@ class Fill:
     commission_coin: str
     time_ms: int
     maker: bool
+
+    @property
+    def moment(self) -> tuple[int, str]:
+        """Sorts fills by time, and those of one moment by ID: numbers by their size."""
+        return self.time_ms, padded(self.trade_id)
+
+
+def padded(identity: str) -> str:
+    """An exchange's ID so that numbers sort by their size."""
+    return identity.rjust(ID_WIDTH)
+
+
+def number_or_text(identity: str) -> int | str:
+    """An exchange's ID as files and JSON have it: a number where it is one."""
+    if not identity.isdecimal() or len(identity) >= ID_WIDTH:
+        return identity
+    number = int(identity)
+    return number if str(number) == identity and number < 2**63 else identity
 
 
 def client_prefix(bot_name: str, exchange_symbol: str) -> str:

@@ -3,6 +3,7 @@
 `gridbot.exchanges.binance.symbol` is a real one.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -56,7 +57,7 @@ class RemoteOrder:
     """An order as the exchange reports it.
 
     Attributes:
-        exchange_id: the exchange's number.
+        exchange_id: the exchange's own ID, of which nothing is known but that it is the order's.
         client_id: the name it was given.
         side: ``buy`` or ``sell``.
         price: limit price (quote).
@@ -65,7 +66,7 @@ class RemoteOrder:
         closed: nothing more will trade.
     """
 
-    exchange_id: int
+    exchange_id: str
     client_id: str
     side: str
     price: Decimal
@@ -78,8 +79,8 @@ class RemoteOrder:
 class RemoteTrade:
     """A trade as the exchange reports it; see `gridbot.core.orders.Fill`."""
 
-    trade_id: int
-    exchange_id: int
+    trade_id: str
+    exchange_id: str
     side: str
     price: Decimal
     quantity: Decimal
@@ -124,6 +125,10 @@ class Broker(Protocol):
     def news(self) -> bool:
         """Whether the stream has said something that `events` has not handed out yet."""
 
+    @property
+    def closed_until(self) -> int | None:
+        """When the market opens again (Unix milliseconds); None while it is open. No request."""
+
     def events(self) -> list[StreamEvent]:
         """What the stream has said since the last call, as it arrived. Makes no request."""
 
@@ -138,7 +143,7 @@ class Broker(Protocol):
             count: how many.
         """
 
-    def trades_of(self, exchange_id: int) -> list[RemoteTrade]:
+    def trades_of(self, exchange_id: str) -> list[RemoteTrade]:
         """All trades of one order, oldest first."""
 
     @property
@@ -206,11 +211,22 @@ class Broker(Protocol):
     def open_orders(self) -> list[RemoteOrder]:
         """All open orders of the account on the symbol."""
 
-    def orders_from(self, exchange_id: int) -> list[RemoteOrder]:
-        """All orders of the account on the symbol from this number on."""
+    def orders_since(self, known: Collection[str]) -> list[RemoteOrder]:
+        """All orders of the account on the symbol since the oldest of some; older ones may come.
 
-    def trades_from(self, trade_id: int) -> list[RemoteTrade]:
-        """All trades of the account on the symbol from this ID on, oldest first."""
+        Args:
+            known: exchange IDs of those; where there are none, all orders are meant.
+        """
 
-    def latest_trade_id(self) -> int:
-        """ID of the account's latest trade on the symbol; 0 where there is none."""
+    def trades_after(self, cursor: str) -> tuple[list[RemoteTrade], str]:
+        """All trades of the account on the symbol after a cursor, oldest first.
+
+        A cursor is a text that only the exchange's adapter understands. It is stored, and outlives
+        the process. Some trades from before it may come again.
+
+        Returns:
+            The trades, and the cursor after them: the same one where there are none.
+        """
+
+    def latest_cursor(self) -> str:
+        """The cursor after the account's latest trade on the symbol."""

@@ -16,6 +16,9 @@ from gridbot.trading.run_settings import check_running
 
 log = logging.getLogger(__name__)
 
+# Of a grid; what most asks for attention comes first.
+_STATES = ("waiting", "halted", "ending", "starting", "closed", "paused", "stopped", "trading")
+
 
 class Runner:
     """One bot.
@@ -109,8 +112,7 @@ class Runner:
     def _state(self) -> str:
         """The state that most asks for attention."""
         states = {worker.state for worker in self._workers}
-        order = ("waiting", "halted", "ending", "starting", "paused", "stopped", "trading")
-        return next(state for state in order if state in states)
+        return next(state for state in _STATES if state in states)
 
     def status(self) -> dict[str, Any]:
         """The document behind `/api/status`: the first grid's fields, and `grids` with all."""

@@ -7,6 +7,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ WIND_DOWN_SECONDS = 300.0
 # between.
 UNEXPECTED_SECONDS = 600.0
 # States in which a grid does what it was told, though it does not trade.
-AS_IT_SHOULD = frozenset({"ending", "halted", "paused"})
+AS_IT_SHOULD = frozenset({"closed", "ending", "halted", "paused"})
 HISTORY = 300  # prices kept for the page
 
 _PATIENCE = {
@@ -87,7 +88,7 @@ class GridWorker:
 
     Attributes:
         config: of this grid.
-        state: starting, trading, paused, ending, waiting, halted or stopped.
+        state: starting, trading, paused, closed, ending, waiting, halted or stopped.
         reason: why it does not trade; empty where it does.
         blocked_until: no step before this time (monotonic seconds).
         trader: the grid; None before the state was opened, and after an unexpected error.
@@ -133,6 +134,8 @@ class GridWorker:
         Raises:
             UserError: what waiting can not heal.
         """
+        if self._broker.closed_until is not None:
+            return self._hold_still(self._broker.closed_until)
         now = self._clock.monotonic()
         waits = now < self.blocked_until
         if waits or (now < self._due and not self._broker.news):
@@ -143,6 +146,13 @@ class GridWorker:
         pause = self.step(open_store)
         self._due = self._clock.monotonic() + pause
         return min(pause, LOOK_SECONDS)
+
+    def _hold_still(self, opens_ms: int) -> float:
+        """Send and ask nothing: stops are judged at the price that the market opens at."""
+        self._last_step = self._due = self._clock.monotonic()
+        opens = datetime.fromtimestamp(opens_ms / 1000, UTC)
+        self.publish("closed", f"the market is closed until {opens:%Y-%m-%d %H:%M} UTC")
+        return LOOK_SECONDS
 
     def _look(self, *, asks: bool) -> bool:
         """Look whether a kill switch fires; they do not wait for what a step waits for."""
@@ -276,7 +286,7 @@ class GridWorker:
         with self._lock:
             self._note_wind_down(state)
             self.state, self.reason, self._document = state, reason, document
-            if document["price"] is not None and state not in {"waiting", "stopped"}:
+            if document["price"] is not None and state not in {"closed", "waiting", "stopped"}:
                 self._prices.append((self._clock.now_ms(), document["price"]))
 
     def _note_wind_down(self, state: str) -> None:

@@ -9,7 +9,7 @@ from gridbot import __version__
 from gridbot.config.load import AccountConfig, GridConfig
 from gridbot.config.summary import policy_lines
 from gridbot.core.engine import GridEngine
-from gridbot.core.orders import Order, OrderState, Side
+from gridbot.core.orders import Order, OrderState, Side, number_or_text
 from gridbot.core.orders_in_flight import Refusal
 from gridbot.trading.trader import Trader
 
@@ -149,7 +149,7 @@ def _lines(engine: GridEngine) -> list[dict[str, Any]]:
 def _order(engine: GridEngine, order: Order, refusal: Refusal | None) -> dict[str, Any]:
     return {
         "client_id": order.client_id,
-        "exchange_id": order.exchange_id,
+        "exchange_id": None if order.exchange_id is None else number_or_text(order.exchange_id),
         "side": str(order.side),
         "line": order.line,
         "price": plain(order.price),

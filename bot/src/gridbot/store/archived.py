@@ -12,6 +12,7 @@ from gridbot.store.rows import (
     FILL_COLUMNS,
     LEG_COLUMNS,
     ORDER_COLUMNS,
+    PADDED_ID,
     fill_of,
     leg_of,
     order_of,
@@ -97,10 +98,11 @@ def count_pairs(connection: sqlite3.Connection, grid_run: int) -> int:
 def closed_pairs(connection: sqlite3.Connection, grid_run: int, count: int) -> list[ClosedPair]:
     """The positions of a grid that were closed first, and are not archived."""
     rows = connection.execute(
-        "SELECT l.id, l.parent, max(coalesce(f.time_ms, o.updated_ms)) FROM legs l"
+        "SELECT l.id, l.parent, max(coalesce(f.time_ms, o.updated_ms)) FROM legs l"  # noqa: S608  constant columns
         " JOIN orders o ON o.leg = l.id LEFT JOIN fills f ON f.client_id = o.client_id"
         " WHERE l.generation = ? AND l.complete AND l.side = ? AND l.role = ?"
-        " GROUP BY l.id ORDER BY max(coalesce(f.time_ms, o.updated_ms)), max(f.trade_id) LIMIT ?",
+        " GROUP BY l.id ORDER BY max(coalesce(f.time_ms, o.updated_ms)),"
+        f" max({PADDED_ID}) LIMIT ?",
         (grid_run, Side.SELL, Role.GRID, count),
     )
     return [ClosedPair(*row) for row in rows]
@@ -135,7 +137,7 @@ def leg_rows(
         order = order_of(order_row)
         fills = connection.execute(
             f"SELECT {FILL_COLUMNS} FROM fills WHERE client_id = ?"  # noqa: S608  constant columns
-            " ORDER BY trade_id",
+            f" ORDER BY time_ms, {PADDED_ID}",
             (order.client_id,),
         ).fetchall()
         for row in fills:

@@ -54,8 +54,8 @@ class GridRun:
         plan: lines, start price, empty line and quantity.
         investment: what the grid may spend (quote).
         opening: the account's balances at the start, by coin.
-        first_trade_id: the exchange's trades of this grid have this ID or a higher one.
-        trade_cursor: trades below this ID are stored.
+        first_cursor: the exchange's trades of this grid are after it; see `Broker.trades_after`.
+        trade_cursor: its trades up to here are stored.
         started_ms: Unix milliseconds.
         carried: base taken over from the grid before (base).
         carried_cost: what that counts for in the investment (quote).
@@ -72,8 +72,8 @@ class GridRun:
     plan: Plan
     investment: Decimal
     opening: dict[str, Decimal]
-    first_trade_id: int
-    trade_cursor: int
+    first_cursor: str
+    trade_cursor: str
     started_ms: int
     carried: Decimal = ZERO
     carried_cost: Decimal = ZERO
@@ -204,7 +204,7 @@ def sample_of(row: tuple[Any, ...]) -> Sample:
 
 SELECT_GRID_RUNS = (
     "SELECT id, symbol, tag, settings, market, lines, start_price, empty_line, quantity,"
-    " investment, carried, carried_cost, opening, first_trade_id, started_ms, closed_ms, closing,"
+    " investment, carried, carried_cost, opening, first_cursor, started_ms, closed_ms, closing,"
     " trade_cursor, watch FROM generations JOIN progress ON generation = id"
 )
 
@@ -225,7 +225,7 @@ def grid_run_values(grid_run: GridRun) -> tuple[Any, ...]:
         str(grid_run.carried),
         str(grid_run.carried_cost),
         json.dumps({coin: str(amount) for coin, amount in grid_run.opening.items()}),
-        grid_run.first_trade_id,
+        grid_run.first_cursor,
         grid_run.started_ms,
     )
 
@@ -254,7 +254,7 @@ def grid_run_of(row: tuple[Any, ...]) -> GridRun:
         carried=Decimal(row[10]),
         carried_cost=Decimal(row[11]),
         opening={coin: Decimal(amount) for coin, amount in json.loads(row[12]).items()},
-        first_trade_id=row[13],
+        first_cursor=row[13],
         started_ms=row[14],
         closed_ms=row[15],
         closing=None if row[16] is None else _closing(json.loads(row[16])),

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from gridbot.core.engine import Changes
-from gridbot.core.orders import Fill, Leg, Order, OrderState, Role, Side
+from gridbot.core.orders import ID_WIDTH, Fill, Leg, Order, OrderState, Role, Side
 from gridbot.store.records import lines_text
 
 LEG_COLUMNS = "id, role, side, line, quantity, parent, complete, shares"
@@ -15,6 +15,9 @@ ORDER_COLUMNS = (
 FILL_COLUMNS = (
     "trade_id, client_id, price, quantity, quote, commission, commission_coin, time_ms, maker"
 )
+
+# Of one moment; see `Fill.moment`.
+PADDED_ID = f"printf('%{ID_WIDTH}s', trade_id)"
 
 SELECT_FILLS = (
     "SELECT o.side, "  # noqa: S608 - constant columns

@@ -3,7 +3,7 @@
 import sqlite3
 
 APPLICATION_ID = 0x47524442
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 # A commit writes every page that it touches, mostly for a few bytes: small pages wear the card
 # less.
 PAGE_BYTES = 1024
@@ -21,7 +21,8 @@ CREATE TABLE acknowledgements (
 # `progress` changes with every trade: it is apart from `generations`, whose rows are long.
 # `legs.parent` may name a leg that is in the archive already, so it references nothing.
 # Rows of legs and orders are read back in the order in which they were written (rowid).
-SCHEMA = """
+# Tables in which an ID of the exchange, or a cursor of its adapter, is a text.
+_IDENTITIES = """
 CREATE TABLE generations (
     id INTEGER PRIMARY KEY,
     symbol TEXT NOT NULL,
@@ -36,7 +37,7 @@ CREATE TABLE generations (
     carried TEXT NOT NULL DEFAULT '0',  -- base of the grid before
     carried_cost TEXT NOT NULL DEFAULT '0',  -- what it counts for in the investment
     opening TEXT NOT NULL,        -- balances of the account at the start
-    first_trade_id INTEGER NOT NULL,
+    first_cursor TEXT NOT NULL,   -- the exchange's trades of this grid are after it
     started_ms INTEGER NOT NULL,
     closed_ms INTEGER,
     closing TEXT                  -- what the grid was worth at its end
@@ -44,9 +45,41 @@ CREATE TABLE generations (
 CREATE INDEX generations_by_symbol ON generations (symbol, id);
 CREATE TABLE progress (
     generation INTEGER PRIMARY KEY REFERENCES generations,
-    trade_cursor INTEGER NOT NULL,
+    trade_cursor TEXT NOT NULL,
     watch TEXT                    -- what the stop rules remember
 ) STRICT;
+CREATE TABLE orders (
+    client_id TEXT PRIMARY KEY,
+    generation INTEGER NOT NULL REFERENCES generations,
+    leg TEXT NOT NULL REFERENCES legs,
+    role TEXT NOT NULL,
+    side TEXT NOT NULL,
+    line INTEGER NOT NULL,
+    cycle INTEGER NOT NULL,
+    price TEXT NOT NULL,
+    quantity TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('intended', 'open', 'filled', 'canceled')),
+    exchange_id TEXT,
+    created_ms INTEGER NOT NULL,
+    updated_ms INTEGER NOT NULL
+) STRICT;
+CREATE INDEX orders_by_leg ON orders (leg);
+CREATE TABLE fills (
+    generation INTEGER NOT NULL REFERENCES generations,
+    trade_id TEXT NOT NULL,
+    client_id TEXT NOT NULL REFERENCES orders,
+    price TEXT NOT NULL,
+    quantity TEXT NOT NULL,
+    quote TEXT NOT NULL,
+    commission TEXT NOT NULL,
+    commission_coin TEXT NOT NULL,
+    time_ms INTEGER NOT NULL,
+    maker INTEGER NOT NULL,
+    PRIMARY KEY (generation, trade_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX fills_by_order ON fills (client_id);
+"""
+SCHEMA = """
 CREATE TABLE legs (
     id TEXT PRIMARY KEY,
     generation INTEGER NOT NULL REFERENCES generations,
@@ -59,36 +92,6 @@ CREATE TABLE legs (
     shares INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX legs_by_generation ON legs (generation);
-CREATE TABLE orders (
-    client_id TEXT PRIMARY KEY,
-    generation INTEGER NOT NULL REFERENCES generations,
-    leg TEXT NOT NULL REFERENCES legs,
-    role TEXT NOT NULL,
-    side TEXT NOT NULL,
-    line INTEGER NOT NULL,
-    cycle INTEGER NOT NULL,
-    price TEXT NOT NULL,
-    quantity TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('intended', 'open', 'filled', 'canceled')),
-    exchange_id INTEGER,
-    created_ms INTEGER NOT NULL,
-    updated_ms INTEGER NOT NULL
-) STRICT;
-CREATE INDEX orders_by_leg ON orders (leg);
-CREATE TABLE fills (
-    generation INTEGER NOT NULL REFERENCES generations,
-    trade_id INTEGER NOT NULL,
-    client_id TEXT NOT NULL REFERENCES orders,
-    price TEXT NOT NULL,
-    quantity TEXT NOT NULL,
-    quote TEXT NOT NULL,
-    commission TEXT NOT NULL,
-    commission_coin TEXT NOT NULL,
-    time_ms INTEGER NOT NULL,
-    maker INTEGER NOT NULL,
-    PRIMARY KEY (generation, trade_id)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX fills_by_order ON fills (client_id);
 CREATE TABLE archived (
     generation INTEGER PRIMARY KEY REFERENCES generations,
     totals TEXT NOT NULL,         -- sums over what is in the archive of this grid
@@ -125,30 +128,52 @@ CREATE TABLE samples (
     PRIMARY KEY (symbol, hour_ms)
 ) STRICT, WITHOUT ROWID;
 """
-SCHEMA += _ACKNOWLEDGEMENTS
+SCHEMA += _IDENTITIES + _ACKNOWLEDGEMENTS
 
-_PUT_ASIDE_1 = """
+_PUT_ASIDE = """
 DROP INDEX fills_by_order;
 DROP INDEX orders_by_leg;
-ALTER TABLE fills RENAME TO fills_1;
-ALTER TABLE orders RENAME TO orders_1;
-ALTER TABLE legs RENAME TO legs_1;
-ALTER TABLE generations RENAME TO generations_1;
+ALTER TABLE fills RENAME TO old_fills;
+ALTER TABLE orders RENAME TO old_orders;
+ALTER TABLE generations RENAME TO old_generations;
+"""
+_PUT_ASIDE_1 = """
+ALTER TABLE legs RENAME TO old_legs;
 """
 _COPY_FROM_1 = """
 INSERT INTO generations SELECT
     id, json_extract(market, '$.symbol'), tag, settings, market, lines, start_price, empty_line,
-    quantity, json_extract(settings, '$."grid.investment"'), '0', '0', opening, first_trade_id,
-    started_ms, closed_ms, NULL
-    FROM generations_1;
-INSERT INTO progress SELECT id, trade_cursor, NULL FROM generations_1;
-INSERT INTO legs SELECT * FROM legs_1 ORDER BY rowid;
-INSERT INTO orders SELECT * FROM orders_1 ORDER BY rowid;
-INSERT INTO fills SELECT * FROM fills_1;
-DROP TABLE fills_1;
-DROP TABLE orders_1;
-DROP TABLE legs_1;
-DROP TABLE generations_1;
+    quantity, json_extract(settings, '$."grid.investment"'), '0', '0', opening,
+    CAST(first_trade_id - 1 AS TEXT), started_ms, closed_ms, NULL
+    FROM old_generations;
+INSERT INTO progress SELECT id, CAST(trade_cursor - 1 AS TEXT), NULL FROM old_generations;
+INSERT INTO legs SELECT * FROM old_legs ORDER BY rowid;
+DROP TABLE old_legs;
+"""
+# Up to version 3 IDs were numbers, and a cursor was the first one that is not booked: now it is the
+# last one that is. The columns of orders and fills have been the same since version 1.
+_COPY_IDENTITIES = """
+INSERT INTO orders SELECT
+    client_id, generation, leg, role, side, line, cycle, price, quantity, state,
+    CAST(exchange_id AS TEXT), created_ms, updated_ms FROM old_orders ORDER BY rowid;
+INSERT INTO fills SELECT
+    generation, CAST(trade_id AS TEXT), client_id, price, quantity, quote, commission,
+    commission_coin, time_ms, maker FROM old_fills;
+DROP TABLE old_fills;
+DROP TABLE old_orders;
+DROP TABLE old_generations;
+"""
+_PUT_ASIDE_3 = """
+DROP INDEX generations_by_symbol;
+ALTER TABLE progress RENAME TO old_progress;
+"""
+_COPY_FROM_3 = """
+INSERT INTO generations SELECT
+    id, symbol, tag, settings, market, lines, start_price, empty_line, quantity, investment,
+    carried, carried_cost, opening, CAST(first_trade_id - 1 AS TEXT), started_ms, closed_ms, closing
+    FROM old_generations;
+INSERT INTO progress SELECT generation, CAST(trade_cursor - 1 AS TEXT), watch FROM old_progress;
+DROP TABLE old_progress;
 """
 
 
@@ -167,25 +192,28 @@ def migrate(connection: sqlite3.Connection, version: int) -> None:
         version: its version, which is below this one.
     """
     if version == 1:
-        _migrate_from_1(connection)
+        _renew_pages(connection)
+        script = _PUT_ASIDE + _PUT_ASIDE_1 + SCHEMA + _COPY_FROM_1
     else:
-        _write(connection, _ACKNOWLEDGEMENTS)
+        script = _PUT_ASIDE + _PUT_ASIDE_3 + _IDENTITIES + _COPY_FROM_3
+    script += _COPY_IDENTITIES + _ACKNOWLEDGEMENTS * (version == 2)
+    # Tables are dropped whose rows are referenced, by their name: the copies are checked instead.
+    connection.execute("PRAGMA foreign_keys = OFF")
+    connection.execute("PRAGMA legacy_alter_table = ON")
+    _write(connection, script)
+    connection.execute("PRAGMA legacy_alter_table = OFF")
+    connection.execute("PRAGMA foreign_keys = ON")
 
 
-def _migrate_from_1(connection: sqlite3.Connection) -> None:
-    """Write all tables anew.
+def _renew_pages(connection: sqlite3.Connection) -> None:
+    """Give a file of version 1 pages of today's size: the file is copied.
 
-    The new page size takes a copy of the file; it is taken before, so that a cut in between leaves
-    a good file of version 1.
+    It is done before all else, so that a cut in between leaves a good file of version 1.
     """
     connection.execute("PRAGMA journal_mode = DELETE")
     connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     connection.execute("VACUUM")
     connection.execute("PRAGMA journal_mode = WAL")
-    # Tables are dropped whose rows are referenced: the copies are checked instead.
-    connection.execute("PRAGMA foreign_keys = OFF")
-    _write(connection, _PUT_ASIDE_1 + SCHEMA + _COPY_FROM_1)
-    connection.execute("PRAGMA foreign_keys = ON")
 
 
 def _write(connection: sqlite3.Connection, script: str) -> None:

@@ -28,6 +28,7 @@ from gridbot.store.rows import (
     FILL_COLUMNS,
     LEG_COLUMNS,
     ORDER_COLUMNS,
+    PADDED_ID,
     SELECT_FILLS,
     fill_of,
     leg_of,
@@ -166,7 +167,7 @@ class Store(Database):
             # Legs do not trade in the order in which they begin.
             latest = connection.execute(
                 f"{SELECT_FILLS} WHERE f.generation = ? AND o.role = ?"
-                " ORDER BY f.trade_id DESC LIMIT ?",
+                f" ORDER BY f.time_ms DESC, {PADDED_ID} DESC LIMIT ?",
                 (grid_run_id, Role.GRID, RECENT_FILLS),
             ).fetchall()
             engine.books.recent.clear()
@@ -184,7 +185,7 @@ class Store(Database):
             executed = Decimal(0)
             fills = connection.execute(
                 f"SELECT {FILL_COLUMNS} FROM fills WHERE client_id = ?"  # noqa: S608  constant columns
-                " ORDER BY trade_id",
+                f" ORDER BY time_ms, {PADDED_ID}",
                 (order.client_id,),
             )
             for fill_row in fills:
@@ -211,28 +212,16 @@ class Store(Database):
             ).fetchone()
             return row is not None or archived.knows(self._connection, client_id)
 
-    def fills(self, grid_run_id: int, up_to_trade: int) -> list[Fill]:
-        """The fills of a grid that are not archived, up to a trade ID, oldest first."""
+    def fills(self, grid_run_id: int) -> list[Fill]:
+        """The fills of a grid that are not archived, oldest first."""
         with self.reported():
             rows = self._connection.execute(
-                f"{SELECT_FILLS} WHERE f.generation = ? AND f.trade_id <= ? ORDER BY f.trade_id",
-                (grid_run_id, up_to_trade),
+                f"{SELECT_FILLS} WHERE f.generation = ? ORDER BY f.time_ms, {PADDED_ID}",
+                (grid_run_id,),
             ).fetchall()
         return [fill_of(row[1:], Side(row[0])) for row in rows]
 
-    def known_trades(self, grid_run_id: int, from_trade_id: int) -> set[int]:
-        """IDs of the trades of a grid that are stored, from this ID on.
-
-        A stream tells of trades before the reading of the trade list gets to them.
-        """
-        with self.reported():
-            rows = self._connection.execute(
-                "SELECT trade_id FROM fills WHERE generation = ? AND trade_id >= ?",
-                (grid_run_id, from_trade_id),
-            ).fetchall()
-        return {row[0] for row in rows}
-
-    def has_fill(self, grid_run_id: int, trade_id: int) -> bool:
+    def has_fill(self, grid_run_id: int, trade_id: str) -> bool:
         """Whether a trade of a grid is stored and not archived."""
         with self.reported():
             row = self._connection.execute(
@@ -241,8 +230,8 @@ class Store(Database):
             ).fetchone()
         return row is not None
 
-    def closed_order(self, grid_run_id: int, exchange_id: int) -> str | None:
-        """Client order ID of a grid's order with this number, where the books have it closed."""
+    def closed_order(self, grid_run_id: int, exchange_id: str) -> str | None:
+        """Client order ID of a grid's order with this ID, where the books have it closed."""
         with self.reported():
             row = self._connection.execute(
                 "SELECT client_id FROM orders WHERE generation = ? AND exchange_id = ?"

@@ -17,7 +17,7 @@ class ForeignOrders:
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
-        self._open: frozenset[int] = frozenset()
+        self._open: frozenset[str] = frozenset()
 
     @property
     def count(self) -> int:
@@ -37,7 +37,7 @@ class ForeignOrders:
     def _is_foreign(self, order: RemoteOrder) -> bool:
         return not order.client_id.startswith(self._prefix)
 
-    def _set(self, numbers: frozenset[int]) -> None:
-        if len(numbers) != len(self._open):
-            log.warning("%d open orders on the account are not this bot's", len(numbers))
-        self._open = numbers
+    def _set(self, found: frozenset[str]) -> None:
+        if len(found) != len(self._open):
+            log.warning("%d open orders on the account are not this bot's", len(found))
+        self._open = found

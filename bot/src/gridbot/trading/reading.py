@@ -17,13 +17,13 @@ class Reading:
     Attributes:
         trades: that are not booked.
         closed: orders that were closed before all of them traded.
-        cursor: from where on trades are to be read the next time.
+        cursor: from where trades are to be read the next time; None: from where they were now.
         incomplete: what is missing, by the client order ID of the order that it is missing of.
     """
 
     trades: list[RemoteTrade]
     closed: list[Order] = field(default_factory=list)
-    cursor: int | None = None
+    cursor: str | None = None
     incomplete: dict[str, str] = field(default_factory=dict)
 
     def executed(self, engine: GridEngine, order: Order) -> Decimal:

@@ -130,7 +130,7 @@ class Reconciler:
                 self._gap = True
                 return
             if self._is_booked(trade.trade_id):
-                self._gap = True  # its number says booked, the order's sum says not
+                self._gap = True  # its ID says booked, the order's sum says not
                 return
             engine.record_fill(changes, fill_of(trade, order.client_id))
         elif remote.executed > known:
@@ -141,8 +141,9 @@ class Reconciler:
             else:
                 self._gap = True
 
-    def _is_booked(self, trade_id: int) -> bool:
-        return trade_id < self.session.cursor or trade_id in self.session.booked
+    def _is_booked(self, trade_id: str) -> bool:
+        grid_run = self.session.grid_run
+        return grid_run is not None and self.session.store.has_fill(grid_run.id, trade_id)
 
     def _is_stray(self, remote: RemoteOrder) -> bool:
         return (
@@ -186,12 +187,13 @@ class Reconciler:
         self, engine: GridEngine, remote: dict[str, RemoteOrder], missing: list[Order]
     ) -> bool:
         """Read the trades that are not booked yet, and what became of orders that are gone."""
-        listed = self.session.broker.trades_from(self.session.cursor)
+        session = self.session
+        listed, cursor = session.broker.trades_after(session.cursor)
         reading = Reading([trade for trade in listed if not self._is_booked(trade.trade_id)])
-        # While the number of an order is not known, its trades can not be told from foreign ones:
+        # While the ID of an order is not known, its trades can not be told from foreign ones:
         # they are read again.
-        if listed and not self.session.unsettled:
-            reading.cursor = max(trade.trade_id for trade in listed) + 1
+        if not session.unsettled:
+            reading.cursor = cursor
         for order in engine.live.values():
             seen = remote.get(order.client_id)
             if order.state is OrderState.OPEN and seen is not None:
@@ -217,12 +219,11 @@ class Reconciler:
         self, engine: GridEngine, reading: Reading, order: Order, seen: RemoteOrder
     ) -> None:
         """Ask for an order's own trades where the list lacks some that it says it has."""
-        if self.session.grid_run is None or reading.executed(engine, order) >= seen.executed:
+        if reading.executed(engine, order) >= seen.executed:
             return
         known = {trade.trade_id for trade in reading.trades}
         for trade in self.session.broker.trades_of(seen.exchange_id):
-            stored = self.session.store.has_fill(self.session.grid_run.id, trade.trade_id)
-            if trade.trade_id not in known and not stored:
+            if trade.trade_id not in known and not self._is_booked(trade.trade_id):
                 reading.trades.append(trade)
         listed = reading.executed(engine, order)
         if listed < seen.executed:
@@ -279,7 +280,7 @@ class Reconciler:
             if error.failure is not Failure.NOT_FOUND:
                 raise
             raise MismatchError(
-                f"the exchange accepted order {order.client_id} as number {order.exchange_id} "
+                f"the exchange accepted order {order.client_id} as {order.exchange_id} "
                 "and does not know it now; is this the same account? If its orders are gone for "
                 f"good, remove {self.session.store.path} to start anew"
             ) from error
@@ -287,7 +288,7 @@ class Reconciler:
     def _book(self, engine: GridEngine, reading: Reading) -> bool:
         """Book trades and closed orders; no request between the first change and the commit."""
         changes = self.session.changes()
-        for trade in sorted(reading.trades, key=lambda item: item.trade_id):
+        for trade in sorted(reading.trades, key=lambda item: item.time_ms):
             client_id = engine.client_id_of(trade.exchange_id)
             if client_id is None:
                 self._refuse_late(trade)
@@ -295,7 +296,7 @@ class Reconciler:
             engine.record_fill(changes, fill_of(trade, client_id))
         for order in reading.closed:
             self._record_canceled(engine, changes, order)
-        if reading.cursor is not None and reading.cursor > self.session.cursor:
+        if reading.cursor not in {None, self.session.cursor}:
             changes.trade_cursor = reading.cursor
         self.session.commit(changes)
         return bool(changes)
@@ -312,7 +313,7 @@ class Reconciler:
         client_id = self.session.store.closed_order(grid_run.id, trade.exchange_id)
         if client_id is not None:
             raise MismatchError(
-                f"the exchange closed order {client_id} (number {trade.exchange_id}), and it "
+                f"the exchange closed order {client_id} ({trade.exchange_id}), and it "
                 f"traded {plain(trade.quantity)} afterwards (trade {trade.trade_id}), which these "
                 "books can not take: compare them with the account by `gridbot audit`"
             )

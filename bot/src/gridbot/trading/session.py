@@ -79,8 +79,8 @@ class Session:
         clears: whether an order that adds risk may leave now; see `RiskGuard.clears`.
         news: how often something became known that orders answer.
         progress: how often an order was taken, traded or canceled.
-        cursor: the exchange's trades below this ID are booked.
-        booked: trades from there on that the stream has brought already.
+        cursor: the exchange's trades up to here are booked; see `Broker.trades_after`.
+        booked: trades that were booked since, as the stream brought them.
         orders: where each order stands.
         traded_since: monotonic time since which the initial trade or liquidation rests.
         trades_due: something happened of which no order list tells.
@@ -101,8 +101,8 @@ class Session:
     clears: Callable[[GridEngine], bool] = lambda _engine: False
     news: int = 0
     progress: int = 0
-    cursor: int = 0
-    booked: set[int] = field(default_factory=set)
+    cursor: str = ""
+    booked: set[str] = field(default_factory=set)
     orders: OrdersInFlight = field(default_factory=OrdersInFlight)
     traded_since: float = 0.0
     trades_due: bool = True
@@ -167,10 +167,10 @@ class Session:
             self.traded_since = self.clock.monotonic()
         if changes.trade_cursor is not None:
             self.cursor = changes.trade_cursor
-            self.booked = {number for number in self.booked if number >= self.cursor}
+            self.booked.clear()
+        else:
+            self.booked.update(fill.trade_id for fill in changes.fills)
         for fill in changes.fills:
-            if fill.trade_id >= self.cursor:
-                self.booked.add(fill.trade_id)
             log.info(
                 "%s %s at %s (order %s, fee %s %s)",
                 "bought" if fill.side == "buy" else "sold",

@@ -61,7 +61,6 @@ def load(session: Session, grid_run: GridRun, *, to_end: bool = False) -> None:
     session.store.restore(grid_run.id, engine)
     session.grid_run, session.engine = grid_run, engine
     session.cursor = grid_run.trade_cursor
-    session.booked = session.store.known_trades(grid_run.id, grid_run.trade_cursor)
     session.trades_due = True
     session.traded_since = session.clock.monotonic()
     # A request of the process before may still be on its way.
@@ -103,7 +102,7 @@ def start(session: Session, reconciler: Reconciler, previous: GridRun | None) ->
     takeover, carried = _taken_over(session, market, previous, price, opening)
     plan = _first_plan(session, market, takeover, carried, price)
     reconciler.refuse_strays(broker.open_orders())
-    first_trade = broker.latest_trade_id() + 1
+    cursor = broker.latest_cursor()
     carried_cost = EXACT.multiply(carried, price)
     check_funds(session.config, broker, EXACT.subtract(plan.investment, carried_cost))
     now = session.clock.now_ms()
@@ -117,8 +116,8 @@ def start(session: Session, reconciler: Reconciler, previous: GridRun | None) ->
         plan=plan,
         investment=plan.investment,
         opening=opening,
-        first_trade_id=first_trade,
-        trade_cursor=first_trade,
+        first_cursor=cursor,
+        trade_cursor=cursor,
         started_ms=now,
         carried=carried,
         carried_cost=carried_cost,
@@ -129,7 +128,7 @@ def start(session: Session, reconciler: Reconciler, previous: GridRun | None) ->
     engine.begin(changes)
     session.store.start_grid_run(grid_run, changes, previous if takeover else None)
     session.forget()  # the grid before
-    session.grid_run, session.engine, session.cursor = grid_run, engine, first_trade
+    session.grid_run, session.engine, session.cursor = grid_run, engine, cursor
     session.orders.take(changes)
     session.committed(changes)
     _say_started(grid_run, plan_warnings(plan, market, session.config.fees))

@@ -34,7 +34,7 @@ class EngineLoop:
 
     def _accept(self, changes: Changes) -> None:
         for order in changes.orders:
-            self.engine.accept(Changes(0), order.client_id, next(self._numbers))
+            self.engine.accept(Changes(0), order.client_id, str(next(self._numbers)))
             if order.role is Role.GRID:
                 prices = self._resting[order.side]
                 assert order.price not in prices
@@ -48,7 +48,7 @@ class EngineLoop:
         coin = "base" if in_base else "quote"
         assert self.engine.live[order.client_id].state is OrderState.OPEN
         fill = Fill(
-            trade_id=next(self._numbers),
+            trade_id=str(next(self._numbers)),
             client_id=order.client_id,
             side=order.side,
             price=order.price,

@@ -18,7 +18,7 @@ from gridbot.core.books import RECENT_FILLS
 from gridbot.core.engine import Carried
 from gridbot.core.orders import Fill, Order, OrderState, Role, Side
 from gridbot.core.settled_totals import totals_of
-from gridbot.store import Store, StoreError, TradeRow
+from gridbot.store import FileRecord, Store, StoreError, TradeRow
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,7 +30,7 @@ def all_fills(store):
     fills = [row.fill for row in trade_history.rows(store, SYMBOL) if row.fill is not None]
     numbers = [fill.trade_id for fill in fills]
     assert len(numbers) == len(set(numbers))
-    return sorted(fills, key=lambda fill: fill.trade_id)
+    return sorted(fills, key=lambda fill: int(fill.trade_id))
 
 
 def count_legs(store):
@@ -131,6 +131,37 @@ def test_parquet_holds_the_same(store, tmp_path):
         all_fills(store)
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+@pytest.mark.parametrize(
+    ("identities", "kind"),
+    [
+        (("7", "12345678901"), "int64"),
+        (("0000e0d5.65.01", "7"), "string"),
+        (("007", str(2**64)), "string"),
+    ],
+)
+def test_ids_in_the_archive_are_what_the_exchange_gave(tmp_path, form, identities, kind):
+    rows = [a_row(number) for number in range(2)]
+    rows = [
+        replace(
+            row,
+            order=replace(row.order, exchange_id=identity),
+            fill=replace(row.fill, trade_id=identity),
+        )
+        for row, identity in zip(rows, identities, strict=True)
+    ]
+    rows.append(replace(rows[0], order=replace(rows[0].order, exchange_id=None), fill=None))
+    if form == "parquet":
+        parquet = pytest.importorskip("pyarrow.parquet")
+    name = archive_files.file_name(SYMBOL, 2026, form, 1)
+    record = archive_files.append(tmp_path, FileRecord(name, SYMBOL, 2026), rows)
+    assert list(archive_files.read(tmp_path, record)) == rows
+    if form == "parquet":
+        schema = parquet.read_schema(tmp_path / name)
+        assert {str(schema.field(one).type) for one in ("trade_id", "exchange_id")} == {kind}
+        assert str(schema.field("time_ms").type) == "int64"
+
+
 def test_the_format_may_change(store, tmp_path):
     pytest.importorskip("pyarrow")
     life = Life(store)
@@ -179,7 +210,9 @@ def test_a_grid_that_ended_long_ago_leaves_the_database_as_a_whole(store):
     assert Archivist(store, rules).run(second.grid_run, second.engine, 0) == 0
     rows = store._connection.execute("SELECT DISTINCT generation FROM orders").fetchall()
     assert rows == [(2,)]
-    assert all_fills(store) == sorted(first.fills + second.fills, key=lambda fill: fill.trade_id)
+    assert all_fills(store) == sorted(
+        first.fills + second.fills, key=lambda fill: int(fill.trade_id)
+    )
     orders = [row.order.client_id for row in trade_history.rows(store, SYMBOL) if row.grid_run == 1]
     assert len(orders) == sum(len(changes.orders) for changes in first.changes)
 
@@ -433,10 +466,10 @@ def test_any_life_with_any_archiving_and_any_cut(*, moves, start, rate, taken_in
 @given(order=st.permutations(range(40)), chunk=st.integers(1, 50), fan_in=st.integers(2, 5))
 def test_rows_come_in_order_whatever_fits_in_memory(order, chunk, fan_in):
     rows = [a_row(number) for number in order]
-    rows = [replace(row, fill=replace(row.fill, time_ms=row.fill.trade_id // 3)) for row in rows]
+    rows = [replace(row, fill=replace(row.fill, time_ms=row.fill.time_ms // 3)) for row in rows]
     ordered = list(sort_rows_of(rows, chunk, fan_in))
-    assert [row.fill.trade_id for row in ordered] == list(range(40))
-    assert sorted(rows, key=lambda row: row.fill.trade_id) == ordered
+    assert [row.fill.trade_id for row in ordered] == list(map(str, range(40)))
+    assert sorted(rows, key=lambda row: int(row.fill.trade_id)) == ordered
 
 
 def sort_rows_of(rows, chunk, fan_in):
@@ -456,8 +489,8 @@ def test_sorting_takes_no_more_memory_for_more_rows():
 
 
 def a_row(number):
-    fill = Fill(number, "id", Side.SELL, *[Decimal("0.1")] * 4, "USDT", number, maker=True)
+    fill = Fill(str(number), "id", Side.SELL, *[Decimal("0.1")] * 4, "USDT", number, maker=True)
     order = Order(
-        "id", "leg", Role.GRID, Side.SELL, 1, 1, Decimal(1), Decimal(1), OrderState.FILLED, 5, 0
+        "id", "leg", Role.GRID, Side.SELL, 1, 1, Decimal(1), Decimal(1), OrderState.FILLED, "5", 0
     )
     return TradeRow(1, "", order, fill)

@@ -73,7 +73,7 @@ class Walk:
             order for order in self.engine.live.values() if order.state is OrderState.INTENDED
         ]:
             for order in pending:
-                self.step(self.engine.accept, order.client_id, next(self._numbers))
+                self.step(self.engine.accept, order.client_id, str(next(self._numbers)))
             for order in pending:
                 crosses = (order.price >= self.price) == (order.side is Side.BUY)
                 if crosses or order.price == self.price:
@@ -96,7 +96,7 @@ class Walk:
         self.coins["USDT"] -= sign * quote
         self.coins[coin] -= commission
         fill = Fill(
-            trade_id=next(self._numbers),
+            trade_id=str(next(self._numbers)),
             client_id=client_id,
             side=order.side,
             price=price,

@@ -163,7 +163,7 @@ def test_an_initial_purchase_that_traded_in_part_buys_the_rest(make_walk, make_s
     again.engine, changes = engine, Changes(0)
     engine.begin(changes)
     (first,) = changes.orders
-    again.step(engine.accept, first.client_id, 1001)
+    again.step(engine.accept, first.client_id, "1001")
     again.fill(first.client_id, first.price, Decimal("0.1"))
     again.step(engine.record_canceled, first.client_id)
     plan = make_plan(make_spec(), walk.market, make_fees(), Decimal(56000))

@@ -153,7 +153,7 @@ TRADE = {
 def test_a_new_order_is_told_without_a_trade():
     event = read_report(REPORT)
     order = RemoteOrder(
-        exchange_id=4293153,
+        exchange_id="4293153",
         client_id="pi1-a",
         side="sell",
         price=Decimal("0.10264410"),
@@ -168,8 +168,8 @@ def test_a_trade_is_told_with_its_fee():
     event = read_report(REPORT | TRADE)
     assert (event.order.executed, event.order.closed) == (Decimal("0.6"), False)
     assert event.trade == RemoteTrade(
-        trade_id=77,
-        exchange_id=4293153,
+        trade_id="77",
+        exchange_id="4293153",
         side="sell",
         price=Decimal("0.1027"),
         quantity=Decimal("0.4"),

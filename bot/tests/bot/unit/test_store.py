@@ -12,6 +12,7 @@ from gridbase.market import Market
 from gridbot.core.engine import Changes
 from gridbot.core.grid import Plan
 from gridbot.core.orders import Fill, Leg, Order, OrderState, Role, Side
+from gridbot.core.settled_totals import Totals, totals_text
 from gridbot.store import (
     Closing,
     GridRun,
@@ -20,6 +21,7 @@ from gridbot.store import (
     Store,
     StoreError,
     acknowledged,
+    archived,
 )
 from gridbot.store.acknowledged import Acknowledgement
 
@@ -42,8 +44,8 @@ GENERATION = GridRun(
     plan=Plan((Decimal("1.10"), Decimal("2.20")), Decimal("1.5"), 0, Decimal("0.1"), Decimal(1000)),
     investment=Decimal(1000),
     opening={"USDT": Decimal("1000.00000001")},
-    first_trade_id=7,
-    trade_cursor=7,
+    first_cursor="6",
+    trade_cursor="6",
     started_ms=123,
 )
 LEG = Leg("pi1-BTCUSDT-abc123-1s1", Role.GRID, Side.SELL, 1, Decimal("0.1"))
@@ -61,7 +63,7 @@ ORDER = Order(
     created_ms=124,
 )
 FILL = Fill(
-    trade_id=9,
+    trade_id="9",
     client_id=LEG.id,
     side=Side.SELL,
     price=Decimal("2.20"),
@@ -83,16 +85,16 @@ def store(tmp_path):
 
 def test_what_is_written_is_read_back(tmp_path, store):
     store.start_grid_run(GENERATION, Changes(1, legs=[LEG], orders=[ORDER]))
-    accepted = replace(ORDER, state=OrderState.OPEN, exchange_id=55)
-    store.commit(1, Changes(2, updated=[accepted], fills=[FILL], trade_cursor=10))
+    accepted = replace(ORDER, state=OrderState.OPEN, exchange_id="55")
+    store.commit(1, Changes(2, updated=[accepted], fills=[FILL], trade_cursor="9"))
     store.close()
     with pytest.raises(sqlite3.ProgrammingError):
         store._connection.execute("SELECT 1")
     again = Store(tmp_path)
-    assert again.grid_run("BTC/USDT") == replace(GENERATION, trade_cursor=10)
+    assert again.grid_run("BTC/USDT") == replace(GENERATION, trade_cursor="9")
     assert again.orders(1) == [accepted]
-    assert again.fills(1, 9) == [FILL]
-    assert again.fills(1, 8) == []
+    assert again.fills(1) == [FILL]
+    assert again.fills(2) == []
     assert again.knows(LEG.id)
     assert not again.knows("other")
     again.close()
@@ -283,10 +285,10 @@ def test_a_market_is_stored_with_all_its_rules(store):
 def test_what_the_stop_rules_remember_is_written_with_the_step(store):
     store.start_grid_run(replace(GENERATION, watch={"peak": "1000"}), Changes(1))
     assert store.grid_run("BTC/USDT").watch == {"peak": "1000"}
-    store.commit(1, Changes(2, trade_cursor=8), {"peak": "1001"})
-    store.commit(1, Changes(3, trade_cursor=9))
+    store.commit(1, Changes(2, trade_cursor="8"), {"peak": "1001"})
+    store.commit(1, Changes(3, trade_cursor="9"))
     after = store.grid_run("BTC/USDT")
-    assert (after.watch, after.trade_cursor) == ({"peak": "1001"}, 9)
+    assert (after.watch, after.trade_cursor) == ({"peak": "1001"}, "9")
     with pytest.raises(StoreError):
         store.commit(1, Changes(4, orders=[replace(ORDER, leg="none")]), {"peak": "2"})
     assert store.grid_run("BTC/USDT").watch == {"peak": "1001"}
@@ -294,12 +296,25 @@ def test_what_the_stop_rules_remember_is_written_with_the_step(store):
     assert store.grid_run("BTC/USDT").watch == {}
 
 
-def test_trades_that_the_cursor_has_not_reached_are_known(store):
+def test_trades_that_are_stored_are_known_wherever_the_cursor_is(store):
     store.start_grid_run(GENERATION, Changes(1, legs=[LEG], orders=[ORDER]))
-    fills = [replace(FILL, trade_id=number) for number in (9, 12, 15)]
+    fills = [replace(FILL, trade_id=identity) for identity in ("9", "12", "0000e0d5.01.01")]
     store.commit(1, Changes(2, fills=fills))
-    assert store.known_trades(1, 12) == {12, 15}
-    assert store.known_trades(2, 0) == set()
+    assert [store.has_fill(1, fill.trade_id) for fill in fills] == [True, True, True]
+    assert not store.has_fill(1, "15")
+    assert not store.has_fill(2, "9")
+    with pytest.raises(StoreError):
+        store.commit(1, Changes(3, fills=fills[2:]))
+
+
+def test_fills_are_in_the_order_of_time_and_numbers_of_one_moment_by_their_size(store):
+    store.start_grid_run(GENERATION, Changes(1, legs=[LEG], orders=[ORDER]))
+    told = [("10", 126), ("9", 126), ("b", 127), ("1", 130), ("a", 127), ("99", 125)]
+    fills = [replace(FILL, trade_id=identity, time_ms=time_ms) for identity, time_ms in told]
+    store.commit(1, Changes(2, fills=fills))
+    found = store.fills(1)
+    assert [fill.trade_id for fill in found] == ["99", "9", "10", "a", "b", "1"]
+    assert found == sorted(fills, key=lambda fill: fill.moment)
 
 
 def test_a_halt_stands_until_a_person_clears_it(store):
@@ -341,91 +356,132 @@ def test_parts_of_an_hour_are_put_together(store):
     assert list(store.samples("BTC/USDT")) == [whole, replace(later, hour_ms=3_600_000)]
 
 
-# A file of the version before.
+# A file of a version before.
 
 
-def write_schema_1(directory):
-    """A file as version 1 wrote it: one grid, one order with a fill, one intent."""
-    connection = sqlite3.connect(directory / "gridbot.sqlite3", isolation_level=None)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.executescript(Path(__file__).with_name("schema_1.sql").read_text())
+def rows_of(table, version):
+    """The same grid as each version wrote it: one order with a fill, one only intended."""
     market = (
         '{"symbol": "BTC/USDT", "base": "BTC", "quote": "USDT", "tick_size": "0.01", '
         '"lot_size": "0.00001", "min_quantity": "0.00001", "min_notional": "5", '
         '"max_quantity": null, "max_orders": 200}'
     )
     settings = '{"bot_name": "pi1", "grid.investment": "1000"}'
-    connection.execute(
-        "INSERT INTO generations VALUES (1,'abc123',?,?,?,'1.5',0,'0.1',?,7,10,123,NULL)",
-        (settings, market, '["1.10", "2.20"]', '{"USDT": "1000.00000001"}'),
-    )
-    for number in range(2):
-        leg = LEG.id[:-1] + str(number + 1)
-        connection.execute("INSERT INTO legs VALUES (?,1,'grid','sell',1,'0.1',NULL,0,0)", (leg,))
-        connection.execute(
-            "INSERT INTO orders VALUES (?,1,?,'grid','sell',1,?,'2.20','0.1',?,?,124,125)",
-            (leg, leg, number + 1, *(("open", 55), ("intended", None))[number]),
-        )
-    connection.execute(
-        "INSERT INTO fills VALUES (1,9,?,'2.20','0.05','0.11','1E-8','USDT',125,1)", (LEG.id,)
-    )
+    begin = ("abc123", settings, market, '["1.10", "2.20"]', "1.5", 0, "0.1")
+    opening = '{"USDT": "1000.00000001"}'
+    legs = [LEG.id[:-1] + str(number) for number in (1, 2)]
+    states = (("open", 55), ("intended", None))
+    rows = {
+        "legs": [(leg, 1, "grid", "sell", 1, "0.1", None, 0, 0) for leg in legs],
+        "orders": [
+            (leg, 1, leg, "grid", "sell", 1, number, "2.20", "0.1", *states[number - 1], 124, 125)
+            for number, leg in enumerate(legs, 1)
+        ],
+        "fills": [(1, 9, LEG.id, "2.20", "0.05", "0.11", "1E-8", "USDT", 125, 1)],
+        "generations": [(1, *begin, opening, 7, 10, 123, None)],
+    }
+    if version > 1:
+        rows["generations"] = [
+            (1, "BTC/USDT", *begin, "1000", "0", "0", opening, 7, 123, None, None)
+        ]
+        rows["progress"] = [(1, 10, '{"peak": "1001"}')]
+        rows["samples"] = [("BTC/USDT", 0, "1", "2", "0.5", "1.5", 60, 30)]
+        rows["archived"] = [(1, TOTALS, 0)]
+    if version > 2:
+        rows["acknowledgements"] = [(1, "USDT", "-1E-8", "a fee", 5)]
+    return rows.get(table, [])
+
+
+TOTALS = totals_text(Totals(flows={"BTC": Decimal("0.5")}, sells=3))
+
+
+def write_schema(version, directory):
+    """A file as an older version wrote it."""
+    connection = sqlite3.connect(directory / "gridbot.sqlite3", isolation_level=None)
+    connection.execute(f"PRAGMA page_size = {4096 if version == 1 else 1024}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    file = "schema_1.sql" if version == 1 else "schema_3.sql"
+    connection.executescript(Path(__file__).with_name(file).read_text())
+    if version == 2:
+        connection.executescript("DROP TABLE acknowledgements; PRAGMA user_version = 2")
+    tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    for (table,) in tables:
+        for row in rows_of(table, version):
+            marks = ",".join("?" * len(row))
+            connection.execute(f"INSERT INTO {table} VALUES ({marks})", row)  # noqa: S608
     connection.close()
 
 
-def check_migrated(directory):
+def check_migrated(directory, version):
     store = Store(directory)
-    assert store.grid_run("BTC/USDT") == replace(GENERATION, trade_cursor=10)
-    accepted = replace(ORDER, state=OrderState.OPEN, exchange_id=55)
+    watch = None if version == 1 else {"peak": "1001"}
+    assert store.grid_run("BTC/USDT") == replace(GENERATION, trade_cursor="9", watch=watch)
+    accepted = replace(ORDER, state=OrderState.OPEN, exchange_id="55")
     second = LEG.id[:-1] + "2"
     assert store.orders(1) == [accepted, replace(ORDER, client_id=second, leg=second, cycle=2)]
-    assert store.fills(1, 9) == [FILL]
-    tables = store._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-    assert not [name for (name,) in tables if name.endswith("_1")]
-    pragmas = ("user_version", "page_size", "journal_mode", "foreign_keys")
-    values = [store._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas]
-    assert values == [3, 1024, "wal", 1]
-    store.close()
-
-
-def test_a_file_of_version_1_is_brought_up_to_date(tmp_path):
-    write_schema_1(tmp_path)
-    check_migrated(tmp_path)
-    check_migrated(tmp_path)
-
-
-def test_a_file_of_version_2_is_brought_up_to_date(store, tmp_path):
-    store.start_grid_run(GENERATION, Changes(1))
-    store.close()
-    with contextlib.closing(sqlite3.connect(tmp_path / "gridbot.sqlite3")) as older:
-        older.executescript("DROP TABLE acknowledgements; PRAGMA user_version = 2")
-    said = Acknowledgement("USDT", Decimal("-1E-8"), "a fee", 5)
-    for _ in range(2):
-        store = Store(tmp_path)
-        assert store.grid_run("BTC/USDT") == GENERATION
-        with store.transaction() as connection:
-            acknowledged.add(connection, 1, [said])
-        store.close()
-    store = Store(tmp_path, read_only=True)
+    assert store.fills(1) == [FILL]
+    assert store.closed_order(1, "55") is None
     with store.transaction("DEFERRED") as connection:
-        assert acknowledged.of_grid(connection, 1) == [said, said]
-        assert acknowledged.of_grid(connection, 2) == []
-        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
+        said = acknowledged.of_grid(connection, 1)
+        sums = archived.totals(connection, 1)
+        tables = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE sql NOTNULL"))
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    assert said == [Acknowledgement("USDT", Decimal("-1E-8"), "a fee", 5)] * (version == 3)
+    assert totals_text(sums) == (TOTALS if version > 1 else totals_text(Totals()))
+    assert len(list(store.samples("BTC/USDT"))) == (version > 1)
+    pragmas = ("user_version", "page_size", "journal_mode", "foreign_keys", "legacy_alter_table")
+    values = [store._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas]
+    assert values == [4, 1024, "wal", 1, 0]
+    store.close()
+    return tables
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_a_file_of_an_older_version_is_brought_up_to_date(tmp_path, store, version):
+    new = dict(store._connection.execute("SELECT name, sql FROM sqlite_master WHERE sql NOTNULL"))
+    directory = tmp_path / "older"
+    directory.mkdir()
+    write_schema(version, directory)
+    for _ in range(2):
+        # The same tables as in a new file, to the letter.
+        assert check_migrated(directory, version) == new
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_a_grid_of_an_older_version_goes_on(tmp_path, version):
+    write_schema(version, tmp_path)
+    store = Store(tmp_path)
+    with pytest.raises(StoreError, match="UNIQUE"):
+        store.commit(1, Changes(2, fills=[FILL]))
+    later = replace(FILL, trade_id="10", quantity=Decimal("0.05"))
+    filled = replace(ORDER, state=OrderState.FILLED, exchange_id="55")
+    store.commit(1, Changes(2, fills=[later], updated=[filled], trade_cursor="10"))
+    with store.transaction() as connection:
+        acknowledged.add(connection, 1, [Acknowledgement("BTC", Decimal(1), "more", 6)])
+    store.start_grid_run(other_grid(2), Changes(3))
+    store.close()
+    store = Store(tmp_path)
+    assert store.fills(1) == [FILL, later]
+    assert store.grid_run("BTC/USDT").trade_cursor == "10"
+    assert store.closed_order(1, "55") == LEG.id
+    assert store.grid_run("ETH/USDT") == other_grid(2)
     store.close()
 
 
 def test_a_reader_does_not_touch_a_file_of_version_1(tmp_path):
-    write_schema_1(tmp_path)
+    write_schema(1, tmp_path)
     with pytest.raises(StoreError, match=r"by an older gridbot .* start the bot once") as refused:
         Store(tmp_path, read_only=True)
     assert refused.value.lasting
-    check_migrated(tmp_path)
+    check_migrated(tmp_path, 1)
 
 
 class Cut(BaseException):
     """The power is cut."""
 
 
-def test_a_cut_at_any_statement_of_the_update_loses_nothing(tmp_path, monkeypatch):
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_a_cut_at_any_statement_of_the_update_loses_nothing(tmp_path, monkeypatch, version):
     count = {"left": 0}
 
     class Connection(sqlite3.Connection):
@@ -439,7 +495,7 @@ def test_a_cut_at_any_statement_of_the_update_loses_nothing(tmp_path, monkeypatc
     for statements in range(200):
         directory = tmp_path / str(statements)
         directory.mkdir()
-        write_schema_1(directory)
+        write_schema(version, directory)
         count["left"] = statements
         with monkeypatch.context() as patch:
             patch.setattr(sqlite3, "connect", lambda *a, **k: connect(*a, **k, factory=Connection))
@@ -449,7 +505,7 @@ def test_a_cut_at_any_statement_of_the_update_loses_nothing(tmp_path, monkeypatc
                 cuts += 1
         if cuts == statements:
             break
-        check_migrated(directory)
+        check_migrated(directory, version)
     else:
         pytest.fail("the update never came to its end")
-    assert cuts > 40
+    assert cuts > (40 if version == 1 else 30)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from gridbot.accounting import audit
 from gridbot.accounting.archive import ArchiveRules, Archivist
 from gridbot.commands.run import archiving
 from gridbot.service.grid_worker import GridWorker
@@ -60,6 +61,76 @@ def test_a_grid_goes_on_from_its_archive(world):
     assert world.audit().differences == []
 
 
+def settled(world):
+    """A bot on a market that stands still, with everything booked."""
+    trader = world.trader()
+    for _ in range(20):
+        trader.step()
+        world.clock.sleep(2.0)
+    world.clock.sleep(10_000)
+    world.settle(trader)
+    return trader
+
+
+def test_what_happens_after_the_look_is_no_difference(world, monkeypatch):
+    trader = world.trader()
+    for _ in range(20):
+        trader.step()
+        world.clock.sleep(2.0)
+    look, seen = audit.take_snapshot, []
+
+    def looked(*arguments):
+        seen.append(look(*arguments))
+        world.clock.sleep(120.0)
+        world.settle(trader)
+        return seen[0]
+
+    monkeypatch.setattr(audit, "take_snapshot", looked)
+    world.settle(trader)
+    report = world.audit()
+    fills = world.store.fills(1)
+    assert len(fills) > report.trades == len(seen[0].trades)
+    assert len(world.store.orders(1)) > len(seen[0].orders)
+    assert report.differences == []
+    assert report.trade == seen[0].cursor == max(seen[0].trades, key=int)
+
+
+AN_ORDER = """
+INSERT INTO orders SELECT ?, generation, leg, role, side, line, 99, price, quantity, 'open',
+    exchange_id || '0', created_ms, updated_ms FROM orders LIMIT 1
+"""
+A_TRADE = """
+INSERT INTO fills SELECT generation, ?, client_id, price, quantity, quote, commission,
+    commission_coin, time_ms, maker FROM fills LIMIT 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "kind", "identity"),
+    [
+        (AN_ORDER, "order", "pi1-none"),
+        # Below and above all that the exchange has, and no number at all.
+        *((A_TRADE, "trade", identity) for identity in ("0", "999999", "0000e0d5.01")),
+    ],
+)
+def test_what_only_the_books_have_is_a_difference(world, statement, kind, identity):
+    settled(world)
+    assert world.audit().differences == []
+    with world.store.transaction() as connection:
+        connection.execute(statement, (identity,))
+    found = [(item.what, item.exchange) for item in world.audit().differences]
+    assert (f"{kind} {identity}", f"no such {kind}") in found
+
+
+def test_what_only_the_exchange_has_is_a_difference(world):
+    settled(world)
+    gone = world.store.fills(1)[-1]
+    with world.store.transaction() as connection:
+        connection.execute("DELETE FROM fills WHERE trade_id = ?", (gone.trade_id,))
+    found = [(item.what, item.books) for item in world.audit().differences]
+    assert (f"trade {gone.trade_id}", "no such trade") in found
+
+
 def test_a_grid_trades_on_without_its_archive_and_says_so(world):
     config, store = world.config, world.open_store()
     archive = archiving(replace(config.archive, positions=3), world.clock)
@@ -70,7 +141,7 @@ def test_a_grid_trades_on_without_its_archive_and_says_so(world):
         for _ in range(steps):
             world.clock.sleep(worker.step(lambda: store))
             reasons |= {worker.reason} | set(worker.troubles())
-        return reasons, worker.trader.session.store.fills(1, 10**9)[-1].trade_id
+        return reasons, int(worker.trader.session.store.fills(1)[-1].trade_id)
 
     _, before = run(40)
     path = next((world.directory / "bot" / "archive").iterdir())

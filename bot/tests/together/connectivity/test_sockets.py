@@ -92,7 +92,7 @@ def test_an_order_and_its_fill_over_real_sockets(exchange, tmp_path):
             told.extend(event.trade for event in broker.events() if event.trade is not None)
 
         until(lambda: told, wait)
-        assert broker.trades_from(0) == told
+        assert broker.trades_after("0")[0] == told
         assert account.document()["account_stream"]
 
 

@@ -96,7 +96,7 @@ def _stored(world: World) -> tuple[list[Order], list[Fill]]:
 
 def _lost_fills(world: World) -> list[str]:
     """Every trade of the account is booked, once."""
-    trades = [trade.trade_id for trade in _trades(world)]
+    trades = sorted(str(trade.trade_id) for trade in _trades(world))
     booked = [fill.trade_id for fill in _stored(world)[1]]
     if sorted(booked) == trades:
         return []

@@ -62,8 +62,8 @@ class Core(RuleBasedStateMachine):
             plan=self.plan,
             investment=investment,
             opening={},
-            first_trade_id=1,
-            trade_cursor=1,
+            first_cursor="0",
+            trade_cursor="0",
             started_ms=0,
         )
         self.engine = self.new_engine()
@@ -114,7 +114,7 @@ class Core(RuleBasedStateMachine):
         self.coins[coin] -= commission
         number = next(self.numbers)
         details = (order.side, price, quantity, quote, commission, coin, number, True)
-        self.step(self.engine.record_fill, Fill(number, order.client_id, *details))
+        self.step(self.engine.record_fill, Fill(str(number), order.client_id, *details))
 
     def rest_of(self, order):
         return order.quantity - self.engine.executed(order.client_id)
@@ -126,7 +126,7 @@ class Core(RuleBasedStateMachine):
         if not intended:
             return
         order = intended[pick % len(intended)]
-        self.step(self.engine.accept, order.client_id, next(self.numbers))
+        self.step(self.engine.accept, order.client_id, str(next(self.numbers)))
         buying = order.side is Side.BUY
         if order.price >= self.price if buying else order.price <= self.price:
             self.fill(order, self.price, order.quantity)

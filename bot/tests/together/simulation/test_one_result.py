@@ -60,7 +60,7 @@ class Live:
             reader = Store(world.state, read_only=True)
             self.grid_run = reader.grid_run(SYMBOL)
             self.stored = reader.orders(self.grid_run.id)
-            self.fills = reader.fills(self.grid_run.id, 2**62)
+            self.fills = reader.fills(self.grid_run.id)
             self.engine = self.new_engine()
             reader.restore(self.grid_run.id, self.engine)
             reader.close()
@@ -122,11 +122,11 @@ def replay(live):
     for trade in live.trades:
         for order in engine.live.copy().values():
             if order.state is OrderState.INTENDED and order.client_id in names:
-                engine.accept(Changes(0), order.client_id, names[order.client_id])
+                engine.accept(Changes(0), order.client_id, str(names[order.client_id]))
         remote = by_number[trade.order_id]
         details = (trade.price, trade.quantity, trade.quote_quantity, trade.commission)
         fill = Fill(
-            trade.trade_id,
+            str(trade.trade_id),
             remote.client_order_id,
             Side(remote.side.lower()),
             *details,

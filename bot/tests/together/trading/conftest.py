@@ -244,7 +244,7 @@ class World:
     def exchange_orders(self, symbol: str | None = None) -> list[str]:
         broker = self.broker(symbol=symbol)
         broker.connect()
-        return [order.client_id for order in broker.orders_from(0)]
+        return [order.client_id for order in broker.orders_since(())]
 
     def close(self) -> None:
         self.power_off()

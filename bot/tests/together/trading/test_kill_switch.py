@@ -77,7 +77,7 @@ def never_sent(world: World) -> int:
 
 def buys(world: World) -> list[str]:
     before, world.wire.before = world.wire.before, lambda *_: None
-    orders = world.broker().orders_from(0)
+    orders = world.broker().orders_since(())
     world.wire.before = before
     return [order.client_id for order in orders if order.side == "buy"]
 
@@ -375,7 +375,7 @@ def test_an_initial_order_rests_for_just_so_long(make_world):
     (order,) = trader.engine.live.values()
     assert order.role is Role.INITIAL
     trader.engine.live[order.client_id] = order.__class__(
-        **{**order.__dict__, "state": OrderState.OPEN, "exchange_id": 1}
+        **{**order.__dict__, "state": OrderState.OPEN, "exchange_id": "1"}
     )
     trader.session.orders.move(order.client_id, Event.FOUND)
     canceled = []

@@ -327,7 +327,7 @@ def test_post_only_orders_never_take(make_world):
         if order.exchange_id is not None
     }
     reader.close()
-    trades = broker.trades_from(0)
+    trades, _ = broker.trades_after("0")
     assert len(trades) > 5
     for one in trades:
         if roles[numbers[one.exchange_id]] is Role.GRID:

@@ -228,7 +228,7 @@ def test_a_stop_fires_while_the_base_is_still_being_bought(make_world):
     trader = trade(world, 60, stop={"loss_price": "46500", "liquidate": True})
     assert trader.halt.reason_code == "stop.loss_price"
     (grid,) = ended(world)
-    bought = sum(one.quantity for one in world.store.fills(grid.id, 10**9) if one.side == "buy")
+    bought = sum(one.quantity for one in world.store.fills(grid.id) if one.side == "buy")
     assert 0 < bought < grid.plan.initial_quantity
     assert balances(world).get("BTC", Decimal(0)) < Decimal("0.00001")
     earned = grid.closing.grid_profit + grid.closing.liquidation_profit

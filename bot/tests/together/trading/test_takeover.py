@@ -391,13 +391,13 @@ def test_coins_that_are_no_longer_to_be_taken_over_begin_no_grid(make_world, mon
     assert resume(world, monkeypatch) == 0
     trader = world.trader()
     broker = trader.session.broker
-    ask = broker.latest_trade_id
+    ask = broker.latest_cursor
 
     def told_meanwhile():
         assert resume(world, monkeypatch, "--take-nothing") == 0
         return ask()
 
-    broker.latest_trade_id = told_meanwhile
+    broker.latest_cursor = told_meanwhile
     with pytest.raises(UserError, match="is not to be taken over any more"):
         trader.step()
     assert len(list(world.store.grid_runs())) == 1

@@ -96,7 +96,7 @@ def read_weight_limit(document: Json) -> int:
 def read_order(row: Json) -> RemoteOrder:
     """An order."""
     return RemoteOrder(
-        exchange_id=int(row["orderId"]),
+        exchange_id=str(int(row["orderId"])),
         client_id=str(row["clientOrderId"]),
         side=str(row["side"]).lower(),
         price=Decimal(row["price"]),
@@ -109,8 +109,8 @@ def read_order(row: Json) -> RemoteOrder:
 def read_trade(row: Json) -> RemoteTrade:
     """A trade of the account."""
     return RemoteTrade(
-        trade_id=int(row["id"]),
-        exchange_id=int(row["orderId"]),
+        trade_id=str(int(row["id"])),
+        exchange_id=str(int(row["orderId"])),
         side="buy" if row["isBuyer"] else "sell",
         price=Decimal(row["price"]),
         quantity=Decimal(row["qty"]),
@@ -129,7 +129,7 @@ def read_report(event: Json) -> OrderEvent:
     which is empty otherwise.
     """
     order = RemoteOrder(
-        exchange_id=int(event["i"]),
+        exchange_id=str(int(event["i"])),
         client_id=str(event["C"] or event["c"]),
         side=str(event["S"]).lower(),
         price=Decimal(event["p"]),
@@ -145,8 +145,8 @@ def read_report(event: Json) -> OrderEvent:
 
 def _reported_trade(event: Json) -> RemoteTrade:
     return RemoteTrade(
-        trade_id=int(event["t"]),
-        exchange_id=int(event["i"]),
+        trade_id=str(int(event["t"])),
+        exchange_id=str(int(event["i"])),
         side=str(event["S"]).lower(),
         price=Decimal(event["L"]),
         quantity=Decimal(event["l"]),

@@ -1,5 +1,6 @@
 """The broker for Binance: one account's view of one symbol; `BinanceAccount` makes it."""
 
+from collections.abc import Collection
 from decimal import Decimal
 from typing import Any
 
@@ -55,6 +56,7 @@ class BinanceBroker:
     """
 
     receive_window_ms = RECEIVE_WINDOW_MS
+    closed_until: int | None = None  # coins trade at all hours
 
     def __init__(self, account: BinanceConnection, symbol: str) -> None:
         self.account = account
@@ -317,38 +319,42 @@ class BinanceBroker:
         """All open orders of the account on the symbol."""
         return self.account.ask(_OPEN, {"symbol": self.id}, _read_orders)
 
-    def orders_from(self, exchange_id: int) -> list[RemoteOrder]:
-        """All orders of the account on the symbol from this number on."""
+    def orders_since(self, known: Collection[str]) -> list[RemoteOrder]:
+        """All orders of the account on the symbol since the oldest of some: IDs rise with time."""
         orders: list[RemoteOrder] = []
+        number = min(map(int, known), default=0)
         while True:
-            parameters = {"symbol": self.id, "orderId": exchange_id, "limit": PAGE}
+            parameters = {"symbol": self.id, "orderId": number, "limit": PAGE}
             page = self.account.ask(_ORDERS, parameters, _read_orders)
             orders += page
             if len(page) < PAGE:
                 return orders
-            exchange_id = max(order.exchange_id for order in page) + 1
+            number = max(int(order.exchange_id) for order in page) + 1
 
-    def trades_from(self, trade_id: int) -> list[RemoteTrade]:
-        """All trades of the account on the symbol from this ID on, oldest first."""
+    # A cursor is the ID of the latest trade that it is after; IDs rise with time. 0: of none.
+
+    def trades_after(self, cursor: str) -> tuple[list[RemoteTrade], str]:
+        """All trades of the account on the symbol after a cursor, and the cursor after them."""
         trades: list[RemoteTrade] = []
         while True:
-            page = self._ask_trades(fromId=trade_id, limit=PAGE)
+            page = self._ask_trades(fromId=int(cursor) + 1, limit=PAGE)
             trades += page
+            cursor = page[-1].trade_id if page else cursor
             if len(page) < PAGE:
-                return trades
-            trade_id = page[-1].trade_id + 1
+                return trades, cursor
 
-    def trades_of(self, exchange_id: int) -> list[RemoteTrade]:
+    def latest_cursor(self) -> str:
+        """The cursor after the account's latest trade on the symbol."""
+        latest = self._ask_trades(limit=1)
+        return latest[-1].trade_id if latest else "0"
+
+    def trades_of(self, exchange_id: str) -> list[RemoteTrade]:
         """All trades of one order, oldest first; of more than 1,000 the first ones."""
-        return self._ask_trades(orderId=exchange_id, limit=PAGE)
-
-    def latest_trade_id(self) -> int:
-        """ID of the account's latest trade on the symbol; 0 where there is none."""
-        return max((trade.trade_id for trade in self._ask_trades(limit=1)), default=0)
+        return self._ask_trades(orderId=int(exchange_id), limit=PAGE)
 
     def _ask_trades(self, **parameters: int) -> list[RemoteTrade]:
         def read(document: list[Json]) -> list[RemoteTrade]:
-            return sorted(map(read_trade, document), key=lambda trade: trade.trade_id)
+            return sorted(map(read_trade, document), key=lambda trade: int(trade.trade_id))
 
         return self.account.ask(_TRADES, {"symbol": self.id, **parameters}, read)
 

@@ -17,7 +17,7 @@ from gridbot.exchanges.port import RemoteOrder, RemoteTrade
 
 # ccxt's precision modes.
 DECIMAL_PLACES, SIGNIFICANT_DIGITS, TICK_SIZE = 2, 3, 4
-LARGEST_ID = 2**63 - 1  # what the store's column holds
+LARGEST_ID = 2**63 - 1
 # ccxt's states of an order. It passes on what it does not know, of which nothing can be said.
 _CLOSED = {"open": False, "canceling": False} | dict.fromkeys(
     ("closed", "canceled", "expired", "rejected"), True
@@ -68,26 +68,26 @@ def _step(precision: Any, mode: int, around: Decimal) -> Decimal:
     return step
 
 
-def order_number(text: Any) -> int:
+def order_number(text: Any) -> str:
     """A number for an exchange's order ID: itself where it is one, else 63 bits of its hash.
 
-    Orders are told apart by it, and need no order.
+    Orders are told apart by it, and need no order. Books that are older than texts as IDs have it.
     """
     if not isinstance(text, str) or not text:
         raise ValueError("no order ID")
     if text.isascii() and text.isdigit() and int(text) <= LARGEST_ID:
-        return int(text)
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+        return str(int(text))
+    return str(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1)
 
 
-def trade_number(text: Any, exchange: str) -> int:
-    """A trade's ID, which has to be a number: what has been booked is remembered by the last one.
+def trade_number(text: Any, exchange: str) -> str:
+    """A trade's ID, which has to be a number: a cursor is the last one that was read.
 
     Raises:
         UserError: it is none.
     """
     if isinstance(text, str) and text.isascii() and text.isdigit() and int(text) <= LARGEST_ID:
-        return int(text)
+        return str(int(text))
     raise UserError(
         f'exchange.name = "{exchange}" numbers its trades by names such as {text!r}; the bot needs '
         "whole numbers that rise with time",

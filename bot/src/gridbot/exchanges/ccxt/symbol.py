@@ -5,6 +5,7 @@ be complete only when one is among them that was known before; else nothing is t
 """
 
 import itertools
+from collections.abc import Collection
 from decimal import Decimal
 from typing import Any
 
@@ -44,6 +45,7 @@ class CcxtBroker:
     """
 
     receive_window_ms = RECEIVE_WINDOW_MS
+    closed_until: int | None = None  # coins trade at all hours
 
     def __init__(self, account: CcxtConnection, symbol: str) -> None:
         self.account = account
@@ -52,7 +54,7 @@ class CcxtBroker:
         self._range = PriceRange()
         self._looked = account.monotonic()
         self._names: dict[str, str] = {}  # the exchange's order IDs by client order ID
-        self._numbers: dict[int, str] = {}  # and by the number that stands for them
+        self._numbers: dict[str, str] = {}  # and by the number that stands for them
         self._mark: tuple[int, int] | None = None  # ID and time of a trade that was read
 
     @property
@@ -245,18 +247,13 @@ class CcxtBroker:
         """All open orders of the account on the symbol."""
         return self._orders("fetch_open_orders")
 
-    def orders_from(self, exchange_id: int) -> list[RemoteOrder]:
-        """All orders of the account on the symbol from this number on, as far as they are kept."""
+    def orders_since(self, _known: Collection[str]) -> list[RemoteOrder]:
+        """All orders of the account on the symbol, as far as they are kept."""
         if self.account.client.has.get("fetchOrders") is True:
-            orders = self._orders("fetch_orders")
-        else:
-            closed = {order.exchange_id: order for order in self._orders("fetch_closed_orders")}
-            orders = [*closed.values()]
-            orders += [order for order in self.open_orders() if order.exchange_id not in closed]
-        return sorted(
-            (order for order in orders if order.exchange_id >= exchange_id),
-            key=lambda order: order.exchange_id,
-        )
+            return self._orders("fetch_orders")
+        closed = {order.exchange_id: order for order in self._orders("fetch_closed_orders")}
+        still_open = [order for order in self.open_orders() if order.exchange_id not in closed]
+        return [*closed.values(), *still_open]
 
     def _orders(self, method: str) -> list[RemoteOrder]:
         orders: list[RemoteOrder] = self.account.ask(
@@ -285,36 +282,39 @@ class CcxtBroker:
 
     # Trades.
 
-    def trades_from(self, trade_id: int) -> list[RemoteTrade]:
-        """All trades of the account on the symbol from this ID on, oldest first.
+    # A cursor is the ID of the latest trade that it is after. 0: of none.
+
+    def trades_after(self, cursor: str) -> tuple[list[RemoteTrade], str]:
+        """All trades of the account on the symbol after a cursor, and the cursor after them.
 
         Raises:
             BrokerError: `AMBIGUOUS` where it is not certain that none is missing.
         """
-        trades, proven = self._read_trades_from(trade_id)
+        known = int(cursor)
+        trades, proven = self._read_trades_after(known)
         if not proven:
             raise BrokerError(
                 Failure.AMBIGUOUS,
-                f"exchange {self.address}: it does not list trade {trade_id - 1}, the last that is "
+                f"exchange {self.address}: it does not list trade {cursor}, the last that is "
                 "known, any more; what was traded since can not be told completely",
             )
         if trades:
-            self._mark = trades[-1].trade_id, trades[-1].time_ms
-        return [trade for trade in trades if trade.trade_id >= trade_id]
+            self._mark = _number(trades[-1]), trades[-1].time_ms
+        news = [trade for trade in trades if _number(trade) > known]
+        return news, news[-1].trade_id if news else cursor
 
-    def _read_trades_from(self, trade_id: int) -> tuple[list[RemoteTrade], bool]:
-        """Trades, and whether all from `trade_id` on are among them."""
-        if self._mark is not None and self._mark[0] < trade_id:
+    def _read_trades_after(self, known: int) -> tuple[list[RemoteTrade], bool]:
+        """Trades, and whether all after the one with this ID are among them."""
+        if self._mark is not None and self._mark[0] <= known:
             return self._trades_since(self._mark[1]), True
         trades = self._page(None)
         for days in LOOK_BACK_DAYS:
-            if any(trade.trade_id < trade_id for trade in trades):
+            if any(_number(trade) <= known for trade in trades):
                 return trades, True
             trades = self._trades_since(self.account.time.now_ms() - days * DAY_MS)
-        known = any(trade.trade_id < trade_id for trade in trades)
-        return trades, known or trade_id <= 1
+        return trades, known <= 0 or any(_number(trade) <= known for trade in trades)
 
-    def trades_of(self, exchange_id: int) -> list[RemoteTrade]:
+    def trades_of(self, exchange_id: str) -> list[RemoteTrade]:
         """All trades of one order, oldest first, as far as they are among the latest."""
         client, name = self.account.client, self._numbers.get(exchange_id)
         if client.has.get("fetchOrderTrades") is True and name is not None:
@@ -325,19 +325,19 @@ class CcxtBroker:
         since = self.account.time.now_ms() - LOOK_BACK_DAYS[0] * DAY_MS
         return [trade for trade in self._trades_since(since) if trade.exchange_id == exchange_id]
 
-    def latest_trade_id(self) -> int:
-        """ID of the account's latest trade on the symbol; 0 where there is none."""
+    def latest_cursor(self) -> str:
+        """The cursor after the account's latest trade on the symbol."""
         trades = self._page(None)
         if not trades:
             trades = self._trades_since(self.account.time.now_ms() - LOOK_BACK_DAYS[-1] * DAY_MS)
         if not trades:
-            return 0
-        self._mark = trades[-1].trade_id, trades[-1].time_ms
+            return "0"
+        self._mark = _number(trades[-1]), trades[-1].time_ms
         return trades[-1].trade_id
 
     def _trades_since(self, since_ms: int) -> list[RemoteTrade]:
         """All trades from a time on, however small the exchange's windows and pages are."""
-        known: dict[int, RemoteTrade] = {}
+        known: dict[str, RemoteTrade] = {}
         window_ms = self._window_ms()
         while True:
             page = self._page(since_ms)
@@ -351,7 +351,7 @@ class CcxtBroker:
                     f"exchange {self.address}: more than {PAGE} trades of one moment",
                 )
             elif window_ms is None or since_ms + window_ms > self.account.time.now_ms():
-                return sorted(known.values(), key=lambda trade: trade.trade_id)
+                return sorted(known.values(), key=_number)
             else:
                 since_ms += window_ms
 
@@ -373,7 +373,7 @@ class CcxtBroker:
         for row in rows:
             self._numbers.setdefault(order_number(row["order"]), row["order"])
         self._forget_oldest()
-        trades.sort(key=lambda trade: trade.trade_id)
+        trades.sort(key=_number)
         if any(later.time_ms < earlier.time_ms for earlier, later in itertools.pairwise(trades)):
             raise UserError(
                 f'exchange.name = "{self.account.exchange}" does not number its trades in the '
@@ -381,3 +381,7 @@ class CcxtBroker:
                 ExitCode.EXCHANGE,
             )
         return trades
+
+
+def _number(trade: RemoteTrade) -> int:
+    return int(trade.trade_id)
