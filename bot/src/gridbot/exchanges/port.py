@@ -3,7 +3,7 @@
 `gridbot.exchanges.binance.symbol` is a real one.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -112,6 +112,8 @@ class StreamGap:
 
 
 StreamEvent = OrderEvent | StreamGap
+# Takes the interval of a candle that has closed, and the candle.
+Push = Callable[[str, Candle], None]
 
 
 class Broker(Protocol):
@@ -141,6 +143,18 @@ class Broker(Protocol):
         Args:
             interval: the exchange's name of their length, such as ``1h``.
             count: how many.
+        """
+
+    def stream_candles(self, interval: str, push: Push) -> int | None:
+        """Have closed candles pushed from now on, as far as a stream tells of them.
+
+        Args:
+            interval: as for `candles`.
+            push: takes them, and those of every other interval that is streamed.
+
+        Returns:
+            When the newest closed candle opens (Unix milliseconds), if all since the latest
+            `candles` were pushed; None where they have to be asked for.
         """
 
     def trades_of(self, exchange_id: str) -> list[RemoteTrade]:

@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
-from gridbot.indicators.indicator import UNDEFINED, Indicator, Step
-from gridbot.indicators.ring import Ring
+from gridbot.indicators.indicator import UNDEFINED, Indicator, Line, Step
+
+
+class Average:
+    """The simple mean of the first `period` numbers, then ``average + (number - average) / slow``.
+
+    Args:
+        period: how many numbers make the seed.
+        slow: how many times its distance from a new number is longer than a step towards it.
+    """
+
+    __slots__ = ("_period", "_seen", "_slow", "_value")
+
+    def __init__(self, period: int, slow: float) -> None:
+        self._period = period
+        self._slow = slow
+        self._seen = 0
+        self._value = 0.0
+
+    def feed(self, number: float) -> float:
+        """The average after the next number; `UNDEFINED` as long as the seed is not complete."""
+        self._seen += 1
+        if self._seen > self._period:
+            self._value += (number - self._value) / self._slow
+            return self._value
+        self._value += number
+        if self._seen < self._period:
+            return UNDEFINED
+        self._value /= self._period
+        return self._value
 
 
 class Sma(Indicator):
-    """Simple moving average: the mean of the latest `period` closes.
+    """Simple moving average: the mean of the latest `period` closes, from candle `period` on.
 
     The sum is a double of float32 numbers: additions and subtractions are exact as long as the
     prices of a window lie within a factor of a million of each other, so that nothing drifts.
-
-    Args:
-        period: how many closes.
-        capacity: how many values `line` keeps.
-
-    Attributes:
-        line: the average (quote), from candle `period` on.
     """
 
     def __init__(self, period: int, capacity: int) -> None:
-        super().__init__(capacity)
-        self._period = period
-        self._closes = Ring(period)
+        super().__init__(period, capacity)
+        self._closes = Line(period)
         self._sum = 0.0
 
     def feed(self, step: Step) -> None:
@@ -37,32 +57,15 @@ class Sma(Indicator):
 
 
 class Ema(Indicator):
-    """Exponential moving average, weight ``2 / (period + 1)``, seeded with the simple mean.
+    """Exponential moving average, weight ``2 / (period + 1)``, from candle `period` on.
 
-    Args:
-        period: as in the weight; also how many closes make the seed.
-        capacity: how many values `line` keeps.
-
-    Attributes:
-        line: the average (quote), from candle `period` on.
+    It is seeded with the simple mean of the first `period` closes.
     """
 
     def __init__(self, period: int, capacity: int) -> None:
-        super().__init__(capacity)
-        self._period = period
-        self._weight = 2 / (period + 1)
-        self._seen = 0
-        self._value = 0.0
+        super().__init__(period, capacity)
+        self._average = Average(period, (period + 1) / 2)
 
     def feed(self, step: Step) -> None:
         """Take the next closed candle."""
-        self._seen += 1
-        if self._seen <= self._period:
-            self._value += step.close
-            if self._seen < self._period:
-                self.line.push(UNDEFINED)
-                return
-            self._value /= self._period
-        else:
-            self._value += self._weight * (step.close - self._value)
-        self.line.push(self._value)
+        self.line.push(self._average.feed(step.close))

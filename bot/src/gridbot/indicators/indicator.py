@@ -7,8 +7,6 @@ from abc import ABC, abstractmethod
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
-from gridbot.indicators.ring import Ring
-
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -35,27 +33,54 @@ class Step(NamedTuple):
 
 
 class Line:
-    """The latest values of one indicator, in step with its candles.
+    """The latest numbers of a stream, one for each candle, in an array that is allocated once.
 
     Args:
-        capacity: how many are kept.
+        capacity: how many are kept, each rounded to float32 (24 bits); older ones are overwritten.
+
+    Attributes:
+        length: how many are kept now.
     """
 
-    __slots__ = ("_ring",)
+    __slots__ = ("_array", "_capacity", "_next", "length")
 
     def __init__(self, capacity: int) -> None:
-        self._ring = Ring(capacity)
+        import numpy as np
+
+        self._array = np.full(capacity, UNDEFINED, dtype=np.float32)
+        self._capacity = capacity
+        self._next = 0
+        self.length = 0
 
     def push(self, value: float) -> None:
-        """Take the next candle's value; `UNDEFINED` where it has none yet."""
-        self._ring.push(value)
+        """Take the next candle's number; `UNDEFINED` where it has none. Costs always the same."""
+        self._array[self._next] = value
+        self._next = (self._next + 1) % self._capacity
+        if self.length < self._capacity:
+            self.length += 1
+
+    def back(self, steps: int) -> float:
+        """The number `steps` before the latest one, as float32 rounded it.
+
+        Raises:
+            IndexError: it is not kept.
+        """
+        if not 0 <= steps < self.length:
+            raise IndexError(f"{steps} back, but {self.length} are kept")
+        return float(self._array[(self._next - 1 - steps) % self._capacity])
+
+    def latest(self, count: int) -> NDArray[np.float32]:
+        """A copy of the latest `count` numbers, or of all there are, oldest first."""
+        import numpy as np
+
+        count = min(count, self.length)
+        places = np.arange(self._next - count, self._next)
+        return self._array[places % self._capacity]
 
     @property
     def value(self) -> float | None:
-        """The latest candle's value, a float32; None where there are too few candles."""
-        if not self._ring.length:
-            return None
-        latest = self._ring.back(0)
+        """The latest candle's number, a float32; None where there are too few candles."""
+        latest = self.back(0) if self.length else UNDEFINED
         return None if math.isnan(latest) else latest
 
     @property
@@ -66,27 +91,26 @@ class Line:
         latest = self.value
         return None if latest is None else Decimal(str(np.float32(latest)))
 
-    def latest(self, count: int) -> NDArray[np.float32]:
-        """Values of the latest `count` candles, oldest first; NaN where there is none."""
-        return self._ring.latest(count)
-
     @property
     def nbytes(self) -> int:
-        """Memory of the values, in bytes."""
-        return self._ring.nbytes
+        """Memory of the numbers, in bytes."""
+        return int(self._array.nbytes)
 
 
 class Indicator(ABC):
     """Something that a `gridbot.indicators.window.CandleWindow` feeds.
 
     Args:
+        period: how many candles it looks back, in its own sense.
         capacity: how many values its lines keep.
 
     Attributes:
         line: its values.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, period: int, capacity: int) -> None:
+        self._period = period
+        self._seen = 0
         self.line = Line(capacity)
 
     @abstractmethod

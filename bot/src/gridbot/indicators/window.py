@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from gridbase.candles.price_units import UNITS_PER_QUOTE
 from gridbase.candles.series import Candle
 
 from gridbot.indicators.averages import Ema, Sma
-from gridbot.indicators.indicator import Indicator, Step
-from gridbot.indicators.ring import Ring
+from gridbot.indicators.indicator import Indicator, Line, Step
 from gridbot.indicators.wilder import Adx, Atr, Rsi
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _Kind = TypeVar("_Kind", Rsi, Atr, Adx, Ema, Sma)
 
@@ -52,6 +47,12 @@ class CandleWindow:
 
     Attributes:
         gaps: how many candles were missing in gaps that were bridged.
+        opens: gives the first prices of so many of the latest candles (quote), oldest first.
+        highs: their highest prices (quote), likewise.
+        lows: their lowest prices (quote).
+        closes: their last prices (quote).
+        volumes: their volumes (base).
+        true_ranges: their true ranges (quote).
     """
 
     def __init__(self, interval_ms: int, capacity: int) -> None:
@@ -61,21 +62,19 @@ class CandleWindow:
         self._times = array("q", bytes(8 * capacity))
         self._count = 0
         self._last: Candle | None = None
-        self._opens = Ring(capacity)
-        self._highs = Ring(capacity)
-        self._lows = Ring(capacity)
-        self._closes = Ring(capacity)
-        self._volumes = Ring(capacity)
-        self._changes = Ring(capacity)
-        self._true_ranges = Ring(capacity)
-        self._plus_dm = Ring(capacity)
-        self._minus_dm = Ring(capacity)
+        self._volumes = Line(capacity)
+        # Of each candle, what `_store` makes of its prices: a `Step` is the last five.
+        self._kept = [Line(capacity) for _ in range(8)]
+        self.volumes = self._volumes.latest
+        self.opens, self.highs, self.lows, self.closes, _, self.true_ranges = (
+            line.latest for line in self._kept[:6]
+        )
         self._indicators: dict[tuple[type, int], Indicator] = {}
 
     @property
     def length(self) -> int:
         """How many candles are kept."""
-        return self._closes.length
+        return self._volumes.length
 
     @property
     def last_time(self) -> int | None:
@@ -110,38 +109,30 @@ class CandleWindow:
         self._times[self._count % self.capacity] = candle.time
         self._count += 1
         self._last = candle
-        self._opens.push(candle.open / UNITS_PER_QUOTE)
-        self._highs.push(candle.high / UNITS_PER_QUOTE)
-        self._lows.push(candle.low / UNITS_PER_QUOTE)
-        self._closes.push(candle.close / UNITS_PER_QUOTE)
-        self._volumes.push(candle.volume)
-        self._changes.push((candle.close - before.close) / UNITS_PER_QUOTE)
         highest, lowest = max(candle.high, before.close), min(candle.low, before.close)
-        self._true_ranges.push((highest - lowest) / UNITS_PER_QUOTE)
         up, down = candle.high - before.high, before.low - candle.low
-        self._plus_dm.push(up / UNITS_PER_QUOTE if up > down and up > 0 else 0.0)
-        self._minus_dm.push(down / UNITS_PER_QUOTE if down > up and down > 0 else 0.0)
+        units = (
+            candle.open,
+            candle.high,
+            candle.low,
+            candle.close,
+            candle.close - before.close,
+            highest - lowest,
+            up if up > down and up > 0 else 0,
+            down if down > up and down > 0 else 0,
+        )
+        self._volumes.push(candle.volume)
+        for line, number in zip(self._kept, units, strict=True):
+            line.push(number / UNITS_PER_QUOTE)
 
     def _step(self, back: int) -> Step:
-        return Step(
-            self._closes.back(back),
-            self._changes.back(back),
-            self._true_ranges.back(back),
-            self._plus_dm.back(back),
-            self._minus_dm.back(back),
-        )
+        return Step(*(line.back(back) for line in self._kept[3:]))
 
     @property
     def nbytes(self) -> int:
         """Memory of the candles and of all indicators' values, in bytes."""
-        rings = [self._opens, self._highs, self._lows, self._closes, self._volumes]
-        rings += [self._changes, self._true_ranges, self._plus_dm, self._minus_dm]
         lines = [line for known in self._indicators.values() for line in known.lines]
-        return (
-            8 * self.capacity
-            + sum(part.nbytes for part in rings)
-            + sum(line.nbytes for line in lines)
-        )
+        return 8 * self.capacity + sum(line.nbytes for line in (self._volumes, *self._kept, *lines))
 
     def _indicator(self, kind: type[_Kind], period: int) -> _Kind:
         known = self._indicators.get((kind, period))
@@ -179,27 +170,3 @@ class CandleWindow:
         """When the latest `count` candles opened, in milliseconds, oldest first."""
         kept = range(self._count - min(count, self.length), self._count)
         return [self._times[index % self.capacity] for index in kept]
-
-    def highs(self, count: int) -> NDArray[np.float32]:
-        """Highest prices of the latest `count` candles (quote), oldest first."""
-        return self._highs.latest(count)
-
-    def lows(self, count: int) -> NDArray[np.float32]:
-        """Lowest prices of the latest `count` candles (quote), oldest first."""
-        return self._lows.latest(count)
-
-    def opens(self, count: int) -> NDArray[np.float32]:
-        """First prices of the latest `count` candles (quote), oldest first."""
-        return self._opens.latest(count)
-
-    def closes(self, count: int) -> NDArray[np.float32]:
-        """Last prices of the latest `count` candles (quote), oldest first."""
-        return self._closes.latest(count)
-
-    def volumes(self, count: int) -> NDArray[np.float32]:
-        """Volumes of the latest `count` candles (base), oldest first."""
-        return self._volumes.latest(count)
-
-    def true_ranges(self, count: int) -> NDArray[np.float32]:
-        """True ranges of the latest `count` candles (quote), oldest first."""
-        return self._true_ranges.latest(count)

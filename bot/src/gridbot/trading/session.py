@@ -20,9 +20,6 @@ from gridbot.store import GridRun, Store
 
 log = logging.getLogger(__name__)
 
-# So long after its end a candle may take to arrive.
-CANDLE_GRACE_MS = 2_000
-
 
 @dataclass(frozen=True)
 class WindDown:
@@ -107,22 +104,24 @@ class Session:
     traded_since: float = 0.0
     trades_due: bool = True
     again: bool = False
-    _cache: CandleCache | None = None
+    _cache: CandleCache = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Candles are kept here, and nowhere else."""
+        self._cache = CandleCache(self.broker.candles)
 
     def candles(self, interval: str, count: int) -> CandleWindow:
         """The latest closed candles, shared by all who ask; see `CandleCache.series`."""
-        if self._cache is None:
-            self._cache = CandleCache(self.broker.candles, grace_ms=CANDLE_GRACE_MS)
-        now = self._market_ms(interval)
+        newest, now = self.broker.stream_candles(interval, self._cache.push), self.broker.now_ms()
+        streamed = newest is not None
+        if self.broker.market_label:
+            # A replayed market has a time of its own, which its newest candle tells.
+            streamed = False
+            if newest is None:
+                newest = max((one.time for one in self.broker.candles(interval, 1)), default=0)
+            now = newest + INTERVALS[interval] + self._cache.grace_ms
         self._cache.clean(now)
-        return self._cache.series(interval, count, now)
-
-    def _market_ms(self, interval: str) -> int:
-        """The market's time (Unix milliseconds); a replayed one has its own."""
-        newest = self.broker.candles(interval, 1) if self.broker.market_label else []
-        if not newest:
-            return self.broker.now_ms()
-        return newest[-1].time + INTERVALS[interval] + CANDLE_GRACE_MS
+        return self._cache.series(interval, count, now, streamed=streamed)
 
     def forget(self) -> None:
         """Drop what is in memory; it is loaded from the store again."""

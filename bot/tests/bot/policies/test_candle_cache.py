@@ -90,6 +90,17 @@ def test_candles_that_a_stream_pushes_are_never_fetched(exchange, cache):
     assert window.last_time == (10_000 + 198) * HOUR
 
 
+def test_a_candle_that_a_stream_brings_late_is_asked_for_after_the_pause(exchange, cache):
+    cache.series("1h", 50, START)
+    exchange.now = START + HOUR
+    for second in range(30):
+        cache.series("1h", 50, exchange.now + second * SECOND, streamed=True)
+    assert exchange.asked == [("1h", 50)]
+    window = cache.series("1h", 50, exchange.now + 30 * SECOND, streamed=True)
+    assert exchange.asked == [("1h", 50), ("1h", 2)]
+    assert window.last_time == START
+
+
 def test_pushes_that_repeat_or_were_not_asked_for_are_ignored(cache):
     cache.push("1h", candle(9_999, 5, interval=HOUR))
     window = cache.series("1h", 50, START)

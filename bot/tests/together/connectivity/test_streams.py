@@ -8,10 +8,13 @@ from gridbase.candles.series import Candle
 from gridbase.sockets.socket import SocketClosed
 from gridbot.core.orders import Order, OrderState, Role, Side
 from gridbot.exchanges.binance.connection import FIRST_STREAM_SECONDS
-from gridbot.exchanges.binance.recent_candles import Shelf
 from gridbot.exchanges.port import BrokerError, Failure, OrderEvent, StreamGap
+from gridbot.indicators.candle_cache import CandleCache
+from gridbot.trading.session import Session
 
 from .conftest import trading
+
+MINUTE = 60_000
 
 
 def order(client_id, side=Side.BUY, price="49000", quantity="0.01"):
@@ -275,32 +278,70 @@ def test_a_stream_that_the_exchange_has_dropped_is_asked_for_again(world, broker
     assert rest(world) == []
 
 
+def columns(window):
+    """All that a window knows of its latest 30 candles."""
+    kinds = window.opens, window.highs, window.lows, window.closes, window.volumes
+    return [window.times(30), *(kind(30).tolist() for kind in kinds)]
+
+
 def test_closed_candles_are_asked_for_once_and_then_streamed(world, broker):
     for _ in range(10):
         broker.wait(2.0)
+    cache = CandleCache(broker.candles)
+    assert broker.stream_candles("1m", cache.push) is None
     first = broker.candles("1m", 30)
-    assert rest(world) == ["klines"]
+    cache.series("1m", len(first), first[-1].time + 2 * MINUTE)
+    assert rest(world) == ["klines"] * 2
     for _ in range(40):
         broker.wait(60.0)
-    later = broker.candles("1m", 30)
-    assert rest(world) == ["klines"]
-    assert len(later) == 30
-    assert later[0].time > first[-1].time
+    newest = broker.stream_candles("1m", cache.push)
+    window = cache.series("1m", len(first), newest + MINUTE + 2_000)
+    assert rest(world) == ["klines"] * 2
+    assert newest == window.last_time > first[-1].time
     other = world.broker()
     other.connect()
-    assert other.candles("1m", 30) == later
+    later = other.candles("1m", 30)
+    assert len(later) == 30
+    assert columns(window)[0] == [each.time for each in later]
+    fresh = CandleCache(other.candles).series("1m", 30, newest + MINUTE)
+    assert columns(fresh) == columns(window)
+
+
+def test_a_session_asks_for_candles_once_and_takes_them_from_the_stream(world, broker):
+    session = Session(world.config, broker, world.open_store(), world.clock)
+    for _ in range(10):
+        broker.wait(2.0)
+    first = session.candles("1m", 30)
+    # Once for the time of a market that is replayed, once for the candles.
+    assert rest(world) == ["klines"] * 2
+    for _ in range(40):
+        broker.wait(20.0)
+        assert session.candles("1m", 30) is first
+    assert rest(world) == ["klines"] * 2
+    other = world.broker()
+    other.connect()
+    later = other.candles("1m", 30)
+    assert first.times(30) == [each.time for each in later]
 
 
 def test_candles_are_asked_for_again_after_a_gap(world, broker):
     broker.wait(20.0)
     broker.events()
     broker.wait(20.0)
+    session = Session(world.config, broker, world.open_store(), world.clock)
     broker.candles("1m", 30)
-    assert rest(world) == ["klines"]
+    session.candles("1m", 30)
+    asked = len(rest(world))
+    session.candles("1m", 30)
+    assert rest(world) == ["klines"] * asked
     world.network.market.broken = True
     broker.wait(20.0)
-    broker.candles("1m", 30)
-    assert rest(world) == ["klines", "klines"]
+    assert broker.stream_candles("1m", lambda *_: None) is None
+    window = session.candles("1m", 30)
+    assert rest(world) == ["klines"] * (asked + 2)
+    other = world.broker()
+    other.connect()
+    assert window.times(30) == [each.time for each in other.candles("1m", 30)]
 
 
 def test_an_interval_that_the_exchange_does_not_stream_leaves_the_rest_alone(world, broker):
@@ -314,18 +355,27 @@ def test_an_interval_that_the_exchange_does_not_stream_leaves_the_rest_alone(wor
 
 
 def test_a_hole_ends_a_row_of_candles():
-    shelf = Shelf()
-    candles = [Candle(minute * 60_000, 1, 1, 1, 1, 1.0) for minute in range(6)]
-    assert shelf.latest(1) is None
-    shelf.fill(candles[:3], 3)
-    shelf.push(candles[2])
-    shelf.push(candles[3])
-    assert shelf.latest(4) == candles[:4]
-    assert shelf.latest(5) is None
-    shelf.push(candles[5])
-    assert shelf.latest(1) is None
-    shelf.push(candles[5])
-    assert shelf.latest(1) is None
+    candles = [Candle(minute * MINUTE, 1, 1, 1, 1, 1.0) for minute in range(6)]
+    asked = []
+
+    def fetch(_interval, count):
+        asked.append(count)
+        return candles[: 3 if len(asked) == 1 else 6][-count:]
+
+    cache = CandleCache(fetch)
+    cache.push("1m", candles[0])
+    assert cache.series("1m", 3, 3 * MINUTE).times(9) == [0, MINUTE, 2 * MINUTE]
+    cache.push("1m", candles[2])
+    cache.push("1m", candles[3])
+    window = cache.series("1m", 4, 4 * MINUTE)
+    assert window.times(9) == [each.time for each in candles[:4]]
+    assert asked == [3]
+    for _ in range(2):
+        cache.push("1m", candles[5])
+        assert window.last_time == candles[3].time
+    assert cache.series("1m", 4, 6 * MINUTE) is window
+    assert asked == [3, 3]
+    assert window.times(9) == [each.time for each in candles]
 
 
 def test_events_of_a_symbol_that_nobody_looks_after_do_not_pile_up(world, broker):

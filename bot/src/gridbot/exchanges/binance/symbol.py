@@ -22,9 +22,15 @@ from gridbot.exchanges.binance.answers import (
 )
 from gridbot.exchanges.binance.connection import BinanceConnection, Operation
 from gridbot.exchanges.binance.market_stream import PRICE_INTERVAL, read_kline
-from gridbot.exchanges.binance.recent_candles import MOST_CANDLES, Shelf
 from gridbot.exchanges.binance.rest import RECEIVE_WINDOW_MS
-from gridbot.exchanges.port import BrokerError, Failure, RemoteOrder, RemoteTrade, StreamEvent
+from gridbot.exchanges.port import (
+    BrokerError,
+    Failure,
+    Push,
+    RemoteOrder,
+    RemoteTrade,
+    StreamEvent,
+)
 
 _NO_INTERVAL = -1120  # "Invalid interval."
 PAGE = 1000  # most orders, trades or candles that one request returns
@@ -67,7 +73,9 @@ class BinanceBroker:
         self._range = PriceRange()
         self._looked = account.monotonic()
         self._has_minutes = True
-        self._shelves: dict[str, Shelf] = {}
+        self._push: Push = lambda _interval, _candle: None
+        # When the newest closed candle opened, by interval; none where the stream may lack some.
+        self._newest: dict[str, int] = {}
 
     @property
     def address(self) -> str:
@@ -104,17 +112,18 @@ class BinanceBroker:
         self.account.wait(seconds)
 
     def take_kline(self, kline: Json) -> None:
-        """Note what the price did, and keep a candle that has closed."""
+        """Note what the price did, and hand on a candle that has closed."""
         if kline["i"] == PRICE_INTERVAL:
             self._range.take([_minute(kline["t"], kline["h"], kline["l"], kline["c"])])
-        shelf = self._shelves.get(kline["i"])
-        if shelf is not None and kline["x"] is True:
-            shelf.push(read_kline(kline))
+        interval = kline["i"]
+        if kline["x"] is True and interval in self._newest:
+            candle = read_kline(kline)
+            self._newest[interval] = max(candle.time, self._newest[interval])
+            self._push(interval, candle)
 
     def spoil_candles(self) -> None:
         """The market stream was interrupted: candles may be missing."""
-        for shelf in self._shelves.values():
-            shelf.spoil()
+        self._newest.clear()
 
     # The market.
 
@@ -230,29 +239,23 @@ class BinanceBroker:
         self._range.take(minutes)
         return minutes[-1].close
 
-    def candles(self, interval: str, count: int) -> list[Candle]:
-        """The latest closed candles, oldest first, at most `count` and at most 999.
-
-        While the market stream brings them, only the first call makes a request.
-        """
+    def stream_candles(self, interval: str, push: Push) -> int | None:
+        """Have candles pushed as they close; see `Broker.stream_candles`."""
         market = self.account.market
         if market is None:
-            return self._ask_candles(interval, count)
+            return None
+        self._push = push
         market.watch(self.id, interval)
         self.account.pump()
-        shelf = self._shelves.setdefault(interval, Shelf())
-        known = shelf.latest(count) if market.up else None
-        if known is None:
-            known = self._ask_candles(interval, count)
-            if market.up:
-                shelf.fill(known[-MOST_CANDLES:], count)
-        return known
+        return self._newest.get(interval) if market.up else None
 
     def now_ms(self) -> int:
         """Unix time in milliseconds, at the exchange."""
         return self.account.time.now_ms()
 
-    def _ask_candles(self, interval: str, count: int) -> list[Candle]:
+    def candles(self, interval: str, count: int) -> list[Candle]:
+        """The latest closed candles, oldest first, at most `count` and at most 999."""
+
         def read(document: list[list[Any]]) -> list[Candle]:
             # The latest row is the candle that has not closed yet. On a real market, where the
             # candles' time is the exchange's, it may have closed with no trade since.
@@ -263,7 +266,10 @@ class BinanceBroker:
 
         limit = min(count + 1, PAGE)
         parameters = {"symbol": self.id, "interval": interval, "limit": limit}
-        return self.account.ask(_CANDLES, parameters, read)
+        candles = self.account.ask(_CANDLES, parameters, read)
+        if candles and self.account.market is not None and self.account.market.up:
+            self._newest[interval] = candles[-1].time
+        return candles
 
     # The account.
 

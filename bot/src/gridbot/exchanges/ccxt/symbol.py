@@ -25,7 +25,14 @@ from gridbot.exchanges.ccxt.answers import (
     read_trade,
 )
 from gridbot.exchanges.ccxt.connection import CcxtConnection
-from gridbot.exchanges.port import BrokerError, Failure, RemoteOrder, RemoteTrade, StreamEvent
+from gridbot.exchanges.port import (
+    BrokerError,
+    Failure,
+    Push,
+    RemoteOrder,
+    RemoteTrade,
+    StreamEvent,
+)
 
 # How long after it was sent an order may still arrive; exchanges differ, and few say.
 RECEIVE_WINDOW_MS = 60_000
@@ -176,6 +183,9 @@ class CcxtBroker:
             fetch, self.symbol, interval, None, count + 1, read=read
         )
         return candles
+
+    def stream_candles(self, _interval: str, _push: Push) -> None:
+        """Have candles pushed: there is no stream."""
 
     # The account.
 
