@@ -41,15 +41,16 @@ def python(*words: str) -> list[str]:
     return [sys.executable, *words]
 
 
-def cuts(release: str, count: int, *more: str) -> list[str]:
+def cuts(release: str, count: int, *more: str, seed: str = SEED) -> list[str]:
     """Return the command that cuts the power of machines.
 
     Args:
         release: Debian's release.
         count: How often.
         more: Further arguments.
+        seed: Draws the moments.
     """
-    words = ("--release", release, "--count", str(count), "--seed", SEED, "--no-third")
+    words = ("--release", release, "--count", str(count), "--seed", seed, "--no-third")
     return python("-m", "benchmarks.power_cuts", *words, "--from-one-converge", *more)
 
 
@@ -92,11 +93,14 @@ PARTS = (
         cuts_inside("bookworm", 5),
         HOST,
     ),
-    Part(
-        "cuts-trixie",
-        "10 power cuts in a first converge on trixie",
-        cuts("trixie", 10, "--jobs", "2"),
-        HOST,
+    *(
+        Part(
+            f"cuts-trixie-{half}",
+            "5 power cuts in a first converge on trixie",
+            cuts("trixie", 5, "--jobs", "2", seed=f"{SEED}{half}"),
+            HOST,
+        )
+        for half in (1, 2)
     ),
     Part(
         "cuts-bookworm",
