@@ -109,6 +109,12 @@ PARTS = (
         HOST,
     ),
     Part(
+        "branches",
+        "two machines that begin with a snapshot of a third",
+        python("-m", "tests.branches"),
+        ("virtual_pi", "tests/branches.py"),
+    ),
+    Part(
         "crash-sweep",
         "a crash at every point at which the bot touches the world",
         python("bot/benchmarks/crash_sweep.py", "--seed", "1"),
