@@ -13,12 +13,12 @@ done
 # What is a module is loaded by the kernel when it is asked for.
 sed -n 's/^.*\/cpufreq_\([a-z]*\)\.ko[^:]*:.*/module \1/p' "$ROOT/lib/modules/$KERNEL/modules.dep" 2>/dev/null
 # Programs that would set another at boot, with the lines of their files that are not the governor's.
+sets() { # PROGRAM FILE WORD
+    echo "sets $1"
+    sed "/^[[:blank:]]*$3=/d; s/^/$1: /" "$ROOT/etc/default/$2" 2>/dev/null
+}
 if [ -e "$ROOT/etc/init.d/raspi-config" ] || [ -e "$ROOT/usr/bin/raspi-config" ]; then
-    echo "sets raspi-config"
-    sed '/^[[:blank:]]*CPU_DEFAULT_GOVERNOR=/d; s/^/raspi-config: /' "$ROOT/etc/default/cpu_governor" 2>/dev/null
+    sets raspi-config cpu_governor CPU_DEFAULT_GOVERNOR
 fi
-if [ -e "$ROOT/etc/init.d/cpufrequtils" ]; then
-    echo "sets cpufrequtils"
-    sed '/^[[:blank:]]*GOVERNOR=/d; s/^/cpufrequtils: /' "$ROOT/etc/default/cpufrequtils" 2>/dev/null
-fi
+if [ -e "$ROOT/etc/init.d/cpufrequtils" ]; then sets cpufrequtils cpufrequtils GOVERNOR; fi
 exit 0

@@ -37,7 +37,6 @@ echo "boot $(cat "$PROC/sys/kernel/random/boot_id")"
 echo "system $(systemctl is-system-running)"
 systemctl list-units --failed --plain --no-legend | sed 's/^\([^ ]*\).*/failed \1/'
 echo "free $(df -Pm /var | awk 'NR == 2 {print $4}')"
-echo "synchronized $(timedatectl show -p NTPSynchronized --value 2>/dev/null)"
 
 if command -v rpi-eeprom-update >/dev/null; then
     rpi-eeprom-update -s -m /dev/stdout 2>/dev/null </dev/null | sed -n 's/^BOOTLOADER_CURRENT=/bootloader /p'

@@ -5,24 +5,13 @@
 : "${DPKG:=/var/lib/dpkg}" "${NOTES:=/var/lib/gridberry/packages}"
 installed=$(dpkg-query --admindir="$DPKG" -W -f='${Package} ${db:Status-Status}\n' "$@" 2>/dev/null |
     sed -n 's/ installed$//p')
-complete=yes
-for package in "$@"; do
-    case "
-$installed
-" in
-        *"
-$package
-"*) echo "installed $package" ;;
-        *)
-            echo "missing $package"
-            complete=
-            ;;
-    esac
-done
+missing=$(printf '%s\n' "$@" | grep -vxF "$installed")
+printf '%s\n' "$installed" | sed -n 's/^./installed &/p'
+printf '%s\n' "$missing" | sed -n 's/^./missing &/p'
 if [ -r "$NOTES" ]; then sed 's/^/noted /' "$NOTES" | sort -u; fi
 # dpkg keeps a journal while it works: what lies there was left by a power cut.
 if [ -n "$(ls -A "$DPKG/updates" 2>/dev/null)" ]; then echo "interrupted journal"; fi
-if [ -z "$complete" ]; then
+if [ -n "$missing" ]; then
     dpkg-query --admindir="$DPKG" -W -f='${db:Status-Status} ${Package}\n' 2>/dev/null |
         sed -n -E 's/^(half-configured|half-installed|unpacked|triggers-awaited|triggers-pending) /interrupted /p'
     # Without package lists apt knows no package.

@@ -107,7 +107,7 @@ def merge(own: dict, wanted: dict) -> list[dict[str, str]]:
 
     Returns:
         For each its C(path) below /proc/sys, its C(value), and C(flag): C(-) where the kernel may
-        lack it, else C(+).
+        lack it, else nothing.
     """
     entries: dict[str, dict[str, str]] = {}
     for name, value in [*own.items(), *wanted.items()]:
@@ -115,22 +115,14 @@ def merge(own: dict, wanted: dict) -> list[dict[str, str]]:
         if value is None:
             entries.pop(path, None)
             continue
-        flag = "-" if name.startswith("-") else "+"
+        flag = "-" if name.startswith("-") else ""
         entries[path] = {"flag": flag, "path": path, "value": text_of(value)}
     return list(entries.values())
 
 
 def file_lines(entries: list[dict[str, str]]) -> str:
     """Return settings as sysctl.d(5) has them; in this form dots in names are plain characters."""
-    return "".join(
-        f"{entry['flag'].removeprefix('+')}{entry['path']} = {entry['value']}\n"
-        for entry in entries
-    )
-
-
-def script_lines(entries: list[dict[str, str]]) -> str:
-    """Return settings as the role's script has them: flag, path and value, a line each."""
-    return "".join(f"{entry['flag']} {entry['path']} {entry['value']}\n" for entry in entries)
+    return "".join(f"{entry['flag']}{entry['path']} = {entry['value']}\n" for entry in entries)
 
 
 class FilterModule:
@@ -142,5 +134,4 @@ class FilterModule:
             "sysctl_problems": problems,
             "sysctl_merge": merge,
             "sysctl_file_lines": file_lines,
-            "sysctl_script_lines": script_lines,
         }
