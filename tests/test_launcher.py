@@ -210,10 +210,10 @@ def test_settings_that_cannot_work_are_refused_before_a_machine_is_made(installe
         "demo",
         "--pis=2",
         GRIDBERRY_CANDLES=str(installed / "SOLUSDT-1m-2024-01.csv"),
-        REFUSAL="\n[ERROR]: Task failed: Action failed: pi1: grid.upper = 1 will not do\nOrigin: x",
+        REFUSAL="\n[ERROR]: Task failed: Action failed: pi1: grid.upper = 1 is too low\nOrigin: x",
     )
     assert result.returncode == 2
-    assert result.stderr == "gridberry: pi1: grid.upper = 1 will not do\n"
+    assert result.stderr == "gridberry: pi1: grid.upper = 1 is too low\n"
     assert "1 candles, traded as SOL/USDT" in result.stdout
     assert "virtual_pi" not in calls
     assert f"-i {installed}/.gridberry/planned.ini" in calls

@@ -289,7 +289,7 @@ def check_options(names: Sequence[str], options: CreateOptions) -> None:
         options: What they are to be.
 
     Raises:
-        UsageError: Names the setting, its value and what would do.
+        UsageError: Names the setting, its value and what is allowed.
     """
     for name in names:
         if not NAME.fullmatch(name):

@@ -276,4 +276,4 @@ def test_an_archive_that_the_image_cannot_write_is_refused_before_any_host_has_c
     host = {"grid_bot_archive": {"format": "parquet"}}
     result = play(tmp_path, write_inventory(tmp_path, {"parquet": host}))
     assert result.returncode != 0
-    assert "parquet: grid_bot_archive.format is 'parquet'; csv would do" in result.stdout
+    assert "parquet: grid_bot_archive.format is 'parquet'; use csv" in result.stdout

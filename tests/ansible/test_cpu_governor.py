@@ -119,8 +119,8 @@ def test_each_board_has_the_default_and_no_imagined_one(host, board):
     assert governors.host_problems(look, "performance") == []
     [line] = governors.host_problems(look, "turbo")
     assert line == (
-        "cpu_governor_name is 'turbo'; conservative, ondemand, performance, powersave, schedutil,"
-        " userspace would do: this kernel has no other"
+        "cpu_governor_name is 'turbo'; use conservative, ondemand, performance, powersave,"
+        " schedutil, userspace: this kernel has no other"
     )
 
 

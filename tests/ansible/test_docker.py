@@ -50,7 +50,7 @@ def test_right_settings_have_no_problems():
         ({"data_root": "/a/../b"}, "docker_data_root is /a/../b; an absolute path"),
         ({"data_root": "/"}, "docker_data_root is /; a directory of Docker's own such as /docker"),
         ({"data_root": "/mnt"}, "docker_data_root is /mnt; a directory of Docker's own"),
-        ({"options": {"data-root": "/x"}}, "docker_data_root would do"),
+        ({"options": {"data-root": "/x"}}, "use docker_data_root"),
         (
             {"pools": [{"base": "10.213.0.1/16", "size": 26}]},
             "docker_address_pools, entry 1: base is 10.213.0.1/16 (10.213.0.1/16 has host bits",
@@ -60,7 +60,7 @@ def test_right_settings_have_no_problems():
             {"pools": [{"base": "10.0.0.0/8", "size": 24}, {"base": "10.1.0.0/16", "size": 24}]},
             "entry 2: base is 10.1.0.0/16, which overlaps 10.0.0.0/8",
         ),
-        ({"prune_days": -1}, "docker_prune_days is -1; a number from 0 would do"),
+        ({"prune_days": -1}, "docker_prune_days is -1; use a number from 0"),
         ({"build_cache": "much"}, "docker_build_cache is much; a size such as 1GB"),
     ],
 )

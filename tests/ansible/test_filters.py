@@ -60,7 +60,7 @@ def test_good_host_has_no_problems():
             "sudo no",
             "sudo asks trader for a password; run again with --ask-become-pass",
         ),
-        ("machine aarch64", "machine armv7l", "its processor is armv7l; aarch64 would do"),
+        ("machine aarch64", "machine armv7l", "its processor is armv7l; use aarch64"),
         ("release trixie", "release bullseye", "its system is debian bullseye"),
         ("family debian", "family fedora", "its system is fedora trixie"),
         ("free 9000", "free 100", "/var has 100 MB free and preflight_free_mb is 2048"),
@@ -114,16 +114,16 @@ SPECS = {
             "grid_bot_lowr is not a setting of any role; did you mean grid_bot_lower?",
         ),
         ({"zzz": 1}, "zzz is not a setting of any role"),
-        ({"grid_bot_grids": "many"}, "grid_bot_grids is 'many'; a whole number would do"),
-        ({"grid_bot_mode": "pper"}, "grid_bot_mode is 'pper'; paper or live would do"),
+        ({"grid_bot_grids": "many"}, "grid_bot_grids is 'many'; use a whole number"),
+        ({"grid_bot_mode": "pper"}, "grid_bot_mode is 'pper'; use paper or live"),
         (
             {"grid_bot_dns": {"a": 1}},
-            "grid_bot_dns is {'a': 1}; a list whose elements are each text would do",
+            "grid_bot_dns is {'a': 1}; use a list whose elements are each text",
         ),
-        ({"grid_bot_api_key": "hidden"}, "grid_bot_api_key is not shown; x would do"),
+        ({"grid_bot_api_key": "hidden"}, "grid_bot_api_key is not shown; use x"),
         (
             {"grid_bot_stop": "liquidate=yes"},
-            "grid_bot_stop is 'liquidate=yes'; a mapping would do",
+            "grid_bot_stop is 'liquidate=yes'; use a mapping",
         ),
         (
             {"grid_bot_stop": {"los_price": "1"}},
@@ -131,7 +131,7 @@ SPECS = {
         ),
         (
             {"grid_bot_stop": {"liquidate": "perhaps"}},
-            "grid_bot_stop.liquidate is 'perhaps'; true or false would do",
+            "grid_bot_stop.liquidate is 'perhaps'; use true or false",
         ),
         (
             {"grid_bot_symbols": [{"symbol": "A/B"}, {"grids": 4}]},
@@ -139,7 +139,7 @@ SPECS = {
         ),
         (
             {"grid_bot_symbols": [{"symbol": "A/B", "stop": {"liquidate": "x"}}]},
-            "grid_bot_symbols, entry 1: stop.liquidate is 'x'; true or false would do",
+            "grid_bot_symbols, entry 1: stop.liquidate is 'x'; use true or false",
         ),
     ],
 )
@@ -226,7 +226,7 @@ def test_one_host_of_a_processor_builds_unless_another_is_named():
 
 def test_builder_that_is_no_host_is_refused():
     with pytest.raises(
-        AnsibleFilterError, match="the builder of gridbot is 'pi9'; auto, controller"
+        AnsibleFilterError, match="the builder of gridbot is 'pi9'; use auto, controller"
     ):
         image_plan.image_plan(LOOKS, "gridbot", "x", "pi9")
 

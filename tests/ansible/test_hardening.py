@@ -103,7 +103,7 @@ class TestSettings:
             ({"ssh_allow_users": ["a b"]}, "hardening_ssh_allow_users has 'a b'; a user such as"),
             ({"ssh_allow_groups": ["x\nPermitRootLogin yes"]}, "hardening_ssh_allow_groups has"),
             ({"ssh_from": ["lan"]}, "hardening_ssh_from has 'lan'; a network such as"),
-            ({"open_ports": [{"port": 70000}]}, "entry 1: port is 70000; 1 to 65535 would do"),
+            ({"open_ports": [{"port": 70000}]}, "entry 1: port is 70000; use 1 to 65535"),
             (
                 {"open_ports": [{"port": 1}, {"port": 2, "from": ["x; accept"]}]},
                 "hardening_open_ports, entry 2: from has 'x; accept'",
@@ -111,14 +111,14 @@ class TestSettings:
             ({"container_interfaces": ['x" accept']}, "hardening_container_interfaces has"),
             ({"kernel_modules": ["usb storage"]}, "hardening_kernel_modules has 'usb storage'"),
             ({"upgrades_held": ['x"; };']}, "hardening_upgrades_held has"),
-            ({"reboot_window": "4:00"}, "hardening_reboot_window is '4:00'; '04:00' would do"),
-            ({"umask": "27"}, "hardening_umask is '27'; '027' would do"),
+            ({"reboot_window": "4:00"}, "hardening_reboot_window is '4:00'; use '04:00'"),
+            ({"umask": "27"}, "hardening_umask is '27'; use '027'"),
             (
                 {"shell_timeout_seconds": 30},
-                "hardening_shell_timeout_seconds is 30; 60 to 86400 would do, or 0 for never",
+                "hardening_shell_timeout_seconds is 30; use 60 to 86400, or 0 for never",
             ),
-            ({"rollback_seconds": 5}, "hardening_rollback_seconds is 5; 30 to 3600 would do"),
-            ({"ssh_max_auth_tries": 0}, "hardening_ssh_max_auth_tries is 0; 1 to 100 would do"),
+            ({"rollback_seconds": 5}, "hardening_rollback_seconds is 5; use 30 to 3600"),
+            ({"ssh_max_auth_tries": 0}, "hardening_ssh_max_auth_tries is 0; use 1 to 100"),
         ],
     )
     def test_bad_ones_are_named(self, settings, says):
@@ -648,7 +648,7 @@ class TestTrial:
             ({"TOLD": "yes"}, "wins over hardening's passwordauthentication no; take it out"),
             ({"FAIL": "nft -c"}, "nft refuses the new rules: Error: syntax error"),
             ({"FAIL": "nft -f"}, "nft refuses the new rules: Error: syntax error"),
-            ({"FAIL": "systemd-run"}, "can not be armed: no bus"),
+            ({"FAIL": "systemd-run"}, "cannot be armed: no bus"),
         ],
     )
     def test_what_is_in_the_way_leaves_all_as_it_was(self, tmp_path, variables, says):

@@ -503,7 +503,7 @@ class TestSettings:
         fine = dict.fromkeys(logs.BOUNDS, 16)
         assert logs.setting_problems(fine, "auto", "persistent") == []
         assert logs.setting_problems(fine | {"logs_days": 0}, "auto", "auto") == [
-            "logs_days is 0; 1 to 3650 would do"
+            "logs_days is 0; use 1 to 3650"
         ]
         [problem] = logs.setting_problems(fine, "volatile", "persistent")
         assert problem.startswith("logs_files_storage is volatile")
@@ -629,7 +629,7 @@ class TestInMemory:
         said = in_memory("logs start 8 || echo $?; findmnt -M log || echo nothing over it")
         assert said.startswith("1\nnothing over it\n")
         assert "holds 7 MB, too much for 8 MB in memory" in said
-        assert "10 MB would do" in said
+        assert "use 10 MB" in said
 
     def test_half_a_save_leaves_no_copies_behind(self, in_memory):
         torn = in_memory.logs / "wtmp.gridberry-new"

@@ -103,7 +103,7 @@ class TestMechanism:
             return
         assert made["refuse"] == (
             "swap_file is /mnt/data/swap/file, and at a boot rpi-swap looks for /mnt/data/swap"
-            " before /mnt/data is mounted; /mnt/data/file, or swap_mechanism: file, would do"
+            " before /mnt/data is mounted; use /mnt/data/file, or swap_mechanism: file"
         )
         assert made["files"] == []
         assert plan("has rpi-swap", where, mechanism="file", file=place)["refuse"] == ""
@@ -127,7 +127,7 @@ class TestMechanism:
     def test_not_installed(self, mechanism):
         made = plan(DRIVE, mechanism=mechanism)
         assert made["refuse"] == (
-            f"swap_mechanism is {mechanism}, which is not installed; auto would do"
+            f"swap_mechanism is {mechanism}, which is not installed; use auto"
         )
 
     def test_zram_on_debian_needs_its_package(self):
@@ -399,7 +399,7 @@ class TestShell:
     def test_no_room(self, shell):
         done = shell("make_file", size=10_000_000)
         assert done.returncode == 1
-        assert "at most would do" in done.stderr
+        assert "at most" in done.stderr
         assert list(shell.file.parent.iterdir()) == []
 
     def test_forgotten_file_leaves_the_note(self, shell):

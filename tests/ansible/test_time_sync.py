@@ -67,9 +67,9 @@ def test_settings_within_bounds_are_fine_and_others_are_named():
     assert time_sync.setting_problems(SETTINGS) == []
     wrong = {"time_sync_servers": [], "time_sync_wait_seconds": 0, "time_sync_offset_ms": 1001}
     assert time_sync.setting_problems(SETTINGS | wrong) == [
-        "time_sync_servers is empty; at least one server would do",
-        "time_sync_wait_seconds is 0; 1 to 3600 would do",
-        "time_sync_offset_ms is 1001; 1 to 1000 would do",
+        "time_sync_servers is empty; use at least one server",
+        "time_sync_wait_seconds is 0; use 1 to 3600",
+        "time_sync_offset_ms is 1001; use 1 to 1000",
     ]
 
 

@@ -34,28 +34,31 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("settings", "says"),
         [
-            ({"timeout": 5}, "watchdog_timeout is 5; a whole number from 10 to 600 would do"),
+            ({"timeout": 5}, "watchdog_timeout is 5; use a whole number from 10 to 600"),
             ({"reboot_timeout": 0}, "watchdog_reboot_timeout is 0; a whole number from 15"),
             (
                 {"mechanism": "systemd", "max_load_1": 24},
                 (
                     "watchdog_max_load_1 is 24 and watchdog_mechanism is systemd, which does not"
-                    " test it; daemon would do"
+                    " test it; use daemon"
                 ),
             ),
             (
                 {"mechanism": "systemd", "heartbeat_file": "/run/x"},
                 "watchdog_heartbeat_file is '/run/x' and watchdog_mechanism is systemd",
             ),
-            ({"max_load_1": 2}, "watchdog_max_load_1 is 2; a whole number from 8 to 1000 would"),
-            ({"min_memory_mb": 4096}, "a whole number from 1 to 512 would do, or 0: more is"),
-            ({"max_temperature": 60}, "a whole number from 86 to 110 would do, or 0: below 86"),
+            (
+                {"max_load_1": 2},
+                "watchdog_max_load_1 is 2; use a whole number from 8 to 1000",
+            ),
+            ({"min_memory_mb": 4096}, "use a whole number from 1 to 512, or 0: more is"),
+            ({"max_temperature": 60}, "use a whole number from 86 to 110, or 0: below 86"),
             ({"heartbeat_file": "beat"}, "watchdog_heartbeat_file is 'beat'; a path of letters"),
             ({"heartbeat_file": "/run/$(x)"}, "watchdog_heartbeat_file is '/run/$(x)'; a path"),
             ({"heartbeat_file": "/sys/x"}, "watchdog_heartbeat_file is '/sys/x'; a path"),
             (
                 {"heartbeat_file": "/run/x", "heartbeat_age": 10},
-                "watchdog_heartbeat_age is 10; a whole number from 300 to 86400 would do",
+                "watchdog_heartbeat_age is 10; use a whole number from 300 to 86400",
             ),
         ],
     )

@@ -80,19 +80,37 @@ def test_each_board_takes_its_own(board):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"gpu_mem": 15}, "boot_config_gpu_mem is 15; 0 or a whole number from 16 to 512 would do"),
+        ({"gpu_mem": 15}, "boot_config_gpu_mem is 15; use 0 or a whole number from 16 to 512"),
         ({"gpu_mem": -1}, "boot_config_gpu_mem is -1"),
-        ({"dtparam": ["a b"]}, "boot_config_dtparam has 'a b'; name or name=value would do"),
+        ({"dtparam": ["a b"]}, "boot_config_dtparam has 'a b'; use name or name=value"),
         ({"dtparam": ["a=1\n[pi4]"]}, "boot_config_dtparam has"),
-        ({"sections": {"pi9": ["a=1"]}}, "boot_config_sections has 'pi9'; all, none, pi0"),
-        ({"sections": {"pi4": "a=1"}}, "boot_config_sections.pi4 is 'a=1'; a list of lines"),
+        ({"sections": {"pi9": ["a=1"]}}, "boot_config_sections has 'pi9'; use all, none, pi0"),
+        ({"sections": {"pi4": "a=1"}}, "boot_config_sections.pi4 is 'a=1'; use a list of lines"),
         ({"sections": {"pi4": ["[all]"]}}, "a filter is a key of boot_config_sections"),
-        ({"overclock": {"all": {"arm_freq": 2000}}}, "boot_config_overclock has 'all'; pi02, pi3"),
-        ({"overclock": {"pi4": 2000}}, "boot_config_overclock.pi4 is 2000; a mapping of arm_freq"),
-        ({"overclock": {"pi4": {"freq": 1}}}, "boot_config_overclock.pi4 has 'freq'; arm_freq,"),
-        ({"overclock": {"pi4": {"arm_freq": 2148}}}, "is 2148; a whole number from 600 to 2147"),
-        ({"overclock": {"pi5": {"arm_freq": 3001}}}, "is 3001; a whole number from 1500 to 3000"),
-        ({"overclock": {"pi4": {"over_voltage": 7}}}, "over_voltage is 7; a whole number from 0"),
+        (
+            {"overclock": {"all": {"arm_freq": 2000}}},
+            "boot_config_overclock has 'all'; use pi02, pi3",
+        ),
+        (
+            {"overclock": {"pi4": 2000}},
+            "boot_config_overclock.pi4 is 2000; use a mapping of arm_freq",
+        ),
+        (
+            {"overclock": {"pi4": {"freq": 1}}},
+            "boot_config_overclock.pi4 has 'freq'; use arm_freq,",
+        ),
+        (
+            {"overclock": {"pi4": {"arm_freq": 2148}}},
+            "is 2148; use a whole number from 600 to 2147",
+        ),
+        (
+            {"overclock": {"pi5": {"arm_freq": 3001}}},
+            "is 3001; use a whole number from 1500 to 3000",
+        ),
+        (
+            {"overclock": {"pi4": {"over_voltage": 7}}},
+            "over_voltage is 7; use a whole number from 0",
+        ),
         ({"overclock": {"pi4": {"over_voltage": True}}}, "over_voltage is True"),
         ({"overclock": {"pi3": {"over_voltage_delta": 1}}}, "has 'over_voltage_delta'"),
         ({"tryboot": True, "reboot": False}, "boot_config_tryboot is true and boot_config_reboot"),
@@ -102,7 +120,7 @@ def test_setting_that_will_not_do_is_refused_with_one_line(change, says):
     problems = setting_problems(NOTHING | {"active_cooling": True} | change)
     assert len(problems) == 1
     assert says in problems[0]
-    assert problems[0].endswith(("would do", "boot_config_sections", "true"))
+    assert "; use " in problems[0] or problems[0].endswith(("boot_config_sections", "true"))
 
 
 @pytest.mark.parametrize(
@@ -116,14 +134,14 @@ def test_setting_that_will_not_do_is_refused_with_one_line(change, says):
 )
 def test_nothing_runs_faster_without_a_fan(change):
     (problem,) = setting_problems(NOTHING | change)
-    assert "boot_config_active_cooling is false; a fan, and true, would do" in problem
+    assert "boot_config_active_cooling is false; add a fan, and set it to true" in problem
     assert setting_problems(NOTHING | change | {"active_cooling": True}) == []
 
 
 @pytest.mark.parametrize("usual", ["start.elf", "start4.elf"])
 def test_least_graphics_memory_needs_the_firmware_for_it(usual):
     lines = ("gpu_mem=16",)
-    with pytest.raises(boot_text.BootFileError, match="32 would do"):
+    with pytest.raises(boot_text.BootFileError, match="use 32"):
         boot_text.check_cut_down(lines, frozenset({usual}), "/boot/firmware")
     every = frozenset(name for names in boot_text.CUT_DOWN for name in names)
     boot_text.check_cut_down(lines, every, "/boot/firmware")

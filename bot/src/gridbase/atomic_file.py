@@ -17,7 +17,7 @@ class WholeFile:
         option: the option that said so, for errors.
 
     Raises:
-        UserError: it can not be written.
+        UserError: it cannot be written.
     """
 
     def __init__(self, path: Path, option: str) -> None:

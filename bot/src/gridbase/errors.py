@@ -19,7 +19,7 @@ class UserError(Exception):
     """One clear line for the user; the command prints it without a traceback.
 
     Args:
-        message: what is wrong, naming the setting, its value and what would do.
+        message: what is wrong, naming the setting, its value and what is allowed.
         exit_code: the status the process ends with.
     """
 

@@ -63,7 +63,7 @@ def fetch(url: str, timeout: float = 5.0) -> tuple[int, bytes]:
         timeout: seconds.
 
     Raises:
-        UserError: the URL will not do.
+        UserError: the URL is not allowed.
         OSError: no answer.
     """
     parts = urlsplit(url)

@@ -195,7 +195,7 @@ def load_config(path: Path | None, flags: Mapping[str, object]) -> ExchangeConfi
         flags: settings given on the command line, which win.
 
     Raises:
-        UserError: one line that names the setting, its value and what would do.
+        UserError: one line that names the setting, its value and what is allowed.
     """
     where = "" if path is None else f"{path}: "
     given = {} if path is None else _read_toml(path)

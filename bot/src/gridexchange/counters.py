@@ -10,7 +10,7 @@ ORDERS = "orders"
 CONNECTIONS = "connections"
 ANSWERS = "answers"
 USER_DATA = "userData"
-OTHER = "other"  # whatever the exchange does not know, so that names can not fill the memory
+OTHER = "other"  # whatever the exchange does not know, so that names cannot fill the memory
 
 
 class Counters:

@@ -21,7 +21,7 @@ def assert_refused(result, *said):
             "grid_bot_lowr=1",
             "grid_bot_lowr is not a setting of any role; did you mean grid_bot_lower?",
         ),
-        ("grid_bot_grids=many", "grid_bot_grids is ''many''; a whole number would do"),
+        ("grid_bot_grids=many", "grid_bot_grids is ''many''; use a whole number"),
         ("grid_bot_lower=60000", "grid.lower = 60000 must be below grid.upper = 50000"),
         ("grid_bot_exchange_speed=0", "gridexchange: speed = 0: needs a number from"),
         ("grid_bot_name=much_too_long_name", 'bot_name = "much_too_long_name" needs 1 to 12'),

@@ -53,7 +53,7 @@ def test_what_is_in_the_way_stops_the_run_in_one_line(machine):
     result = machine.playbook("--check", "-e", "preflight_memory_mb=999999")
     assert result.returncode != 0
     said = re.sub(r"\s+", " ", result.stdout)
-    assert "MB of memory and preflight_memory_mb is 999999; a board with more would do" in said
+    assert "MB of memory and preflight_memory_mb is 999999; use a board with more" in said
     assert re.search(r" ok=\d+ +changed=0 ", result.stdout), result.stdout
 
 

@@ -67,36 +67,34 @@ def is_within(value: object, bounds: tuple[int, int]) -> bool:
 
 
 def board_problems(name: str, wanted: object) -> list[str]:
-    """Return a line for each thing in one board's overclock that will not do."""
+    """Return a line for each thing in one board's overclock that is not allowed."""
     board = BOARDS.get(name)
     if board is None:
-        return [f"boot_config_overclock has {name!r}; {', '.join(BOARDS)} would do"]
+        return [f"boot_config_overclock has {name!r}; use {', '.join(BOARDS)}"]
     known = limits(board)
     if not isinstance(wanted, dict):
-        return [
-            f"boot_config_overclock.{name} is {wanted!r}; a mapping of {', '.join(known)} would do"
-        ]
+        return [f"boot_config_overclock.{name} is {wanted!r}; use a mapping of {', '.join(known)}"]
     lines = []
     for key, value in wanted.items():
         if key not in known:
-            lines.append(f"boot_config_overclock.{name} has {key!r}; {', '.join(known)} would do")
+            lines.append(f"boot_config_overclock.{name} has {key!r}; use {', '.join(known)}")
         elif not is_within(value, known[key]):
             low, high = known[key]
             lines.append(
-                f"boot_config_overclock.{name}.{key} is {value!r}; a whole number from {low} to"
-                f" {high} would do"
+                f"boot_config_overclock.{name}.{key} is {value!r}; use a whole number from {low} to"
+                f" {high}"
             )
     return lines
 
 
 def section_problems(sections: dict) -> list[str]:
-    """Return a line for each thing in the sections that will not do."""
+    """Return a line for each thing in the sections that is not allowed."""
     lines = []
     for name, wanted in sections.items():
         if name not in FILTERS:
-            lines.append(f"boot_config_sections has {name!r}; {', '.join(FILTERS)} would do")
+            lines.append(f"boot_config_sections has {name!r}; use {', '.join(FILTERS)}")
         elif not isinstance(wanted, list) or not all(isinstance(line, str) for line in wanted):
-            lines.append(f"boot_config_sections.{name} is {wanted!r}; a list of lines would do")
+            lines.append(f"boot_config_sections.{name} is {wanted!r}; use a list of lines")
         else:
             lines += [
                 f"boot_config_sections.{name} has the line {line!r}; a filter is a key of"
@@ -115,11 +113,11 @@ def cooling_problems(settings: dict) -> list[str]:
     if settings["active_cooling"] or not (settings["overclock"] or named):
         return []
     what = f"config.txt is to have {named[0]!r}" if named else "boot_config_overclock is set"
-    return [f"{what} and boot_config_active_cooling is false; a fan, and true, would do"]
+    return [f"{what} and boot_config_active_cooling is false; add a fan, and set it to true"]
 
 
 def setting_problems(settings: dict) -> list[str]:
-    """Return a line for each thing in the role's settings that will not do.
+    """Return a line for each thing in the role's settings that is not allowed.
 
     Args:
         settings: As the role's C(vars/main.yml) has them.
@@ -128,11 +126,11 @@ def setting_problems(settings: dict) -> list[str]:
     if settings["gpu_mem"] and not is_within(settings["gpu_mem"], GPU_MEM):
         low, high = GPU_MEM
         problems.append(
-            f"boot_config_gpu_mem is {settings['gpu_mem']}; 0 or a whole number from {low} to"
-            f" {high} would do"
+            f"boot_config_gpu_mem is {settings['gpu_mem']}; use 0, or a whole number from {low} to"
+            f" {high}"
         )
     problems += [
-        f"boot_config_dtparam has {entry!r}; name or name=value would do"
+        f"boot_config_dtparam has {entry!r}; use name or name=value"
         for entry in settings["dtparam"]
         if not DTPARAM.fullmatch(str(entry))
     ]

@@ -109,7 +109,7 @@ def check_wanted(tokens: Tokens) -> None:
     for token in tokens.wanted + tokens.absent:
         if TOKEN.fullmatch(token) is None or '"' in token or "\0" in token:
             raise BootFileError(
-                f"command line token is {token!r}; one word without spaces or quotes would do"
+                f"command line token is {token!r}; use one word without spaces or quotes"
             )
         if key_of(token) in {"root", "rootfstype", "rootwait"}:
             raise BootFileError(
@@ -117,7 +117,7 @@ def check_wanted(tokens: Tokens) -> None:
             )
     for token in tokens.replace:
         if "=" not in token:
-            raise BootFileError(f"command line token to replace is {token!r}; key=value would do")
+            raise BootFileError(f"command line token to replace is {token!r}; use key=value")
     for token in tokens.wanted:
         if token in tokens.absent:
             raise BootFileError(f"command line token {token!r} is both wanted and unwanted")
@@ -321,8 +321,7 @@ def check_config(text: str, lines: tuple[str, ...], name: str = "config.txt") ->
     for line in lines:
         if not line.strip() or re.search(r"[\r\n\0]", line) or len(line) > CONFIG_LINE_LIMIT:
             raise BootFileError(
-                f"config.txt line is {line!r}; one line of 1 to {CONFIG_LINE_LIMIT} characters"
-                " would do"
+                f"config.txt line is {line!r}; use one line of 1 to {CONFIG_LINE_LIMIT} characters"
             )
     if MARK.findall(text) not in ([], [BLOCK_BEGIN, BLOCK_END]):
         raise BootFileError(
@@ -348,7 +347,7 @@ def check_cut_down(lines: tuple[str, ...], names: frozenset[str], directory: str
         if usual in names and missing:
             raise BootFileError(
                 f"gpu_mem is 16, with which the firmware starts from {needed[0]}, and {directory}"
-                f" has no {missing[0]}; 32 would do"
+                f" has no {missing[0]}; use 32"
             )
 
 

@@ -25,7 +25,7 @@ TRIED_ARMED = "watchdog_disarm=0"
 TRIED_HEADER = "# gridberry: what one boot tries; written by Ansible"
 UNWATCHED = (
     "nobody serves this host's watchdog: if it hangs in the boot that tries the new settings, it"
-    " needs its power cut; the role watchdog would do"
+    " needs its power cut; use the role watchdog"
 )
 
 

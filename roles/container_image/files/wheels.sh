@@ -9,7 +9,7 @@ shift 3
 case "$arch" in
     arm64) machine=aarch64 ;;
     amd64) machine=x86_64 ;;
-    *) echo "no wheels are published for $arch; arm64 and amd64 would do" >&2; exit 1 ;;
+    *) echo "no wheels are published for $arch; use arm64 and amd64" >&2; exit 1 ;;
 esac
 for lock in "$@"; do
     set -- "$@" "--requirement=$lock"

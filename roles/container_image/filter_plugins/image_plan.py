@@ -40,8 +40,8 @@ def image_plan(
     """
     if builder not in {"auto", "controller", *looks}:
         raise AnsibleFilterError(
-            f"the builder of {name} is {builder!r}; auto, controller, or one of the hosts of this"
-            f" run would do: {', '.join(sorted(looks))}"
+            f"the builder of {name} is {builder!r}; use auto, controller, or one of the hosts of"
+            f" this run: {', '.join(sorted(looks))}"
         )
     plan: dict[str, dict] = {}
     for arch in sorted({host_arch(look) for look in looks.values()}):

@@ -11,7 +11,7 @@ def name_problems(name: object) -> list[str]:
     """Return a line if this is not a governor's name."""
     if isinstance(name, str) and NAME.fullmatch(name):
         return []
-    return [f"cpu_governor_name is {name!r}; performance, ondemand or another governor would do"]
+    return [f"cpu_governor_name is {name!r}; use performance, ondemand or another governor"]
 
 
 def words(look: str, word: str) -> list[str]:
@@ -30,7 +30,7 @@ def host_problems(look: str, name: str) -> list[str]:
     known = sorted({*words(look, "available"), *words(look, "module")})
     if not words(look, "policy") or name in known:
         return []
-    return [f"cpu_governor_name is {name!r}; {', '.join(known)} would do: this kernel has no other"]
+    return [f"cpu_governor_name is {name!r}; use {', '.join(known)}: this kernel has no other"]
 
 
 def defaults_file(look: str, program: str, line: str) -> str:

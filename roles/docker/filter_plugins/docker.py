@@ -31,13 +31,13 @@ def pool_problems(pools: list[dict]) -> list[str]:
         try:
             network = ipaddress.IPv4Network(str(pool["base"]))
         except ValueError as error:
-            problems.append(f"{name}: base is {pool['base']} ({error}); 10.213.0.0/16 would do")
+            problems.append(f"{name}: base is {pool['base']} ({error}); use 10.213.0.0/16")
             continue
         networks.append((name, network))
         if not network.prefixlen <= int(pool["size"]) <= 30:
             problems.append(
-                f"{name}: size is {pool['size']}; {network.prefixlen} (one network of all of"
-                f" {network}) to 30 would do"
+                f"{name}: size is {pool['size']}; use {network.prefixlen} (one network of all of"
+                f" {network}) to 30"
             )
     for (_, one), (name, other) in combinations(networks, 2):
         if one.overlaps(other):
@@ -46,7 +46,7 @@ def pool_problems(pools: list[dict]) -> list[str]:
 
 
 def docker_problems(settings: dict) -> list[str]:
-    """Return a line for each of the role's settings that will not do, without asking a host.
+    """Return a line for each of the role's settings that is not allowed, without asking a host.
 
     Args:
         settings: C(data_root), C(options) (of daemon.json), C(pools), C(prune_days),
@@ -58,29 +58,29 @@ def docker_problems(settings: dict) -> list[str]:
         path = PurePosixPath(root)
         if not root.startswith("/") or ".." in path.parts or str(path) != root:
             problems.append(
-                f"docker_data_root is {root}; an absolute path such as /mnt/data/docker, or auto,"
-                " would do"
+                f"docker_data_root is {root}; use an absolute path such as"
+                " /mnt/data/docker, or auto"
             )
         elif root in DIRECTORIES_OF_THE_SYSTEM:
             problems.append(
-                f"docker_data_root is {root}; a directory of Docker's own such as"
-                f" {root.rstrip('/')}/docker would do"
+                f"docker_data_root is {root}; use a directory of Docker's own such as"
+                f" {root.rstrip('/')}/docker"
             )
     if "data-root" in settings["options"]:
         problems.append(
-            "docker_daemon_options has data-root; docker_data_root would do, which also moves what"
+            "docker_daemon_options has data-root; use docker_data_root, which also moves what"
             " is there"
         )
     problems += pool_problems(settings["pools"])
     problems += [
-        f"docker_{key} is {settings[key]}; a number from 0 would do"
+        f"docker_{key} is {settings[key]}; use a number from 0"
         for key in ("prune_days", "keep_images")
         if int(settings[key]) < 0
     ]
     if settings["build_cache"] and not SIZE.fullmatch(settings["build_cache"]):
         problems.append(
-            f"docker_build_cache is {settings['build_cache']}; a size such as 1GB, or '' for"
-            " Docker's own bound, would do"
+            f"docker_build_cache is {settings['build_cache']}; use a size such as 1GB, or '' for"
+            " Docker's own bound"
         )
     return problems
 
@@ -109,8 +109,8 @@ def move_problems(found: dict[str, list[str]], wanted: str) -> list[str]:
     if found["mount"] == [wanted]:
         return [
             (
-                f"{named}, which is a mount point; a directory on it such as {wanted}/docker would"
-                " do, as the copy becomes it by a single step"
+                f"{named}, which is a mount point; use a directory on it such as"
+                f" {wanted}/docker, as the copy becomes it by a single step"
             )
         ]
     size, room = int(found["size"][0]), int(found["room"][0])
@@ -208,7 +208,7 @@ def docker_plan(look: str, settings: dict) -> dict:
     if borrows and missing and "main" not in uris:
         problems.append(
             "apt names no source of Debian's bookworm-updates, so there is none for the packages of"
-            " trixie that Docker needs; docker_debian_mirror: http://mirror.lan/debian would do"
+            " trixie that Docker needs; use docker_debian_mirror: http://mirror.lan/debian"
         )
     guarded = mount != "/" and (settings["needs_mount"] or not settings["data_root"])
     of_target = target if guarded else ""

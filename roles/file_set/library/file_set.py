@@ -200,7 +200,7 @@ def wanted_ownership(entry: dict) -> Ownership:
         mode = int(entry["mode"], 8)
     except ValueError:
         raise FileSetError(
-            f"{entry['path']}: mode is {entry['mode']!r}; an octal number such as '0644' would do"
+            f"{entry['path']}: mode is {entry['mode']!r}; use an octal number such as '0644'"
         ) from None
     return Ownership(
         mode,
@@ -272,7 +272,7 @@ def new_content(entry: dict, present: bytes | None) -> bytes:
     if len(sources) != 1:
         given = " and ".join(sources) or "nothing"
         raise FileSetError(
-            f"{entry['path']}: {given} given; exactly one of content, secret, generate would do"
+            f"{entry['path']}: {given} given; use exactly one of content, secret, generate"
         )
     if sources == ["generate"]:
         if present is not None:

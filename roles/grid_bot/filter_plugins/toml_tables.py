@@ -12,7 +12,7 @@ UNSET = (None, "")
 def toml_value(value: object, kind: str) -> str:
     """Return a value as TOML has it.
 
-    What is not of its kind is written as it is: the bot says what would do.
+    What is not of its kind is written as it is: the bot says what is allowed.
 
     Args:
         value: As the inventory has it, or as text from the command line.

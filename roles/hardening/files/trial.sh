@@ -34,7 +34,7 @@ if [ -n "$SSHD_NEW" ]; then
     printf '%s\n' "$SSHD_NEW" >"$RUN/sshd.conf"
     # sshd reads its files when it is reloaded, so nothing is in force before that.
     [ -e "$SSHD_DROP_IN" ] || : >"$SSHD_DROP_IN"
-    mount --bind "$RUN/sshd.conf" "$SSHD_DROP_IN" || problem "the new SSH settings can not be tried: mount failed"
+    mount --bind "$RUN/sshd.conf" "$SSHD_DROP_IN" || problem "the new SSH settings cannot be tried: mount failed"
     said=$(sshd -t 2>&1) || problem "sshd refuses the new SSH settings: $(echo "$said" | tail -n 1)"
     told=$(sshd -T -C "user=$LOGIN,host=$FROM,addr=$FROM" 2>&1) || problem "sshd refuses the new SSH settings: $told"
     missing=$(echo "$IN_FORCE" | while read -r line; do
@@ -51,7 +51,7 @@ fi
 
 said=$(systemd-run --quiet --collect --unit="$UNIT" --on-active="$SECONDS_LEFT" \
     --timer-property=AccuracySec=1s /bin/sh "$RUN/rollback" 2>&1) ||
-    problem "the timer that would take back the new settings can not be armed: $said"
+    problem "the timer that would take back the new settings cannot be armed: $said"
 if [ -n "$FIREWALL_NEW" ]; then
     mv "$RUN/new.nft" "$RUN/firewall.nft"
     said=$(nft -f "$RUN/firewall.nft" 2>&1) || problem "nft refuses the new rules: $(echo "$said" | head -n 1)"

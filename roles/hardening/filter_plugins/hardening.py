@@ -74,7 +74,7 @@ def is_network(text: str) -> bool:
 def network_problems(name: str, networks: list[str]) -> list[str]:
     """Return a line for each element that is no network."""
     return [
-        f"{name} has {text!r}; a network such as 192.168.1.0/24 would do"
+        f"{name} has {text!r}; use a network such as 192.168.1.0/24"
         for text in networks
         if not is_network(text)
     ]
@@ -83,9 +83,7 @@ def network_problems(name: str, networks: list[str]) -> list[str]:
 def pattern_problems(name: str, values: list[str], pattern: re.Pattern, such_as: str) -> list[str]:
     """Return a line for each element that does not match a pattern."""
     return [
-        f"{name} has {value!r}; {such_as} would do"
-        for value in values
-        if not pattern.fullmatch(value)
+        f"{name} has {value!r}; use {such_as}" for value in values if not pattern.fullmatch(value)
     ]
 
 
@@ -94,11 +92,11 @@ def between(settings: dict, name: str, lowest: int, highest: int) -> list[str]:
     value = settings[name]
     if lowest <= value <= highest:
         return []
-    return [f"hardening_{name} is {value}; {lowest} to {highest} would do"]
+    return [f"hardening_{name} is {value}; use {lowest} to {highest}"]
 
 
 def setting_problems(settings: dict) -> list[str]:
-    """Return a line for each setting that will not do, as far as can be told without the host.
+    """Return a line for each setting that is not allowed, as far as can be told without the host.
 
     Args:
         settings: The role's settings without their prefix.
@@ -113,7 +111,7 @@ def setting_problems(settings: dict) -> list[str]:
     for number, entry in enumerate(settings["open_ports"], 1):
         where = f"hardening_open_ports, entry {number}"
         if not 1 <= int(entry["port"]) <= 65535:
-            lines.append(f"{where}: port is {entry['port']}; 1 to 65535 would do")
+            lines.append(f"{where}: port is {entry['port']}; use 1 to 65535")
         lines += network_problems(f"{where}: from", entry.get("from") or [])
     lines += pattern_problems(
         "hardening_container_interfaces",
@@ -129,13 +127,13 @@ def setting_problems(settings: dict) -> list[str]:
     )
     window = settings["reboot_window"]
     if window and not TIME.fullmatch(window):
-        lines.append(f"hardening_reboot_window is {window!r}; '04:00' would do, or '' for never")
+        lines.append(f"hardening_reboot_window is {window!r}; use '04:00', or '' for never")
     if not UMASK.fullmatch(settings["umask"]):
-        lines.append(f"hardening_umask is {settings['umask']!r}; '027' would do")
+        lines.append(f"hardening_umask is {settings['umask']!r}; use '027'")
     timeout = settings["shell_timeout_seconds"]
     if timeout and not 60 <= timeout <= 86400:
         lines.append(
-            f"hardening_shell_timeout_seconds is {timeout}; 60 to 86400 would do, or 0 for never"
+            f"hardening_shell_timeout_seconds is {timeout}; use 60 to 86400, or 0 for never"
         )
     for name, lowest, highest in (
         ("rollback_seconds", 30, 3600),

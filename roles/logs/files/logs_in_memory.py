@@ -139,7 +139,7 @@ def start(megabytes: int) -> None:
     if size > megabytes * 2**20 * FULL:
         raise RefusedError(
             f"{LOGS} holds {size // 2**20} MB, too much for {megabytes} MB in memory:"
-            f" it stays on the disk; {int(size / 2**20 / FULL) + 1} MB would do"
+            f" it stays on the disk; use {int(size / 2**20 / FULL) + 1} MB"
         )
     READY.mkdir(mode=0o700, parents=True, exist_ok=True)
     options = f"size={megabytes}M,mode=0755,nosuid,nodev,noexec"

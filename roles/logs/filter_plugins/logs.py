@@ -47,7 +47,7 @@ def files_storage(wanted: str, journal: str, megabytes: int, seen: list[str]) ->
 
 
 def setting_problems(settings: dict[str, object], files: str, journal: str) -> list[str]:
-    """Return a line for each setting that will not do.
+    """Return a line for each setting that is not allowed.
 
     Args:
         settings: Those in BOUNDS, by their names.
@@ -55,14 +55,14 @@ def setting_problems(settings: dict[str, object], files: str, journal: str) -> l
         journal: The setting C(logs_journal_storage).
     """
     problems = [
-        f"{name} is {settings[name]}; {low} to {high} would do"
+        f"{name} is {settings[name]}; use {low} to {high}"
         for name, (low, high) in BOUNDS.items()
         if not low <= int(settings[name]) <= high
     ]
     if files == "volatile" and journal == "persistent":
         problems.append(
             "logs_files_storage is volatile, which takes the journal along, and"
-            " logs_journal_storage is persistent; auto or persistent would do for the first"
+            " logs_journal_storage is persistent; use auto or persistent for the first"
         )
     return problems
 

@@ -26,7 +26,7 @@ CLOCK_HINT = (
 
 # The firmware's bits 0 to 3, and 16 to 19, which say the same of the time since the last boot.
 THROTTLED_NOW = (
-    "its supply gives too little voltage now, which ruins cards; another one would do",
+    "its supply gives too little voltage now, which ruins cards; use another one",
     "its processor's frequency is capped now; look at power supply and cooling",
     "its processor is throttled now; look at power supply and cooling",
     "its processor is at the soft temperature limit now; cool it",
@@ -80,7 +80,7 @@ def is_made_of_mappings(value: object) -> bool:
 
 
 def value_problems(name: str, value: object, option: dict) -> list[str]:
-    """Return a line for each thing in a setting's value that will not do.
+    """Return a line for each thing in a setting's value that is not allowed.
 
     Args:
         name: Of the setting, or of the key in it.
@@ -90,7 +90,7 @@ def value_problems(name: str, value: object, option: dict) -> list[str]:
     keys = option.get("options")
     if not fits(value, option) or (keys and not is_made_of_mappings(value)):
         shown = "not shown" if option.get("no_log") else repr(value)
-        return [f"{name} is {shown}; {what_would_do(option)} would do"]
+        return [f"{name} is {shown}; use {what_would_do(option)}"]
     if not keys:
         return []
     if isinstance(value, dict):
@@ -102,7 +102,7 @@ def value_problems(name: str, value: object, option: dict) -> list[str]:
 
 
 def key_problems(prefix: str, values: dict, known: dict[str, dict], what: str) -> list[str]:
-    """Return a line for each key that is not known, is missing, or whose value will not do."""
+    """Return a line for each key that is not known, is missing, or whose value is not allowed."""
     lines = [
         f"{prefix}{name} is missing"
         for name, option in known.items()
@@ -119,7 +119,7 @@ def key_problems(prefix: str, values: dict, known: dict[str, dict], what: str) -
 
 
 def setting_problems(values: dict[str, object], known: dict[str, dict]) -> list[str]:
-    """Return a line for each setting that no role has or whose value will not do.
+    """Return a line for each setting that no role has or whose value is not allowed.
 
     Args:
         values: The variables that the inventory sets, with their values.
@@ -163,7 +163,7 @@ def host_problems(look: str, wanted: dict) -> list[str]:
     if "memory" in found and int(found["memory"] or 0) < wanted["memory_mb"]:
         problems.append(
             f"it has {found['memory']} MB of memory and preflight_memory_mb is"
-            f" {wanted['memory_mb']}; a board with more would do"
+            f" {wanted['memory_mb']}; use a board with more"
         )
     if found.get("root") == "read-only":
         problems.append(
@@ -181,8 +181,7 @@ def host_problems(look: str, wanted: dict) -> list[str]:
     problems += clock_lines(found, None)
     if wanted.get("throttled") == "fail":
         problems += [
-            f"{line}; preflight_throttled: warn would do nevertheless"
-            for line in throttled_lines(found)
+            f"{line}; use preflight_throttled: warn nevertheless" for line in throttled_lines(found)
         ]
     return problems
 
@@ -275,7 +274,7 @@ def ipv6_lines(found: dict[str, str], wanted: dict) -> list[str]:
     else:
         return []
     line = f"boot_config_cmdline_replace has ipv6.disable=1 and {why}: nobody would reach it"
-    return [f"{line} after the reboot; {hint} would do, or boot_config_cmdline_replace: []"]
+    return [f"{line} after the reboot; use {hint}, or boot_config_cmdline_replace: []"]
 
 
 def system_problems(found: dict[str, str], wanted: dict) -> list[str]:
@@ -283,18 +282,18 @@ def system_problems(found: dict[str, str], wanted: dict) -> list[str]:
     problems = []
     if found.get("machine") not in wanted["architectures"]:
         problems.append(
-            f"its processor is {found.get('machine')}; {' or '.join(wanted['architectures'])}"
-            " would do (preflight_architectures)"
+            f"its processor is {found.get('machine')};"
+            f" use {' or '.join(wanted['architectures'])} (preflight_architectures)"
         )
     elif found.get("packages") in {"armhf", "armel", "i386"}:
         problems.append(
-            f"its system is a 32-bit one ({found['packages']}) on a 64-bit kernel; an image of the"
-            " 64-bit Debian or Raspberry Pi OS would do"
+            f"its system is a 32-bit one ({found['packages']}) on a 64-bit kernel; use an image of"
+            " the 64-bit Debian or Raspberry Pi OS"
         )
     if found.get("family") != "debian" or found.get("release") not in wanted["releases"]:
         problems.append(
-            f"its system is {found.get('family')} {found.get('release')}; Debian or Raspberry Pi OS"
-            f" {' or '.join(wanted['releases'])} would do (preflight_releases)"
+            f"its system is {found.get('family')} {found.get('release')}; use Debian or"
+            f" Raspberry Pi OS {' or '.join(wanted['releases'])} (preflight_releases)"
         )
     if "python" not in found:
         problems.append("it has no python3; on the host: sudo apt-get install python3 python3-apt")
@@ -373,7 +372,7 @@ def host_warnings(look: str, wanted: dict) -> list[str]:
 
 
 def unreachable_problem(message: str) -> str:
-    """Return in one line why a host cannot be reached, and what would do.
+    """Return in one line why a host cannot be reached, and what is allowed.
 
     Args:
         message: What ssh said.

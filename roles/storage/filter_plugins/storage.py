@@ -36,7 +36,7 @@ class FstabError(Exception):
 
 
 def setting_problems(settings: dict) -> list[str]:
-    """Return a line for each setting that will not do.
+    """Return a line for each setting that is not allowed.
 
     Args:
         settings: As the role's C(vars/main.yml) has them.
@@ -48,16 +48,16 @@ def setting_problems(settings: dict) -> list[str]:
         ("device", DEVICE, "auto, or a drive's path such as /dev/nvme0n1"),
     )
     problems = [
-        f"storage_{name} is {settings[name]!r}; {what} would do"
+        f"storage_{name} is {settings[name]!r}; use {what}"
         for name, pattern, what in wanted
         if not pattern.fullmatch(settings[name])
     ]
     low, high = TIMEOUTS
     if not low <= settings["timeout"] <= high:
-        problems.append(f"storage_timeout is {settings['timeout']}; {low} to {high} would do")
+        problems.append(f"storage_timeout is {settings['timeout']}; use {low} to {high}")
     if not problems and SYSTEM_PLACES.fullmatch(settings["mount"]):
         problems.append(
-            f"storage_mount is {settings['mount']!r}, which the system needs; /mnt/data would do"
+            f"storage_mount is {settings['mount']!r}, which the system needs; use /mnt/data"
         )
     return problems
 
@@ -413,7 +413,7 @@ def what_would_do(found: dict, disk: dict, wanted: dict) -> str:
         last = "or " if hints else ""
         hints.append(f"{last}storage_erase_serial: {serial(disk)!r}, which erases it")
     elif not hints:
-        hint = f"by hand mkfs.ext4 -L {wanted['label']} {disk['path']}, which erases it, would do"
+        hint = f"use mkfs.ext4 -L {wanted['label']} {disk['path']} by hand, which erases it"
         hints = [f"it has no serial number to tell it by; {hint}"]
     line = f"{found['holds'].get(disk['path'], 'something')}; {', '.join(hints)}"
     if wanted["erase_serial"]:
@@ -480,7 +480,7 @@ def plan_drive(found: dict, wanted: dict) -> dict:
                 "kind": "none",
                 "say": "",
                 "refuse": f"storage_device is {disk['path']}, the card that the system is on;"
-                " a drive, or auto, would do",
+                " use a drive, or auto",
             }
         return {
             "kind": "root",

@@ -47,7 +47,7 @@ make_file() (
     need=$((SIZE * 1024 + 65536))
     if [ "$room" -lt "$need" ]; then
         if [ "$((room + present))" -lt "$need" ]; then
-            echo "swap_size_mb is $SIZE and $directory has $(((room + present) / 1024)) MB free; $(((room + present) / 1024 - 64)) at most would do" >&2
+            echo "swap_size_mb is $SIZE and $directory has $(((room + present) / 1024)) MB free; use $(((room + present) / 1024 - 64)) at most" >&2
             exit 1
         fi
         forget_file "$FILE"
@@ -60,7 +60,7 @@ make_file() (
     grep -qsxF "$FILE" "$NOTE" || echo "$FILE" >>"$NOTE"
     sync "$NOTE"
     if [ -e "$FILE" ]; then
-        # Not replaced in place: swap in use can not be switched off once its file has no name.
+        # Not replaced in place: swap in use cannot be switched off once its file has no name.
         mv "$FILE" "$FILE.old"
         mv "$FILE.new" "$FILE"
         if [ -n "$(line_of "$FILE.old")" ]; then swapon "$FILE"; fi

@@ -33,7 +33,7 @@ SILENT = (
 
 
 def setting_problems(settings: dict) -> list[str]:
-    """Return a line for each setting that will not do.
+    """Return a line for each setting that is not allowed.
 
     Args:
         settings: As the role's C(vars/main.yml) has them.
@@ -41,10 +41,10 @@ def setting_problems(settings: dict) -> list[str]:
     low, high = SIZES
     problems = []
     if not low <= settings["size_mb"] <= high:
-        problems.append(f"swap_size_mb is {settings['size_mb']}; {low} to {high} would do")
+        problems.append(f"swap_size_mb is {settings['size_mb']}; use {low} to {high}")
     place = settings["file"]
     if not FILE.fullmatch(place) or place.count("/") < 2 or SYSTEM_PLACES.fullmatch(place):
-        problems.append(f"swap_file is {place!r}; a path such as /mnt/data/swapfile would do")
+        problems.append(f"swap_file is {place!r}; use a path such as /mnt/data/swapfile")
     return problems
 
 
@@ -147,14 +147,14 @@ def choose(found: dict, wanted: dict) -> dict:
     """Return the mechanism for a host, or C(refuse) or C(say): why there is none."""
     mechanism = wanted["mechanism"]
     if mechanism in ("rpi-swap", "dphys-swapfile") and mechanism not in found["has"]:
-        return {"refuse": f"swap_mechanism is {mechanism}, which is not installed; auto would do"}
+        return {"refuse": f"swap_mechanism is {mechanism}, which is not installed; use auto"}
     if mechanism == "auto":
         mechanism = next((one for one in WITH_FILE if one in found["has"]), "file")
     if mechanism not in WITH_FILE:
         return {"mechanism": mechanism}
     if found["card"] == "yes" and not wanted["on_sd"]:
         why = f"swap_file is {wanted['file']}, which is on the card ({found['target']})"
-        hint = "swap_on_sd: true or swap_mechanism: zram would do"
+        hint = "use swap_on_sd: true or swap_mechanism: zram"
         if wanted["mechanism"] == "auto":
             return {"say": f"{why}: no swap is made and what is there stays; {hint}"}
         return {"refuse": f"{why}; {hint}"}
@@ -165,11 +165,11 @@ def choose(found: dict, wanted: dict) -> dict:
 
 
 def place_problem(found: dict, wanted: dict) -> str:
-    """Return why the swap file can not be where it is wanted, or nothing."""
+    """Return why the swap file cannot be where it is wanted, or nothing."""
     place = wanted["file"]
     if found["type"] not in FILE_SYSTEMS:
         some = " or ".join(FILE_SYSTEMS)
-        return f"swap_file is {place}, on {found['type']}; a place on {some} would do"
+        return f"swap_file is {place}, on {found['type']}; use a place on {some}"
     if found.get("place", "swap") != "swap":
         return f"swap_file is {place}, and that is no swap file; name another place"
     if "link" in found:
@@ -190,7 +190,7 @@ def early_problem(found: dict, wanted: dict) -> str:
         return ""
     return (
         f"swap_file is {wanted['file']}, and at a boot rpi-swap looks for {directory} before"
-        f" {target} is mounted; {target}/{name}, or swap_mechanism: file, would do"
+        f" {target} is mounted; use {target}/{name}, or swap_mechanism: file"
     )
 
 

@@ -55,15 +55,12 @@ def text_of(value: object) -> str:
 
 
 def value_problem(name: str, value: object) -> str | None:
-    """Return a line if a setting's value will not do."""
+    """Return a line if a setting's value is not allowed."""
     if isinstance(value, bool) or not isinstance(value, (int, str)):
-        return f"sysctl_values.{name} is {value!r}; a whole number, text or null would do"
+        return f"sysctl_values.{name} is {value!r}; use a whole number, text or null"
     text = str(value)
     if not text.strip() or not text.isprintable() or len(text) > LONGEST_VALUE:
-        return (
-            f"sysctl_values.{name} is {value!r}; one line of 1 to {LONGEST_VALUE} characters would"
-            " do"
-        )
+        return f"sysctl_values.{name} is {value!r}; use one line of 1 to {LONGEST_VALUE} characters"
     bound = BOUNDS.get(path_of(name))
     if bound is None:
         return None
@@ -75,18 +72,16 @@ def value_problem(name: str, value: object) -> str | None:
         would = f"a whole number from {bound.lowest}"
     else:
         would = f"a whole number from {bound.lowest} to {bound.highest}"
-    return f"sysctl_values.{name} is {value!r}; {would} would do: {bound.reason}"
+    return f"sysctl_values.{name} is {value!r}; use {would}: {bound.reason}"
 
 
 def problems(wanted: dict) -> list[str]:
-    """Return a line for each thing in C(sysctl_values) that will not do."""
+    """Return a line for each thing in C(sysctl_values) that is not allowed."""
     lines, seen = [], {}
     for name, value in wanted.items():
         plain = name.removeprefix("-") if isinstance(name, str) else ""
         if not NAME.fullmatch(plain) or "*" in plain:
-            lines.append(
-                f"sysctl_values has {name!r}; a setting's name such as vm.swappiness would do"
-            )
+            lines.append(f"sysctl_values has {name!r}; use a setting's name such as vm.swappiness")
             continue
         path = path_of(name)
         if path in seen:

@@ -41,7 +41,7 @@ def entry_problem(entry: str) -> str | None:
     """Return what is wrong with an entry of C(time_sync_servers), or None."""
     directive, *rest = words_of(entry)
     if "\n" in entry or not rest or not ADDRESS.fullmatch(rest[0]):
-        return "an address and options, as in '192.168.1.1' or 'time.lan port 11123', would do"
+        return "use an address and options, as in '192.168.1.1' or 'time.lan port 11123'"
     options = iter(rest[1:])
     for option in options:
         if option in WITH_VALUE:
@@ -56,20 +56,20 @@ def entry_problem(entry: str) -> str | None:
 
 
 def setting_problems(settings: dict[str, object]) -> list[str]:
-    """Return a line for each setting that will not do.
+    """Return a line for each setting that is not allowed.
 
     Args:
         settings: C(time_sync_servers) and the numbers in BOUNDS, by their names.
     """
     entries = settings["time_sync_servers"]
-    lines = [] if entries else ["time_sync_servers is empty; at least one server would do"]
+    lines = [] if entries else ["time_sync_servers is empty; use at least one server"]
     for entry in entries:
         problem = entry_problem(str(entry))
         if problem:
             lines.append(f"time_sync_servers has {entry!r}; {problem}")
     for name, (low, high) in BOUNDS.items():
         if not low <= int(settings[name]) <= high:
-            lines.append(f"{name} is {settings[name]}; {low} to {high} would do")
+            lines.append(f"{name} is {settings[name]}; use {low} to {high}")
     return lines
 
 

@@ -34,11 +34,11 @@ def bounds_problem(name: str, value: int, low: int, high: int, more: str = "") -
     """Return a line if a setting is not within its bounds, both included."""
     if low <= value <= high:
         return []
-    return [f"watchdog_{name} is {value}; a whole number from {low} to {high} would do{more}"]
+    return [f"watchdog_{name} is {value}; use a whole number from {low} to {high}{more}"]
 
 
 def setting_problems(settings: dict) -> list[str]:
-    """Return a line for each thing in the settings that will not do.
+    """Return a line for each thing in the settings that is not allowed.
 
     Args:
         settings: As the role's C(vars/main.yml) has them.
@@ -50,7 +50,7 @@ def setting_problems(settings: dict) -> list[str]:
         asked = [name for name in (*TESTS, "heartbeat_file") if settings[name]]
         return lines + [
             f"watchdog_{name} is {settings[name]!r} and watchdog_mechanism is systemd, which does"
-            " not test it; daemon would do"
+            " not test it; use daemon"
             for name in asked
         ]
     for name, (low, high, reason) in TESTS.items():
@@ -58,8 +58,8 @@ def setting_problems(settings: dict) -> list[str]:
             lines += bounds_problem(name, settings[name], low, high, f", or 0: {reason}")
     if file and (not PATH.fullmatch(file) or file.startswith(("/proc/", "/sys/", "/dev/"))):
         lines.append(
-            f"watchdog_heartbeat_file is {file!r}; a path of letters, digits and _ . / - outside"
-            " /proc, /sys and /dev would do"
+            f"watchdog_heartbeat_file is {file!r}; use a path of letters, digits and _ . / -"
+            " outside /proc, /sys and /dev"
         )
     if file:
         lines += bounds_problem(
@@ -87,7 +87,7 @@ def span(seconds: int) -> str:
 
 
 def seconds_on(found: dict[str, str], name: str, wanted: int) -> tuple[int, list[str]]:
-    """Return what a device is asked to count to, and a line if it can not be asked for it.
+    """Return what a device is asked to count to, and a line if it cannot be asked for it.
 
     Args:
         found: What look.sh says of the device.
@@ -99,8 +99,8 @@ def seconds_on(found: dict[str, str], name: str, wanted: int) -> tuple[int, list
     if PI_IDENTITY in found.get("identity", "") and not safe_on_pi(seconds):
         line = (
             f"watchdog_{name} is {wanted}, with which a Pi's watchdog would fire after"
-            f" {seconds % PI_SECONDS} s and reset it again and again; up to 15, or 28 to 31, 44 to"
-            " 47, 60 to 63, 76 to 79, 92 to 95, 108 to 111, 124 to 127 and so on would do"
+            f" {seconds % PI_SECONDS} s and reset it again and again; use up to 15, or 28 to 31,"
+            " 44 to 47, 60 to 63, 76 to 79, 92 to 95, 108 to 111, 124 to 127 and so on"
         )
         return seconds, [line]
     return seconds, []
@@ -139,7 +139,7 @@ def plan(look: str, settings: dict) -> dict[str, object]:
     if not device:
         text = "it has no watchdog device"
         if settings["required"]:
-            text += " and watchdog_required is true; false, or watchdog_softdog, would do"
+            text += " and watchdog_required is true; use false, or watchdog_softdog"
             problems.append(text)
         else:
             says.append(f"{text}; nothing resets it when it hangs")

@@ -16,7 +16,7 @@ class Dialer(Protocol):
         """The connection; None while it is not there after `wait` seconds.
 
         Raises:
-            SocketClosed, OSError: it can not be had.
+            SocketClosed, OSError: it cannot be had.
         """
 
     def abandon(self) -> None:

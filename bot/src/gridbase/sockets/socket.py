@@ -24,5 +24,5 @@ class Socket(Protocol):
         """Close the connection. Raises nothing."""
 
 
-# URL and timeout in seconds; raises `SocketClosed` or OSError where it can not connect.
+# URL and timeout in seconds; raises `SocketClosed` or OSError where it cannot connect.
 Connect = Callable[[str, float], Socket]

@@ -62,7 +62,7 @@ class Archivist:
         rules: when to archive.
 
     Raises:
-        UserError: the format can not be written here.
+        UserError: the format cannot be written here.
     """
 
     def __init__(self, store: Store, rules: ArchiveRules) -> None:
@@ -86,7 +86,7 @@ class Archivist:
             Number of positions that were archived.
 
         Raises:
-            StoreError: the archive or the database can not be written.
+            StoreError: the archive or the database cannot be written.
         """
         # Taken out and put back: after a failure in between the database is asked again.
         known = self._known.pop(grid_run.symbol, None)

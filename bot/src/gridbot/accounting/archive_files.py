@@ -41,10 +41,10 @@ def _is_parquet(record: FileRecord) -> bool:
 
 
 def require_format(form: str) -> None:
-    """Refuse a format that can not be written here.
+    """Refuse a format that cannot be written here.
 
     Raises:
-        UserError: names the setting and what would do.
+        UserError: names the setting and what is allowed.
     """
     if form == PARQUET:
         _require_pyarrow(
@@ -64,7 +64,7 @@ def append(directory: Path, record: FileRecord, rows: Iterable[TradeRow]) -> Fil
     """Add rows to a file, on the disk when it returns; they count once the record is committed.
 
     Raises:
-        StoreError: it can not be written, or the file is shorter than it was.
+        StoreError: it cannot be written, or the file is shorter than it was.
     """
     try:
         _make_directory(directory)

@@ -190,7 +190,7 @@ class BooksReader:
         """The books as of now: every order and trade of the grid, archived or not.
 
         Raises:
-            StoreError: database or archive can not be read.
+            StoreError: database or archive cannot be read.
         """
         with self._store.transaction("DEFERRED") as connection:
             files = archived.records(connection, self._grid_run.symbol)

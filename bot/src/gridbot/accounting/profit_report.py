@@ -159,7 +159,7 @@ def make_report(store: Store, symbol: str, by: By, year: int | None) -> SymbolRe
         year: only this one (UTC); None for all.
 
     Raises:
-        UserError: the books can not be read.
+        UserError: the books cannot be read.
     """
     # A pair that moves to the archive in between would be counted twice: look again then.
     for _ in range(_TRIES):

@@ -97,7 +97,7 @@ def write_report(
         out: the file; with every year, `out-2026.csv` for `out.csv`.
 
     Raises:
-        UserError: it can not be written, or the books can not be read.
+        UserError: it cannot be written, or the books cannot be read.
     """
     with ExitStack() as stack:
         output = _Output(stack, out, year)

@@ -26,7 +26,7 @@ def rows(store: Store, symbol: str) -> Generator[TradeRow]:
     last row of the database is taken, nothing else can be asked of `store`.
 
     Raises:
-        StoreError: database or archive can not be read, or a file is not what was written.
+        StoreError: database or archive cannot be read, or a file is not what was written.
     """
     with store.transaction("DEFERRED") as connection:
         files = archived.records(connection, symbol)
@@ -44,7 +44,7 @@ def archive_rows(store: Store, files: Iterable[FileRecord]) -> Iterator[TradeRow
     """The rows of some files of the archive.
 
     Raises:
-        StoreError: a file can not be read, or is not what was written.
+        StoreError: a file cannot be read, or is not what was written.
     """
     for record in files:
         yield from read(store.directory / DIRECTORY, record)
@@ -76,7 +76,7 @@ def sort_rows(
     """Rows in the order of `key`: sorted in parts, which are merged `fan_in` at a time.
 
     Raises:
-        UserError: the parts can not be written.
+        UserError: the parts cannot be written.
     """
     source = iter(unsorted)
     with _temporary_directory() as name:

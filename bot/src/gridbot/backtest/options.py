@@ -1,6 +1,6 @@
 """Options that `gridbot backtest` and `gridbot optimize` share, and how they are read.
 
-A mistake is one line that names the option, its value and what would do.
+A mistake is one line that names the option, its value and what is allowed.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def read_market(args: argparse.Namespace) -> Market:
     """The exchange's rules as the options give them.
 
     Raises:
-        UserError: an option will not do.
+        UserError: an option is not allowed.
     """
     if _SYMBOL.fullmatch(args.symbol) is None:
         raise UserError(f"--symbol = {shown(args.symbol)} needs two coins, such as BTC/USDT")
@@ -93,7 +93,7 @@ def read_fees(args: argparse.Namespace) -> Fees:
     """What a trade costs, as the options give it.
 
     Raises:
-        UserError: an option will not do.
+        UserError: an option is not allowed.
     """
     rate = amount("--fee-rate", args.fee_rate, zero=True, below=FEE_RATES_BELOW)
     return Fees(rate, FeesIn(choice("--fee-in", args.fee_in, FeesIn)))

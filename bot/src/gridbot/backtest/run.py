@@ -36,7 +36,7 @@ def run_backtest(
             ``0.00000001``; None leaves them exact.
 
     Raises:
-        UserError: no such grid can be placed; says what would do.
+        UserError: no such grid can be placed; says what is allowed.
     """
     started = perf_counter()
     plan = make_plan(spec, market, fees, from_units(int(candles.opens[0])))

@@ -145,7 +145,7 @@ class Trial:
         lower: price of the lowest line (quote).
         upper: price of the highest line (quote).
         outcome: what it did; None where no such grid can be placed.
-        refusal: why it can not; empty where it can.
+        refusal: why it cannot; empty where it can.
     """
 
     combination: Combination

@@ -79,7 +79,7 @@ def read_plan(args: argparse.Namespace) -> Plan:
     """What is tried, as the options say.
 
     Raises:
-        UserError: an option will not do.
+        UserError: an option is not allowed.
     """
     space = _space(args)
     random = choice("--search", args.search, ("grid", "random")) == "random"

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the result; exit 2 where an option or the file will not do."""
+    """Print the result; exit 2 where an option or the file is wrong."""
     spec, market, fees = _spec(args), read_market(args), read_fees(args)
     draw = None
     if args.plot is not None:

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the plans; exit 2 where the configuration will not do."""
+    """Print the plans; exit 2 where the configuration is wrong."""
     config = load_config(args.config)
     require_format(config.archive.format)
     if args.state is not None:

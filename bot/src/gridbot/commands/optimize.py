@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the best; exit 2 where an option or the file will not do, or nothing can be run."""
+    """Print the best; exit 2 where an option or the file is wrong, or nothing can be run."""
     terms = Terms(read_market(args), read_fees(args), amount("--investment", args.investment))
     plan, goal = read_plan(args), Goal(choice("--by", args.by, tuple(Goal)))
     top = integer("--top", args.top, 1, 1_000_000)

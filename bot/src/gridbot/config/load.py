@@ -1,6 +1,6 @@
 """The bot's configuration: one TOML file, read strictly.
 
-Every mistake is one line that names the setting, its value and what would do. Secrets are not
+Every mistake is one line that names the setting, its value and what is allowed. Secrets are not
 read here: see `gridbase.secret_files`.
 """
 
@@ -128,7 +128,7 @@ def load_config(path: Path) -> BotConfig:
     """Read a configuration file.
 
     Raises:
-        UserError: the file cannot be read, or a setting in it will not do.
+        UserError: the file cannot be read, or a setting in it is not allowed.
     """
     try:
         return parse_config(tomllib.loads(path.read_bytes().decode()), path)
@@ -146,7 +146,7 @@ def parse_config(document: dict[str, Any], path: Path) -> BotConfig:
     """Check a parsed document and turn it into a configuration.
 
     Raises:
-        UserError: one line that names the setting, its value and what would do.
+        UserError: one line that names the setting, its value and what is allowed.
     """
     values: dict[str, Any] = {}
     grids: list[GridConfig] = []

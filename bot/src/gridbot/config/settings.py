@@ -1,4 +1,4 @@
-"""Every setting of a configuration: how it is read, its default, and what else would do.
+"""Every setting of a configuration: how it is read, its default, and what else is allowed.
 
 Secrets are not read here: see `gridbase.secret_files`.
 """
@@ -273,7 +273,7 @@ def read_settings(flat: dict[str, Any]) -> dict[str, Any]:
     """All settings by name, defaults filled in.
 
     Raises:
-        UserError: one line that names the setting, its value and what would do.
+        UserError: one line that names the setting, its value and what is allowed.
     """
     for key in flat:
         if key not in SETTINGS:

@@ -186,7 +186,7 @@ class GridEngine:
     def begin(self, changes: Changes) -> None:
         """Take the first step: bring the base held to what the sells need, or place the grid.
 
-        The initial trade is a limit order at the plan's start price, so that it can not cost
+        The initial trade is a limit order at the plan's start price, so that it cannot cost
         more than was planned. Where it would be too small to trade, the sells share what is
         carried, or, where the shares would be too small, the least is bought that can be.
         """
@@ -321,7 +321,7 @@ class GridEngine:
     def _retry_quantity(self, leg: Leg, rest: Decimal, price: Decimal) -> Decimal:
         """How much to order again for a leg; 0 where what has traded must do.
 
-        A rest below the exchange's minimum can not be ordered. A sell ends there: what is left
+        A rest below the exchange's minimum cannot be ordered. A sell ends there: what is left
         of its base stays in the books. A buy ends there too if it brought enough to sell, else
         it buys the minimum.
         """

@@ -340,11 +340,11 @@ def _too_small(
     spec: GridSpec, market: Market, quantity: Decimal, needed: Decimal, denominator: Decimal
 ) -> str:
     if spec.investment is None:
-        would_do = f"quantity that would do is {plain(needed)}"
+        would_do = f"quantity that is allowed is {plain(needed)}"
     else:
         smallest = EXACT.multiply(needed, denominator)
         rounded = smallest.quantize(Decimal("0.00000001"), rounding=ROUND_CEILING)
-        would_do = f"investment that would do is {plain(rounded)}"
+        would_do = f"investment that is allowed is {plain(rounded)}"
     return (
         f"{_asked(spec)} is too small for {spec.grids} grids: orders "
         f"of {plain(quantity)} {market.base} are below the exchange's minimum "
@@ -400,7 +400,7 @@ def plan_warnings(plan: Plan, market: Market, fees: Fees) -> list[str]:
     return [
         (
             f"{len(losing)} of {len(plan.lines) - 1} pairs show no profit in {market.quote}: of "
-            f"each buy of {plain(plan.quantity)} {market.base}, {plain(unsold)} can not be sold at "
+            f"each buy of {plain(plan.quantity)} {market.base}, {plain(unsold)} cannot be sold at "
             f"the lot size {plain(market.lot_size)} and stays as {market.base}; invest more or use "
             "fewer grids"
         )

@@ -14,7 +14,7 @@ def open_account(config: AccountConfig, clock: Clock) -> Account:
     """The account on the exchange that a configuration names, with the keys from its files.
 
     Raises:
-        UserError: a key file will not do, or the exchange does not offer what the bot needs.
+        UserError: a key file is not allowed, or the exchange does not offer what the bot needs.
     """
     key = read_secret(config.exchange.api_key_file, "exchange.api_key_file")
     secret = read_secret(config.exchange.api_secret_file, "exchange.api_secret_file")

@@ -284,7 +284,7 @@ def check(rules: StopRules, lower: Decimal, upper: Decimal) -> None:
         upper: price of the highest line (quote).
 
     Raises:
-        UserError: names the setting, its value and what would do.
+        UserError: names the setting, its value and what is allowed.
     """
     if rules.loss_price is not None and rules.loss_price >= lower:
         raise UserError(

@@ -56,7 +56,7 @@ class Runner:
         """Trade until the clock is stopped. Orders are left resting on the exchange.
 
         Raises:
-            UserError: what waiting can not heal.
+            UserError: what waiting cannot heal.
         """
         try:
             while not self._clock.stopping:

@@ -132,7 +132,7 @@ class GridWorker:
             Seconds to wait before the next turn.
 
         Raises:
-            UserError: what waiting can not heal.
+            UserError: what waiting cannot heal.
         """
         if self._broker.closed_until is not None:
             return self._hold_still(self._broker.closed_until)
@@ -177,7 +177,7 @@ class GridWorker:
         """One step; returns the seconds to wait before the next.
 
         Raises:
-            UserError: what waiting can not heal.
+            UserError: what waiting cannot heal.
         """
         self._asks = True
         if self._mistrusted:

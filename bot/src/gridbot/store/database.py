@@ -14,7 +14,7 @@ from gridbot.store.schema import SCHEMA_VERSION, create, migrate
 FILE_NAME = "gridbot.sqlite3"
 
 # The log is folded into the file after so many pages, and then cut to that size again: a long
-# reader (an audit, a backup) can not leave a large one behind.
+# reader (an audit, a backup) cannot leave a large one behind.
 WAL_PAGES = 1000
 WAL_BYTES = 1_048_576
 
@@ -23,7 +23,7 @@ _LASTING = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CONSTRAINT", "SQLITE_ERRO
 
 
 class StoreError(UserError):
-    """The state can not be read or written.
+    """The state cannot be read or written.
 
     Args:
         message: one clear line.

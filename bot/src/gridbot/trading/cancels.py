@@ -46,7 +46,7 @@ def cancel_all(session: Session, engine: GridEngine) -> dict[str, BrokerError]:
         Why, by client order ID, for those that may not be canceled: they may be closed.
 
     Raises:
-        BrokerError: the exchange can not be asked for anything now.
+        BrokerError: the exchange cannot be asked for anything now.
     """
     failed = {}
     for order in sorted(engine.live.values(), key=_next_to_trade):

@@ -53,7 +53,7 @@ def takeover_of(previous: GridRun | None, settings: Mapping[str, str]) -> Takeov
 
 
 def elsewhere(previous: GridRun, settings: Mapping[str, str]) -> str:
-    """Why the coins of the grid before can not be where the next one trades; empty if they can."""
+    """Why the coins of the grid before cannot be where the next one trades; empty if they can."""
     for key in WHERE:
         now, before = settings.get(key, "not set"), previous.settings.get(key, "not set")
         if now != before:

@@ -190,7 +190,7 @@ class Reconciler:
         session = self.session
         listed, cursor = session.broker.trades_after(session.cursor)
         reading = Reading([trade for trade in listed if not self._is_booked(trade.trade_id)])
-        # While the ID of an order is not known, its trades can not be told from foreign ones:
+        # While the ID of an order is not known, its trades cannot be told from foreign ones:
         # they are read again.
         if not session.unsettled:
             reading.cursor = cursor
@@ -315,7 +315,7 @@ class Reconciler:
             raise MismatchError(
                 f"the exchange closed order {client_id} ({trade.exchange_id}), and it "
                 f"traded {plain(trade.quantity)} afterwards (trade {trade.trade_id}), which these "
-                "books can not take: compare them with the account by `gridbot audit`"
+                "books cannot take: compare them with the account by `gridbot audit`"
             )
 
     def _record_canceled(self, engine: GridEngine, changes: Changes, order: Order) -> None:

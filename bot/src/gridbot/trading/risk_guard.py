@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 FRESH_SECONDS = 3.0
 # Without a stream the price is asked for no more often than this, unless for a buy.
 ASKED_AGAIN_SECONDS = 1.0
-# A new range that can not be traded is looked for again after this time.
+# A new range that cannot be traded is looked for again after this time.
 REFUSED_PAUSE_MS = 600_000
 
 
@@ -213,7 +213,7 @@ class RiskGuard:
         """Write down that the grid is halted, before anything is done about it.
 
         Its end is written down beside the switch: a person may clear that before the grid has
-        ended, and a grid whose orders are half canceled can not go on.
+        ended, and a grid whose orders are half canceled cannot go on.
         """
         session = self._session
         wind_down = WindDown(halt.text, liquidate=session.config.stop.liquidate, takes_over=True)

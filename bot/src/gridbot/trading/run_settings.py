@@ -50,7 +50,7 @@ def check_settings(
         to_end: it is only to be ended: its lines may be other ones.
 
     Raises:
-        UserError: names the first setting that differs and what would do.
+        UserError: names the first setting that differs and what is allowed.
     """
     now = settings_of(account, config)
     for key in [*now, *(key for key in grid_run.settings if key not in now)]:

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def check_funds(config: GridConfig, broker: Broker, needed: Decimal) -> None:
-    """Refuse to begin a grid that the account can not pay.
+    """Refuse to begin a grid that the account cannot pay.
 
     Args:
         config: says what the grid may spend.
@@ -85,9 +85,9 @@ def start(session: Session, reconciler: Reconciler, previous: GridRun | None) ->
             together with the new grid.
 
     Raises:
-        UserError: the grid will not do at this price.
-        BrokerError: the account can not pay it or lacks what is to be taken over, the exchange
-            failed, or a grid that goes on from the one before will not do at this price.
+        UserError: the grid does not fit this price.
+        BrokerError: the account cannot pay it or lacks what is to be taken over, the exchange
+            failed, or a grid that goes on from the one before does not fit this price.
         MismatchError: the exchange holds orders of this bot that are in no books.
     """
     broker, market = session.broker, session.market
@@ -269,7 +269,7 @@ def _plan_again(session: Session, grid_run: GridRun, engine: GridEngine, price: 
     Where the initial trade has come off in part, only the price is another one.
 
     Raises:
-        BrokerError: it will not do at this price.
+        BrokerError: it does not fit this price.
     """
     leg, grid, lines = engine.initial_leg(), session.config.grid, grid_run.plan.lines
     if leg is not None and engine.books.legs[leg.id].executed > 0:

@@ -70,7 +70,7 @@ def _wanted(session: Session, engine: GridEngine, order: Order) -> bool:
 def _never_arrived(session: Session, engine: GridEngine, order: Order) -> bool:
     """Ask for an order that may have been sent; whether it is certain that it was not.
 
-    It is asked for at once, and once more when it can not arrive any more.
+    It is asked for at once, and once more when it cannot arrive any more.
     """
     known = session.orders[order.client_id]
     late = session.clock.monotonic() >= known.time
@@ -109,7 +109,7 @@ def _send(session: Session, engine: GridEngine, order: Order) -> None:
 
 
 def latest_arrival(session: Session) -> float:
-    """Monotonic time after which a request sent now can not arrive any more."""
+    """Monotonic time after which a request sent now cannot arrive any more."""
     window = session.broker.receive_window_ms / 1000
     return session.clock.monotonic() + window + LATE_ARRIVAL_SECONDS
 

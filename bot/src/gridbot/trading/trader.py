@@ -35,7 +35,7 @@ from gridbot.trading.submission import settle
 
 log = logging.getLogger(__name__)
 
-# A grid that can not move now tries again after this time; its kill switches are checked meanwhile.
+# A grid that cannot move now tries again after this time; its kill switches are checked meanwhile.
 MOVE_AGAIN_SECONDS = 30.0
 
 
@@ -49,7 +49,7 @@ class Trader:
         session: what its parts share.
         halt: the kill switch that has fired; None where none has.
         result: what the latest grid that has ended came to; None where none has.
-        held_back: why a grid that moves can not go on in its new range yet; empty where it can.
+        held_back: why a grid that moves cannot go on in its new range yet; empty where it can.
     """
 
     def __init__(self, session: Session) -> None:
@@ -127,8 +127,8 @@ class Trader:
         Raises:
             BrokerError: the exchange failed; try again later.
             MismatchError: books and exchange disagree; nothing is traded.
-            StoreError: the state can not be written; `forget` before trying again.
-            UserError: the configuration will not do.
+            StoreError: the state cannot be written; `forget` before trying again.
+            UserError: the configuration is wrong.
         """
         if self.session.engine is None:
             self._load()
@@ -151,7 +151,7 @@ class Trader:
         Raises:
             BrokerError: the exchange failed.
             MismatchError: books and exchange disagree.
-            StoreError: the state can not be written; `forget` before trying again.
+            StoreError: the state cannot be written; `forget` before trying again.
         """
         engine = self.session.engine
         if engine is None or not self._is_watched:
@@ -296,7 +296,7 @@ class Trader:
 
     def _hold_back(self, reason: str) -> None:
         if reason != self.held_back:
-            log.error("%s can not move yet: %s", self.session.config.symbol, reason)
+            log.error("%s cannot move yet: %s", self.session.config.symbol, reason)
         self.held_back = reason
         self._move_at = self.session.clock.monotonic() + MOVE_AGAIN_SECONDS
 

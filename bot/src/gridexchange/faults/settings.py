@@ -82,7 +82,7 @@ def read_faults(value: object) -> FaultSettings:
         value: the section as TOML gives it.
 
     Raises:
-        WrongValueError: one line that says what is wrong and what would do.
+        WrongValueError: one line that says what is wrong and what is allowed.
     """
     if not isinstance(value, Mapping):
         raise WrongValueError("needs a table with seed and rules")

@@ -1,4 +1,4 @@
-"""Breaks HTTP connections on purpose, which an application alone can not."""
+"""Breaks HTTP connections on purpose, which an application alone cannot."""
 
 import contextlib
 import socket

@@ -157,7 +157,7 @@ def test_people_get_a_table(capsys, data):
         ("--lot", "x", "--lot = x needs an amount above 0"),
         ("--lot", "1", "--investment = 22957.25202 is too small for 5 grids"),
         ("--min-notional", "1e9", "--min-notional = 1e9 needs an amount 0 or more"),
-        ("--min-notional", "5000", "the smallest investment that would do is"),
+        ("--min-notional", "5000", "the smallest investment that is allowed is"),
         ("--symbol", "BTCUSDT", "--symbol = BTCUSDT needs two coins"),
         ("--symbol", "BTC/BTC", "--symbol = BTC/BTC needs two different coins"),
         ("--plot", "picture.pdf", "--plot = picture.pdf needs a name that ends in .png or .html"),

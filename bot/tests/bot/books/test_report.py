@@ -1,4 +1,4 @@
-"""Profit by period equals the books; what can not be known is said."""
+"""Profit by period equals the books; what cannot be known is said."""
 
 import json
 import re

@@ -126,7 +126,7 @@ def test_too_small_an_investment_names_the_smallest_that_would_do(
     with pytest.raises(UserError) as refused:
         make_plan(make_spec(investment="10"), market, charge, Decimal(55000))
     assert "grid.investment = 10 is too small for 5 grids" in str(refused.value)
-    smallest = Decimal(str(refused.value).split("would do is ")[1])
+    smallest = Decimal(str(refused.value).split("allowed is ")[1])
     make_plan(make_spec(investment=str(smallest)), market, charge, Decimal(55000))
     less = make_spec(investment=str(smallest - Decimal("0.00000001")))
     with pytest.raises(UserError):
@@ -152,6 +152,6 @@ def test_a_lot_that_eats_the_profit_is_told(make_spec, make_fees, btc):
     assert plan.quantity == Decimal("0.0009")
     (warning,) = plan_warnings(plan, coarse, make_fees())
     assert warning.startswith("5 of 5 pairs show no profit in USDT: of each buy of 0.0009 BTC, ")
-    assert "0.0000991 can not be sold at the lot size 0.0001" in warning
+    assert "0.0000991 cannot be sold at the lot size 0.0001" in warning
     fine = make_plan(grid, btc, make_fees(), Decimal(53000))
     assert plan_warnings(fine, btc, make_fees()) == []

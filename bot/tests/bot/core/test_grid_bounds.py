@@ -100,13 +100,13 @@ def test_the_smallest_buy_brings_enough_to_sell(
     grid = replace(make_spec(), investment=None, quantity=Decimal(least))
     assert make_plan(grid, market, charge, Decimal(55_000)).quantity == Decimal(least)
     less = replace(grid, quantity=Decimal(least) - market.lot_size)
-    with pytest.raises(UserError, match=f"the smallest quantity that would do is {least}$"):
+    with pytest.raises(UserError, match=f"the smallest quantity that is allowed is {least}$"):
         make_plan(less, market, charge, Decimal(55_000))
 
 
 def test_the_smallest_investment_named_is_rounded_up(make_spec, make_fees, btc):
     grid, price = make_spec(investment="10"), Decimal("54999.99")
-    with pytest.raises(UserError, match=r"investment that would do is 28\.78007667$"):  # …6664
+    with pytest.raises(UserError, match=r"investment that is allowed is 28\.78007667$"):  # …6664
         make_plan(grid, btc, make_fees(), price)
     enough = replace(grid, investment=Decimal("28.78007667"))
     assert make_plan(enough, btc, make_fees(), price).quantity == Decimal("0.00011112")

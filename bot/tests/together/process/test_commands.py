@@ -49,12 +49,12 @@ def test_a_readable_secret_is_one_line(bench):
 def test_an_unreachable_exchange_is_one_line(bench):
     line = one_line(gridbot("check", "--config", bench.config), 3)
     assert f"http://127.0.0.1:{bench.exchange_port}" in line
-    assert line.endswith("can not be reached: Connection refused")
+    assert line.endswith("cannot be reached: Connection refused")
 
 
 def test_an_unknown_host_is_one_line(bench):
     bench.write_config(url='"http://exchange.invalid:8000"')
-    assert "can not be reached" in one_line(gridbot("check", "--config", bench.config), 3)
+    assert "cannot be reached" in one_line(gridbot("check", "--config", bench.config), 3)
 
 
 def test_a_wrong_key_is_one_line(bench):

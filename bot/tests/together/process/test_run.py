@@ -65,7 +65,7 @@ def test_an_exchange_killed_while_the_bot_trades_is_waited_for(bench):
     exchange.wait()
     health = wait_for(lambda: (answer := bench.page("/health")) and answer[0] == 503 and answer)
     (reason,) = json.loads(health[1])["reasons"]
-    assert "can not be reached: Connection refused" in reason
+    assert "cannot be reached: Connection refused" in reason
     down = gridbot("health", "--url", f"http://127.0.0.1:{bench.page_port}/health")
     assert (down.returncode, down.stderr.strip()) == (1, reason)
     bench.start_exchange(*FAST)

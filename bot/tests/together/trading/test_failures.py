@@ -188,7 +188,7 @@ def test_an_unreachable_exchange_is_one_line_and_waited_for(make_world):
     world.wire.before = unreachable
     lines = waiting_reason(world, world.runner(), 600)
     assert lines[0] == (
-        "exchange http://exchange.test/api/v3 can not be reached: Connection refused"
+        "exchange http://exchange.test/api/v3 cannot be reached: Connection refused"
     )
     assert len(world.wire.requests) < 30
     world.wire.before = lambda *_: None

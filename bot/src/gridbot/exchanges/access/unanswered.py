@@ -39,7 +39,7 @@ def no_answer(
     else:
         reason = "the connection broke"
     kind = Failure.UNREACHABLE if never_sent else Failure.AMBIGUOUS
-    return BrokerError(kind, f"exchange {address} can not be reached: {reason}")
+    return BrokerError(kind, f"exchange {address} cannot be reached: {reason}")
 
 
 def _causes(error: BaseException | None, outer: BaseException | None) -> Iterator[BaseException]:

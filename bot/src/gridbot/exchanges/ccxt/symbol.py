@@ -1,6 +1,6 @@
 """The broker for any spot exchange of ccxt: one account's view of one symbol, over REST.
 
-ccxt's unified methods can not ask for trades from an ID on. They are read by time, and believed to
+ccxt's unified methods cannot ask for trades from an ID on. They are read by time, and believed to
 be complete only when one is among them that was known before; else nothing is traded.
 """
 
@@ -111,7 +111,7 @@ class CcxtBroker:
             raise BrokerError(
                 Failure.REJECTED, f"{self.symbol} is not trading on {self.address} now"
             )
-        self._page(None)  # refused here if it can not be read, rather than after the first order
+        self._page(None)  # refused here if it cannot be read, rather than after the first order
         price = self.last_price()
         try:
             return read_market(row, self.account.client.precisionMode, price)
@@ -306,7 +306,7 @@ class CcxtBroker:
             raise BrokerError(
                 Failure.AMBIGUOUS,
                 f"exchange {self.address}: it does not list trade {cursor}, the last that is "
-                "known, any more; what was traded since can not be told completely",
+                "known, any more; what was traded since cannot be told completely",
             )
         if trades:
             self._mark = _number(trades[-1]), trades[-1].time_ms
