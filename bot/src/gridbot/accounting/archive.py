@@ -216,7 +216,7 @@ class _Batch:
                 self._legs.append(leg)
                 self._rows[year] += archived.leg_rows(connection, self._grid_run.id, leg)
         rows = [row for part in self._rows.values() for row in part]
-        self._commit(replace(totals, cycles=_cycles(totals.cycles, rows)), whole=True)
+        self._commit(replace(totals, attempts=_attempts(totals.attempts, rows)), whole=True)
 
     def _books(
         self, connection: sqlite3.Connection, totals: Totals, pairs: list[ClosedPair]
@@ -280,7 +280,7 @@ class _Batch:
             buys=books.buys,
             sells=books.sells,
             matched=before.matched | taken,
-            cycles=_cycles(before.cycles, rows),
+            attempts=_attempts(before.attempts, rows),
         )
 
     def _commit(self, totals: Totals, *, whole: bool) -> None:
@@ -308,10 +308,10 @@ def _year(time_ms: int) -> int:
     return datetime.fromtimestamp(time_ms / 1000, UTC).year
 
 
-def _cycles(before: dict[str, int], rows: Iterable[TradeRow]) -> dict[str, int]:
+def _attempts(before: dict[str, int], rows: Iterable[TradeRow]) -> dict[str, int]:
     """Highest running number at each place: what an order's name ends with."""
-    cycles = dict(before)
+    attempts = dict(before)
     for row in rows:
-        place = row.order.client_id.rsplit("-", 1)[-1].removesuffix(str(row.order.cycle))
-        cycles[place] = max(row.order.cycle, cycles.get(place, 0))
-    return cycles
+        place = row.order.client_id.rsplit("-", 1)[-1].removesuffix(str(row.order.attempt))
+        attempts[place] = max(row.order.attempt, attempts.get(place, 0))
+    return attempts

@@ -180,8 +180,8 @@ def _read(store: Store, symbol: str, by: By, year: int | None) -> SymbolReport:
     for grid in grid_runs:
         closed += stored_pairs(store, grid)
         ended = grid.closed_ms is not None and _in_year(grid.closed_ms, year)
-        if ended and grid.closing is not None:
-            profit = grid.closing.liquidation_profit
+        if ended and grid.result is not None:
+            profit = grid.result.liquidation_profit
             report.liquidation_profit = EXACT.add(report.liquidation_profit, profit)
     for seen in _events(store, symbol):
         if isinstance(seen, Sample):

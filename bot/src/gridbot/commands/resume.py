@@ -77,12 +77,12 @@ def _tell(store: Store, symbol: str, *, take_nothing: bool) -> bool:
         Whether the ended one left anything, and no other has begun.
     """
     grid_run = store.grid_run(symbol)
-    closing = None if grid_run is None else grid_run.closing
-    if grid_run is None or closing is None or not closing.takes_over:
+    result = None if grid_run is None else grid_run.result
+    if grid_run is None or result is None or not result.takes_over:
         return False
     if take_nothing:
-        closing = replace(closing, takes_over=False, next_range=None)
-    return store.set_closing(grid_run.id, replace(closing, account=None))
+        result = replace(result, takes_over=False, next_range=None)
+    return store.set_result(grid_run.id, replace(result, account=None))
 
 
 def _with(account: AccountConfig, config: GridConfig, previous: GridRun | None) -> str:

@@ -16,7 +16,7 @@ from gridbase.market import coins_of, plain
 from gridbot.config.settings import flatten, read_settings, split_grids
 from gridbot.core.grid import AtrRange, Fees, FeesIn, GridSettings, Spacing
 from gridbot.policies.buy_filters import TrendFilter, VolatilityFilter
-from gridbot.policies.kill_switches import StopRules
+from gridbot.policies.kill_switches import KillSwitchRules
 from gridbot.policies.kill_switches import check as check_stops
 from gridbot.policies.range_moves import Reposition
 
@@ -99,7 +99,7 @@ class GridConfig:
     trend: TrendFilter
     volatility: VolatilityFilter
     reposition: Reposition
-    stop: StopRules
+    stop: KillSwitchRules
 
     @property
     def base(self) -> str:
@@ -196,7 +196,7 @@ def _parse_grid(values: dict[str, Any]) -> GridConfig:
         raise UserError(
             f"trend.fast = {values['trend.fast']} must be below trend.slow = {values['trend.slow']}"
         )
-    grid, stop = _grid(values), StopRules(**_section(values, "stop"))
+    grid, stop = _grid(values), KillSwitchRules(**_section(values, "stop"))
     if grid.fixed is not None:
         check_stops(stop, grid.fixed.lower, grid.fixed.upper)
     return GridConfig(

@@ -117,14 +117,14 @@ class GridEngine:
         self._tag = tag
         self._executed: dict[str, Decimal] = {}
         self._by_exchange_id: dict[str, str] = {}
-        self._cycles: dict[str, int] = {}
+        self._attempts: dict[str, int] = {}
 
     # What was stored, in the order in which it was stored.
 
     def restore_totals(self, totals: Totals) -> None:
         """Take back what archived pairs add to the books. Comes first."""
         self.books.restore_totals(totals)
-        self._cycles = dict(totals.cycles)
+        self._attempts = dict(totals.attempts)
 
     def restore_matched(self, leg_id: str, cost: Decimal) -> None:
         """Take back what archived sells have taken of an initial leg's cost (quote)."""
@@ -138,7 +138,7 @@ class GridEngine:
     def restore_order(self, order: Order, executed: Decimal) -> None:
         """Take back a stored order of which `executed` has traded (base)."""
         place = order_place(order.role, order.line, order.side)
-        self._cycles[place] = max(order.cycle, self._cycles.get(place, 0))
+        self._attempts[place] = max(order.attempt, self._attempts.get(place, 0))
         if order.state in LIVE_STATES:
             self._track(order, executed)
 
@@ -386,14 +386,14 @@ class GridEngine:
         """
         if price is None:
             price = self.plan.start_price if role is Role.INITIAL else self.plan.lines[line]
-        client_id, cycle = self._next_id(role, line, side)
+        client_id, attempt = self._next_id(role, line, side)
         leg = Leg(client_id, role, side, line, quantity, parent)
         changes.legs.append(leg)
         self._begin_leg(leg)
         if quantity > 0:
             self._new_order(changes, leg, price, quantity)
         else:
-            self._cycles[order_place(role, line, side)] = cycle
+            self._attempts[order_place(role, line, side)] = attempt
         return leg
 
     def _begin_leg(self, leg: Leg) -> None:
@@ -417,22 +417,22 @@ class GridEngine:
 
     def _next_id(self, role: Role, line: int, side: Side) -> tuple[str, int]:
         place = order_place(role, line, side)
-        cycle = self._cycles.get(place, 0) + 1
-        return client_order_id(self._prefix, self._tag, place, cycle), cycle
+        attempt = self._attempts.get(place, 0) + 1
+        return client_order_id(self._prefix, self._tag, place, attempt), attempt
 
     def _new_order(self, changes: Changes, leg: Leg, price: Decimal, quantity: Decimal) -> None:
         """Write down an order for a leg; one order has no more than the exchange takes at once."""
         if self.market.max_quantity is not None:
             quantity = min(quantity, floor_to_lot(self.market.max_quantity, self.market.lot_size))
-        client_id, cycle = self._next_id(leg.role, leg.line, leg.side)
-        self._cycles[order_place(leg.role, leg.line, leg.side)] = cycle
+        client_id, attempt = self._next_id(leg.role, leg.line, leg.side)
+        self._attempts[order_place(leg.role, leg.line, leg.side)] = attempt
         order = Order(
             client_id=client_id,
             leg=leg.id,
             role=leg.role,
             side=leg.side,
             line=leg.line,
-            cycle=cycle,
+            attempt=attempt,
             price=price,
             quantity=quantity,
             state=OrderState.INTENDED,

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 # What Binance allows in newClientOrderId.
 CLIENT_ID_LENGTH = 36
-# Bot name and symbol share 18 characters, which leaves 18 for grid run, line, side and cycle.
+# Bot name and symbol share 18 characters, which leaves 18 for grid run, line, side and attempt.
 _NAME_LENGTH = 18
 # Numbers of 64 bits are not longer: padded to it, they sort by their size.
 ID_WIDTH = 20
@@ -83,7 +83,7 @@ class Order:
         role: the leg's.
         side: which way it trades.
         line: the leg's.
-        cycle: running number of orders at this place (see `order_place`), from 1.
+        attempt: running number of orders at this place (see `order_place`), from 1.
         price: limit price (quote).
         quantity: what it trades (base).
         state: see `OrderState`.
@@ -96,7 +96,7 @@ class Order:
     role: Role
     side: Side
     line: int
-    cycle: int
+    attempt: int
     price: Decimal
     quantity: Decimal
     state: OrderState
@@ -169,19 +169,19 @@ def order_place(role: Role, line: int, side: Side) -> str:
     return "i" if role is Role.INITIAL else "x"
 
 
-def client_order_id(prefix: str, grid_run: str, place: str, cycle: int) -> str:
-    """Name of an order: derived from bot, symbol, grid run, line, side and cycle.
+def client_order_id(prefix: str, grid_run: str, place: str, attempt: int) -> str:
+    """Name of an order: derived from bot, symbol, grid run, line, side and attempt.
 
     Args:
         prefix: bot and symbol, see `client_prefix`.
         grid_run: tag of the grid run.
         place: line and side, see `order_place`.
-        cycle: running number of orders at this place, from 1.
+        attempt: running number of orders at this place, from 1.
 
     Raises:
         ValueError: it would be longer than the exchange allows.
     """
-    text = f"{prefix}{grid_run}-{place}{cycle}"
+    text = f"{prefix}{grid_run}-{place}{attempt}"
     if len(text) > CLIENT_ID_LENGTH:
         raise ValueError(f"client order ID {text} is longer than {CLIENT_ID_LENGTH}")
     return text

@@ -19,7 +19,7 @@ class Totals:
         buys: their buy legs.
         sells: their sell legs.
         matched: cost that their sells have taken of an initial leg (quote), by its id.
-        cycles: highest running number of their orders, by place (see `orders.order_place`).
+        attempts: highest running number of their orders, by place (see `orders.order_place`).
     """
 
     flows: dict[str, Decimal] = field(default_factory=dict)
@@ -29,7 +29,7 @@ class Totals:
     buys: int = 0
     sells: int = 0
     matched: dict[str, Decimal] = field(default_factory=dict)
-    cycles: dict[str, int] = field(default_factory=dict)
+    attempts: dict[str, int] = field(default_factory=dict)
 
 
 def totals_text(totals: Totals) -> str:
@@ -43,7 +43,7 @@ def totals_text(totals: Totals) -> str:
             "buys": totals.buys,
             "sells": totals.sells,
             "matched": _texts(totals.matched),
-            "cycles": totals.cycles,
+            "cycles": totals.attempts,
         },
         sort_keys=True,
     )
@@ -60,7 +60,7 @@ def totals_of(text: str) -> Totals:
         buys=document["buys"],
         sells=document["sells"],
         matched=_amounts(document["matched"]),
-        cycles=document["cycles"],
+        attempts=document["cycles"],
     )
 
 

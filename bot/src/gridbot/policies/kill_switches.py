@@ -18,7 +18,7 @@ PEAK_WRITTEN = Decimal("0.001")
 
 
 @dataclass(frozen=True)
-class StopRules:
+class KillSwitchRules:
     """When to stop; None switches a rule off.
 
     Attributes:
@@ -70,7 +70,7 @@ class Halt:
 
 
 @dataclass(frozen=True)
-class StopState:
+class KillSwitchState:
     """What the rules remember from one look to the next, and from one start to the next.
 
     Attributes:
@@ -92,7 +92,7 @@ class StopState:
         }
 
     @classmethod
-    def from_document(cls, document: dict[str, Any]) -> "StopState":
+    def from_document(cls, document: dict[str, Any]) -> "KillSwitchState":
         """The state that `document` describes.
 
         Raises:
@@ -111,7 +111,7 @@ class StopState:
                 ExitCode.STATE,
             ) from error
 
-    def worth_writing(self, written: "StopState") -> bool:
+    def worth_writing(self, written: "KillSwitchState") -> bool:
         """Whether the state differs enough from what was last written to write it again."""
         if self.day != written.day or self.day_equity != written.day_equity:
             return True
@@ -138,7 +138,7 @@ def _amount(text: Any) -> Decimal | None:
     return amount
 
 
-class StopWatch:
+class KillSwitchWatch:
     """Looks at each price and says when to stop.
 
     Args:
@@ -149,7 +149,7 @@ class StopWatch:
         state: what is remembered after the latest look.
     """
 
-    def __init__(self, rules: StopRules, state: StopState) -> None:
+    def __init__(self, rules: KillSwitchRules, state: KillSwitchState) -> None:
         self.state = state
         self._rules = rules
 
@@ -189,7 +189,7 @@ class StopWatch:
 
     def clear(self) -> None:
         """Forget peak and day: a person has switched the bot on again, from here it counts anew."""
-        self.state = StopState()
+        self.state = KillSwitchState()
 
     def _remember(self, equity: Decimal, investment: Decimal, day: int) -> None:
         state = self.state
@@ -242,7 +242,7 @@ class StopWatch:
         )
 
 
-def at_price(rules: StopRules, price: Decimal) -> tuple[str, str] | None:
+def at_price(rules: KillSwitchRules, price: Decimal) -> tuple[str, str] | None:
     """Whether a rule about the price alone holds.
 
     Args:
@@ -272,7 +272,7 @@ def _percent(high: Decimal, low: Decimal, whole: Decimal | None = None) -> str:
     return plain(EXACT.multiply(share, _HUNDRED).quantize(Decimal("0.01")))
 
 
-def check(rules: StopRules, lower: Decimal, upper: Decimal) -> None:
+def check(rules: KillSwitchRules, lower: Decimal, upper: Decimal) -> None:
     """Refuse rules that do not fit the grid.
 
     A stop price inside the range is refused: the lines beyond it could never trade, while their

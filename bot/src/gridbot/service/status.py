@@ -63,7 +63,7 @@ def status_document(trader: Trader) -> dict[str, Any]:
     document["paused"] = trader.paused
     document["halt"] = _halt(trader)
     if trader.engine is None:
-        document["closing"] = _closing(trader)
+        document["closing"] = _result(trader)
     engine = trader.engine
     if engine is None or trader.grid_run is None:
         return document
@@ -120,18 +120,18 @@ def _halt(trader: Trader) -> dict[str, Any] | None:
     }
 
 
-def _closing(trader: Trader) -> dict[str, Any] | None:
+def _result(trader: Trader) -> dict[str, Any] | None:
     """What the latest grid came to; null where none has ended."""
     if trader.result is None:
         return None
-    closing = trader.result
+    result = trader.result
     return {
-        "equity": plain(closing.equity),
-        "grid_profit": plain(closing.grid_profit),
-        "liquidation_profit": plain(closing.liquidation_profit),
-        "base": plain(closing.base),
-        "price": plain(closing.price),
-        "reason": closing.reason,
+        "equity": plain(result.equity),
+        "grid_profit": plain(result.grid_profit),
+        "liquidation_profit": plain(result.liquidation_profit),
+        "base": plain(result.base),
+        "price": plain(result.price),
+        "reason": result.reason,
     }
 
 

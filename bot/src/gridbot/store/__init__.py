@@ -5,7 +5,7 @@ Every change is one transaction, on the disk before the call returns (WAL with
 """
 
 from gridbot.store.database import FILE_NAME, StoreError
-from gridbot.store.records import Closing, FileRecord, GridRun, HaltRow, Sample, TradeRow
+from gridbot.store.records import FileRecord, GridResult, GridRun, HaltRow, Sample, TradeRow
 from gridbot.store.schema import APPLICATION_ID, SCHEMA_VERSION
 from gridbot.store.store import Store
 
@@ -13,8 +13,8 @@ __all__ = [
     "APPLICATION_ID",
     "FILE_NAME",
     "SCHEMA_VERSION",
-    "Closing",
     "FileRecord",
+    "GridResult",
     "GridRun",
     "HaltRow",
     "Sample",

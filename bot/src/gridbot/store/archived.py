@@ -64,7 +64,7 @@ def knows(connection: sqlite3.Connection, client_id: str) -> bool:
     ).fetchone()
     if row is None:
         return False
-    return int(match["cycle"]) <= totals_of(row[0]).cycles.get(match["place"], 0)
+    return int(match["cycle"]) <= totals_of(row[0]).attempts.get(match["place"], 0)
 
 
 def records(connection: sqlite3.Connection, symbol: str) -> list[FileRecord]:

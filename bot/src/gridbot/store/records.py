@@ -14,7 +14,7 @@ ZERO = Decimal(0)
 
 
 @dataclass(frozen=True)
-class Closing:
+class GridResult:
     """What a grid was worth when it ended.
 
     Attributes:
@@ -60,7 +60,7 @@ class GridRun:
         carried: base taken over from the grid before (base).
         carried_cost: what that counts for in the investment (quote).
         closed_ms: Unix milliseconds; None while the grid runs.
-        closing: what it was worth at its end; None while it runs, or where nobody said.
+        result: what it was worth at its end; None while it runs, or where nobody said.
         watch: what the stop rules remember; None where there is nothing.
     """
 
@@ -78,7 +78,7 @@ class GridRun:
     carried: Decimal = ZERO
     carried_cost: Decimal = ZERO
     closed_ms: int | None = None
-    closing: Closing | None = None
+    result: GridResult | None = None
     watch: dict[str, Any] | None = None
 
 
@@ -257,25 +257,25 @@ def grid_run_of(row: tuple[Any, ...]) -> GridRun:
         first_cursor=row[13],
         started_ms=row[14],
         closed_ms=row[15],
-        closing=None if row[16] is None else _closing(json.loads(row[16])),
+        result=None if row[16] is None else _result(json.loads(row[16])),
         trade_cursor=row[17],
         watch=None if row[18] is None else json.loads(row[18]),
     )
 
 
-def closing_text(closing: Closing | None) -> str | None:
+def result_text(result: GridResult | None) -> str | None:
     """A grid's end as stored."""
-    if closing is None:
+    if result is None:
         return None
-    return json.dumps(asdict(closing), default=str)
+    return json.dumps(asdict(result), default=str)
 
 
-def _closing(document: dict[str, Any]) -> Closing:
+def _result(document: dict[str, Any]) -> GridResult:
     """A grid's end read back; what an older version did not store was not asked for."""
     ends, account = document.pop("next_range"), document.pop("account", None)
     reason, takes_over = document.pop("reason"), document.pop("takes_over")
     amounts = {name: Decimal(text) for name, text in document.items()}
-    return Closing(
+    return GridResult(
         **amounts,
         reason=reason,
         takes_over=takes_over,

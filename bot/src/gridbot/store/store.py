@@ -13,14 +13,14 @@ from gridbot.store import archived
 from gridbot.store.database import Database, StoreError
 from gridbot.store.records import (
     SELECT_GRID_RUNS,
-    Closing,
+    GridResult,
     GridRun,
     HaltRow,
     Sample,
-    closing_text,
     grid_run_of,
     grid_run_values,
     merged,
+    result_text,
     sample_of,
     sample_values,
 )
@@ -123,22 +123,24 @@ class Store(Database):
         with self.transaction() as connection:
             _write_watch(connection, grid_run_id, document)
 
-    def close_grid_run(self, grid_run_id: int, now_ms: int, closing: Closing | None = None) -> None:
+    def close_grid_run(
+        self, grid_run_id: int, now_ms: int, result: GridResult | None = None
+    ) -> None:
         """Mark a grid as ended, with what it was worth then."""
         with self.transaction() as connection:
             connection.execute(
                 "UPDATE generations SET closed_ms = ?, closing = ? WHERE id = ?",
-                (now_ms, closing_text(closing), grid_run_id),
+                (now_ms, result_text(result), grid_run_id),
             )
 
-    def set_closing(self, grid_run_id: int, closing: Closing) -> bool:
+    def set_result(self, grid_run_id: int, result: GridResult) -> bool:
         """Change what the latest grid of a symbol leaves; whether no other has begun with it."""
         with self.transaction() as connection:
             changed = connection.execute(
                 "UPDATE generations SET closing = ? WHERE id = ? AND NOT EXISTS (SELECT 1 FROM"
                 " generations AS later WHERE later.symbol = generations.symbol"
                 " AND later.id > generations.id)",
-                (closing_text(closing), grid_run_id),
+                (result_text(result), grid_run_id),
             ).rowcount
         return changed > 0
 
@@ -329,7 +331,7 @@ def _hand_over(connection: sqlite3.Connection, previous: GridRun) -> None:
     """End the grid before; one that has ended may have been told meanwhile to leave nothing."""
     ended = connection.execute(
         "UPDATE generations SET closed_ms = ?, closing = ? WHERE id = ? AND closed_ms IS NULL",
-        (previous.closed_ms, closing_text(previous.closing), previous.id),
+        (previous.closed_ms, result_text(previous.result), previous.id),
     ).rowcount
     leaves = connection.execute(
         "SELECT json_extract(closing, '$.takes_over') FROM generations WHERE id = ?",

@@ -41,15 +41,15 @@ def takeover_of(previous: GridRun | None, settings: Mapping[str, str]) -> Takeov
     Returns:
         None where it begins with what is configured.
     """
-    closing = None if previous is None else previous.closing
-    if previous is None or closing is None or not closing.takes_over:
+    result = None if previous is None else previous.result
+    if previous is None or result is None or not result.takes_over:
         return None
     if elsewhere(previous, settings):
         return None
     quote = None
-    if closing.next_range is not None or settings == previous.settings:
-        quote = EXACT.subtract(closing.equity, EXACT.multiply(closing.base, closing.price))
-    return Takeover(closing.base, quote, closing.next_range, closing.account)
+    if result.next_range is not None or settings == previous.settings:
+        quote = EXACT.subtract(result.equity, EXACT.multiply(result.base, result.price))
+    return Takeover(result.base, quote, result.next_range, result.account)
 
 
 def elsewhere(previous: GridRun, settings: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ from gridbot.core.prices import Seen
 from gridbot.exchanges.port import BrokerError, Failure
 from gridbot.indicators.candle_cache import CandlesMissingError
 from gridbot.policies.buy_filters import TrendFilter, VolatilityFilter
-from gridbot.policies.kill_switches import Halt, StopState, StopWatch, at_price
+from gridbot.policies.kill_switches import Halt, KillSwitchState, KillSwitchWatch, at_price
 from gridbot.policies.kill_switches import check as check_stops
 from gridbot.policies.range_moves import CONFIRM_MS, left, new_range
 from gridbot.policies.support_resistance import find_levels
@@ -47,8 +47,8 @@ class RiskGuard:
         self._asked_news = -1  # and what was known then
         session.clears = self.clears
         self._watched: int | None = None  # grid run whose kill switches are watched
-        self._stops = StopWatch(session.config.stop, StopState())
-        self._written = StopState()
+        self._stops = KillSwitchWatch(session.config.stop, KillSwitchState())
+        self._written = KillSwitchState()
         self._investment = Decimal(0)
         self._filtered = ""  # what the filters said at the latest look
         self._held_back = ""  # why no grid began at the latest look
@@ -179,12 +179,12 @@ class RiskGuard:
     def _take_up(self, grid_run: GridRun) -> None:
         """Begin to watch a grid, with what was remembered of it."""
         watch = grid_run.watch or {}
-        state = StopState()
+        state = KillSwitchState()
         self._investment = grid_run.investment
         if "stop" in watch:
-            state = StopState.from_document(watch["stop"])
+            state = KillSwitchState.from_document(watch["stop"])
             self._investment = Decimal(watch["investment"])
-        self._stops = StopWatch(self._session.config.stop, state)
+        self._stops = KillSwitchWatch(self._session.config.stop, state)
         self._written = state
         self._left_since_ms = None
         self._watched = grid_run.id

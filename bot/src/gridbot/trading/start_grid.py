@@ -16,7 +16,7 @@ from gridbot.core.orders_in_flight import State
 from gridbot.exchanges.port import Broker, BrokerError, Failure
 from gridbot.indicators.candle_cache import CandlesMissingError
 from gridbot.policies.atr_range import atr_range, candles_for_range
-from gridbot.store import Closing, GridRun
+from gridbot.store import GridResult, GridRun
 from gridbot.trading.cancels import cancel_all, hurry
 from gridbot.trading.handover import Takeover, base_to_carry, elsewhere, takeover_of, watch_goes_on
 from gridbot.trading.reconciliation import Reconciler
@@ -165,7 +165,7 @@ def _taken_over(
     if takeover is not None:
         held = balances.get(market.base, Decimal(0))
         return takeover, base_to_carry(takeover, market, price, held)
-    if previous is not None and previous.closing is not None and previous.closing.takes_over:
+    if previous is not None and previous.result is not None and previous.result.takes_over:
         log.warning("%s takes nothing over: %s", market.symbol, elsewhere(previous, settings))
     return None, Decimal(0)
 
@@ -331,10 +331,10 @@ def continue_wind_down(
 def close(session: Session, engine: GridEngine, wind_down: WindDown) -> None:
     """Write down that a grid has ended, once it is wound down."""
     grid_run = _ended(session, engine, wind_down)
-    if grid_run.closed_ms is None or grid_run.closing is None:
+    if grid_run.closed_ms is None or grid_run.result is None:
         raise AssertionError("it has ended")
-    session.store.close_grid_run(grid_run.id, grid_run.closed_ms, grid_run.closing)
-    _say_ended(grid_run, grid_run.closing)
+    session.store.close_grid_run(grid_run.id, grid_run.closed_ms, grid_run.result)
+    _say_ended(grid_run, grid_run.result)
     session.forget()
 
 
@@ -351,8 +351,8 @@ def move(session: Session, engine: GridEngine, reconciler: Reconciler, wind_down
     """
     grid_run = _ended(session, engine, wind_down)
     start(session, reconciler, grid_run)
-    if grid_run.closing is not None:
-        _say_ended(grid_run, grid_run.closing)
+    if grid_run.result is not None:
+        _say_ended(grid_run, grid_run.result)
 
 
 def _ended(session: Session, engine: GridEngine, wind_down: WindDown) -> GridRun:
@@ -365,7 +365,7 @@ def _ended(session: Session, engine: GridEngine, wind_down: WindDown) -> GridRun
         account = session.broker.balances().get(grid_run.market.base, Decimal(0))
     price = session.broker.last_price()
     books = engine.books
-    closing = Closing(
+    result = GridResult(
         equity=books.equity(price),
         price=price,
         grid_profit=books.grid_profit,
@@ -376,18 +376,18 @@ def _ended(session: Session, engine: GridEngine, wind_down: WindDown) -> GridRun
         next_range=wind_down.next_range,
         account=account,
     )
-    return replace(grid_run, closed_ms=session.clock.now_ms(), closing=closing)
+    return replace(grid_run, closed_ms=session.clock.now_ms(), result=result)
 
 
-def _say_ended(grid_run: GridRun, closing: Closing) -> None:
+def _say_ended(grid_run: GridRun, result: GridResult) -> None:
     log.info(
         "%s grid %s ended (%s): equity %s %s, grid profit %s",
         grid_run.symbol,
         grid_run.tag,
-        closing.reason,
-        plain(closing.equity),
+        result.reason,
+        plain(result.equity),
         grid_run.market.quote,
-        plain(closing.grid_profit),
+        plain(result.grid_profit),
     )
 
 

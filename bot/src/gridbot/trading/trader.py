@@ -24,7 +24,7 @@ from gridbot.core.engine import GridEngine
 from gridbot.core.orders import OrderState, Role
 from gridbot.core.orders_in_flight import Refusal
 from gridbot.exchanges.port import Broker, BrokerError, Failure
-from gridbot.store import Closing, GridRun, HaltRow
+from gridbot.store import GridResult, GridRun, HaltRow
 from gridbot.trading import start_grid
 from gridbot.trading.cancels import hurry
 from gridbot.trading.funds import Funds
@@ -55,7 +55,7 @@ class Trader:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.halt: HaltRow | None = None
-        self.result: Closing | None = None
+        self.result: GridResult | None = None
         self.held_back = ""
         self._move_at = float("-inf")
         self._reconciler = Reconciler(self.session)
@@ -212,7 +212,7 @@ class Trader:
         session = self.session
         grid_run = session.store.grid_run(session.config.symbol)
         self.halt = session.store.open_halt(session.config.symbol)
-        self.result = None if grid_run is None else grid_run.closing
+        self.result = None if grid_run is None else grid_run.result
         if grid_run is None or grid_run.closed_ms is not None:
             return
         start_grid.load(session, grid_run)
@@ -268,7 +268,7 @@ class Trader:
         if wind_down.next_range is None:
             start_grid.close(session, engine, wind_down)
             grid_run = session.store.grid_run(session.config.symbol)
-            self.result = None if grid_run is None else grid_run.closing
+            self.result = None if grid_run is None else grid_run.result
         elif self._watched_wind_down(engine) is not wind_down:
             return True  # what is held may be for sale now
         elif not self._move(engine, wind_down):

@@ -133,7 +133,7 @@ def assert_same_books(engine, other, *, recent=True):
             mine, theirs = getattr(engine.books, field.name), getattr(other.books, field.name)
             assert mine == theirs, field.name
     assert engine.live == other.live
-    assert engine._cycles == other._cycles
+    assert engine._attempts == other._attempts
     assert engine._executed == other._executed
     assert engine.grid_started == other.grid_started
 

@@ -88,8 +88,8 @@ def test_running_numbers_of_orders_go_on(store):
     life = Life(store).swing(5)
     life.archive()
     engine = restored(life, store)
-    assert engine._cycles == life.engine._cycles
-    assert max(engine._cycles.values()) >= 5
+    assert engine._attempts == life.engine._attempts
+    assert max(engine._attempts.values()) >= 5
     old = next(row.order.client_id for row in trade_history.rows(store, SYMBOL) if row.pair)
     assert store.knows(old)
     assert not store.knows(old.rpartition("-")[0] + "-2b999")

@@ -44,8 +44,8 @@ def test_the_last_archived_number_of_a_place_is_known_and_the_next_is_not(store)
     last: dict[str, int] = {}
     for name in names:
         assert store.knows(name)
-        place, cycle = re.fullmatch(r"(.+-\d*[a-z])(\d+)", name).groups()
-        last[place] = max(int(cycle), last.get(place, 0))
+        place, attempt = re.fullmatch(r"(.+-\d*[a-z])(\d+)", name).groups()
+        last[place] = max(int(attempt), last.get(place, 0))
     assert max(last.values()) >= 5
     last[names[0].rpartition("-")[0] + "-7b"] = 0  # there is no such line
-    assert [place for place, cycle in last.items() if store.knows(f"{place}{cycle + 1}")] == []
+    assert [place for place, attempt in last.items() if store.knows(f"{place}{attempt + 1}")] == []

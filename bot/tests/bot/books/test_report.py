@@ -8,7 +8,7 @@ import pytest
 from gridbot.accounting.profit_report import By, make_report, total
 from gridbot.accounting.tax_lots import DAY_MS
 from gridbot.cli import main
-from gridbot.store import Closing, Sample, Store
+from gridbot.store import GridResult, Sample, Store
 
 from .conftest import START_MS, SYMBOL, Life
 
@@ -24,7 +24,7 @@ def lives(store):
     first.go("50000")
     profit = Decimal("-12.5")
     store.close_grid_run(
-        1, first.now_ms, Closing(Decimal(1), Decimal(50000), Decimal(1), profit, "by hand")
+        1, first.now_ms, GridResult(Decimal(1), Decimal(50000), Decimal(1), profit, "by hand")
     )
     second = Life(store, number=2, start_ms=first.now_ms + 40 * DAY_MS).swing(3)
     return first, second

@@ -27,7 +27,7 @@ def order(name: str = "a", state: OrderState = OrderState.INTENDED) -> Order:
         role=Role.GRID,
         side=Side.BUY,
         line=1,
-        cycle=1,
+        attempt=1,
         price=Decimal(1),
         quantity=Decimal(1),
         state=state,

@@ -6,7 +6,14 @@ from decimal import Decimal
 import pytest
 from gridbase.errors import ExitCode, UserError
 from gridbot.core.prices import Seen
-from gridbot.policies.kill_switches import DAY_MS, Halt, StopRules, StopState, StopWatch, check
+from gridbot.policies.kill_switches import (
+    DAY_MS,
+    Halt,
+    KillSwitchRules,
+    KillSwitchState,
+    KillSwitchWatch,
+    check,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,12 +21,12 @@ NOON = 20_000 * DAY_MS + DAY_MS // 2
 INVESTED = Decimal(1000)
 
 
-def watch(state: StopState | None = None, **rules) -> StopWatch:
+def watch(state: KillSwitchState | None = None, **rules) -> KillSwitchWatch:
     exact = {name: Decimal(value) for name, value in rules.items()}
-    return StopWatch(StopRules(**exact), state or StopState())
+    return KillSwitchWatch(KillSwitchRules(**exact), state or KillSwitchState())
 
 
-def look(stops: StopWatch, price="100", equity="1000", at=NOON) -> Halt | None:
+def look(stops: KillSwitchWatch, price="100", equity="1000", at=NOON) -> Halt | None:
     return stops.observe(Seen.at(Decimal(price)), lambda _price: Decimal(equity), INVESTED, at)
 
 
@@ -69,7 +76,7 @@ def test_each_rule_stops_exactly_at_its_threshold(rules, calm, halting, text):
 
 
 def test_no_rule_stops_nothing():
-    assert not StopRules().enabled
+    assert not KillSwitchRules().enabled
     assert look(watch(), price="0.00000001", equity="0") is None
 
 
@@ -122,7 +129,7 @@ def test_a_restart_remembers_peak_and_day():
     look(before, equity="1500")
     document = json.loads(json.dumps(before.state.document()))
     assert document == {"peak": "1500", "day": 20_000, "day_equity": "1500"}
-    after = watch(StopState.from_document(document), daily_loss_percent="8")
+    after = watch(KillSwitchState.from_document(document), daily_loss_percent="8")
     assert look(after, equity="1380.01") is None
     assert look(after, equity="1380").reason_code == "stop.daily_loss_percent"
 
@@ -132,9 +139,9 @@ amounts = st.decimals(min_value=0, max_value=10**9, places=8)
 
 @given(peak=st.none() | amounts, day=st.none() | st.integers(0, 10**6), start=st.none() | amounts)
 def test_the_state_survives_as_a_document(peak, day, start):
-    state = StopState(peak, day, start)
+    state = KillSwitchState(peak, day, start)
     document = json.loads(json.dumps(state.document()))
-    assert StopState.from_document(document) == state
+    assert KillSwitchState.from_document(document) == state
 
 
 @pytest.mark.parametrize(
@@ -150,20 +157,20 @@ def test_the_state_survives_as_a_document(peak, day, start):
 )
 def test_a_damaged_state_is_refused(document):
     with pytest.raises(UserError, match="state of the stops is damaged") as error:
-        StopState.from_document(document)
+        KillSwitchState.from_document(document)
     assert error.value.exit_code == ExitCode.STATE
 
 
 def test_what_is_worth_a_write():
-    written = StopState(Decimal(1000), 7, Decimal(990))
+    written = KillSwitchState(Decimal(1000), 7, Decimal(990))
     changed = {
-        "first": StopState().worth_writing(StopState()),
-        "from nothing": written.worth_writing(StopState()),
+        "first": KillSwitchState().worth_writing(KillSwitchState()),
+        "from nothing": written.worth_writing(KillSwitchState()),
         "same": written.worth_writing(written),
-        "0.1 % higher": StopState(Decimal(1001), 7, Decimal(990)).worth_writing(written),
-        "more": StopState(Decimal("1001.01"), 7, Decimal(990)).worth_writing(written),
-        "lower": StopState(Decimal(999), 7, Decimal(990)).worth_writing(written),
-        "new day": StopState(Decimal(1000), 8, Decimal(990)).worth_writing(written),
+        "0.1 % higher": KillSwitchState(Decimal(1001), 7, Decimal(990)).worth_writing(written),
+        "more": KillSwitchState(Decimal("1001.01"), 7, Decimal(990)).worth_writing(written),
+        "lower": KillSwitchState(Decimal(999), 7, Decimal(990)).worth_writing(written),
+        "new day": KillSwitchState(Decimal(1000), 8, Decimal(990)).worth_writing(written),
     }
     assert [name for name, worth in changed.items() if worth] == [
         "from nothing",
@@ -176,7 +183,7 @@ def test_what_is_worth_a_write():
 @given(equities=st.lists(st.decimals(min_value=500, max_value=2000, places=2), max_size=60))
 def test_a_halt_comes_at_the_first_look_that_breaks_the_rule_and_writes_are_few(equities):
     """Against a plain restatement of the rule; and a restart from what was written halts alike."""
-    stops, written, writes = watch(max_drawdown_percent="10"), StopState(), 0
+    stops, written, writes = watch(max_drawdown_percent="10"), KillSwitchState(), 0
     peak = INVESTED
     for index, equity in enumerate(equities):
         peak = max(peak, equity)
@@ -206,26 +213,29 @@ LOWER, UPPER = Decimal(45_000), Decimal(65_000)
     ],
 )
 def test_rules_that_do_not_fit_are_refused(rules, message):
-    exact = StopRules(**{name: Decimal(value) for name, value in rules.items()})
+    exact = KillSwitchRules(**{name: Decimal(value) for name, value in rules.items()})
     with pytest.raises(UserError, match=message):
         check(exact, LOWER, UPPER)
 
 
 def test_liquidation_without_a_stop_is_refused():
     with pytest.raises(UserError, match=r"stop\.liquidate = true has nothing to act on"):
-        check(StopRules(liquidate=True), LOWER, UPPER)
+        check(KillSwitchRules(liquidate=True), LOWER, UPPER)
 
 
 def test_rules_that_fit():
-    check(StopRules(), LOWER, UPPER)
+    check(KillSwitchRules(), LOWER, UPPER)
     check(
-        StopRules(Decimal(44_999), Decimal(65_001), Decimal(20), Decimal(5), Decimal(150), True),  # noqa: FBT003 - as the class has them
+        KillSwitchRules(
+            *(Decimal(44_999), Decimal(65_001), Decimal(20), Decimal(5), Decimal(150)),
+            liquidate=True,
+        ),
         LOWER,
         UPPER,
     )
 
 
-def dipped(stops: StopWatch, low="95", high="105", last="100", holds="10") -> Halt | None:
+def dipped(stops: KillSwitchWatch, low="95", high="105", last="100", holds="10") -> Halt | None:
     """A look at prices, of a grid of 1,000 that holds so much base."""
     seen = Seen(Decimal(last), Decimal(low), Decimal(high))
     cash = INVESTED - Decimal(holds) * 100

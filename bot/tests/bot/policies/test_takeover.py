@@ -7,7 +7,7 @@ import pytest
 from gridbase.market import Market
 from gridbot.core.grid import Plan
 from gridbot.exchanges.port import BrokerError, Failure
-from gridbot.store import Closing, GridRun
+from gridbot.store import GridResult, GridRun
 from gridbot.trading.handover import Takeover, base_to_carry, elsewhere, takeover_of, watch_goes_on
 
 MARKET = Market(
@@ -27,7 +27,7 @@ SETTINGS = {
     "market.symbol": "BTC/USDT",
     "grid.grids": "2",
 }
-CLOSING = Closing(
+RESULT = GridResult(
     equity=Decimal(9500),
     price=Decimal(40_000),
     grid_profit=Decimal(0),
@@ -56,11 +56,11 @@ GRID = GridRun(
     trade_cursor="0",
     started_ms=0,
     closed_ms=1,
-    closing=CLOSING,
+    result=RESULT,
     watch={"stop": {"peak": "10000"}, "ending": {}},
 )
 RANGE = (Decimal(35_000), Decimal(45_000))
-MOVED = replace(GRID, closing=replace(CLOSING, next_range=RANGE, account=None))
+MOVED = replace(GRID, result=replace(RESULT, next_range=RANGE, account=None))
 
 
 def test_a_cleared_stop_leaves_base_and_quote():
@@ -84,8 +84,8 @@ def test_a_move_goes_on_with_what_the_stops_remember():
     "previous",
     [
         None,
-        replace(GRID, closing=None),
-        replace(GRID, closing=replace(CLOSING, takes_over=False)),
+        replace(GRID, result=None),
+        replace(GRID, result=replace(RESULT, takes_over=False)),
     ],
 )
 def test_nothing_is_taken_over_from_a_grid_that_leaves_nothing(previous):

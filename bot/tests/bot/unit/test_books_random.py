@@ -70,7 +70,7 @@ def test_an_engine_restored_from_what_was_written_is_the_same(grid, charge, star
     assert {key: value for key, value in vars(again.books).items() if key != "recent"} == {
         key: value for key, value in vars(walk.engine.books).items() if key != "recent"
     }
-    assert again._cycles == walk.engine._cycles
+    assert again._attempts == walk.engine._attempts
     assert again._executed == walk.engine._executed
 
 

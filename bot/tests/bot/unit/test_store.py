@@ -14,7 +14,7 @@ from gridbot.core.grid import Plan
 from gridbot.core.orders import Fill, Leg, Order, OrderState, Role, Side
 from gridbot.core.settled_totals import Totals, totals_text
 from gridbot.store import (
-    Closing,
+    GridResult,
     GridRun,
     HaltRow,
     Sample,
@@ -55,7 +55,7 @@ ORDER = Order(
     role=Role.GRID,
     side=Side.SELL,
     line=1,
-    cycle=1,
+    attempt=1,
     price=Decimal("2.20"),
     quantity=Decimal("0.1"),
     state=OrderState.INTENDED,
@@ -208,7 +208,7 @@ def test_a_full_disk_is_told_loses_nothing_and_heals(small_disk):
 
 # Grids of several symbols, their ends, and what the stop rules remember.
 
-CLOSING = Closing(
+RESULT = GridResult(
     equity=Decimal("1010.5"),
     price=Decimal("1.6"),
     grid_profit=Decimal("9.5"),
@@ -234,20 +234,20 @@ def test_each_symbol_has_its_own_latest_grid(store):
 
 def test_a_grid_ends_with_what_it_was_worth(store):
     store.start_grid_run(GENERATION, Changes(1))
-    store.close_grid_run(1, 500, CLOSING)
-    assert store.grid_run("BTC/USDT") == replace(GENERATION, closed_ms=500, closing=CLOSING)
+    store.close_grid_run(1, 500, RESULT)
+    assert store.grid_run("BTC/USDT") == replace(GENERATION, closed_ms=500, result=RESULT)
 
 
 def test_what_the_account_had_is_stored_with_an_end(store):
-    closing = replace(CLOSING, account=Decimal("0.50"), next_range=(Decimal(1), Decimal(2)))
+    result = replace(RESULT, account=Decimal("0.50"), next_range=(Decimal(1), Decimal(2)))
     store.start_grid_run(GENERATION, Changes(1))
-    store.close_grid_run(1, 500, closing)
-    assert store.grid_run("BTC/USDT").closing == closing
+    store.close_grid_run(1, 500, result)
+    assert store.grid_run("BTC/USDT").result == result
 
 
 def test_a_grid_ends_with_the_begin_of_the_next_one_or_not_at_all(store):
     store.start_grid_run(GENERATION, Changes(1))
-    end = replace(GENERATION, closed_ms=500, closing=replace(CLOSING, takes_over=True))
+    end = replace(GENERATION, closed_ms=500, result=replace(RESULT, takes_over=True))
     with pytest.raises(StoreError):
         store.start_grid_run(
             replace(other_grid(2, "BTC/USDT"), tag=GENERATION.tag), Changes(1), end
@@ -259,21 +259,21 @@ def test_a_grid_ends_with_the_begin_of_the_next_one_or_not_at_all(store):
 
 
 def test_an_ended_grid_can_be_told_what_to_leave_until_the_next_one_begins(store):
-    leaves = replace(CLOSING, takes_over=True)
+    leaves = replace(RESULT, takes_over=True)
     store.start_grid_run(GENERATION, Changes(1))
     store.close_grid_run(1, 500, leaves)
     end = store.grid_run("BTC/USDT")
-    assert store.set_closing(1, CLOSING)
+    assert store.set_result(1, RESULT)
     with pytest.raises(StoreError, match="is not to be taken over any more") as refused:
         store.start_grid_run(other_grid(2, "BTC/USDT"), Changes(1), end)
     assert not refused.value.lasting
-    assert list(store.grid_runs()) == [replace(end, closing=CLOSING)]
-    assert store.set_closing(1, leaves)
+    assert list(store.grid_runs()) == [replace(end, result=RESULT)]
+    assert store.set_result(1, leaves)
     store.start_grid_run(other_grid(2, "ETH/USDT"), Changes(1))
-    assert store.set_closing(1, leaves), "another symbol's grid is not the next one"
+    assert store.set_result(1, leaves), "another symbol's grid is not the next one"
     store.start_grid_run(other_grid(3, "BTC/USDT"), Changes(1), end)
-    assert not store.set_closing(1, CLOSING)
-    assert next(store.grid_runs()).closing == leaves
+    assert not store.set_result(1, RESULT)
+    assert next(store.grid_runs()).result == leaves
 
 
 def test_a_market_is_stored_with_all_its_rules(store):
@@ -418,7 +418,7 @@ def check_migrated(directory, version):
     assert store.grid_run("BTC/USDT") == replace(GENERATION, trade_cursor="9", watch=watch)
     accepted = replace(ORDER, state=OrderState.OPEN, exchange_id="55")
     second = LEG.id[:-1] + "2"
-    assert store.orders(1) == [accepted, replace(ORDER, client_id=second, leg=second, cycle=2)]
+    assert store.orders(1) == [accepted, replace(ORDER, client_id=second, leg=second, attempt=2)]
     assert store.fills(1) == [FILL]
     assert store.closed_order(1, "55") is None
     with store.transaction("DEFERRED") as connection:

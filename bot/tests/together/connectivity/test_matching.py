@@ -53,7 +53,7 @@ def test_an_order_that_expires_in_match_is_ordered_again(make_world, channel):
     world.settle(trader)
     assert order.client_id not in trader.engine.live
     (again,) = [one for one in trader.engine.live.values() if one.line == order.line]
-    assert again.cycle == order.cycle + 1
+    assert again.attempt == order.attempt + 1
     assert (again.side, again.price, again.quantity) == (order.side, order.price, order.quantity)
     assert again.state is OrderState.OPEN
     assert state_of(world, again)["status"] == "NEW"
@@ -77,7 +77,7 @@ def test_what_was_decremented_is_ordered_again_when_the_rest_has_traded(make_wor
     assert filled == {"status": "FILLED", "executed": order.quantity - part}
     world.settle(trader)
     (again,) = [one for one in trader.engine.live.values() if one.line == order.line]
-    assert (again.side, again.quantity, again.cycle) == (Side.SELL, part, order.cycle + 1)
+    assert (again.side, again.quantity, again.attempt) == (Side.SELL, part, order.attempt + 1)
     assert world.audit().differences == []
 
 

@@ -24,7 +24,7 @@ def order(client_id, side=Side.BUY, price="49000", quantity="0.01"):
         role=Role.GRID,
         side=side,
         line=0,
-        cycle=1,
+        attempt=1,
         price=Decimal(price),
         quantity=Decimal(quantity),
         state=OrderState.INTENDED,

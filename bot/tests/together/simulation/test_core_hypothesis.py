@@ -195,7 +195,7 @@ class Core(RuleBasedStateMachine):
         assert self.engine.plan == before.plan
         assert self.engine.grid_started == before.grid_started
         assert self.engine.waiting_for_price == before.waiting_for_price
-        for name in ("_cycles", "_executed", "_by_exchange_id"):
+        for name in ("_attempts", "_executed", "_by_exchange_id"):
             assert getattr(self.engine, name) == getattr(before, name)
         assert vars(self.engine.books).items() >= {
             (key, value) for key, value in vars(before.books).items() if key in ("buys", "sells")

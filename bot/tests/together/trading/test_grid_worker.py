@@ -113,8 +113,8 @@ def test_a_stop_is_carried_out_once_the_exchange_cancels_again(make_world, said)
     nurse = nursed(world, 120)
     assert nurse.notes[-1][1:] == ("halted", "")
     (grid,) = the_ended(world)
-    assert grid.closing.base < Decimal("0.00001")
-    assert grid.closing.price > 46_000  # not after the next fall
+    assert grid.result.base < Decimal("0.00001")
+    assert grid.result.price > 46_000  # not after the next fall
     assert world.broker().open_orders() == []
     assert world.audit().differences == []
 

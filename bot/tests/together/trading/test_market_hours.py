@@ -109,6 +109,6 @@ def test_a_stop_that_is_crossed_meanwhile_fires_when_the_market_opens(with_hours
     assert store.open_halt("BTC/USDT").reason_code == "stop.loss_price"
     # What is held is sold, and nothing is bought at the price that it opened at.
     assert ["DELETE", "order"] in later
-    assert store.grid_run("BTC/USDT").closing.base < MARKET_LOT
+    assert store.grid_run("BTC/USDT").result.base < MARKET_LOT
     since = world.clock.now_ms() - 30_000
     assert {one.side for one in store.orders(1) if one.created_ms > since} == {Side.SELL}

@@ -573,7 +573,7 @@ def test_o6_the_rest_of_a_closed_order_is_ordered_again(make_world):
     stream.say(OrderEvent(stream.find(order.client_id), None))
     trader.step()
     (again,) = [one for one in trader.engine.live.values() if one.line == order.line]
-    assert again.cycle == order.cycle + 1
+    assert again.attempt == order.attempt + 1
     assert (again.side, again.quantity) == (order.side, order.quantity)
     assert again.state is OrderState.OPEN
     # The exchange does not want it: not as fast as orders can be sent.

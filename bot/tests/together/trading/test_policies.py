@@ -60,8 +60,8 @@ def test_a_stop_price_cancels_everything_and_stays_off(make_world):
     broker = world.broker()
     assert broker.open_orders() == []
     (grid,) = ended(world)
-    assert grid.closing.base > 0
-    assert balances(world)["BTC"] == grid.closing.base
+    assert grid.result.base > 0
+    assert balances(world)["BTC"] == grid.result.base
     assert world.audit().differences == []
     world.wire.requests.clear()
     again = trade(world, 30)
@@ -75,11 +75,11 @@ def test_a_stop_can_liquidate(make_world):
     trader = trade(world, 60, stop={"loss_price": "46500", "liquidate": True})
     assert trader.halt.liquidate
     (grid,) = ended(world)
-    assert grid.closing.liquidation_profit < 0
-    assert balances(world).get("BTC", Decimal(0)) == grid.closing.base < Decimal("0.00001")
-    earned = grid.closing.grid_profit + grid.closing.liquidation_profit
-    dust = grid.closing.base * grid.closing.price
-    assert grid.closing.equity - grid.investment == earned + dust
+    assert grid.result.liquidation_profit < 0
+    assert balances(world).get("BTC", Decimal(0)) == grid.result.base < Decimal("0.00001")
+    earned = grid.result.grid_profit + grid.result.liquidation_profit
+    dust = grid.result.base * grid.result.price
+    assert grid.result.equity - grid.investment == earned + dust
     assert balances(world)["USDT"] == 10_000 + earned
     assert world.audit().differences == []
 
@@ -172,12 +172,12 @@ def test_the_range_follows_the_price_and_the_books_go_on(make_world, direction, 
         reposition={"direction": direction, "cooldown_minutes": 0, "margin_percent": "0.1"},
     )
     (first, *others), last = ended(world), trader.grid_run
-    assert first.closing.reason == f"moved {direction}"
+    assert first.result.reason == f"moved {direction}"
     price = candles[-1].split(",")[4]
     assert last.plan.lines[0] < Decimal(price) < last.plan.lines[-1]
     for before, after in zip([first, *others], [*others, last], strict=True):
-        assert after.carried == before.closing.base
-        left = before.closing.equity - before.closing.base * before.closing.price
+        assert after.carried == before.result.base
+        left = before.result.equity - before.result.base * before.result.price
         assert after.investment == left + after.carried_cost
     assert trader.engine.grid_started
     assert len(trader.engine.live) == 20

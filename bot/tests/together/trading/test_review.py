@@ -89,7 +89,7 @@ def test_a_move_whose_new_grid_does_not_do_at_once_waits_for_a_price(make_world,
     failing.clear()
     assert trade(world, 60).engine.grid_started
     (first,) = ended(world)
-    assert first.closing.reason == "moved up"
+    assert first.result.reason == "moved up"
 
 
 def too_small(*_args):
@@ -135,10 +135,10 @@ def test_a_moved_grid_that_is_planned_again_keeps_its_range(make_world):
     world.wire.before = lambda *_: None
     trader = trade(world, 30)
     (first,) = ended(world)
-    assert first.closing.base == 0
+    assert first.result.base == 0
     assert trader.engine.grid_started
     assert trader.engine.plan.lines[0] < 54_000 < trader.engine.plan.lines[-1]
-    assert trader.engine.books.investment == first.closing.equity
+    assert trader.engine.books.investment == first.result.equity
     assert world.audit().differences == []
 
 
@@ -181,9 +181,9 @@ def test_more_than_the_exchange_takes_at_once_is_traded_in_parts(make_world, mon
     assert trader.halt is not None
     assert balances(world).get("BTC", Decimal(0)) < Decimal("0.00001")
     (grid,) = ended(world)
-    dust = grid.closing.base * grid.closing.price
-    earned = grid.closing.grid_profit + grid.closing.liquidation_profit
-    assert grid.closing.equity - grid.investment == earned + dust
+    dust = grid.result.base * grid.result.price
+    earned = grid.result.grid_profit + grid.result.liquidation_profit
+    assert grid.result.equity - grid.investment == earned + dust
     assert world.audit().differences == []
 
 
@@ -231,9 +231,9 @@ def test_a_stop_fires_while_the_base_is_still_being_bought(make_world):
     bought = sum(one.quantity for one in world.store.fills(grid.id) if one.side == "buy")
     assert 0 < bought < grid.plan.initial_quantity
     assert balances(world).get("BTC", Decimal(0)) < Decimal("0.00001")
-    earned = grid.closing.grid_profit + grid.closing.liquidation_profit
-    dust = grid.closing.base * grid.closing.price
-    assert grid.closing.equity - grid.investment == earned + dust
+    earned = grid.result.grid_profit + grid.result.liquidation_profit
+    dust = grid.result.base * grid.result.price
+    assert grid.result.equity - grid.investment == earned + dust
     assert world.audit().differences == []
 
 

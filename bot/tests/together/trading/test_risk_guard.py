@@ -22,7 +22,7 @@ def test_no_grid_is_given_up_for_a_move_while_buys_pause(make_world):
     pause(trader, "")
     go_on(world, trader, 20)
     (first,) = ended(world)
-    assert first.closing.reason == "moved down"
+    assert first.result.reason == "moved down"
 
 
 @pytest.mark.parametrize("rules", [DOWN, {"stop": {"loss_price": "46500"}}], ids=["move", "stop"])
@@ -48,7 +48,7 @@ def test_what_a_grid_came_to_is_known_as_soon_as_it_has_ended(make_world):
         assert trader.result is None
         trader.step()
         world.clock.sleep(2.0)
-    assert trader.result == ended(world)[0].closing
+    assert trader.result == ended(world)[0].result
 
 
 def test_a_kill_switch_that_has_fired_does_not_fire_again_while_its_grid_winds_down(make_world):

@@ -85,7 +85,7 @@ def test_a_grid_that_moves_stays_while_buys_pause_and_its_stops_go_on(make_world
     go_on(world, trader, 500)
     assert trader.halt.reason_code == "stop.loss_price"
     (grid,) = ended(world)
-    assert grid.closing.next_range is None
+    assert grid.result.next_range is None
     assert balances(world)["BTC"] < DUST
     assert world.audit().differences == []
 
@@ -99,7 +99,7 @@ def test_a_move_that_was_held_back_goes_on(make_world):
     pause(trader, "")
     go_on(world, trader, 10)
     (first,) = ended(world)
-    assert trader.grid_run.carried == first.closing.base == LEFT
+    assert trader.grid_run.carried == first.result.base == LEFT
     assert len(trader.engine.live) == 20
     assert world.audit().differences == []
 
@@ -117,7 +117,7 @@ def test_what_the_stops_write_down_meanwhile_does_not_forget_the_move(make_world
     assert after["ending"] == before["ending"]
     trader = trade(world, 10)
     (first,) = ended(world)
-    assert first.closing.reason == "moved down"
+    assert first.result.reason == "moved down"
     assert trader.grid_run.carried == LEFT
 
 
@@ -177,7 +177,7 @@ def test_coins_that_an_older_version_left_between_two_grids_are_no_health(make_w
     while not ended(world):
         trader.step()
     (old,) = ended(world)
-    assert old.closing.base == LEFT
+    assert old.result.base == LEFT
     world.power_off()
     # As the older version left it: the next grid had not begun.
     store = world.open_store()
@@ -219,7 +219,7 @@ def test_a_bot_whose_grid_can_not_move_yet_is_not_healthy(make_world, monkeypatc
     assert seen.count(waited) > 20
     assert seen[-1] == ("trading", ())
     first, _ = grids(world)
-    assert first.closing.reason == "moved down"
+    assert first.result.reason == "moved down"
 
 
 # Cleared stops.
@@ -237,8 +237,8 @@ def stopped(make_world, **flags: object) -> World:
     trader = trade(world, 14, stop={"loss_price": "46500"})
     assert trader.halt is not None
     (grid,) = ended(world)
-    assert grid.closing.base == LEFT
-    assert grid.closing.account == balances(world)["BTC"]
+    assert grid.result.base == LEFT
+    assert grid.result.account == balances(world)["BTC"]
     return world
 
 
@@ -409,4 +409,4 @@ def test_an_end_that_an_older_version_wrote_is_read(make_world):
     with world.store.transaction() as connection:
         connection.execute("UPDATE generations SET closing = json_remove(closing, '$.account')")
     (again,) = ended(world)
-    assert again == replace(grid, closing=replace(grid.closing, account=None))
+    assert again == replace(grid, result=replace(grid.result, account=None))
