@@ -126,7 +126,7 @@ def setting_problems(settings: dict) -> list[str]:
     if settings["gpu_mem"] and not is_within(settings["gpu_mem"], GPU_MEM):
         low, high = GPU_MEM
         problems.append(
-            f"boot_config_gpu_mem is {settings['gpu_mem']}; use 0, or a whole number from {low} to"
+            f"boot_config_gpu_mem is {settings['gpu_mem']}; use 0 or a whole number from {low} to"
             f" {high}"
         )
     problems += [

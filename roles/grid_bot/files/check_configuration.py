@@ -19,7 +19,7 @@ from pathlib import Path
 from gridbase.errors import UserError
 from gridbase.market import plain
 from gridbot.cli import main as gridbot
-from gridbot.config.load import Config, load_config
+from gridbot.config.load import BotConfig, load_config
 from gridbot.core.grid import make_plan
 from gridbot.trading.start_range import check_start
 from gridexchange.config import ExchangeConfig
@@ -51,14 +51,14 @@ def listings(path: Path, candles: dict[str, str]) -> Iterator[ExchangeConfig]:
         yield replace(each, candles=here)
 
 
-def check_together(bot: Config, markets: list[ExchangeConfig]) -> None:
+def check_together(bot: BotConfig, markets: list[ExchangeConfig]) -> None:
     """Plan each grid where its market begins, by the rules of its exchange.
 
     Raises:
         UserError: a grid cannot begin there, or the account has too little for all of them.
     """
     needed: defaultdict[str, Decimal] = defaultdict(Decimal)
-    for grid, listing in zip(bot.each, markets, strict=True):
+    for grid, listing in zip(bot.grids, markets, strict=True):
         price = opening_price(listing)
         spec = grid.grid.fixed
         if spec is None:
