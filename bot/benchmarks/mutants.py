@@ -187,7 +187,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     verdicts.append(verdict)
                     print(f"{number:>3}/{len(mutants)} {_row(verdict, reasons)}", flush=True)
             except BaseException:
-                for tree in both:  # the pool would wait for them
+                pool.shutdown(wait=False, cancel_futures=True)
+                for tree in both:  # the pool would wait for what is running
                     tree.end()
                 raise
         unfit = trees.get().failing_anyway({v.killers[0] for v in verdicts if v.killers})
