@@ -150,7 +150,7 @@ PARTS = (
     *(
         Part(
             f"mutants-{package}-{part}",
-            f"mutants of `{package}`{', drawn and on changed lines' * bool(drawn)}: {part} of {parts}",
+            f"mutants of `{package}`{', drawn and changed' * bool(drawn)}: {part} of {parts}",
             python(
                 *("bot/benchmarks/mutants.py", "--package", package, *drawn),
                 *("--part", f"{part}/{parts}"),
