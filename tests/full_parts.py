@@ -13,6 +13,16 @@ BOT = ("bot",)
 STORIES = 10_000
 STORIES_OF_A_PART = 2_500
 SEED = "2611"
+# Drawn ones, and all on lines that are newer than the move of the bot's modules.
+DRAWN = ("--seed", SEED, "--count", "150", "--since", "6880628")
+# A package of the bot, in how many parts, and which of its mutants.
+MUTANTS = (
+    ("core", 3, ()),
+    ("policies", 2, ()),
+    ("trading", 4, DRAWN),
+    ("accounting", 1, DRAWN),
+    ("store", 1, DRAWN),
+)
 
 
 @dataclass(frozen=True)
@@ -142,19 +152,23 @@ PARTS = (
         for first in range(0, STORIES, STORIES_OF_A_PART)
     ),
     Part(
-        "mutants",
-        "40 mutants of the trading code by a seed, and those that once survived",
-        python("bot/benchmarks/mutants.py", "--seed", "20261122", "--listed"),
+        "mutants-listed",
+        "mutants that once survived",
+        python("bot/benchmarks/mutants.py", "--listed"),
         BOT,
     ),
-    Part(
-        "mutants-lifecycle",
-        "each bound of how a grid begins and ends",
-        python(
-            *("bot/benchmarks/mutants.py", "--seed", "1", "--module", "gridbot/trading/start_grid"),
-            *("--kind", "boundary", "--count", "99"),
-        ),
-        BOT,
+    *(
+        Part(
+            f"mutants-{package}-{part}",
+            f"mutants of `{package}`{', drawn and changed' * bool(drawn)}: {part} of {parts}",
+            python(
+                *("bot/benchmarks/mutants.py", "--package", package, *drawn),
+                *("--part", f"{part}/{parts}"),
+            ),
+            BOT,
+        )
+        for package, parts, drawn in MUTANTS
+        for part in range(1, parts + 1)
     ),
     Part(
         "idle",

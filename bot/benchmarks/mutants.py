@@ -1,18 +1,21 @@
 """Change the bot's trading code in one place, many times, and see that a test notices each change.
 
-    python bot/benchmarks/mutants.py --seed S [--count 40] [--listed]
-    python bot/benchmarks/mutants.py --listed                        # those that once survived
-    python bot/benchmarks/mutants.py --seed S --module gridbot/core/engine --count 999
-    python bot/benchmarks/mutants.py --seed S --kind boundary --count 999 # each < for <= …
+    python bot/benchmarks/mutants.py --package core [--part K/N] [--jobs 2]
+    python bot/benchmarks/mutants.py --package store --seed S --count 150 [--since COMMIT]
+    python bot/benchmarks/mutants.py --package core --since COMMIT     # those on changed lines
+    python bot/benchmarks/mutants.py --listed                          # those that once survived
+    python bot/benchmarks/mutants.py --module gridbot/core/engine --kind boundary
 
-Works in a copy of the tree. Prints a table; exits 1 on a mutant that survives without a reason in
-mutants.toml, on one of the list that fits the code no longer, and on a test that fails anyway.
+Works in copies of the tree. The last line is the outcome; exits 1 on a mutant that survives without
+a class in mutants.toml, below 90 % of the non-equivalent killed, on one of the list that fits the
+code no longer, and on a test that fails anyway.
 """
 
 import argparse
 import ast
+import multiprocessing
 import os
-import re
+import queue
 import resource
 import shutil
 import signal
@@ -23,8 +26,11 @@ import time
 import tomllib
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TextIO
 
 from mutation import Mutant, draw, mutants_of, replaced
 
@@ -32,95 +38,75 @@ ROOT = Path(__file__).resolve().parents[2]
 REASONS = Path(__file__).with_suffix(".toml")
 CODE = "bot/src"
 TESTS = "bot/tests"
-# How often a module is drawn, and the tests nearest to it: tried first, in this order.
-MODULES = {
-    "gridbot/core/grid": (6, "bot/core bot/policies/test_ranges bot/policies/test_takeover"),
+PACKAGES = ("core", "policies", "trading", "accounting", "store")
+# The tests nearest to a module, or to a package: tried first, in this order.
+NEAR = {
+    "gridbot/core": "bot/core bot/policies/test_takeover",
+    "gridbot/policies": "bot/policies/test_ranges bot/policies/test_takeover",
+    "gridbot/policies/buy_filters": "bot/policies/test_filters together/trading/test_start_range",
+    "gridbot/trading": (
+        "together/trading/test_order_states together/trading/test_policies "
+        "together/trading/test_takeover"
+    ),
+    "gridbot/accounting": "bot/books/test_tax bot/books/test_report together/books",
+    "gridbot/store": "bot/unit/test_store bot/books/test_archive_bounds together/books",
+    "gridbot/core/grid": "bot/core bot/policies/test_ranges bot/policies/test_takeover",
     "gridbot/core/engine": (
-        6,
-        "bot/core bot/policies/test_takeover together/simulation/test_core_hypothesis",
+        "bot/core bot/policies/test_takeover together/simulation/test_core_hypothesis"
     ),
     "gridbot/core/books": (
-        4,
-        "bot/core bot/unit/test_books_random bot/books/test_report bot/books/test_archive",
+        "bot/core bot/unit/test_books_random bot/books/test_report bot/books/test_archive"
     ),
-    "gridbot/core/orders": (2, "bot/core bot/unit/test_store bot/unit/test_broker"),
-    "gridbot/core/orders_in_flight": (3, "bot/core together/trading/test_order_states"),
-    "gridbot/core/order_rules": (2, "bot/core"),
-    "gridbot/trading/start_range": (2, "together/trading/test_start_range"),
+    "gridbot/core/orders": "bot/core bot/unit/test_store bot/unit/test_broker",
+    "gridbot/core/orders_in_flight": "bot/core together/trading/test_order_states",
+    "gridbot/core/order_rules": "bot/core",
+    "gridbot/trading/start_range": "together/trading/test_start_range",
     "gridbot/policies/kill_switches": (
-        4,
-        "bot/policies/test_stops together/trading/test_kill_switch together/trading/test_policies",
+        "bot/policies/test_stops together/trading/test_kill_switch together/trading/test_policies"
     ),
     "gridbot/core/prices": (
-        3,
-        (
-            "bot/policies/test_prices together/trading/test_kill_switch "
-            "together/connectivity/test_kill_switch"
-        ),
+        "bot/policies/test_prices together/trading/test_kill_switch "
+        "together/connectivity/test_kill_switch"
     ),
     "gridbot/trading/risk_guard": (
-        3,
-        (
-            "together/trading/test_risk_guard together/trading/test_kill_switch "
-            "together/trading/test_policies"
-        ),
+        "together/trading/test_risk_guard together/trading/test_kill_switch "
+        "together/trading/test_policies"
     ),
     "gridbot/trading/trader": (
-        3,
-        (
-            "together/trading/test_asked_at_once together/trading/test_risk_guard "
-            "together/trading/test_trader"
-        ),
+        "together/trading/test_asked_at_once together/trading/test_risk_guard "
+        "together/trading/test_trader"
     ),
     "gridbot/trading/reconciliation": (
-        3,
-        (
-            "together/trading/test_order_states together/trading/test_asked_at_once "
-            "together/trading/test_trader"
-        ),
+        "together/trading/test_order_states together/trading/test_asked_at_once "
+        "together/trading/test_trader"
     ),
     "gridbot/trading/reading": (
-        2,
-        (
-            "together/trading/test_order_states together/trading/test_asked_at_once "
-            "together/trading/test_trader"
-        ),
+        "together/trading/test_order_states together/trading/test_asked_at_once "
+        "together/trading/test_trader"
     ),
     "gridbot/trading/passed_orders": (
-        2,
-        "together/connectivity/test_kill_switch together/trading/test_order_states",
+        "together/connectivity/test_kill_switch together/trading/test_order_states"
     ),
     "gridbot/trading/cancels": (
-        2,
-        (
-            "together/trading/test_kill_switch together/trading/test_order_states "
-            "together/trading/test_policies"
-        ),
+        "together/trading/test_kill_switch together/trading/test_order_states "
+        "together/trading/test_policies"
     ),
-    "gridbot/trading/funds": (2, "together/trading/test_funds"),
+    "gridbot/trading/funds": "together/trading/test_funds",
     "gridbot/trading/submission": (
-        3,
-        (
-            "together/trading/test_order_states together/trading/test_kill_switch "
-            "together/trading/test_failures"
-        ),
+        "together/trading/test_order_states together/trading/test_kill_switch "
+        "together/trading/test_failures"
     ),
     "gridbot/trading/start_grid": (
-        3,
-        (
-            "together/trading/test_policies together/trading/test_takeover "
-            "together/trading/test_review"
-        ),
+        "together/trading/test_policies together/trading/test_takeover together/trading/test_review"
     ),
-    "gridbot/trading/handover": (2, "bot/policies/test_takeover together/trading/test_takeover"),
-    "gridbot/accounting/tax_lots": (3, "bot/books/test_tax"),
-    "gridbot/accounting/archive": (2, "bot/books/test_archive_bounds bot/books/test_archive"),
-    "gridbot/accounting/archive_files": (2, "bot/books/test_archive_bounds bot/books/test_archive"),
+    "gridbot/trading/handover": "bot/policies/test_takeover together/trading/test_takeover",
+    "gridbot/accounting/tax_lots": "bot/books/test_tax",
+    "gridbot/accounting/archive": "bot/books/test_archive_bounds bot/books/test_archive",
+    "gridbot/accounting/archive_files": "bot/books/test_archive_bounds bot/books/test_archive",
     "gridbot/store/archived": (
-        2,
-        "bot/books/test_archive_bounds bot/books/test_archive bot/unit/test_store",
+        "bot/books/test_archive_bounds bot/books/test_archive bot/unit/test_store"
     ),
-    "gridbase/market": (1, "base/test_market bot/core"),
+    "gridbase/market": "base/test_market bot/core",
 }
 # What comes after: every test that runs the trading code in its own process, the slow ones last.
 REST = (
@@ -138,13 +124,20 @@ REST = (
     "together/simulation/test_fault_world"
 )
 HANGS_SECONDS = 180  # one test; the slowest takes 20 s
+HANGS_PROCESSOR_SECONDS = 60  # one test of a loop without an end
+BUDGET_SECONDS = 40  # processor time of the near tests, and of the rest: no test begins after it
 LONGEST_SECONDS = 1800  # all tests of one mutant
 MEMORY_BYTES = 3 << 30
+KILLED_PERCENT = 90
 WIDTH = 100
 PYTEST = [
-    *(sys.executable, "-m", "pytest", "-v", "--tb=no", "--no-header", "-rfE"),
-    *("-p", "no:cacheprovider", "--hypothesis-seed=0"),
+    *("--tb=no", "--no-header", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0"),
     *("-o", f"faulthandler_timeout={HANGS_SECONDS}", "-o", "faulthandler_exit_on_timeout=true"),
+]
+# What tests import that is no code of ours: loaded once, in the process that each run is a fork of.
+LIBRARIES = [
+    *("pytest", "hypothesis", "numpy", "ccxt", "requests", "websockets.sync.client", "waitress"),
+    *("pyarrow.parquet", "sqlite3", "http.server", "importlib.metadata"),
 ]
 
 
@@ -164,37 +157,66 @@ class Verdict:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Draw, try, tell; 1 where something is left to do."""
+    """Choose, try, tell; 1 where something is left to do."""
     options = _options(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # tests end with it
     known = tomllib.loads(REASONS.read_text())
     mutants, stale = _listed(known["listed"]) if options.listed else ([], [])
-    if options.seed is not None:
-        mutants += _drawn(options)
-    reasons = {(r["file"], r["before"], r["after"]): r["reason"] for r in known["accepted"]}
+    chosen = options.package or options.module or options.seed is not None
+    mutants += _chosen(options) if chosen else []
+    reasons = {(r["file"], r["before"], r["after"]): r["reason"] for r in known["classed"]}
+    verdicts = []
     with tempfile.TemporaryDirectory(prefix="mutants-") as directory:
-        tree = Tree(Path(directory))
-        verdicts = []
-        for number, mutant in enumerate(mutants, 1):
-            accepted = _key(mutant) in reasons  # a survivor would cost all tests
-            verdicts.append(Verdict(mutant) if accepted else tree.judge(mutant))
-            print(f"{number:>3}/{len(mutants)} {_row(verdicts[-1], reasons)}", flush=True)
-        unfit = tree.failing_anyway({test for verdict in verdicts for test in verdict.killers[:1]})
-    return _told(verdicts, reasons, stale, unfit)
+        both = [Tree(Path(directory) / str(job)) for job in range(options.jobs)]
+        trees: queue.SimpleQueue[Tree] = queue.SimpleQueue()
+        for tree in both:
+            trees.put(tree)
+
+        def judge(mutant: Mutant) -> Verdict:
+            if _key(mutant) in reasons:  # a survivor would cost the whole budget
+                return Verdict(mutant)
+            tree = trees.get()
+            try:
+                return tree.judge(mutant)
+            finally:
+                trees.put(tree)
+
+        with ThreadPoolExecutor(options.jobs) as pool:
+            try:
+                for number, verdict in enumerate(pool.map(judge, mutants), 1):
+                    verdicts.append(verdict)
+                    print(f"{number:>3}/{len(mutants)} {_row(verdict, reasons)}", flush=True)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for tree in both:  # the pool would wait for what is running
+                    tree.end()
+                raise
+        unfit = trees.get().failing_anyway({v.killers[0] for v in verdicts if v.killers})
+    return _told(_name(options), verdicts, reasons, stale, unfit)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--package", choices=PACKAGES, action="append", help="mutants of this one")
+    parser.add_argument("--module", action="append", help="of this module, as gridbot/core/engine")
     parser.add_argument("--seed", type=int, help="draw mutants by this seed")
     parser.add_argument("--count", type=int, default=40, help="how many to draw")
-    parser.add_argument("--module", choices=MODULES, action="append", help="draw of this one only")
-    parser.add_argument("--kind", help="draw of this kind only, as the table names it")
+    parser.add_argument(
+        "--since", help="those on lines changed since this commit; with --seed: too"
+    )
+    parser.add_argument("--part", default="1/1", help="K/N: the K-th of N equal parts")
+    parser.add_argument("--kind", help="of this kind only, as the table names it")
     parser.add_argument("--listed", action="store_true", help="try those of mutants.toml, too")
+    parser.add_argument("--jobs", type=int, default=2, help="how many at once")
     options = parser.parse_args(arguments)
-    if options.seed is None and not options.listed:
-        parser.error("nothing to do: give --seed, --listed or both")
-    options.module = options.module or list(MODULES)
+    if not (options.package or options.module or options.listed or options.seed is not None):
+        parser.error("nothing to do: give --package, --module, --seed or --listed")
     return options
+
+
+def _name(options: argparse.Namespace) -> str:
+    names = [*(options.package or []), *(options.module or []), *(["listed"] * options.listed)]
+    return " ".join(names or ["all"]) + (f" {options.part}" if options.part != "1/1" else "")
 
 
 def _listed(entries: list[dict[str, str]]) -> tuple[list[Mutant], list[str]]:
@@ -210,24 +232,44 @@ def _listed(entries: list[dict[str, str]]) -> tuple[list[Mutant], list[str]]:
     return mutants, stale
 
 
-def _drawn(options: argparse.Namespace) -> list[Mutant]:
-    weights = {f"{CODE}/{module}.py": MODULES[module][0] for module in options.module}
-    found = {}
-    for path in weights:
-        mutants = mutants_of(path, (ROOT / path).read_text())
-        found[path] = [m for m in mutants if options.kind in {None, m.kind}]
-    return draw(found, weights, options.seed, options.count)
+def _chosen(options: argparse.Namespace) -> list[Mutant]:
+    """Mutants of packages and modules: all, drawn ones, those on changed lines; or a part of it."""
+    packages = options.package or ([] if options.module else PACKAGES)
+    folders = [ROOT / CODE / "gridbot" / name for name in packages]
+    paths = [path for folder in folders for path in sorted(folder.glob("*.py"))]
+    paths += [ROOT / CODE / f"{module}.py" for module in options.module or []]
+    names = [path.relative_to(ROOT).as_posix() for path in paths]
+    found = [m for name in names for m in mutants_of(name, (ROOT / name).read_text())]
+    found = [m for m in found if options.kind in {None, m.kind}]
+    mutants = found
+    if options.seed is not None:
+        mutants = draw(found, options.seed, options.count)
+    if options.since is not None:
+        lines = {name: _changed_lines(options.since, name) for name in names}
+        changed = [m for m in found if m.line in lines[m.path]]
+        mutants = changed if options.seed is None else list(dict.fromkeys([*mutants, *changed]))
+    part, parts = map(int, options.part.split("/"))
+    return mutants[part - 1 :: parts]
+
+
+def _changed_lines(commit: str, name: str) -> set[int]:
+    """Lines of a file that are not in a commit as they are, wherever it was then."""
+    blame = ["git", "-C", ROOT, "blame", "-s", "-M", "-C", "--abbrev=40", f"{commit}..", "--", name]
+    output = subprocess.run(blame, check=True, capture_output=True, text=True).stdout
+    # A caret marks what is as old as the commit.
+    return {at for at, line in enumerate(output.splitlines(), 1) if not line.startswith("^")}
 
 
 class Tree:
     """A copy of what git knows of the checkout, with one mutant at a time in it.
 
     Args:
-        directory: an empty one.
+        directory: where it is made.
     """
 
     def __init__(self, directory: Path) -> None:
         self._root = directory
+        self._running: list[int] = []
         listing = [
             "git",
             "-C",
@@ -263,44 +305,45 @@ class Tree:
         path.write_text(mutant.source)
         try:
             module = mutant.path.removeprefix(CODE + "/").removesuffix(".py")
-            near = MODULES[module][1].split() if module in MODULES else []
+            near = NEAR.get(module, NEAR.get(module.rpartition("/")[0], "")).split()
             rest = [test for test in REST.split() if test not in near]
-            killers = self._failing(near, "-x") or self._failing(rest, "-x")
+            killers = self._failing(near, BUDGET_SECONDS) or self._failing(rest, BUDGET_SECONDS)
         finally:
             path.write_text(whole)
         return Verdict(mutant, killers, time.monotonic() - started)
 
     def failing_anyway(self, tests: set[str]) -> list[str]:
         """Which of these tests fail without a mutant: they have killed nothing."""
-        return self._failing(sorted(tests))
+        return self._failing(sorted(tests), None)
 
-    def _failing(self, tests: list[str], *more: str) -> list[str]:
-        """Tests that fail, hang or cannot be collected, out of some files."""
+    def end(self) -> None:
+        """End the tests that are running, and all that they have started."""
+        for process in self._running:
+            with suppress(ProcessLookupError):
+                os.killpg(process, signal.SIGKILL)
+
+    def _failing(self, tests: list[str], budget: float | None) -> list[str]:
+        """Tests that fail, hang or cannot be collected: the first within a budget, or all."""
         if not tests:
             return []
-        process = subprocess.Popen(
-            [*PYTEST, *more, *(self._test(name) for name in tests)],
-            cwd=self._root,
-            env=os.environ | {"PYTHONPATH": f"{self._root}{os.pathsep}{self._root / 'bot/src'}"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            start_new_session=True,
-        )
-        resource.prlimit(process.pid, resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
-        try:
-            output, _ = process.communicate(timeout=LONGEST_SECONDS)
-        except BaseException as error:
-            os.killpg(process.pid, signal.SIGKILL)
-            output, _ = process.communicate()
-            if not isinstance(error, subprocess.TimeoutExpired):
-                raise
-        if process.returncode == 0:
+        notes = self._root.with_suffix(".notes")
+        notes.write_text("")
+        server = multiprocessing.get_context("forkserver")
+        server.set_forkserver_preload(LIBRARIES)
+        words = [*PYTEST, *(["-x"] if budget else []), *map(self._test, tests)]
+        process = server.Process(target=_run_tests, args=(self._root, notes, words, budget))
+        process.start()
+        self._running = [process.pid]
+        process.join(LONGEST_SECONDS)
+        self.end()
+        process.join()
+        noted = [line.split(" ", 1) for line in notes.read_text().splitlines()]
+        failed = list(dict.fromkeys(test for what, test in noted if what == "failed"))
+        if not failed and ["ended", "0"] in noted:
             return []
-        failed = re.findall(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", output, re.MULTILINE)
         # A test that hangs ends the run: it was begun last, and has no outcome.
-        begun = re.findall(rf"^({TESTS}\S+::.+?)(?: [A-Z]+.*| )?$", output, re.MULTILINE)
-        return failed or begun[-1:] or [f"pytest ended with status {process.returncode}"]
+        begun = [test for what, test in noted if what == "begun"]
+        return failed or begun[-1:] or [f"pytest ended with status {process.exitcode}"]
 
     def _test(self, name: str) -> str:
         """A test as pytest wants it: a file or a directory of tests, or one test."""
@@ -309,13 +352,63 @@ class Tree:
         return f"{TESTS}/{name}.py"
 
 
+def _run_tests(root: Path, notes: Path, words: list[str], budget: float | None) -> None:
+    """Run pytest in this process, a fork that has loaded the libraries and none of our code."""
+    import hypothesis
+    import pytest
+
+    os.setsid()
+    os.chdir(root)
+    sys.dont_write_bytecode = False  # what pytest makes of the tests is made once
+    sys.path[:0] = [str(root), str(root / "bot/src")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path[:2])
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in range(3):
+        os.dup2(nothing, descriptor)
+    # The smallest example of a failure is of no interest, nor is how long it took.
+    phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
+    hypothesis.settings.register_profile("mutants", phases=phases, database=None, deadline=None)
+    hypothesis.settings.load_profile("mutants")
+    with notes.open("a", buffering=1) as lines:
+        status = int(pytest.main(words, plugins=[_Notes(lines, budget)]))
+        lines.write(f"ended {status}\n")
+
+
+class _Notes:
+    """A plugin of pytest: writes down what begins and what fails, and stops where time is up."""
+
+    def __init__(self, lines: TextIO, budget: float | None) -> None:
+        self._lines = lines
+        self._budget = budget
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self._lines.write(f"begun {nodeid}\n")
+        most = int(time.process_time()) + HANGS_PROCESSOR_SECONDS
+        resource.setrlimit(resource.RLIMIT_CPU, (most, resource.RLIM_INFINITY))
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        self.pytest_collectreport(report)
+
+    def pytest_collectreport(self, report: Any) -> None:
+        if report.failed:
+            self._lines.write(f"failed {report.nodeid}\n")
+
+    def pytest_runtest_teardown(self, item: Any) -> None:
+        both = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        used = sum(sum(resource.getrusage(of)[:2]) for of in both)
+        if self._budget is not None and used > self._budget:
+            self._lines.write("ended 0\n")
+            item.session.shouldstop = "no time left"
+
+
 def _row(verdict: Verdict, reasons: dict[tuple[str, str, str], str]) -> str:
     mutant = verdict.mutant
     end = "SURVIVED"
     if verdict.killers:
         end = "killed by " + verdict.killers[0].removeprefix(TESTS + "/")
     elif _key(mutant) in reasons:
-        end = "accepted: " + reasons[_key(mutant)]
+        end = reasons[_key(mutant)]
     name = mutant.path.removeprefix(CODE + "/")
     before, after = (text if len(text) <= WIDTH else text[:WIDTH] + " …" for text in _apart(mutant))
     return (
@@ -339,6 +432,7 @@ def _key(mutant: Mutant) -> tuple[str, str, str]:
 
 
 def _told(
+    name: str,
     verdicts: list[Verdict],
     reasons: dict[tuple[str, str, str], str],
     stale: list[str],
@@ -346,22 +440,21 @@ def _told(
 ) -> int:
     """Print the sums; the exit status."""
     alive = [verdict.mutant for verdict in verdicts if not verdict.killers]
-    survived = [mutant for mutant in alive if _key(mutant) not in reasons]
+    classes = Counter(reasons.get(_key(mutant), "unclassed").partition(":")[0] for mutant in alive)
+    killed = len(verdicts) - len(alive)
+    percent = 100 * killed / max(1, len(verdicts) - classes["equivalent"])
     killers = Counter(v.killers[0].split("::")[0] for v in verdicts if v.killers)
-    print(f"{'mutants':<12} {len(verdicts):>5}")
-    print(f"{'killed':<12} {len(verdicts) - len(alive):>5}   by {_words(killers)}")
-    print(f"{'accepted':<12} {len(alive) - len(survived):>5}")
-    print(f"{'survived':<12} {len(survived):>5}   limit: 0")
-    print(f"{'wall time':<12} {sum(verdict.seconds for verdict in verdicts):>5.0f} s")
+    print(f"killed by {_words(killers)}")
     for text in stale:
         print(f"FAILED: this listed mutant fits the code no longer: {text}")
     for test in unfit:
         print(f"FAILED: this test fails without a mutant: {test}")
-    accepted, killed = len(alive) - len(survived), len(verdicts) - len(alive)
     print(
-        f"{len(verdicts)} mutants: {killed} killed, {accepted} accepted, {len(survived)} survived"
+        f"{name}: {len(verdicts)} mutants: {killed} killed, {classes['equivalent']} equivalent, "
+        f"{classes['accepted']} accepted, {classes['gap']} gaps, {classes['unclassed']} unclassed: "
+        f"{percent:.0f} % of the non-equivalent killed"
     )
-    return int(bool(survived or stale or unfit))
+    return int(bool(classes["unclassed"] or stale or unfit) or percent < KILLED_PERCENT)
 
 
 def _words(counts: Counter[str]) -> str:

@@ -7,9 +7,9 @@ values are tuning.
 """
 
 import ast
-import random
+import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 _COMPARE = {
@@ -114,25 +114,20 @@ def replaced(path: str, source: str, before: str, after: str) -> Mutant | None:
     return Mutant(path, line, "listed", _joined(before.encode()), after, changed)
 
 
-def draw(
-    found: Mapping[str, list[Mutant]], weights: Mapping[str, int], seed: int, count: int
-) -> list[Mutant]:
-    """Mutants drawn by a seed, none twice; a change of one file leaves the draws of others alone.
+def draw(found: list[Mutant], seed: int, count: int) -> list[Mutant]:
+    """Mutants drawn by a seed, none twice; a change of one line leaves the draws of others alone.
 
     Args:
-        found: mutants by file.
-        weights: how often a file is drawn, against the others.
+        found: all mutants.
         seed: equal seeds draw equal mutants.
         count: how many; fewer where there are fewer.
     """
-    left = {path: random.Random(f"{seed} {path}").sample(of, len(of)) for path, of in found.items()}  # noqa: S311
-    chance = random.Random(seed)  # noqa: S311  a seeded draw, no secret
-    drawn: list[Mutant] = []
-    while len(drawn) < count and any(left.values()):
-        path = chance.choices(list(left), [weights[path] for path in left])[0]
-        if left[path]:
-            drawn.append(left[path].pop())
-    return drawn
+
+    def place(mutant: Mutant) -> str:
+        text = f"{seed} {mutant.path} {mutant.before} {mutant.after}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    return sorted(found, key=place)[:count]
 
 
 def _joined(text: bytes) -> str:
