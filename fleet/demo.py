@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parents[1]
 INVENTORY = ROOT / "inventory" / "virtual"
 # What site.yml makes of a virtual Pi follows from these, the candles and SETTINGS.
 SOURCES = (
-    *("ansible.cfg", "requirements.lock", "playbooks", "roles"),
+    *("ansible.cfg", "requirements.lock", "playbooks", "plugins", "roles"),
     *("inventory/virtual", "inventory/demo_market.py"),
     *("bot/Dockerfile", "bot/build.lock", "bot/requirements.lock", "bot/image", "bot/src"),
 )

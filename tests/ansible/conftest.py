@@ -1,4 +1,4 @@
-"""Lets Python find what Ansible puts beside a role's module, and shells this Python's tools."""
+"""Lets Python find what Ansible puts beside a module, and shells this Python's tools."""
 
 import os
 import sys
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import ansible.module_utils
 
-ROLES = Path(__file__).resolve().parents[2] / "roles"
+ROOT = Path(__file__).resolve().parents[2]
 ansible.module_utils.__path__.extend(
-    str(path) for path in sorted(ROLES.glob("*/module_utils")) if path.is_dir()
+    str(path) for path in sorted(ROOT.glob("**/module_utils")) if ".venv" not in path.parts
 )
 # Where the tests run without the virtual environment active.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from roles.file_set.library import file_set
-from roles.file_set.library.file_set import FileSetError
+from plugins.modules import file_set
+from plugins.modules.file_set import FileSetError
 
 OWNER, GROUP = str(os.getuid()), str(os.getgid())
 

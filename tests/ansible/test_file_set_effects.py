@@ -4,7 +4,7 @@ import ansible.module_utils.file_set_effects as effects
 import pytest
 from ansible.module_utils.file_set_effects import EffectError
 
-from roles.file_set.library import file_set
+from plugins.modules import file_set
 
 
 @pytest.fixture(autouse=True)
