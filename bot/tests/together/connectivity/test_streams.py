@@ -308,7 +308,7 @@ def test_closed_candles_are_asked_for_once_and_then_streamed(world, broker):
 
 
 def test_a_session_asks_for_candles_once_and_takes_them_from_the_stream(world, broker):
-    session = Session(world.config, broker, world.open_store(), world.clock)
+    session = Session(world.config.account, world.grid, broker, world.open_store(), world.clock)
     for _ in range(10):
         broker.wait(2.0)
     first = session.candles("1m", 30)
@@ -328,7 +328,7 @@ def test_candles_are_asked_for_again_after_a_gap(world, broker):
     broker.wait(20.0)
     broker.events()
     broker.wait(20.0)
-    session = Session(world.config, broker, world.open_store(), world.clock)
+    session = Session(world.config.account, world.grid, broker, world.open_store(), world.clock)
     broker.candles("1m", 30)
     session.candles("1m", 30)
     asked = len(rest(world))
