@@ -109,7 +109,7 @@ class Host:
 @pytest.mark.parametrize("name", ["", "Performance", "a b", "x" * 20, "../x", 5, None])
 def test_what_is_no_name_is_one_line(name):
     [line] = governors.name_problems(name)
-    assert line.startswith(f"cpu_governor_name is {name!r}; performance, ondemand or another")
+    assert line.startswith(f"cpu_governor_name is {name!r}; use performance, ondemand or another")
 
 
 @pytest.mark.parametrize("board", BOARDS)
@@ -214,5 +214,5 @@ class TestRole:
     def test_governor_that_the_kernel_lacks_changes_nothing(self, host):
         pi = host("pi3b+")
         said = pi.play("-e", "cpu_governor_name=turbo")
-        assert "cpu_governor_name is 'turbo'; conservative, ondemand, performance" in said
+        assert "cpu_governor_name is 'turbo'; use conservative, ondemand, performance" in said
         assert not (pi.root / "etc").exists()

@@ -45,23 +45,26 @@ def test_right_settings_have_no_problems():
 @pytest.mark.parametrize(
     ("setting", "says"),
     [
-        ({"data_root": "data"}, "docker_data_root is data; an absolute path"),
-        ({"data_root": "/mnt/data/"}, "docker_data_root is /mnt/data/; an absolute path"),
-        ({"data_root": "/a/../b"}, "docker_data_root is /a/../b; an absolute path"),
-        ({"data_root": "/"}, "docker_data_root is /; a directory of Docker's own such as /docker"),
-        ({"data_root": "/mnt"}, "docker_data_root is /mnt; a directory of Docker's own"),
+        ({"data_root": "data"}, "docker_data_root is data; use an absolute path"),
+        ({"data_root": "/mnt/data/"}, "docker_data_root is /mnt/data/; use an absolute path"),
+        ({"data_root": "/a/../b"}, "docker_data_root is /a/../b; use an absolute path"),
+        (
+            {"data_root": "/"},
+            "docker_data_root is /; use a directory of Docker's own such as /docker",
+        ),
+        ({"data_root": "/mnt"}, "docker_data_root is /mnt; use a directory of Docker's own"),
         ({"options": {"data-root": "/x"}}, "use docker_data_root"),
         (
             {"pools": [{"base": "10.213.0.1/16", "size": 26}]},
             "docker_address_pools, entry 1: base is 10.213.0.1/16 (10.213.0.1/16 has host bits",
         ),
-        ({"pools": [{"base": "10.0.0.0/24", "size": 16}]}, "size is 16; 24"),
+        ({"pools": [{"base": "10.0.0.0/24", "size": 16}]}, "size is 16; use 24"),
         (
             {"pools": [{"base": "10.0.0.0/8", "size": 24}, {"base": "10.1.0.0/16", "size": 24}]},
             "entry 2: base is 10.1.0.0/16, which overlaps 10.0.0.0/8",
         ),
         ({"prune_days": -1}, "docker_prune_days is -1; use a number from 0"),
-        ({"build_cache": "much"}, "docker_build_cache is much; a size such as 1GB"),
+        ({"build_cache": "much"}, "docker_build_cache is much; use a size such as 1GB"),
     ],
 )
 def test_wrong_setting_is_one_line(setting, says):
@@ -164,7 +167,7 @@ def test_books_on_the_card_beside_a_drive_are_told(look, root, told):
         (
             ON_DRIVE + "here yes\nsize 1\nroom 9999\n",
             SETTINGS | {"data_root": "/mnt/data"},
-            "which is a mount point; a directory on it such as /mnt/data/docker",
+            "which is a mount point; use a directory on it such as /mnt/data/docker",
         ),
         (
             ON_DRIVE + "here yes\nsize 1\nroom 9999\n",

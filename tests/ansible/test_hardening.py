@@ -100,9 +100,12 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("settings", "says"),
         [
-            ({"ssh_allow_users": ["a b"]}, "hardening_ssh_allow_users has 'a b'; a user such as"),
+            (
+                {"ssh_allow_users": ["a b"]},
+                "hardening_ssh_allow_users has 'a b'; use a name such as",
+            ),
             ({"ssh_allow_groups": ["x\nPermitRootLogin yes"]}, "hardening_ssh_allow_groups has"),
-            ({"ssh_from": ["lan"]}, "hardening_ssh_from has 'lan'; a network such as"),
+            ({"ssh_from": ["lan"]}, "hardening_ssh_from has 'lan'; use a network such as"),
             ({"open_ports": [{"port": 70000}]}, "entry 1: port is 70000; use 1 to 65535"),
             (
                 {"open_ports": [{"port": 1}, {"port": 2, "from": ["x; accept"]}]},

@@ -40,15 +40,15 @@ class TestValues:
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"swappiness": 1}, "sysctl_values has 'swappiness'; a setting's name such as vm."),
+        ({"swappiness": 1}, "sysctl_values has 'swappiness'; use a setting's name such as vm."),
         ({"vm.swap piness": 1}, "sysctl_values has 'vm.swap piness'"),
         ({"vm.a\nvm.b": 1}, "sysctl_values has 'vm.a\\nvm.b'"),
         ({"vm/../../etc/passwd": 1}, "sysctl_values has"),
         ({"net.ipv4.conf.*.rp_filter": 1}, "sysctl_values has"),
-        ({10: 1}, "sysctl_values has 10; a setting's name"),
-        ({"vm.swappiness": True}, "sysctl_values.vm.swappiness is True; a whole number, text"),
-        ({"vm.swappiness": 1.5}, "sysctl_values.vm.swappiness is 1.5; a whole number, text"),
-        ({"vm.swappiness": [1]}, "sysctl_values.vm.swappiness is [1]; a whole number, text"),
+        ({10: 1}, "sysctl_values has 10; use a setting's name"),
+        ({"vm.swappiness": True}, "sysctl_values.vm.swappiness is True; use a whole number, text"),
+        ({"vm.swappiness": 1.5}, "sysctl_values.vm.swappiness is 1.5; use a whole number, text"),
+        ({"vm.swappiness": [1]}, "sysctl_values.vm.swappiness is [1]; use a whole number, text"),
         ({"kernel.core_pattern": ""}, "is ''; use one line of 1 to 1024 characters"),
         ({"kernel.core_pattern": "a\nvm.b = 1"}, "use one line of 1 to 1024 characters"),
         (

@@ -35,7 +35,7 @@ class TestSettings:
         ("settings", "says"),
         [
             ({"timeout": 5}, "watchdog_timeout is 5; use a whole number from 10 to 600"),
-            ({"reboot_timeout": 0}, "watchdog_reboot_timeout is 0; a whole number from 15"),
+            ({"reboot_timeout": 0}, "watchdog_reboot_timeout is 0; use a whole number from 15"),
             (
                 {"mechanism": "systemd", "max_load_1": 24},
                 (
@@ -53,9 +53,12 @@ class TestSettings:
             ),
             ({"min_memory_mb": 4096}, "use a whole number from 1 to 512, or 0: more is"),
             ({"max_temperature": 60}, "use a whole number from 86 to 110, or 0: below 86"),
-            ({"heartbeat_file": "beat"}, "watchdog_heartbeat_file is 'beat'; a path of letters"),
-            ({"heartbeat_file": "/run/$(x)"}, "watchdog_heartbeat_file is '/run/$(x)'; a path"),
-            ({"heartbeat_file": "/sys/x"}, "watchdog_heartbeat_file is '/sys/x'; a path"),
+            (
+                {"heartbeat_file": "beat"},
+                "watchdog_heartbeat_file is 'beat'; use a path of letters",
+            ),
+            ({"heartbeat_file": "/run/$(x)"}, "watchdog_heartbeat_file is '/run/$(x)'; use a path"),
+            ({"heartbeat_file": "/sys/x"}, "watchdog_heartbeat_file is '/sys/x'; use a path"),
             (
                 {"heartbeat_file": "/run/x", "heartbeat_age": 10},
                 "watchdog_heartbeat_age is 10; use a whole number from 300 to 86400",
@@ -121,7 +124,7 @@ class TestDevice:
         assert not plan["device"]
         assert plan["says"] == ["it has no watchdog device; nothing resets it when it hangs"]
         [line] = watchdog.plan(look(tmp_path), DEFAULTS | {"required": True})["problems"]
-        assert line.startswith("it has no watchdog device and watchdog_required is true; false")
+        assert line.startswith("it has no watchdog device and watchdog_required is true; use false")
 
     def test_temperature_is_tested_where_there_is_a_sensor(self):
         hot = DAEMON | {"max_temperature": 95}

@@ -103,7 +103,7 @@ def setting_problems(settings: dict) -> list[str]:
     """
     lines = []
     for name, such_as in (
-        ("ssh_allow_users", "a user such as trader, or trader@192.168.1.*"),
+        ("ssh_allow_users", "a name such as trader, or trader@192.168.1.*"),
         ("ssh_allow_groups", "a group such as sudo"),
     ):
         lines += pattern_problems(f"hardening_{name}", settings[name], PATTERN, such_as)
