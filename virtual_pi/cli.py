@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -30,6 +31,7 @@ from virtual_pi.machines import (
 )
 from virtual_pi.paths import cache_directory, state_directory
 from virtual_pi.rootfs import RELEASES, Progress
+from virtual_pi.snapshot import load, take
 
 OK, FAILED, USAGE = 0, 1, 2
 SIZE = re.compile(r"(\d+)([MG])")
@@ -88,25 +90,7 @@ def parser() -> argparse.ArgumentParser:
     create = verb("create", _create, "create machines")
     create.add_argument("names", nargs="+", metavar="NAME")
     release(create)
-    create.add_argument("--memory", type=int, default=2048, metavar="MIB", help="default: 2048")
-    create.add_argument("--cpus", type=int, default=2, help="default: 2")
-    create.add_argument("--disk", type=size, default="12G", metavar="SIZE", help="default: 12G")
-    drive = create.add_mutually_exclusive_group()
-    drive.add_argument("--nvme", type=size, default="4G", metavar="SIZE", help="default: 4G")
-    drive.add_argument("--no-nvme", action="store_true", help="no NVMe drive")
-    create.add_argument(
-        "--forward",
-        type=int,
-        action="append",
-        default=[],
-        metavar="GUESTPORT",
-        help="make a TCP port of the guest reachable from 127.0.0.1; may be repeated",
-    )
-    create.add_argument(
-        "--record-boot",
-        action="store_true",
-        help="record what a boot writes to the boot partition: boot.log, boot-before.img",
-    )
+    _make_of(create)
     create.add_argument("--start", action="store_true", help="start them too")
     create.add_argument("--wait", action="store_true", help="with --start: wait until SSH answers")
 
@@ -114,6 +98,9 @@ def parser() -> argparse.ArgumentParser:
     names(start)
     start.add_argument("--wait", action="store_true", help="wait until SSH answers")
     names(verb("stop", _stop, "power machines off cleanly"))
+    snapshot = verb("snapshot", _snapshot, "keep the disks of a machine that is off")
+    snapshot.add_argument("name", metavar="NAME")
+    snapshot.add_argument("directory", metavar="DIRECTORY", type=Path)
     names(verb("cut", _cut, "cut machines' power: nothing is flushed"))
     names(verb("remove", _remove, "remove machines and their disks; cuts their power first"))
     listing = verb("list", _list, "list the machines")
@@ -135,6 +122,36 @@ def parser() -> argparse.ArgumentParser:
     base.add_argument("--include", default="", metavar="PKG,...", help="further packages")
     base.add_argument("--json", action="store_true")
     return top
+
+
+def _make_of(create: Parser) -> None:
+    """Add what a machine can be made of."""
+    create.add_argument("--memory", type=int, default=2048, metavar="MIB", help="default: 2048")
+    create.add_argument("--cpus", type=int, default=2, help="default: 2")
+    create.add_argument("--disk", type=size, default="12G", metavar="SIZE", help="default: 12G")
+    drive = create.add_mutually_exclusive_group()
+    drive.add_argument("--nvme", type=size, default="4G", metavar="SIZE", help="default: 4G")
+    drive.add_argument("--no-nvme", action="store_true", help="no NVMe drive")
+    create.add_argument(
+        "--forward",
+        type=int,
+        action="append",
+        default=[],
+        metavar="GUESTPORT",
+        help="make a TCP port of the guest reachable from 127.0.0.1; may be repeated",
+    )
+    create.add_argument(
+        "--record-boot",
+        action="store_true",
+        help="record what a boot writes to the boot partition: boot.log, boot-before.img",
+    )
+    create.add_argument(
+        "--from",
+        dest="snapshot",
+        type=Path,
+        metavar="DIRECTORY",
+        help="begin with the disks of a snapshot: its release and drives",
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -198,7 +215,13 @@ def _create(options: argparse.Namespace) -> int:
     for name in names:
         if Machine(state, name).exists():
             raise VirtualPiError(f"there already is a machine {name!r}: remove it first")
-    image = ensure_image(options.release)
+    if options.snapshot is None:
+        image = ensure_image(options.release)
+    else:
+        kept = load(options.snapshot.absolute())
+        image = kept.image
+        drive = wanted.nvme_bytes if kept.has_nvme else None
+        wanted = replace(wanted, release=kept.release, nvme_bytes=drive)
     machines = [create_machine(state, name, image, wanted) for name in names]
     for machine in machines:
         print(f"created {machine.name}: SSH on 127.0.0.1:{machine.settings().ssh_port}")
@@ -235,6 +258,12 @@ def _stop(options: argparse.Namespace) -> int:
     lifecycle.press_power_button(machines)
     for machine in machines:
         print(f"{machine.name} is {machine.status().state}")
+    return OK
+
+
+def _snapshot(options: argparse.Namespace) -> int:
+    take(find_machine(state_directory(), options.name), options.directory.absolute())
+    print(f"kept the disks of {options.name} in {options.directory}")
     return OK
 
 

@@ -22,7 +22,7 @@ BOOT_BYTES = 256 * 1024**2
 
 @dataclass(frozen=True)
 class Image:
-    """A built image.
+    """What a machine's disks begin as: a built image, or a snapshot of a machine.
 
     Attributes:
         directory: Where it is.
@@ -39,6 +39,11 @@ class Image:
     def boot(self) -> Path:
         """The boot partition, a raw vfat image of BOOT_BYTES."""
         return self.directory / "boot.img"
+
+    @property
+    def nvme(self) -> Path:
+        """The NVMe drive of a snapshot, in qcow2; a built image has none."""
+        return self.directory / "nvme.qcow2"
 
 
 def image_request(release: str) -> rootfs.Request:

@@ -315,7 +315,7 @@ def create_machine(state_dir: Path, name: str, image: Image, options: CreateOpti
     Args:
         state_dir: The state directory.
         name: The machine's name.
-        image: What is on its SD card.
+        image: What is on its SD card; on its NVMe drive as well, where it is a snapshot.
         options: What it is made of.
 
     Raises:
@@ -393,15 +393,16 @@ def _ports(machine: Machine) -> list[int]:
 def _make_disks(machine: Machine, image: Image, options: CreateOptions) -> None:
     run(
         *("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", os.fspath(image.root)),
-        *(os.fspath(machine.root_disk), str(options.disk_bytes)),
+        *(os.fspath(machine.root_disk), str(max(options.disk_bytes, image.root.stat().st_size))),
     )
     copy_sparse(image.boot, machine.boot_disk)
     if machine.boot_disk.stat().st_size != BOOT_BYTES:
         raise VirtualPiError(f"{image.boot} is damaged: run clean-cache, then try again")
     if options.nvme_bytes is not None:
+        kept = ("-F", "qcow2", "-b", os.fspath(image.nvme)) if image.nvme.exists() else ()
+        size = () if kept else (str(options.nvme_bytes),)
         run(
-            *("qemu-img", "create", "-q", "-f", "qcow2"),
-            *(os.fspath(machine.nvme_disk), str(options.nvme_bytes)),
+            *("qemu-img", "create", "-q", "-f", "qcow2"), *kept, os.fspath(machine.nvme_disk), *size
         )
 
 

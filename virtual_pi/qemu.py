@@ -108,31 +108,34 @@ def credential_files(machine: Machine) -> dict[str, Path]:
     }
 
 
+def own_files(machine: Machine) -> dict[str, tuple[str, bytes]]:
+    """Return the files that no other machine has: each one's mode and owner, and its content.
+
+    Args:
+        machine: The machine.
+    """
+    hosts = f"127.0.0.1\tlocalhost\n127.0.1.1\t{machine.name}\n"
+    key = "/etc/ssh/ssh_host_ed25519_key"
+    public, login = (path.with_suffix(".pub") for path in (machine.host_key, machine.ssh_key))
+    return {
+        "/etc/hostname": ("0644 root root", f"{machine.name}\n".encode()),
+        "/etc/hosts": ("0644 root root", hosts.encode()),
+        key: ("0600 root root", machine.host_key.read_bytes()),
+        f"{key}.pub": ("0644 root root", public.read_bytes()),
+        f"/home/{USER}/.ssh/authorized_keys": (f"0600 {USER} {USER}", login.read_bytes()),
+    }
+
+
 def identity_rules(machine: Machine) -> str:
     """Return the tmpfiles.d(5) lines that make a machine's own files at its first boot.
 
     Args:
         machine: The machine.
     """
-
-    def encode(content: bytes) -> str:
-        return base64.b64encode(content).decode()
-
-    home = f"/home/{USER}"
-    target = "/etc/ssh/ssh_host_ed25519_key"
-    public_key = machine.ssh_key.with_suffix(".pub")
-    hosts = f"127.0.0.1\tlocalhost\n127.0.1.1\t{machine.name}\n".encode()
-    name = f"{machine.name}\n".encode()
-    private, public = machine.host_key, machine.host_key.with_suffix(".pub")
-    # f: made only where missing; ~: the content is in base64.
-    lines = [
-        f"f~ /etc/hostname 0644 root root - {encode(name)}",
-        f"f~ /etc/hosts 0644 root root - {encode(hosts)}",
-        f"f~ {target} 0600 root root - {encode(private.read_bytes())}",
-        f"f~ {target}.pub 0644 root root - {encode(public.read_bytes())}",
-        f"d {home}/.ssh 0700 {USER} {USER} -",
-        f"f~ {home}/.ssh/authorized_keys 0600 {USER} {USER} - {encode(public_key.read_bytes())}",
-    ]
+    lines = [f"d /home/{USER}/.ssh 0700 {USER} {USER} -"]
+    for path, (access, content) in own_files(machine).items():
+        # f: made only where missing; ~: the content is in base64.
+        lines.append(f"f~ {path} {access} - {base64.b64encode(content).decode()}")
     return "\n".join(lines) + "\n"
 
 
