@@ -86,6 +86,12 @@ PARTS = (
         SCENARIO,
     ),
     Part(
+        "trixie",
+        "the gate's virtual Pi with all its tests, those that take minutes each among them",
+        python("-m", "molecule", "test", "-s", "default"),
+        (*SCENARIO, *BOT),
+    ),
+    Part(
         "fat-cuts",
         "every power cut of a recorded change of the boot files; each outcome boots",
         python("-m", "benchmarks.fat_cuts", "--seed", SEED),

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -176,15 +176,18 @@ def took(stage: Stage) -> None:
 
 
 def side_by_side(
-    front: Sequence[Stage], beside: Sequence[Stage], logs: Path, processes: Processes
-) -> None:
+    front: Iterable[Stage], beside: Sequence[Stage], logs: Path, processes: Processes
+) -> list[Stage]:
     """Run two rows of stages at the same time, each row in its order.
 
     Args:
-        front: Those that have the terminal; none of them begins after one that failed.
+        front: Those that have the terminal; none of them is made, or begins, after one that failed.
         beside: Those that are heard afterwards.
         logs: Directory for the output of those.
         processes: Where they are kept while they run.
+
+    Returns:
+        Those that ran.
     """
     places = [logs / f"{number}.log" for number in range(len(beside))]
     for place in places:
@@ -199,7 +202,9 @@ def side_by_side(
     if beside:
         names = "; ".join(stage.name for stage in beside)
         print(f"\nBeside what follows: {names}. Output so far: {logs}", flush=True)
+    ran: list[Stage] = []
     for stage in front:
+        ran.append(stage)
         heading(stage)
         stage.run(processes)
         took(stage)
@@ -208,6 +213,7 @@ def side_by_side(
     for stage, place in zip(beside, places, strict=True):
         follow(stage, place)
     worker.join()
+    return [*ran, *beside]
 
 
 def remove_machines(state: Path) -> None:
@@ -273,7 +279,8 @@ def molecule_stage(name: str, scenario: str, junit: Path) -> Stage:
     candles = os.environ.get("GRIDBERRY_CANDLES", os.fspath(found[0]) if found else "")
     snapshot = provisioned.snapshot(ROOT, candles) if scenario == "default" else None
     environment = {
-        "PYTEST_ADDOPTS": f'-rN --junit-xml="{junit}"',
+        # Those that take minutes each are in the part `trixie` of `./gridberry test --full`.
+        "PYTEST_ADDOPTS": f'-rN -m "not long" --junit-xml="{junit}"',
         "GRIDBERRY_MACHINE_NOW": os.fspath(machine_now(junit)),
         "GRIDBERRY_CANDLES": candles,
         "GRIDBERRY_SNAPSHOT": "" if snapshot is None else os.fspath(snapshot),
@@ -301,15 +308,19 @@ def gate(*, quick: bool, state: Path, processes: Processes) -> list[Stage]:
     own = {"GRIDBERRY_STATE": os.fspath(state / "unit")}
     unit = pytest_stage("unit tests", junit / "unit.xml", *hung, **own)
     lint = Stage("lint", [os.fspath(ROOT / "tests" / "lint")])
-    images = Stage("images", [os.fspath(ROOT / "gridberry"), "images", "trixie"])
-    whole = molecule_stage(
-        "molecule: a virtual Pi (trixie) from nothing to trading",
-        "default",
-        junit / "molecule-default.xml",
-    )
-    front = [lint] if quick else [lint, images, whole]
-    side_by_side(front, [unit], logs, processes)
-    return [stage for stage in (*front, unit) if stage.status is not None]
+
+    def front() -> Iterator[Stage]:
+        yield lint
+        if not quick:
+            yield Stage("images", [os.fspath(ROOT / "gridberry"), "images", "trixie"])
+            # Made once there is an image: its snapshot's name tells what the image is.
+            yield molecule_stage(
+                "molecule: a virtual Pi (trixie) from nothing to trading",
+                "default",
+                junit / "molecule-default.xml",
+            )
+
+    return side_by_side(front(), [unit], logs, processes)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,47 +14,48 @@ import tempfile
 from pathlib import Path
 
 from fleet.demo import CANDLES, SETTINGS, SOURCES, hash_of
+from virtual_pi.image import Image, ensure_image
 from virtual_pi.paths import cache_directory
-from virtual_pi.rootfs import mirrors
 
-DEBIAN = "http://deb.debian.org/debian"
-SECURITY = "http://deb.debian.org/debian-security"
+APT_HELPER = "/usr/lib/apt/apt-helper"
 MACHINE = ("virtual_pi", "molecule/default", "molecule/shared")
 
 
-def archives(release: str) -> list[str]:
+def archives(image: Image) -> list[str]:
     """Return where the archive says what packages it has now: one address a suite.
 
     Args:
-        release: Debian's release.
+        image: The virtual Pi's image, which names its sources.
+
+    Raises:
+        OSError: There is no debugfs.
+        subprocess.SubprocessError: The image cannot be read.
     """
-    sources = mirrors(release) or [
-        f"deb {DEBIAN} {release} main",
-        f"deb {DEBIAN} {release}-updates main",
-        f"deb {SECURITY} {release}-security main",
-    ]
-    suites = [source.split()[1:3] for source in sources]
-    return [f"{address.rstrip('/')}/dists/{suite}/InRelease" for address, suite in suites]
+    command = ["debugfs", "-R", "cat /etc/apt/sources.list", os.fspath(image.root)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    sources = [line.split() for line in said.splitlines() if line.startswith("deb ")]
+    return [f"{address.rstrip('/')}/dists/{suite}/InRelease" for _, address, suite, *_ in sources]
 
 
-def packages_now(release: str) -> str | None:
+def packages_now(image: Image) -> str | None:
     """Return a hash of the packages that the archive has now; None where it cannot be asked.
 
     Args:
-        release: Debian's release.
+        image: The virtual Pi's image.
     """
     total = hashlib.sha256()
     with tempfile.TemporaryDirectory() as directory:
-        for address in archives(release):
-            said = Path(directory) / "InRelease"
-            # As apt fetches: by the proxies that it was told of.
-            command = ["/usr/lib/apt/apt-helper", "download-file", address, os.fspath(said)]
-            try:
+        said = Path(directory) / "InRelease"
+        try:
+            addresses = archives(image)
+            for address in addresses:
+                # As apt fetches: by the proxies that it was told of.
+                command = [APT_HELPER, "download-file", address, os.fspath(said)]
                 subprocess.run(command, check=True, capture_output=True, cwd=directory, timeout=60)
                 total.update(said.read_bytes())
-            except (OSError, subprocess.SubprocessError):
-                return None
-    return total.hexdigest()
+        except (OSError, subprocess.SubprocessError):
+            return None
+    return total.hexdigest() if addresses else None
 
 
 def snapshot(root: Path, candles: str) -> Path | None:
@@ -64,7 +65,7 @@ def snapshot(root: Path, candles: str) -> Path | None:
         root: The checkout.
         candles: The file of the exchange's candles; empty for a synthetic market.
     """
-    packages = packages_now("trixie")
+    packages = packages_now(ensure_image("trixie"))
     if packages is None:
         return None
     settings = {name: os.environ.get(name, "") for name in SETTINGS}

@@ -51,7 +51,8 @@ def test_two_rows_run_at_the_same_time(tmp_path):
 def test_nothing_begins_after_what_failed_and_what_is_beside_goes_on(tmp_path, capfd):
     front = [stage("first", "exit 3"), stage("second", "echo never")]
     beside = [stage("slow", "sleep 0.5; exit 2"), stage("last", "echo said")]
-    gate.side_by_side(front, beside, tmp_path, gate.Processes())
+    ran = gate.side_by_side(iter(front), beside, tmp_path, gate.Processes())
+    assert ran == [front[0], *beside]
     assert [one.status for one in [*front, *beside]] == [3, None, 2, 0]
     said = capfd.readouterr().out
     assert "never" not in said

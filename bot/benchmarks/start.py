@@ -332,6 +332,7 @@ def _document(starts: list[Start]) -> dict[str, Any]:
         "seconds": median(start.seconds for start in starts),
         "bare_seconds": median(start.bare for start in starts),
         "units": median(start.seconds / start.bare for start in starts),
+        "each": [start.seconds for start in starts],
         "cpu_seconds": median(start.figures.cpu for start in starts),
         "rss": max(start.figures.rss for start in starts),
         "pss": max((start.figures.pss or 0) for start in starts) or None,

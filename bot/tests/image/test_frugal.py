@@ -44,7 +44,7 @@ def benchmark(daemon: docker.DockerClient, image: Image, arguments: str) -> dict
 
 @pytest.fixture(scope="module")
 def started(daemon: docker.DockerClient, image: Image) -> dict[str, Any]:
-    return benchmark(daemon, image, "start.py --runs 2 --seconds 30")
+    return benchmark(daemon, image, "start.py --runs 3 --seconds 30")
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,7 @@ def idle(daemon: docker.DockerClient, image: Image) -> dict[str, Any]:
     return benchmark(daemon, image, "idle.py --seconds 60 --checks 5")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("state", ["fresh", "again"])
 def test_start_to_first_order_in_bare_starts(started: dict[str, Any], state: str) -> None:
     start, limit = started[state], started["limits"]["units"]
@@ -59,9 +60,10 @@ def test_start_to_first_order_in_bare_starts(started: dict[str, Any], state: str
         f"{started['machine']}: first order {start['units']:.1f} bare starts after the start "
         f"(limit {limit:.0f}): {start['seconds']:.2f} s, a bare start {start['bare_seconds']:.3f} s"
     )
-    assert 1 < start["units"] <= limit
+    assert 1 < start["units"] <= limit, start
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("moment", ["fresh", "again", "trading"])
 def test_memory_of_a_bot_on_loopback(started: dict[str, Any], moment: str) -> None:
     found = started[moment]
@@ -73,10 +75,12 @@ def test_memory_of_a_bot_on_loopback(started: dict[str, Any], moment: str) -> No
     assert 0 < found["rss"] <= MEMORY_LIMIT
 
 
+@pytest.mark.long
 def test_neither_numpy_nor_pyarrow_is_in_its_memory(started: dict[str, Any]) -> None:
     assert started["needless"] == []
 
 
+@pytest.mark.long
 def test_an_idle_bot_takes_next_to_nothing(idle: dict[str, Any]) -> None:
     starts = idle["share"] / idle["bare_cpu_seconds"]
     print(

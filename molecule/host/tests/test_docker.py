@@ -47,6 +47,7 @@ def test_docker_does_not_start_without_the_drive_of_its_data(pi, info):
 TAKEN = "import socket, time; s = socket.create_server(('0.0.0.0', 8099)); time.sleep(600)"
 
 
+@pytest.mark.long
 def test_a_container_that_docker_has_given_up_is_started_and_one_that_was_stopped_is_not(
     pi, waiting
 ):

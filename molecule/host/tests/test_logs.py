@@ -60,6 +60,7 @@ def after_a_shutdown_and_a_cut(pi, machine, in_memory):
         pi.check_output("rm -f /var/log/gridberry-kept.log /var/log/gridberry-saved.log")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("after_a_shutdown_and_a_cut")
 def test_files_in_memory_outlast_a_restart_and_from_a_save_on_a_cut(pi):
     assert pi.file("/var/log/gridberry-kept.log").content_string == "before a restart\n"
@@ -110,6 +111,7 @@ def after_a_kill_and_a_cut(pi, machine, waiting):
     return scope, boot
 
 
+@pytest.mark.long
 def test_a_killed_process_is_known_after_the_power_was_cut(
     pi, waiting, after_a_kill_and_a_cut, tmp_path
 ):
