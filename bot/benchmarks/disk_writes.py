@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gridbot.commands.run import archiving
+from gridbot.commands.run import settling
 from gridbot.service.bot import Runner
 from gridbot.store.database import Database
 
@@ -33,8 +33,8 @@ from bot.tests.together.trading import conftest as trading
 
 KIB = 1024
 LIMITS = {"a fill": 64 * KIB, "an idle hour": 64 * KIB}
-# Small, so that the archive is at work from the first hundred pairs on.
-ARCHIVED_ABOVE = 60
+# Few, so that positions are settled from the first hundred pairs on.
+KEPT = 60
 MINUTE = 60.0
 
 
@@ -81,8 +81,7 @@ class Life:
         self._world = world
         self._until = 0.0
         config, account = world.config, world.account()
-        after_step = archiving(config.archive, world.clock)
-        self._runner = Runner(config, account, world.open_store, world.clock, after_step)
+        self._runner = Runner(config, account, world.open_store, world.clock, settling(KEPT))
 
     def mark(self) -> Mark:
         """The counters now."""
@@ -110,7 +109,6 @@ def measure(directory: Path, memory: Path, fills: int, hours: int) -> list[tuple
     """Rows of what, bytes, and how it came about."""
     flags = {"state_directory": str(memory), "speed": "10", "at_end": "hold"}
     world = trading.World(directory, trading.zigzag(fills * 2), **flags)
-    world.document["archive"] = {"positions": ARCHIVED_ABOVE}
     life, marks = Life(world), []
 
     def story() -> Iterator[float]:

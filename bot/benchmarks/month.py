@@ -2,9 +2,9 @@
 
     python bot/benchmarks/month.py [--days 30] [--seed S]
 
-Bot and exchange trade 30 days, 20,000 fills, with streams and the archive. Prints memory after the
-first day and after the last one, and the sizes of database and archive. Exits 1 where memory has
-grown by more than the limit, or where there were too few fills.
+Bot and exchange trade 30 days, 20,000 fills, with streams, and closed positions are settled. Prints
+memory after the first day and after the last one, and the size of the database. Exits 1 where
+memory has grown by more than the limit, or where there were too few fills.
 """
 
 from __future__ import annotations
@@ -50,10 +50,8 @@ def kilobytes(directory: Path) -> int:
 def print_row(world: World, day: int) -> int:
     """Say how it stands; returns the memory."""
     resident = resident_kilobytes()
-    archive = kilobytes(world.state / "archive")
-    database = kilobytes(world.state) - archive
     fills = world.engine.next_trade_id - 1
-    print(f"{day:>4} {fills:>7} {resident:>9} {database:>12} {archive:>11}", flush=True)
+    print(f"{day:>4} {fills:>7} {resident:>9} {kilobytes(world.state):>12}", flush=True)
     return resident
 
 
@@ -73,7 +71,7 @@ def main() -> int:
     )
     resident: list[int] = []
     started = time.perf_counter()
-    print(f"{'DAY':>4} {'FILLS':>7} {'RSS KB':>9} {'DATABASE KB':>12} {'ARCHIVE KB':>11}")
+    print(f"{'DAY':>4} {'FILLS':>7} {'RSS KB':>9} {'DATABASE KB':>12}")
     with memory_directory() as directory:
         world = World(directory, setup, Boundaries())
         setup.candles.clear()

@@ -49,13 +49,13 @@ NEAR = {
         "together/trading/test_takeover"
     ),
     "gridbot/accounting": "bot/books/test_tax bot/books/test_report together/books",
-    "gridbot/store": "bot/unit/test_store bot/books/test_archive_bounds together/books",
+    "gridbot/store": "bot/unit/test_store bot/books/test_settle_bounds together/books",
     "gridbot/core/grid": "bot/core bot/policies/test_ranges bot/policies/test_takeover",
     "gridbot/core/engine": (
         "bot/core bot/policies/test_takeover together/simulation/test_core_hypothesis"
     ),
     "gridbot/core/books": (
-        "bot/core bot/unit/test_books_random bot/books/test_report bot/books/test_archive"
+        "bot/core bot/unit/test_books_random bot/books/test_report bot/books/test_settle"
     ),
     "gridbot/core/orders": "bot/core bot/unit/test_store bot/unit/test_broker",
     "gridbot/core/orders_in_flight": "bot/core together/trading/test_order_states",
@@ -101,17 +101,17 @@ NEAR = {
     ),
     "gridbot/trading/handover": "bot/policies/test_takeover together/trading/test_takeover",
     "gridbot/accounting/tax_lots": "bot/books/test_tax",
-    "gridbot/accounting/archive": "bot/books/test_archive_bounds bot/books/test_archive",
-    "gridbot/accounting/archive_files": "bot/books/test_archive_bounds bot/books/test_archive",
-    "gridbot/store/archived": (
-        "bot/books/test_archive_bounds bot/books/test_archive bot/unit/test_store"
+    "gridbot/accounting/settle": "bot/books/test_settle_bounds bot/books/test_settle",
+    "gridbot/accounting/old_archive": "bot/books/test_old_archive",
+    "gridbot/store/settled": (
+        "bot/books/test_settle_bounds bot/books/test_settle bot/unit/test_store"
     ),
     "gridbase/market": "base/test_market bot/core",
 }
 # What comes after: every test that runs the trading code in its own process, the slow ones last.
 REST = (
     "base bot/core bot/policies bot/unit bot/books/test_report bot/books/test_tax "
-    "together/books/test_audit bot/books/test_archive_bounds together/trading/test_order_states "
+    "together/books/test_audit bot/books/test_settle_bounds together/trading/test_order_states "
     "together/trading/test_review together/trading/test_kill_switch "
     "together/trading/test_start_range together/trading/test_funds together/trading/test_takeover "
     "together/trading/test_trader together/trading/test_risk_guard together/trading/test_policies "
@@ -120,7 +120,7 @@ REST = (
     "together/connectivity/test_kill_switch together/connectivity/test_streams "
     "bot/backtest/test_one_result together/page/test_document "
     "together/simulation/test_core_hypothesis together/simulation/test_planted "
-    "together/simulation/test_one_result bot/books/test_archive together/simulation/test_crashes "
+    "together/simulation/test_one_result bot/books/test_settle together/simulation/test_crashes "
     "together/simulation/test_fault_world"
 )
 HANGS_SECONDS = 180  # one test; the slowest takes 20 s

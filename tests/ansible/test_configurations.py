@@ -74,7 +74,7 @@ GOOD = {
         "grid_bot_quantity": "0.005",
         "grid_bot_post_only": True,
         "grid_bot_stop": {"max_drawdown_percent": 15, "liquidate": "yes"},
-        "grid_bot_prune": {"days": 100},
+        "grid_bot_trend": {"fast": 10},
     },
     "several": {
         "grid_bot_candles": "{{ playbook_dir }}/one/market.csv",
@@ -162,7 +162,7 @@ def test_only_what_is_set_reaches_the_bot(accepted):
         "post_only": True,
     }
     assert market["stop"] == {"max_drawdown_percent": "15", "liquidate": True}
-    assert market["prune"] == {"days": 100}
+    assert market["trend"] == {"fast": 10}
 
 
 def test_several_grids_have_their_markets_on_the_exchange(accepted):
@@ -269,11 +269,3 @@ def test_what_the_bot_refuses_is_one_line_a_host(tmp_path):
         "start: BTC/USDT begins at 46000: grid.lower = 90000 is above the price at the start",
     ):
         assert line in result.stdout, result.stdout
-
-
-def test_an_archive_that_the_image_cannot_write_is_refused_before_any_host_has_changed(tmp_path):
-    """Whatever is installed on the controller: pyarrow is not in the image."""
-    host = {"grid_bot_archive": {"format": "parquet"}}
-    result = play(tmp_path, write_inventory(tmp_path, {"parquet": host}))
-    assert result.returncode != 0
-    assert "parquet: grid_bot_archive.format is 'parquet'; use csv" in result.stdout

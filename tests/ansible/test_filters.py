@@ -190,7 +190,7 @@ def test_each_grid_of_several_has_its_tables_below_it():
 
 
 def test_the_role_speaks_every_setting_of_a_grid_and_of_the_tables():
-    tables = ("trend", "volatility", "reposition", "stop", "archive", "prune")
+    tables = ("trend", "volatility", "reposition", "stop")
     of_role = {
         f"{table}.{key}" for table in tables for key in OPTIONS[f"grid_bot_{table}"]["options"]
     }

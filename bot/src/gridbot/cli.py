@@ -23,6 +23,7 @@ COMMANDS = (
     ("close", "gridbot.commands.close", "cancel the bot's open orders and end its grids"),
     ("resume", "gridbot.commands.resume", "clear a kill switch, so that a new grid begins"),
     ("tax", "gridbot.commands.tax", "write lots, gains and holding periods of a year as CSV"),
+    ("export", "gridbot.commands.export", "write every order and trade as CSV or Parquet"),
     ("report", "gridbot.commands.report", "profit by day or month, fees, drawdown, time in range"),
     ("status", "gridbot.commands.status", "print what a running bot reports"),
     ("health", "gridbase.health", "exit 0 when a running bot is healthy, else 1"),

@@ -1,1 +1,1 @@
-"""Books that are closed: archive, audit, tax and profit."""
+"""Books that are closed: settled positions, audit, tax and profit."""

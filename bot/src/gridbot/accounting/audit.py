@@ -15,10 +15,10 @@ from gridbase.clock import Clock
 from gridbase.errors import ExitCode, UserError
 from gridbase.market import plain
 
-from gridbot.accounting.trade_history import archive_rows
+from gridbot.accounting import trade_history
 from gridbot.core.orders import Fill, Order, OrderState, Side, client_prefix, padded
 from gridbot.exchanges.port import Broker, BrokerError, Failure, RemoteOrder, RemoteTrade
-from gridbot.store import FileRecord, GridRun, Store, TradeRow, acknowledged, archived
+from gridbot.store import GridRun, Store, acknowledged
 from gridbot.store.acknowledged import Acknowledgement
 
 SNAPSHOT_TRIES = 100
@@ -116,13 +116,12 @@ def audit(
             f"{store.path} holds no grid of {symbol} yet; nothing to compare", ExitCode.STATE
         )
     deadline = clock.monotonic() + patience_seconds
-    reader = BooksReader(store, grid_run)
-    accepted = reader.read().accepted
+    accepted = read_books(store, grid_run).accepted
     snapshot = take_snapshot(broker, grid_run, accepted.values())
-    books = reader.read()
+    books = read_books(store, grid_run)
     while not is_complete(books, snapshot) and clock.monotonic() <= deadline:
         clock.sleep(POLL_SECONDS)
-        books = reader.read()
+        books = read_books(store, grid_run)
     books = _before_later_trades(broker, snapshot, books)
     shared = _shared_coins(store, grid_run)
     return compare(grid_run, books, snapshot, accepted.keys(), shared)
@@ -172,48 +171,26 @@ def take_snapshot(broker: Broker, grid_run: GridRun, accepted: Collection[str]) 
     )
 
 
-class BooksReader:
-    """Reads a grid's books again and again; the archive only where it has grown.
+def read_books(store: Store, grid_run: GridRun) -> StoredBooks:
+    """A grid's books as of now: every order and trade of it.
 
-    Args:
-        store: the books, opened for reading.
-        grid_run: the grid.
+    Raises:
+        StoreError: the database cannot be read.
     """
-
-    def __init__(self, store: Store, grid_run: GridRun) -> None:
-        self._store = store
-        self._grid_run = grid_run
-        self._files: list[FileRecord] = []
-        self._archived: list[TradeRow] = []
-
-    def read(self) -> StoredBooks:
-        """The books as of now: every order and trade of the grid, archived or not.
-
-        Raises:
-            StoreError: database or archive cannot be read.
-        """
-        with self._store.transaction("DEFERRED") as connection:
-            files = archived.records(connection, self._grid_run.symbol)
-            rows = list(archived.symbol_rows(connection, self._grid_run.symbol))
-            said = acknowledged.of_grid(connection, self._grid_run.id)
-        if files != self._files:
-            every = archive_rows(self._store, files)
-            self._archived = [row for row in every if row.grid_run == self._grid_run.id]
-            self._files = files
-        orders, fills = {}, {}
-        for row in (*self._archived, *rows):
-            if row.grid_run != self._grid_run.id:
-                continue
+    orders, fills = {}, {}
+    with store.transaction("DEFERRED") as connection:
+        for row in trade_history.rows(store, grid_run.symbol, grid_run.id):
             orders[row.order.client_id] = row.order
             if row.fill is not None:
                 fills[row.fill.trade_id] = row.fill
-        return StoredBooks(orders, fills, said)
+        return StoredBooks(orders, fills, acknowledged.of_grid(connection, grid_run.id))
 
 
 def is_complete(books: StoredBooks, snapshot: Snapshot) -> bool:
     """Whether the books already hold everything that the snapshot shows of this grid."""
     ours = {order.exchange_id for order in snapshot.orders.values()}
-    if any(t.exchange_id in ours and t.trade_id not in books.fills for t in _all(snapshot)):
+    trades = snapshot.trades.values()
+    if any(t.exchange_id in ours and t.trade_id not in books.fills for t in trades):
         return False
     for remote in snapshot.orders.values():
         order = books.orders.get(remote.client_id)
@@ -223,10 +200,6 @@ def is_complete(books: StoredBooks, snapshot: Snapshot) -> bool:
         if canceled and order.state is not OrderState.CANCELED:
             return False
     return True
-
-
-def _all(snapshot: Snapshot) -> list[RemoteTrade]:
-    return list(snapshot.trades.values())
 
 
 def _shared_coins(store: Store, grid_run: GridRun) -> set[str]:

@@ -12,17 +12,15 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from gridbase.errors import ExitCode, UserError
 from gridbase.market import EXACT, Market, plain
 
-from gridbot.accounting.open_pairs import stored_pairs
-from gridbot.accounting.trade_history import files_of, trades
+from gridbot.accounting.settle import unsettled_pairs
+from gridbot.accounting.trade_history import trades
 from gridbot.core.orders import Fill, Side
 from gridbot.store import GridRun, Sample, Store
 
 ZERO = Decimal(0)
 HOUR_MS = 3_600_000
-_TRIES = 5
 
 
 class By(StrEnum):
@@ -161,15 +159,9 @@ def make_report(store: Store, symbol: str, by: By, year: int | None) -> SymbolRe
     Raises:
         UserError: the books cannot be read.
     """
-    # A pair that moves to the archive in between would be counted twice: look again then.
-    for _ in range(_TRIES):
-        files = files_of(store, symbol)
-        report = _read(store, symbol, by, year)
-        if files == files_of(store, symbol):
-            return report
-    raise UserError(
-        f"the bot archived {symbol} during each of {_TRIES} looks at it; try again", ExitCode.STATE
-    )
+    # What is settled in between would be counted twice: all is read as of one moment.
+    with store.transaction("DEFERRED"):
+        return _read(store, symbol, by, year)
 
 
 def _read(store: Store, symbol: str, by: By, year: int | None) -> SymbolReport:
@@ -178,7 +170,7 @@ def _read(store: Store, symbol: str, by: By, year: int | None) -> SymbolReport:
     result = _Result(report.market, grid_runs)
     closed: list[tuple[int, Decimal]] = []
     for grid in grid_runs:
-        closed += stored_pairs(store, grid)
+        closed += unsettled_pairs(store, grid)
         ended = grid.closed_ms is not None and _in_year(grid.closed_ms, year)
         if ended and grid.result is not None:
             profit = grid.result.liquidation_profit
@@ -188,15 +180,15 @@ def _read(store: Store, symbol: str, by: By, year: int | None) -> SymbolReport:
             if _in_year(seen.hour_ms, year):
                 _see_sample(report, result, by, seen)
             continue
-        fill, archived_profit = seen
+        fill, settled_profit = seen
         fee = result.trade(fill)
         if not _in_year(fill.time_ms, year):
             continue
         period = report.period(by.period(fill.time_ms))
         _count_trade(report, period, fill, fee)
         period.result = result.see(fill.price, fill.time_ms)
-        if archived_profit is not None:
-            _count_pair(period, archived_profit)
+        if settled_profit is not None:
+            _count_pair(period, settled_profit)
     for time_ms, earned in closed:
         if _in_year(time_ms, year):
             _count_pair(report.period(by.period(time_ms)), earned)
@@ -209,7 +201,7 @@ _Traded = tuple[Fill, Decimal | None]
 
 
 def _events(store: Store, symbol: str) -> Iterator[_Traded | Sample]:
-    """Trades, with the profit of archived pairs, and hours by their ends: in the order of time."""
+    """Trades, with the profit of settled pairs, and hours by their ends: in the order of time."""
     traded = (
         (fill.time_ms, number, (fill, row.profit))
         for number, (row, fill) in enumerate(trades(store, symbol))

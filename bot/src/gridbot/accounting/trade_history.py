@@ -1,127 +1,50 @@
-"""Everything that was ever traded on a symbol, from the archive and the database. Streamed."""
+"""Everything that was ever traded on a symbol. Streamed."""
 
-import heapq
-import tempfile
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
-from itertools import islice
-from pathlib import Path
+from typing import Any
 
-from gridbase.errors import ExitCode, UserError
-
-from gridbot.accounting.archive import DIRECTORY
-from gridbot.accounting.archive_files import csv_lines, read, row_of_line
 from gridbot.core.orders import Fill
-from gridbot.store import FileRecord, Store, TradeRow, archived
-
-# Rows that are in memory at once while they are sorted, and sorted files that are open at once.
-CHUNK_ROWS = 5000
-FAN_IN = 64
+from gridbot.store import Store, StoreError, TradeRow, settled
 
 
-def rows(store: Store, symbol: str) -> Generator[TradeRow]:
-    """Every order with its trades, in no order.
+def cells(
+    store: Store, symbol: str, grid_run: int | None = None, order: str = ""
+) -> Generator[tuple[Any, ...]]:
+    """Every order with its trades, in the columns of the export, as of one moment.
 
-    The database is read as of one moment; of the archive, what counted at that moment. Until the
-    last row of the database is taken, nothing else can be asked of `store`.
+    Until the last row is taken, the database is only read from.
 
-    Raises:
-        StoreError: database or archive cannot be read, or a file is not what was written.
-    """
-    with store.transaction("DEFERRED") as connection:
-        files = archived.records(connection, symbol)
-        yield from archived.symbol_rows(connection, symbol)
-    yield from archive_rows(store, files)
-
-
-def files_of(store: Store, symbol: str) -> list[FileRecord]:
-    """The files of a symbol's archive, as far as they count now."""
-    with store.transaction("DEFERRED") as connection:
-        return archived.records(connection, symbol)
-
-
-def archive_rows(store: Store, files: Iterable[FileRecord]) -> Iterator[TradeRow]:
-    """The rows of some files of the archive.
+    Args:
+        store: the books, opened for reading.
+        symbol: unified name.
+        grid_run: only this grid's.
+        order: an ORDER BY of SQL. What is too much for SQLite's memory is sorted in temporary
+            files (in TMPDIR).
 
     Raises:
-        StoreError: a file cannot be read, or is not what was written.
+        StoreError: the database cannot be read, or files of an older version are not in it yet.
     """
-    for record in files:
-        yield from read(store.directory / DIRECTORY, record)
+    with store.transaction("DEFERRED") as connection:
+        for name, _, _ in settled.old_files(connection, symbol):
+            raise StoreError(
+                f"archive {name} of an older gridbot is not in {store.path} yet; start the bot "
+                "once, which takes it over or says what is wrong with it",
+                lasting=True,
+            )
+        yield from settled.cells(connection, symbol, grid_run, order)
+
+
+def rows(
+    store: Store, symbol: str, grid_run: int | None = None, order: str = ""
+) -> Iterator[TradeRow]:
+    """The same as records; see `cells`."""
+    with closing(cells(store, symbol, grid_run, order)) as every:
+        yield from map(settled.trade_row, every)
 
 
 def trades(store: Store, symbol: str) -> Iterator[tuple[TradeRow, Fill]]:
-    """Every trade in the order of time, from any grid of a symbol.
-
-    Sorted outside of memory: a long history costs temporary files (in TMPDIR), not memory.
-    """
-    with closing(rows(store, symbol)) as every:
-        traded = (row for row in every if row.fill is not None)
-        for row in sort_rows(traded, _by_time):
-            if row.fill is not None:
-                yield row, row.fill
-
-
-def _by_time(row: TradeRow) -> tuple[int, str]:
-    return (0, "") if row.fill is None else row.fill.moment
-
-
-def sort_rows(
-    unsorted: Iterable[TradeRow],
-    key: Callable[[TradeRow], tuple[int, str]],
-    *,
-    chunk_rows: int = CHUNK_ROWS,
-    fan_in: int = FAN_IN,
-) -> Iterator[TradeRow]:
-    """Rows in the order of `key`: sorted in parts, which are merged `fan_in` at a time.
-
-    Raises:
-        UserError: the parts cannot be written.
-    """
-    source = iter(unsorted)
-    with _temporary_directory() as name:
-        directory, parts, number = Path(name), [], 0
-        while chunk := list(islice(source, chunk_rows)):
-            parts.append(_spill(directory / str(number), sorted(chunk, key=key)))
-            number += 1
-        while len(parts) > fan_in:
-            first, parts = parts[:fan_in], parts[fan_in:]
-            parts.append(_spill(directory / str(number), _merge(first, key)))
-            number += 1
-            for path in first:
-                path.unlink()
-        yield from _merge(parts, key)
-
-
-def _temporary_directory() -> tempfile.TemporaryDirectory[str]:
-    try:
-        return tempfile.TemporaryDirectory(prefix="gridbot-")
-    except OSError as error:
-        raise _no_room(error) from error
-
-
-def _spill(path: Path, ordered: Iterable[TradeRow]) -> Path:
-    try:
-        with path.open("w") as file:
-            file.writelines(csv_lines(ordered))
-    except OSError as error:
-        raise _no_room(error) from error
-    return path
-
-
-def _no_room(error: OSError) -> UserError:
-    return UserError(
-        f"temporary files in {tempfile.gettempdir()}: {error.strerror}; set TMPDIR to a directory "
-        "with room",
-        ExitCode.STATE,
-    )
-
-
-def _merge(parts: list[Path], key: Callable[[TradeRow], tuple[int, str]]) -> Iterator[TradeRow]:
-    return heapq.merge(*map(_lines, parts), key=key)
-
-
-def _lines(path: Path) -> Iterator[TradeRow]:
-    with path.open() as file:
-        for line in file:
-            yield row_of_line(line)
+    """Every trade in the order of time, from any grid of a symbol."""
+    for row in rows(store, symbol, order=settled.BY_TIME):
+        if row.fill is not None:
+            yield row, row.fill

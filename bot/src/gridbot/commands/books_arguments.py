@@ -1,6 +1,8 @@
 """How subcommands that only read the books find them."""
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from gridbase.errors import ExitCode, UserError
@@ -19,8 +21,9 @@ def add_state(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--symbol", metavar="BASE/QUOTE", help="only this symbol (default: all)")
 
 
-def open_books(args: argparse.Namespace) -> tuple[Store, list[str]]:
-    """The books, opened for reading beside a running bot, and the symbols that are meant.
+@contextmanager
+def open_books(args: argparse.Namespace) -> Iterator[tuple[Store, list[str]]]:
+    """The books, open for reading beside a running bot, and the symbols that are meant.
 
     Raises:
         UserError: there are none.
@@ -28,10 +31,9 @@ def open_books(args: argparse.Namespace) -> tuple[Store, list[str]]:
     directory = args.state if args.config is None else load_config(args.config).state_directory
     store = Store(directory, read_only=True)
     try:
-        return store, _meant(store, args.symbol)
-    except BaseException:
+        yield store, _meant(store, args.symbol)
+    finally:
         store.close()
-        raise
 
 
 def _meant(store: Store, symbol: str | None) -> list[str]:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from gridbase.errors import ExitCode, UserError, of_grid
 from gridbase.market import EXACT, Market, coins_of, plain
 
-from gridbot.accounting.archive_files import require_format
 from gridbot.commands.arguments import add_config, add_json, add_symbol, chosen
 from gridbot.config.load import AccountConfig, BotConfig, GridConfig, load_config
 from gridbot.config.summary import policy_lines
@@ -55,7 +54,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the plans; exit 2 where the configuration is wrong."""
     config = load_config(args.config)
-    require_format(config.archive.format)
     if args.state is not None:
         _check_running(config, args.state)
     price = None if args.price is None else _price(args.price)

@@ -43,11 +43,8 @@ def run(args: argparse.Namespace) -> int:
         from gridbot.plot.renderer import renderer
 
         draw = renderer(args.plot)
-    store, symbols = open_books(args)
-    try:
+    with open_books(args) as (store, symbols):
         reports = {symbol: make_report(store, symbol, by, year) for symbol in symbols}
-    finally:
-        store.close()
     if draw is not None:
         from gridbot.accounting.profit_plot import report_figure
 

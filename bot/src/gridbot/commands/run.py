@@ -6,15 +6,14 @@ import signal
 import threading
 
 import waitress.server
-from gridbase.clock import Clock, SystemClock
+from gridbase.clock import SystemClock
 from gridbase.errors import ExitCode, UserError
 
 from gridbot import __version__
-from gridbot.accounting.archive import ArchiveRules, Archivist
-from gridbot.accounting.archive_files import require_format
+from gridbot.accounting.settle import KEPT, Settler
 from gridbot.commands.arguments import add_config
 from gridbot.commands.logs import start_logging
-from gridbot.config.load import ArchiveConfig, PageConfig, load_config
+from gridbot.config.load import PageConfig, load_config
 from gridbot.exchanges.open_account import open_account
 from gridbot.service.bot import Runner
 from gridbot.service.grid_worker import AfterStep
@@ -33,16 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the bot; returns after SIGTERM or SIGINT."""
     config = load_config(args.config)
-    require_format(config.archive.format)
     start_logging(config.log_level)
     clock = SystemClock()
     account = open_account(config.account, clock)
     runner = Runner(
-        config,
-        account,
-        lambda: Store(config.state_directory),
-        clock,
-        after_step=archiving(config.archive, clock),
+        config, account, lambda: Store(config.state_directory), clock, after_step=settling()
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: clock.stop())
@@ -62,21 +56,19 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
-def archiving(rules: ArchiveConfig, clock: Clock) -> AfterStep:
-    """What moves closed positions to the archive, once it is due."""
-    archivists: dict[Store, Archivist] = {}
+def settling(kept: int = KEPT) -> AfterStep:
+    """What settles closed positions, once they are due."""
+    settlers: dict[Store, Settler] = {}
 
     def after_step(trader: Trader, store: Store) -> None:
+        if store not in settlers:
+            settlers.clear()
+            settlers[store] = Settler(store, kept)
         if trader.engine is None or trader.grid_run is None:
             return
-        if store not in archivists:
-            archivists.clear()
-            archivists[store] = Archivist(
-                store, ArchiveRules(rules.positions, rules.format, rules.days)
-            )
-        count = archivists[store].run(trader.grid_run, trader.engine, clock.now_ms())
+        count = settlers[store].run(trader.grid_run, trader.engine)
         if count:
-            log.info("%s: %d closed positions archived", trader.session.config.symbol, count)
+            log.info("%s: %d closed positions settled", trader.session.config.symbol, count)
 
     return after_step
 

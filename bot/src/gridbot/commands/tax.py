@@ -35,11 +35,8 @@ def run(args: argparse.Namespace) -> int:
     if args.out.suffix != ".csv":
         raise UserError(f"--out {args.out} needs a name that ends with .csv")
     method = Method(args.method)
-    store, symbols = open_books(args)
-    try:
+    with open_books(args) as (store, symbols):
         report = write_report(store, symbols, year, method, args.out)
-    finally:
-        store.close()
     if args.json:
         print(json.dumps(document(report, method)))
     else:

@@ -56,21 +56,6 @@ class PageConfig:
 
 
 @dataclass(frozen=True)
-class ArchiveConfig:
-    """When books move from the database to the archive.
-
-    Attributes:
-        positions: closed positions of a grid that stay in the database.
-        format: csv or parquet.
-        days: after so many, what is left of an ended grid moves as well.
-    """
-
-    positions: int
-    format: str
-    days: int
-
-
-@dataclass(frozen=True)
 class AccountConfig:
     """Whose account the grids trade on, and under which name.
 
@@ -118,7 +103,6 @@ class BotConfig:
 
     account: AccountConfig
     state_directory: Path
-    archive: ArchiveConfig
     page: PageConfig
     log_level: str
     grids: tuple[GridConfig, ...]
@@ -173,7 +157,6 @@ def parse_config(document: dict[str, Any], path: Path) -> BotConfig:
             poll_seconds=values["loop.poll_seconds"],
         ),
         state_directory=values["state.directory"],
-        archive=ArchiveConfig(**_section(values, "archive"), days=values["prune.days"]),
         page=PageConfig(**_section(values, "page")),
         log_level=values["log.level"],
         grids=tuple(grids),

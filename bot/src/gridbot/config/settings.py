@@ -162,9 +162,6 @@ _BOT: dict[str, Setting] = {
     "exchange.api_secret_file": Setting(_path, required=True),
     "exchange.timeout_seconds": Setting(_seconds("1", "60"), Decimal(10)),
     "state.directory": Setting(_path, Path("/var/lib/gridbot")),
-    "archive.positions": Setting(integer(50, 1_000_000), 1000),
-    "archive.format": Setting(_choice("csv", "parquet"), "csv"),
-    "prune.days": Setting(integer(1, 36_500), 400),
     "page.host": Setting(_host, "0.0.0.0"),  # noqa: S104 - inside its container
     "page.port": Setting(integer(1, 65535), 8080),
     "loop.poll_seconds": Setting(_seconds("0.05", "3600"), Decimal(2)),

@@ -83,7 +83,7 @@ class Books:
     recent: deque[Fill] = field(default_factory=lambda: deque(maxlen=RECENT_FILLS))
 
     def restore_totals(self, totals: Totals) -> None:
-        """Begin with the sums over pairs that are archived."""
+        """Begin with the sums over pairs that are settled."""
         self.flows = dict(totals.flows)
         self.fees = dict(totals.fees)
         self.fees_in_quote = totals.fees_in_quote
@@ -91,7 +91,7 @@ class Books:
         self.buys, self.sells = totals.buys, totals.sells
 
     def restore_matched(self, leg_id: str, cost: Decimal) -> None:
-        """Take back what archived sells have taken of an initial leg's cost (quote)."""
+        """Take back what settled sells have taken of an initial leg's cost (quote)."""
         book = self.legs[leg_id]
         book.matched = add(book.matched, cost)
 

@@ -122,12 +122,12 @@ class GridEngine:
     # What was stored, in the order in which it was stored.
 
     def restore_totals(self, totals: Totals) -> None:
-        """Take back what archived pairs add to the books. Comes first."""
+        """Take back what settled pairs add to the books. Comes first."""
         self.books.restore_totals(totals)
         self._attempts = dict(totals.attempts)
 
     def restore_matched(self, leg_id: str, cost: Decimal) -> None:
-        """Take back what archived sells have taken of an initial leg's cost (quote)."""
+        """Take back what settled sells have taken of an initial leg's cost (quote)."""
         self.books.restore_matched(leg_id, cost)
 
     def restore_leg(self, leg: Leg) -> None:

@@ -132,11 +132,6 @@ class Fill:
     time_ms: int
     maker: bool
 
-    @property
-    def moment(self) -> tuple[int, str]:
-        """Sorts fills by time, and those of one moment by ID: numbers by their size."""
-        return self.time_ms, padded(self.trade_id)
-
 
 def padded(identity: str) -> str:
     """An exchange's ID so that numbers sort by their size."""

@@ -1,15 +1,16 @@
-"""Sums over pairs that are archived: what the books begin with after a restart. Pure."""
+"""Sums over pairs that are settled: what the books begin with after a restart. Pure."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
+from typing import Any
 
 ZERO = Decimal(0)
 
 
 @dataclass(frozen=True)
 class Totals:
-    """What archived pairs of one grid add to its books.
+    """What settled pairs of one grid add to its books.
 
     Attributes:
         flows: net flow of every coin, fees included; base that lots left over is in it.
@@ -34,39 +35,18 @@ class Totals:
 
 def totals_text(totals: Totals) -> str:
     """Totals as stored."""
-    return json.dumps(
-        {
-            "flows": _texts(totals.flows),
-            "fees": _texts(totals.fees),
-            "fees_in_quote": str(totals.fees_in_quote),
-            "grid_profit": str(totals.grid_profit),
-            "buys": totals.buys,
-            "sells": totals.sells,
-            "matched": _texts(totals.matched),
-            "cycles": totals.attempts,
-        },
-        sort_keys=True,
-    )
+    document = asdict(totals)
+    document["cycles"] = document.pop("attempts")
+    return json.dumps(document, default=str, sort_keys=True)
 
 
 def totals_of(text: str) -> Totals:
     """Stored totals read back."""
-    document = json.loads(text)
-    return Totals(
-        flows=_amounts(document["flows"]),
-        fees=_amounts(document["fees"]),
-        fees_in_quote=Decimal(document["fees_in_quote"]),
-        grid_profit=Decimal(document["grid_profit"]),
-        buys=document["buys"],
-        sells=document["sells"],
-        matched=_amounts(document["matched"]),
-        attempts=document["cycles"],
-    )
+    document = json.loads(text, object_hook=_exact)
+    document["attempts"] = document.pop("cycles")
+    return Totals(**document)
 
 
-def _texts(amounts: dict[str, Decimal]) -> dict[str, str]:
-    return {key: str(amount) for key, amount in amounts.items()}
-
-
-def _amounts(texts: dict[str, str]) -> dict[str, Decimal]:
-    return {key: Decimal(text) for key, text in texts.items()}
+def _exact(document: dict[str, Any]) -> dict[str, Any]:
+    """Amounts are texts, and nothing else is."""
+    return {key: Decimal(cell) if isinstance(cell, str) else cell for key, cell in document.items()}

@@ -84,7 +84,7 @@ class GridWorker:
         config: of this grid.
         broker: the exchange.
         clock: time.
-        after_step: told of every completed step, such as to archive.
+        after_step: told of every completed step, such as to settle.
 
     Attributes:
         config: of this grid.

@@ -18,6 +18,8 @@ FILE_NAME = "gridbot.sqlite3"
 WAL_PAGES = 1000
 WAL_BYTES = 1_048_576
 
+# Of a reader, which writes nothing but what it sorts.
+_NO_ROOM = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_GETTEMPPATH")
 # The disk may have room again, or be writable again; the rest needs a person.
 _LASTING = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CONSTRAINT", "SQLITE_ERROR", "SQLITE_SCHEMA")
 
@@ -48,6 +50,7 @@ class Database:
         self.directory = directory
         self.path = directory / FILE_NAME
         self._lock: TextIO | None = None
+        self._read_only = read_only
         if not directory.is_dir():
             raise StoreError(
                 f"state.directory = {directory} is not a directory; create it", lasting=True
@@ -99,9 +102,13 @@ class Database:
                     lasting=True,
                 )
             return  # the writer has checked the file when it started
-        result = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-        if result != "ok":
-            raise self._corrupt(result)
+        tables = connection.execute(
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'settled'"
+        )
+        for (table,) in tables.fetchall():  # what the start does not read, it does not check
+            result = connection.execute(f"PRAGMA integrity_check({table})").fetchone()[0]
+            if result != "ok":
+                raise self._corrupt(result)
         if version == 0:
             create(connection)
         elif version < SCHEMA_VERSION:
@@ -132,6 +139,10 @@ class Database:
             yield
         except sqlite3.Error as error:
             name = getattr(error, "sqlite_errorname", "") or ""
+            if self._read_only and name in _NO_ROOM:
+                raise StoreError(
+                    f"temporary files: {error}; set TMPDIR to a directory with room", lasting=False
+                ) from error
             if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
                 raise self._corrupt(str(error)) from error
             raise StoreError(
@@ -144,8 +155,12 @@ class Database:
         """All or nothing; on the disk when it returns.
 
         Args:
-            mode: ``IMMEDIATE`` to write, ``DEFERRED`` to read as of one moment.
+            mode: ``IMMEDIATE`` to write, ``DEFERRED`` to read as of one moment: that of the
+                transaction around it, where there is one.
         """
+        if mode == "DEFERRED" and self._connection.in_transaction:
+            yield self._connection
+            return
         with self.reported():
             self._connection.execute(f"BEGIN {mode}")
             try:

@@ -137,7 +137,7 @@ class TradeRow:
         pair: id of the sell leg of the pair that it belongs to; empty where it is of none.
         order: the order.
         fill: the trade; None for an order that never traded.
-        profit: what the pair earned (quote), on the last trade of each pair in the archive.
+        profit: what the pair earned (quote), on the last trade of each settled pair.
     """
 
     grid_run: int
@@ -145,27 +145,6 @@ class TradeRow:
     order: Order
     fill: Fill | None
     profit: Decimal | None = None
-
-
-@dataclass(frozen=True)
-class FileRecord:
-    """What the database knows of a file.
-
-    Attributes:
-        name: its name in the archive's directory.
-        symbol: unified name.
-        year: year of the sells in it (UTC).
-        length: bytes that count.
-        checksum: CRC-32 of those bytes.
-        rows: number of rows in them.
-    """
-
-    name: str
-    symbol: str
-    year: int
-    length: int = 0
-    checksum: int = 0
-    rows: int = 0
 
 
 def merged(before: Sample, later: Sample) -> Sample:

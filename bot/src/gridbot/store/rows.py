@@ -16,7 +16,7 @@ FILL_COLUMNS = (
     "trade_id, client_id, price, quantity, quote, commission, commission_coin, time_ms, maker"
 )
 
-# Of one moment; see `Fill.moment`.
+# Sorts what is of one moment; see `orders.padded`.
 PADDED_ID = f"printf('%{ID_WIDTH}s', trade_id)"
 
 SELECT_FILLS = (

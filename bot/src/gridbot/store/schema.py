@@ -3,7 +3,7 @@
 import sqlite3
 
 APPLICATION_ID = 0x47524442
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 # A commit writes every page that it touches, mostly for a few bytes: small pages wear the card
 # less.
 PAGE_BYTES = 1024
@@ -19,7 +19,7 @@ CREATE TABLE acknowledgements (
 """
 # A row of `generations` is a grid run; the file keeps the name that it began with.
 # `progress` changes with every trade: it is apart from `generations`, whose rows are long.
-# `legs.parent` may name a leg that is in the archive already, so it references nothing.
+# `legs.parent` may name a leg that is settled already, so it references nothing.
 # Rows of legs and orders are read back in the order in which they were written (rowid).
 # Tables in which an ID of the exchange, or a cursor of its adapter, is a text.
 _IDENTITIES = """
@@ -79,6 +79,24 @@ CREATE TABLE fills (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX fills_by_order ON fills (client_id);
 """
+# What is closed, and no start reads. A row is one trade with its order, or an order that never
+# traded: docs/books.md has its columns, which are those of the archive's files until version 4.
+_SETTLED = """
+CREATE TABLE settled (
+    generation INTEGER NOT NULL REFERENCES generations, pair TEXT NOT NULL, leg TEXT NOT NULL,
+    role TEXT NOT NULL, side TEXT NOT NULL, line INTEGER NOT NULL, "order" TEXT NOT NULL,
+    cycle INTEGER NOT NULL, exchange_id TEXT, state TEXT NOT NULL, order_price TEXT NOT NULL,
+    order_quantity TEXT NOT NULL, created_ms INTEGER NOT NULL, trade_id TEXT, time_ms INTEGER,
+    price TEXT, quantity TEXT, quote TEXT, fee TEXT, fee_coin TEXT, maker INTEGER, profit TEXT
+) STRICT;
+CREATE INDEX settled_by_generation ON settled (generation);
+CREATE TABLE settled_totals (
+    generation INTEGER PRIMARY KEY REFERENCES generations,
+    totals TEXT NOT NULL,         -- sums over what is settled of this grid
+    whole INTEGER NOT NULL DEFAULT 0    -- all of it is settled
+) STRICT;
+"""
+# `archive_files` names the files of an older version's archive that are not taken over yet.
 SCHEMA = """
 CREATE TABLE legs (
     id TEXT PRIMARY KEY,
@@ -92,11 +110,6 @@ CREATE TABLE legs (
     shares INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX legs_by_generation ON legs (generation);
-CREATE TABLE archived (
-    generation INTEGER PRIMARY KEY REFERENCES generations,
-    totals TEXT NOT NULL,         -- sums over what is in the archive of this grid
-    whole INTEGER NOT NULL DEFAULT 0    -- nothing of it is left here
-) STRICT;
 CREATE TABLE archive_files (
     name TEXT PRIMARY KEY,
     symbol TEXT NOT NULL,
@@ -128,7 +141,7 @@ CREATE TABLE samples (
     PRIMARY KEY (symbol, hour_ms)
 ) STRICT, WITHOUT ROWID;
 """
-SCHEMA += _IDENTITIES + _ACKNOWLEDGEMENTS
+SCHEMA += _IDENTITIES + _ACKNOWLEDGEMENTS + _SETTLED
 
 _PUT_ASIDE = """
 DROP INDEX fills_by_order;
@@ -175,6 +188,10 @@ INSERT INTO generations SELECT
 INSERT INTO progress SELECT generation, CAST(trade_cursor - 1 AS TEXT), watch FROM old_progress;
 DROP TABLE old_progress;
 """
+_COPY_TOTALS = """
+INSERT INTO settled_totals SELECT * FROM archived;
+DROP TABLE archived;
+"""
 
 
 def create(connection: sqlite3.Connection) -> None:
@@ -193,10 +210,12 @@ def migrate(connection: sqlite3.Connection, version: int) -> None:
     """
     if version == 1:
         _renew_pages(connection)
-        script = _PUT_ASIDE + _PUT_ASIDE_1 + SCHEMA + _COPY_FROM_1
+        script = _PUT_ASIDE + _PUT_ASIDE_1 + SCHEMA + _COPY_FROM_1 + _COPY_IDENTITIES
     else:
-        script = _PUT_ASIDE + _PUT_ASIDE_3 + _IDENTITIES + _COPY_FROM_3
-    script += _COPY_IDENTITIES + _ACKNOWLEDGEMENTS * (version == 2)
+        script = _SETTLED + _COPY_TOTALS + _ACKNOWLEDGEMENTS * (version == 2)
+        if version < 4:
+            before = _PUT_ASIDE + _PUT_ASIDE_3 + _IDENTITIES + _COPY_FROM_3 + _COPY_IDENTITIES
+            script = before + script
     # Tables are dropped whose rows are referenced, by their name: the copies are checked instead.
     connection.execute("PRAGMA foreign_keys = OFF")
     connection.execute("PRAGMA legacy_alter_table = ON")

@@ -3,13 +3,14 @@
 import sqlite3
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from itertools import groupby
 from json import dumps
 from typing import Any
 
 from gridbot.core.books import RECENT_FILLS
 from gridbot.core.engine import Changes, GridEngine
 from gridbot.core.orders import Fill, Order, OrderState, Role, Side
-from gridbot.store import archived
+from gridbot.store import settled
 from gridbot.store.database import Database, StoreError
 from gridbot.store.records import (
     SELECT_GRID_RUNS,
@@ -25,7 +26,6 @@ from gridbot.store.records import (
     sample_values,
 )
 from gridbot.store.rows import (
-    FILL_COLUMNS,
     LEG_COLUMNS,
     ORDER_COLUMNS,
     PADDED_ID,
@@ -147,12 +147,12 @@ class Store(Database):
     # Reading back.
 
     def restore(self, grid_run_id: int, engine: GridEngine) -> None:
-        """Give a new engine everything that is stored of its grid, the archive's sums first.
+        """Give a new engine everything that is stored of its grid: what is settled as sums, first.
 
         Streams in the order of writing: memory holds only what the engine keeps.
         """
         with self.transaction("DEFERRED") as connection:
-            totals = archived.totals(connection, grid_run_id)
+            totals = settled.totals(connection, grid_run_id)
             engine.restore_totals(totals)
             legs = connection.execute(
                 f"SELECT {LEG_COLUMNS} FROM legs WHERE generation = ? ORDER BY rowid",  # noqa: S608  constant columns
@@ -175,29 +175,18 @@ class Store(Database):
             engine.books.recent.clear()
             engine.books.recent.extend(fill_of(row[1:], Side(row[0])) for row in reversed(latest))
 
-    # S608: the text put into the statements is a constant list of columns.
     @staticmethod
     def _restore_orders(connection: sqlite3.Connection, engine: GridEngine, leg: str) -> None:
-        orders = connection.execute(
-            f"SELECT {ORDER_COLUMNS} FROM orders WHERE leg = ? ORDER BY rowid",  # noqa: S608  constant columns
-            (leg,),
-        ).fetchall()
-        for row in orders:
-            order = order_of(row)
+        for _, rows in groupby(settled.leg_rows(connection, leg), lambda row: row.order.client_id):
             executed = Decimal(0)
-            fills = connection.execute(
-                f"SELECT {FILL_COLUMNS} FROM fills WHERE client_id = ?"  # noqa: S608  constant columns
-                f" ORDER BY time_ms, {PADDED_ID}",
-                (order.client_id,),
-            )
-            for fill_row in fills:
-                fill = fill_of(fill_row, order.side)
-                engine.restore_fill(leg, fill)
-                executed += fill.quantity
-            engine.restore_order(order, executed)
+            for row in rows:
+                if row.fill is not None:
+                    engine.restore_fill(leg, row.fill)
+                    executed += row.fill.quantity
+            engine.restore_order(row.order, executed)
 
     def orders(self, grid_run_id: int) -> list[Order]:
-        """The orders of a grid that are not archived, oldest first."""
+        """The orders of a grid that are not settled, oldest first."""
         with self.reported():
             rows = self._connection.execute(
                 f"SELECT {ORDER_COLUMNS} FROM orders"  # noqa: S608 - constant columns
@@ -212,10 +201,10 @@ class Store(Database):
             row = self._connection.execute(
                 "SELECT 1 FROM orders WHERE client_id = ?", (client_id,)
             ).fetchone()
-            return row is not None or archived.knows(self._connection, client_id)
+            return row is not None or settled.knows(self._connection, client_id)
 
     def fills(self, grid_run_id: int) -> list[Fill]:
-        """The fills of a grid that are not archived, oldest first."""
+        """The fills of a grid that are not settled, oldest first."""
         with self.reported():
             rows = self._connection.execute(
                 f"{SELECT_FILLS} WHERE f.generation = ? ORDER BY f.time_ms, {PADDED_ID}",
@@ -224,7 +213,7 @@ class Store(Database):
         return [fill_of(row[1:], Side(row[0])) for row in rows]
 
     def has_fill(self, grid_run_id: int, trade_id: str) -> bool:
-        """Whether a trade of a grid is stored and not archived."""
+        """Whether a trade of a grid is stored and not settled."""
         with self.reported():
             row = self._connection.execute(
                 "SELECT 1 FROM fills WHERE generation = ? AND trade_id = ?",

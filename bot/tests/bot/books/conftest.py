@@ -1,19 +1,24 @@
-"""One grid on a price that walks, with a real store under it; and a disk that can lose power."""
+"""One grid on a price that walks, with a real store under it; and power that can be cut."""
 
 import contextlib
+import csv
+import io
 import itertools
 import os
-import random
 import tempfile
+import zlib
+from collections import defaultdict
 from dataclasses import fields, replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from gridbot.accounting import archive_files
-from gridbot.accounting.archive import ArchiveRules, Archivist
+from gridbot.accounting import trade_history
+from gridbot.accounting.settle import Settler
 from gridbot.core.engine import Carried, GridEngine
 from gridbot.store import GridRun, Store
+from gridbot.store.settled import COLUMNS
 
 from bot.tests.bot.core import conftest as market
 
@@ -21,7 +26,6 @@ from bot.tests.bot.core import conftest as market
 START_MS = 1_767_211_200_000
 SYMBOL = "BTC/USDT"
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-TINY = ArchiveRules(positions=1)
 
 
 class Life(market.Walk):
@@ -107,9 +111,10 @@ class Life(market.Walk):
         self.accept_all()
         self.store.close_grid_run(self.number, self.now_ms)
 
-    def archive(self, rules=TINY, *, days_later=0):
-        now_ms = self.now_ms + days_later * 86_400_000
-        return Archivist(self.store, rules).run(self.grid_run, self.engine, now_ms)
+    def settle(self, kept=1):
+        """As many steps as it takes; how many positions were settled."""
+        settler = Settler(self.store, kept)
+        return sum(settler.run(self.grid_run, self.engine) for _ in range(20))
 
 
 def restored(life, store):
@@ -138,6 +143,89 @@ def assert_same_books(engine, other, *, recent=True):
     assert engine.grid_started == other.grid_started
 
 
+def all_fills(store):
+    """Every trade, settled or not; each once."""
+    fills = [row.fill for row in trade_history.rows(store, SYMBOL) if row.fill is not None]
+    numbers = [fill.trade_id for fill in fills]
+    assert len(numbers) == len(set(numbers))
+    return sorted(fills, key=lambda fill: int(fill.trade_id))
+
+
+def check(life, store, *, recent=False):
+    """What is stored is what the life has in memory, and has traded."""
+    assert_same_books(restored(life, store), life.engine, recent=recent)
+    assert all_fills(store) == life.fills
+
+
+def many_trades(store, count):
+    """So many trades of one order, in no order of time."""
+    Life(store)
+    store._connection.execute("DELETE FROM fills")
+    store._connection.execute(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
+        " INSERT INTO fills SELECT 1, CAST(i AS TEXT), (SELECT client_id FROM orders), '0.1',"
+        " '0.1', '0.01', '0.1', 'USDT', i * 7919 % ?, 1 FROM n",
+        (count, count // 3),
+    )
+
+
+def unsettle(store, form="csv"):
+    """Write what is settled back to files, in a database of version 4, as that version had it.
+
+    The files, in the order of their years; the store is closed.
+    """
+    directory = store.directory / "archive"
+    directory.mkdir()
+    columns = ", ".join(f'"{name}"' for name in COLUMNS)
+    rows = store._connection.execute(f"SELECT {columns} FROM settled ORDER BY rowid").fetchall()  # noqa: S608  constant columns
+    years = defaultdict(list)
+    closed = {row[1]: row[14] for row in rows if row[14] is not None}
+    for row in rows:
+        at = closed.get(row[1], START_MS) if row[1] else START_MS
+        years[datetime.fromtimestamp(at / 1000, UTC).year].append(row)
+    with store.transaction() as connection:
+        connection.execute(ARCHIVED)
+        connection.execute("INSERT INTO archived SELECT * FROM settled_totals")
+        for year, part in sorted(years.items()):
+            name = f"BTC-USDT-{year}" + ("-000001.parquet" if form == "parquet" else ".csv")
+            content = WRITERS[form](part)
+            (directory / name).write_bytes(content)
+            known = (name, SYMBOL, year, len(content), zlib.crc32(content), len(part))
+            connection.execute("INSERT INTO archive_files VALUES (?,?,?,?,?,?)", known)
+        connection.execute("DROP TABLE settled_totals")
+        connection.execute("DROP TABLE settled")
+        connection.execute("PRAGMA user_version = 4")
+    store.close()
+    return sorted(directory.iterdir())
+
+
+ARCHIVED = """
+CREATE TABLE archived (generation INTEGER PRIMARY KEY REFERENCES generations,
+    totals TEXT NOT NULL, whole INTEGER NOT NULL DEFAULT 0) STRICT
+"""
+
+
+def as_csv(rows):
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
+    return text.getvalue().encode()
+
+
+def as_parquet(rows):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    columns = dict(zip(COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
+    for name in ("exchange_id", "trade_id"):  # numbers, where they were
+        columns[name] = [None if cell is None else int(cell) for cell in columns[name]]
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), buffer)
+    return buffer.getvalue().to_pybytes()
+
+
+WRITERS = {"csv": as_csv, "parquet": as_parquet}
+
+
 @pytest.fixture
 def tmp_path():
     """In memory where that is possible: SQLite waits for the disk at every commit."""
@@ -157,19 +245,16 @@ class Cut(BaseException):
 
 
 class Power:
-    """Cuts the power before or after the operation with a number; nothing works after it.
+    """Cuts the power before or after the statement with a number; nothing works after it.
 
-    What was not synced to the disk by then is lost, in part, or garbled.
+    What SQLite has not committed by then is lost: that a commit is on the disk when it returns is
+    SQLite's to keep (`synchronous=FULL`).
     """
 
-    def __init__(self, at, *, after, seed=0):
+    def __init__(self, at, *, after):
         self.at, self.after = at, after
         self.count = 0
         self.cut = False
-        self.synced = {}  # bytes of each file that are on the disk
-        self.named = set()  # files whose names are
-        self.seed = seed
-        self.dice = random.Random(seed)  # noqa: S311 - a disk, no secret
 
     def do(self, action, *arguments):
         if self.cut:
@@ -185,68 +270,16 @@ class Power:
             raise Cut
         return result
 
-    def fsync(self, number):
-        self.do(os.fsync, number)
-        path = Path(f"/proc/self/fd/{number}").readlink()
-        if path.is_dir():
-            self.named.update(path.iterdir())
-        else:
-            self.synced[path] = max(self.synced.get(path, -1), os.fstat(number).st_size)
-
-    def ftruncate(self, number, length):
-        self.do(os.ftruncate, number, length)
-        path = Path(f"/proc/self/fd/{number}").readlink()
-        self.synced[path] = min(self.synced.get(path, 0), length)
-
-    def replace(self, source, target):
-        self.do(os.replace, source, target)
-        self.synced[target] = self.synced.pop(source, 0)
-
     @contextlib.contextmanager
     def watch(self, store):
-        """Everything that is written, to files of the archive or the database, goes by `do`."""
-        directory = store.directory / "archive"
-        files = list(directory.iterdir()) if directory.is_dir() else []
-        self.synced = {path: path.stat().st_size for path in files}
-        self.named = set(files)
-        fake = Os(self)
+        """Everything that is written goes by `do`."""
         connection, store._connection = store._connection, Connection(self, store._connection)
-        archive_files.os = fake
         try:
             yield
         except Cut:
             pass
         finally:
-            archive_files.os = os
             store._connection = connection
-            if self.cut:
-                self.lose(directory)
-
-    def lose(self, directory):
-        """What the disk does with writes that were never synced."""
-        for path in directory.iterdir() if directory.is_dir() else ():
-            if path not in self.named and self.seed % 2:
-                path.unlink()
-                continue
-            content, synced = path.read_bytes(), self.synced.get(path, 0)
-            tail = bytearray(content[synced : self.dice.randint(synced, len(content))])
-            if tail and self.dice.random() < 0.5:
-                tail[self.dice.randrange(len(tail))] ^= 0xFF
-            path.write_bytes(content[:synced] + tail)
-
-
-class Os:
-    """`os` under a `Power`."""
-
-    def __init__(self, power):
-        self._power = power
-
-    def __getattr__(self, name):
-        if name in {"fsync", "ftruncate", "replace"}:
-            return getattr(self._power, name)
-        if name in {"open", "write"}:
-            return lambda *arguments: self._power.do(getattr(os, name), *arguments)
-        return getattr(os, name)
 
 
 class Connection:

@@ -17,9 +17,9 @@ HOUR_MS = 3_600_000
 
 @pytest.fixture
 def lives(store):
-    """A grid before and after New Year, archived in part, and one after it."""
+    """A grid before and after New Year, settled in part, and one after it."""
     first = Life(store, start_ms=1_767_223_800_000).swing(6)
-    first.archive()
+    first.settle()
     first.swing(2)
     first.go("50000")
     profit = Decimal("-12.5")
@@ -147,25 +147,21 @@ def test_every_mistake_is_one_line(tmp_path, capsys, arguments, status, message)
     store.close()
 
 
-def test_an_archive_that_grows_meanwhile_is_looked_at_again(lives, store, monkeypatch):
+def test_what_is_settled_meanwhile_is_counted_once(lives, store, tmp_path, monkeypatch):
     from gridbot.accounting import profit_report as module
 
-    second = lives[1]
-    read, looks = module._read, []
+    second, profit = lives[1], sum(life.engine.books.grid_profit for life in lives)
+    trades = module.trades
 
-    def archive_meanwhile(*arguments):
-        result = read(*arguments)
-        if len(looks) < 2:
-            second.swing(2).archive()
-        looks.append(result)
-        return result
+    def settle_meanwhile(*arguments):
+        assert second.swing(2).settle() > 0
+        return trades(*arguments)
 
-    monkeypatch.setattr(module, "_read", archive_meanwhile)
-    report = make_report(store, SYMBOL, By.DAY, None)
-    assert len(looks) == 3
-    assert total(report).grid_profit == sum(life.engine.books.grid_profit for life in lives)
-    monkeypatch.setattr(
-        module, "_read", lambda *arguments: (second.swing(2).archive(), read(*arguments))[1]
-    )
-    with pytest.raises(module.UserError, match="archived BTC/USDT during each of 5 looks"):
-        make_report(store, SYMBOL, By.DAY, None)
+    monkeypatch.setattr(module, "trades", settle_meanwhile)
+    reader = Store(tmp_path, read_only=True)
+    assert total(make_report(reader, SYMBOL, By.DAY, None)).grid_profit == profit
+    monkeypatch.undo()
+    later = sum(life.engine.books.grid_profit for life in lives)
+    assert total(make_report(reader, SYMBOL, By.DAY, None)).grid_profit == later > profit
+    reader.close()
+    assert store

@@ -1,10 +1,10 @@
 """Lots and gains: worked examples checked by hand, and sums that equal the books."""
 
 import csv
-import errno
 import json
-import os
 import re
+import resource
+import sqlite3
 from decimal import Decimal
 
 import pytest
@@ -17,7 +17,7 @@ from gridbot.store import Store
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from .conftest import SYMBOL, Life, market
+from .conftest import SYMBOL, Life, many_trades, market
 
 BTC = market.BTC
 
@@ -176,10 +176,10 @@ def test_gains_and_open_lots_add_up_to_what_the_coins_say(trades):
 
 @pytest.fixture
 def lives(store):
-    """Two grids after each other, the first archived in part, the second carries its base."""
+    """Two grids after each other, the first settled in part, the second carries its base."""
     first = Life(store, start_ms=1_767_223_800_000).swing(4)
     first.go("50000")
-    first.archive()
+    first.settle()
     store.close_grid_run(1, first.now_ms)
     second = Life(store, number=2, start_ms=first.now_ms + DAY_MS).swing(3)
     return first, second
@@ -278,12 +278,14 @@ def test_every_mistake_is_one_line(tmp_path, capsys, changes, status, message):
 def test_nothing_is_half_written(lives, tmp_path, capsys):
     out = tmp_path / "tax.csv"
     out.write_text("before")
-    archive = next((tmp_path / "archive").iterdir())
-    archive.write_bytes(archive.read_bytes()[:-1])
+    connection = sqlite3.connect(tmp_path / "gridbot.sqlite3")
+    connection.execute("INSERT INTO archive_files VALUES ('a.csv', 'BTC/USDT', 2024, 5, 5, 1)")
+    connection.commit()
+    connection.close()
     arguments = ("--method", "fifo", "--out", out)
     status, text = command(capsys, "tax", "--state", tmp_path, "--year", "2026", *arguments)
     assert status == 4
-    assert "restore it from a backup" in text.err
+    assert "archive a.csv of an older gridbot is not in" in text.err
     assert out.read_text() == "before"
     assert not list(tmp_path.glob("*.tmp")) + list(tmp_path.glob(".*.tmp"))
     (tmp_path / "dir.csv").mkdir()
@@ -294,25 +296,20 @@ def test_nothing_is_half_written(lives, tmp_path, capsys):
     assert lives
 
 
-def test_no_room_for_temporary_files_is_told(lives, tmp_path, capsys, monkeypatch):
+def test_no_room_for_temporary_files_is_told(store, tmp_path, capsys):
+    many_trades(store, 40_000)
     arguments = ("--year", "2026", "--method", "fifo", "--out", tmp_path / "tax.csv")
-    monkeypatch.setattr("tempfile.tempdir", "/none")
-    status, text = command(capsys, "tax", "--state", tmp_path, *arguments)
-    line = (
-        "temporary files in /none: No such file or directory; set TMPDIR to a directory with room"
-    )
-    assert (status, text.err) == (4, f"gridbot tax: {line}\n")
-    monkeypatch.setattr("tempfile.tempdir", None)
-    monkeypatch.setattr("gridbot.accounting.trade_history.csv_lines", no_room)
-    status, text = command(capsys, "tax", "--state", tmp_path, *arguments)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # the report itself fits
+    try:
+        status, text = command(capsys, "tax", "--state", tmp_path, *arguments)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert status == 4
-    assert "No space left on device; set TMPDIR" in text.err
+    assert re.fullmatch(
+        "gridbot tax: temporary files: .*; set TMPDIR to a directory with room\n", text.err
+    )
     assert not (tmp_path / "tax.csv").exists()
-    assert lives
-
-
-def no_room(_rows):
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.mark.usefixtures("store")

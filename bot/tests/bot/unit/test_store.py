@@ -11,7 +11,7 @@ import pytest
 from gridbase.market import Market
 from gridbot.core.engine import Changes
 from gridbot.core.grid import Plan
-from gridbot.core.orders import Fill, Leg, Order, OrderState, Role, Side
+from gridbot.core.orders import Fill, Leg, Order, OrderState, Role, Side, padded
 from gridbot.core.settled_totals import Totals, totals_text
 from gridbot.store import (
     GridResult,
@@ -21,7 +21,7 @@ from gridbot.store import (
     Store,
     StoreError,
     acknowledged,
-    archived,
+    settled,
 )
 from gridbot.store.acknowledged import Acknowledgement
 
@@ -314,7 +314,7 @@ def test_fills_are_in_the_order_of_time_and_numbers_of_one_moment_by_their_size(
     store.commit(1, Changes(2, fills=fills))
     found = store.fills(1)
     assert [fill.trade_id for fill in found] == ["99", "9", "10", "a", "b", "1"]
-    assert found == sorted(fills, key=lambda fill: fill.moment)
+    assert found == sorted(fills, key=lambda fill: (fill.time_ms, padded(fill.trade_id)))
 
 
 def test_a_halt_stands_until_a_person_clears_it(store):
@@ -389,6 +389,15 @@ def rows_of(table, version):
         rows["archived"] = [(1, TOTALS, 0)]
     if version > 2:
         rows["acknowledgements"] = [(1, "USDT", "-1E-8", "a fee", 5)]
+    if version > 3:  # IDs and cursors are texts, and a cursor is the last one that is booked
+        rows["orders"] = [
+            (*row[:10], row[10] and str(row[10]), *row[11:]) for row in rows["orders"]
+        ]
+        rows["fills"] = [(row[0], str(row[1]), *row[2:]) for row in rows["fills"]]
+        rows["generations"] = [
+            (1, "BTC/USDT", *begin, "1000", "0", "0", opening, "6", 123, None, None)
+        ]
+        rows["progress"] = [(1, "9", '{"peak": "1001"}')]
     return rows.get(table, [])
 
 
@@ -400,7 +409,7 @@ def write_schema(version, directory):
     connection = sqlite3.connect(directory / "gridbot.sqlite3", isolation_level=None)
     connection.execute(f"PRAGMA page_size = {4096 if version == 1 else 1024}")
     connection.execute("PRAGMA journal_mode = WAL")
-    file = "schema_1.sql" if version == 1 else "schema_3.sql"
+    file = f"schema_{3 if version == 2 else version}.sql"
     connection.executescript(Path(__file__).with_name(file).read_text())
     if version == 2:
         connection.executescript("DROP TABLE acknowledgements; PRAGMA user_version = 2")
@@ -423,20 +432,20 @@ def check_migrated(directory, version):
     assert store.closed_order(1, "55") is None
     with store.transaction("DEFERRED") as connection:
         said = acknowledged.of_grid(connection, 1)
-        sums = archived.totals(connection, 1)
+        sums = settled.totals(connection, 1)
         tables = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE sql NOTNULL"))
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
-    assert said == [Acknowledgement("USDT", Decimal("-1E-8"), "a fee", 5)] * (version == 3)
+    assert said == [Acknowledgement("USDT", Decimal("-1E-8"), "a fee", 5)] * (version > 2)
     assert totals_text(sums) == (TOTALS if version > 1 else totals_text(Totals()))
     assert len(list(store.samples("BTC/USDT"))) == (version > 1)
     pragmas = ("user_version", "page_size", "journal_mode", "foreign_keys", "legacy_alter_table")
     values = [store._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas]
-    assert values == [4, 1024, "wal", 1, 0]
+    assert values == [5, 1024, "wal", 1, 0]
     store.close()
     return tables
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_a_file_of_an_older_version_is_brought_up_to_date(tmp_path, store, version):
     new = dict(store._connection.execute("SELECT name, sql FROM sqlite_master WHERE sql NOTNULL"))
     directory = tmp_path / "older"
@@ -447,7 +456,7 @@ def test_a_file_of_an_older_version_is_brought_up_to_date(tmp_path, store, versi
         assert check_migrated(directory, version) == new
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_a_grid_of_an_older_version_goes_on(tmp_path, version):
     write_schema(version, tmp_path)
     store = Store(tmp_path)
@@ -480,7 +489,7 @@ class Cut(BaseException):
     """The power is cut."""
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_a_cut_at_any_statement_of_the_update_loses_nothing(tmp_path, monkeypatch, version):
     count = {"left": 0}
 

@@ -1,14 +1,21 @@
-"""The audit compares every order and trade, whether the database or the archive holds it."""
+"""The audit compares every order and trade, settled or not."""
 
+import zlib
 from dataclasses import replace
 
 import pytest
 from gridbot.accounting import audit
-from gridbot.accounting.archive import ArchiveRules, Archivist
-from gridbot.commands.run import archiving
+from gridbot.accounting.old_archive import take_over
+from gridbot.accounting.settle import Settler
+from gridbot.commands.run import settling
+from gridbot.core.engine import Changes
 from gridbot.service.grid_worker import GridWorker
+from gridbot.store import StoreError
 
+from bot.tests.bot.books.conftest import unsettle
 from bot.tests.together.trading import conftest as trading
+
+EMPTY = b"a header\n"
 
 
 @pytest.fixture
@@ -18,39 +25,40 @@ def world(tmp_path):
     one.close()
 
 
-def trade(world, rules):
-    """A bot that archives after every step until the market's end; all it has traded."""
+def trade(world):
+    """A bot that settles after every step until the market's end; all it has settled."""
     trader = world.trader()
-    archivist, moved = Archivist(world.store, rules), 0
+    settler, moved = Settler(world.store, 3), 0
     for _ in range(60):
         trader.step()
-        moved += archivist.run(trader.grid_run, trader.engine, world.clock.now_ms())
+        moved += settler.run(trader.grid_run, trader.engine)
         world.clock.sleep(2.0)
     world.clock.sleep(10_000)
     world.settle(trader)
     return trader, moved
 
 
-def test_the_archive_is_audited_as_well(world):
-    trader, moved = trade(world, ArchiveRules(positions=3))
+def test_what_is_settled_is_audited_as_well(world):
+    trader, moved = trade(world)
     books = trader.engine.books
     assert moved > 10
     report = world.audit()
     assert report.differences == []
     assert report.trades == books.buys + books.sells + 1
-    path = next((world.directory / "bot" / "archive").iterdir())
-    assert path.read_text().count("\n") == 1 + 2 * moved - initial_sells(path)
+    rows = world.store._connection.execute("SELECT pair FROM settled").fetchall()
+    # Positions of which the buy is the initial purchase, which is not settled yet.
+    initial_sells = sum(rows.count(pair) == 1 for pair in set(rows))
+    assert len(rows) == 2 * moved - initial_sells
+    unsettle(world.store)
+    store = world.open_store()
+    with pytest.raises(StoreError, match="of an older gridbot is not in"):
+        world.audit()
+    take_over(store, "BTC/USDT")
+    assert world.audit() == report
 
 
-def initial_sells(path):
-    """Positions of which the buy is the initial purchase, which is not archived yet."""
-    rows = path.read_text().splitlines()[1:]
-    pairs = [row.split(",")[1] for row in rows]
-    return sum(pairs.count(pair) == 1 for pair in set(pairs))
-
-
-def test_a_grid_goes_on_from_its_archive(world):
-    trader, _ = trade(world, ArchiveRules(positions=3))
+def test_a_grid_goes_on_from_what_is_settled(world):
+    trader, _ = trade(world)
     before = trader.engine
     again = world.trader()
     again.step()
@@ -131,10 +139,9 @@ def test_what_only_the_exchange_has_is_a_difference(world):
     assert (f"trade {gone.trade_id}", "no such trade") in found
 
 
-def test_a_grid_trades_on_without_its_archive_and_says_so(world):
+def test_a_grid_trades_on_without_its_old_archive_and_says_so(world):
     config, store = world.config, world.open_store()
-    archive = archiving(replace(config.archive, positions=3), world.clock)
-    worker = GridWorker(config.account, world.grid, world.broker(), world.clock, archive)
+    worker = GridWorker(config.account, world.grid, world.broker(), world.clock, settling(3))
 
     def run(steps):
         reasons = set()
@@ -144,16 +151,46 @@ def test_a_grid_trades_on_without_its_archive_and_says_so(world):
         return reasons, int(worker.trader.session.store.fills(1)[-1].trade_id)
 
     _, before = run(40)
-    path = next((world.directory / "bot" / "archive").iterdir())
+    path = unsettle(store)[0]
     whole = path.read_bytes()
     path.unlink()
+    store = world.open_store()
+    worker = GridWorker(config.account, world.grid, world.broker(), world.clock, settling(3))
     reasons, without = run(20)
-    assert any(f"{path.name} has 0 bytes, and" in reason for reason in reasons)
+    assert any(f"{path.name} cannot be read: No such file" in reason for reason in reasons)
     assert without > before
     path.write_bytes(whole)
     run(20)
     assert (worker.state, worker.troubles()) == ("trading", [])
-    assert path.read_bytes().startswith(whole)
+    assert path.read_bytes() == whole
     world.clock.sleep(10_000)
     world.settle(world.trader())
     assert world.audit().differences == []
+
+
+def test_the_old_archive_of_a_symbol_that_is_not_traded_is_taken_over_too(world, caplog):
+    """Of another one's missing file the grid says nothing but a line in the log."""
+    trader = world.trader()
+    trader.step()
+    config, store = world.config, world.store
+    other = replace(trader.grid_run, id=2, tag="other", symbol="ETH/USDT", closed_ms=5)
+    store.start_grid_run(other, Changes(1))
+    with store.transaction() as connection:
+        connection.execute(
+            "INSERT INTO archive_files VALUES ('ETH-USDT-2025.csv', 'ETH/USDT', 2025, 5, 5, 1)"
+        )
+    worker = GridWorker(config.account, world.grid, world.broker(), world.clock, settling(3))
+    for _ in range(5):
+        world.clock.sleep(worker.step(lambda: store))
+    assert (worker.state, worker.troubles()) == ("trading", [])
+    said = [record.message for record in caplog.records if "ETH-USDT-2025.csv" in record.message]
+    assert len(said) == 1
+    directory = store.directory / "archive"
+    directory.mkdir()
+    (directory / "ETH-USDT-2025.csv").write_bytes(EMPTY)
+    with store.transaction() as connection:
+        known = (len(EMPTY), zlib.crc32(EMPTY))
+        connection.execute("UPDATE archive_files SET length = ?, checksum = ?", known)
+    worker = GridWorker(config.account, world.grid, world.broker(), world.clock, settling(3))
+    worker.step(lambda: store)
+    assert store._connection.execute("SELECT count(*) FROM archive_files").fetchone() == (0,)

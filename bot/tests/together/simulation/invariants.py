@@ -84,7 +84,7 @@ def _doubled_orders(world: World) -> list[str]:
 
 
 def _stored(world: World) -> tuple[list[Order], list[Fill]]:
-    """All orders and fills of all grids in the bot's files, archived or not."""
+    """All orders and fills of all grids in the bot's files, settled or not."""
     reader = Store(world.state, read_only=True)
     try:
         rows = list(trade_history.rows(reader, SYMBOL))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import requests
-from gridbot.commands.run import archiving
+from gridbot.commands.run import settling
 from gridbot.config.load import BotConfig, parse_config
 from gridbot.core.orders import Order, OrderState, Role, Side
 from gridbot.core.orders_in_flight import State
@@ -36,6 +36,8 @@ from .wire import ADDRESS, Wire
 KEY, SECRET = "test-key", "test-secret"
 BOT_NAME = "pi1"
 SYMBOL = "BTC/USDT"
+# Few, so that positions are settled in a world of minutes.
+KEPT = 50
 
 
 @dataclass
@@ -193,8 +195,9 @@ class World:
         self.clock = BotClock(self.time, self.kill_switch.look)
         self.account = self.new_account()
         state = self.state
-        archive = archiving(self.config.archive, self.clock)
-        self.runner = Runner(self.config, self.account, lambda: Store(state), self.clock, archive)
+        self.runner = Runner(
+            self.config, self.account, lambda: Store(state), self.clock, settling(KEPT)
+        )
         return self.runner
 
     def live(self, seconds: float, until: Callable[[], bool] | None = None) -> None:

@@ -345,7 +345,7 @@ def test_an_unexpected_error_of_one_grid_leaves_the_other_alone(make_world):
 
     def fail(trader, _store):
         traders.append(trader)
-        raise RuntimeError("of the archive")
+        raise RuntimeError("of the books")
 
     sick._after_step = fail
     world.run(runner, 100)
