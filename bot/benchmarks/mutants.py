@@ -102,7 +102,7 @@ NEAR = {
     "gridbot/trading/handover": "bot/policies/test_takeover together/trading/test_takeover",
     "gridbot/accounting/tax_lots": "bot/books/test_tax",
     "gridbot/accounting/settle": "bot/books/test_settle_bounds bot/books/test_settle",
-    "gridbot/accounting/old_archive": "bot/books/test_old_archive",
+    "gridbot/store/old_archive": "bot/books/test_old_archive",
     "gridbot/store/settled": (
         "bot/books/test_settle_bounds bot/books/test_settle bot/unit/test_store"
     ),

@@ -14,7 +14,6 @@ from typing import Any
 
 from gridbase.market import EXACT, Market, plain
 
-from gridbot.accounting.settle import unsettled_pairs
 from gridbot.accounting.trade_history import trades
 from gridbot.core.orders import Fill, Side
 from gridbot.store import GridRun, Sample, Store
@@ -159,7 +158,7 @@ def make_report(store: Store, symbol: str, by: By, year: int | None) -> SymbolRe
     Raises:
         UserError: the books cannot be read.
     """
-    # What is settled in between would be counted twice: all is read as of one moment.
+    # Trades and hours as of one moment.
     with store.transaction("DEFERRED"):
         return _read(store, symbol, by, year)
 
@@ -168,9 +167,7 @@ def _read(store: Store, symbol: str, by: By, year: int | None) -> SymbolReport:
     grid_runs = list(store.grid_runs(symbol))
     report = SymbolReport(grid_runs[-1].market)
     result = _Result(report.market, grid_runs)
-    closed: list[tuple[int, Decimal]] = []
     for grid in grid_runs:
-        closed += unsettled_pairs(store, grid)
         ended = grid.closed_ms is not None and _in_year(grid.closed_ms, year)
         if ended and grid.result is not None:
             profit = grid.result.liquidation_profit
@@ -180,18 +177,15 @@ def _read(store: Store, symbol: str, by: By, year: int | None) -> SymbolReport:
             if _in_year(seen.hour_ms, year):
                 _see_sample(report, result, by, seen)
             continue
-        fill, settled_profit = seen
+        fill, earned = seen
         fee = result.trade(fill)
         if not _in_year(fill.time_ms, year):
             continue
         period = report.period(by.period(fill.time_ms))
         _count_trade(report, period, fill, fee)
         period.result = result.see(fill.price, fill.time_ms)
-        if settled_profit is not None:
-            _count_pair(period, settled_profit)
-    for time_ms, earned in closed:
-        if _in_year(time_ms, year):
-            _count_pair(report.period(by.period(time_ms)), earned)
+        if earned is not None:
+            _count_pair(period, earned)
     report.periods = dict(sorted(report.periods.items()))
     report.drawdown = result.drawdown
     return report
@@ -201,7 +195,7 @@ _Traded = tuple[Fill, Decimal | None]
 
 
 def _events(store: Store, symbol: str) -> Iterator[_Traded | Sample]:
-    """Trades, with the profit of settled pairs, and hours by their ends: in the order of time."""
+    """Trades, with the profit of pairs, and hours by their ends: in the order of time."""
     traded = (
         (fill.time_ms, number, (fill, row.profit))
         for number, (row, fill) in enumerate(trades(store, symbol))

@@ -11,12 +11,13 @@ from decimal import Decimal
 
 from gridbase.market import EXACT
 
-from gridbot.accounting.old_archive import take_over, take_over_each
 from gridbot.core.books import Books, LegBook
 from gridbot.core.engine import GridEngine
-from gridbot.core.orders import Fill, Leg, Order, Role, order_place
+from gridbot.core.orders import Leg, Order, Role, order_place
 from gridbot.core.settled_totals import Totals
 from gridbot.store import GridRun, Store, settled
+from gridbot.store.old_archive import take_over, take_over_each
+from gridbot.store.settled import Position
 
 # Closed positions of a symbol that a start reads: more than the latest trades that the page shows.
 KEPT = 1000
@@ -71,7 +72,8 @@ class Settler:
         known = self._known.pop(grid_run.symbol, None)
         if known is None or known.grid_run != grid_run.id:
             with self._store.transaction("DEFERRED") as connection:
-                ended = settled.ended(connection, grid_run.symbol)
+                left = settled.unsettled(connection, grid_run.symbol)
+                ended = [one for one in left if one.closed_ms is not None]
                 known = _Known(grid_run.id, settled.totals(connection, grid_run.id).sells, ended)
         count = 0
         excess = engine.books.sells - known.settled - self._kept
@@ -92,9 +94,8 @@ class Settler:
             pairs = settled.closed_pairs(connection, grid_run.id, count)
             batch = _Batch(connection, grid_run)
             for sell, parent in pairs:
-                legs, last, profit = batch.book_pair(sell, parent)
-                for leg in legs:
-                    settled.move(connection, leg, sell, last, profit)
+                for leg, position in batch.book_pair(sell, parent).items():
+                    settled.move(connection, leg, position)
             whole = grid_run.closed_ms is not None and len(pairs) < count
             if whole:
                 batch.settle_rest()
@@ -102,13 +103,14 @@ class Settler:
         return len(pairs)
 
 
-def unsettled_pairs(store: Store, grid_run: GridRun) -> list[tuple[int, Decimal]]:
-    """Time (Unix milliseconds) and profit (quote) of a grid's positions that are not settled."""
-    with store.transaction("DEFERRED") as connection:
+def unsettled_positions(connection: sqlite3.Connection, symbol: str) -> dict[str, Position]:
+    """Closed positions that are not settled, by each of their legs."""
+    positions: dict[str, Position] = {}
+    for grid_run in settled.unsettled(connection, symbol):
         batch = _Batch(connection, grid_run)
-        pairs = settled.closed_pairs(connection, grid_run.id, -1)
-        booked = [batch.book_pair(sell, parent) for sell, parent in pairs]
-    return [(last.time_ms, profit) for _, last, profit in booked if last is not None]
+        for sell, parent in settled.closed_pairs(connection, grid_run.id, -1):
+            positions |= batch.book_pair(sell, parent)
+    return positions
 
 
 class _Batch:
@@ -139,8 +141,8 @@ class _Batch:
             attempts=self._attempts,
         )
 
-    def book_pair(self, sell: str, parent: str) -> tuple[list[str], Fill | None, Decimal]:
-        """Book a position as the engine has: its legs, last trade and profit (quote)."""
+    def book_pair(self, sell: str, parent: str) -> dict[str, Position]:
+        """Book a position as the engine has; by each of its legs that is no other's too."""
         books = self._books
         if parent not in books.legs and self._leg(parent)[0].role is Role.INITIAL:
             books.legs[parent] = self._initial(parent)
@@ -149,7 +151,8 @@ class _Batch:
         for leg in legs:
             last = self._book(books, leg) or last
             books.complete(leg)
-        return legs, last, EXACT.subtract(books.grid_profit, before)
+        profit = str(EXACT.subtract(books.grid_profit, before))
+        return dict.fromkeys(legs, (sell, last, profit))
 
     def settle_rest(self) -> None:
         """Settle what never became a position."""
@@ -171,15 +174,15 @@ class _Batch:
     def _leg(self, leg: str) -> tuple[Leg, int]:
         return settled.stored_leg(self._connection, leg)
 
-    def _book(self, books: Books, leg: str) -> Fill | None:
-        """Open a leg with its trades; the last one."""
+    def _book(self, books: Books, leg: str) -> str | None:
+        """Open a leg with its trades; the last one's ID."""
         books.open_leg(self._leg(leg)[0])
         last = None
         for row in settled.leg_rows(self._connection, leg):
             self._count(row.order)
             if row.fill is not None:
                 books.apply(leg, row.fill)
-                last = row.fill
+                last = row.fill.trade_id
         return last
 
     def _count(self, order: Order) -> None:

@@ -4,8 +4,11 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from typing import Any
 
+from gridbot.accounting.settle import unsettled_positions
 from gridbot.core.orders import Fill
-from gridbot.store import Store, StoreError, TradeRow, settled
+from gridbot.store import Store, StoreError, TradeRow, old_archive, settled
+
+_TRADE_ID = settled.COLUMNS.index("trade_id")
 
 
 def cells(
@@ -26,13 +29,19 @@ def cells(
         StoreError: the database cannot be read, or files of an older version are not in it yet.
     """
     with store.transaction("DEFERRED") as connection:
-        for name, _, _ in settled.old_files(connection, symbol):
+        for name, _, _ in old_archive.files(connection, symbol):
             raise StoreError(
                 f"archive {name} of an older gridbot is not in {store.path} yet; start the bot "
                 "once, which takes it over or says what is wrong with it",
                 lasting=True,
             )
-        yield from settled.cells(connection, symbol, grid_run, order)
+        positions = unsettled_positions(connection, symbol)
+        for row in settled.cells(connection, symbol, grid_run, order):
+            number, pair, leg, *rest, profit = row
+            if leg in positions:
+                pair, last, earned = positions[leg]
+                profit = earned if last == row[_TRADE_ID] else None
+            yield number, pair, leg, *rest, profit
 
 
 def rows(

@@ -27,9 +27,7 @@ Rows = Callable[[], Iterator[tuple[Any, ...]]]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this subcommand's arguments."""
     add_state(parser)
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help=".csv, or .parquet (pyarrow)"
-    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=".csv or .parquet")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,12 +35,7 @@ def run(args: argparse.Namespace) -> int:
     writers = {".csv": _write_csv, ".parquet": _write_parquet}
     if args.out.suffix not in writers:
         raise UserError(f"--out {args.out} needs a name that ends with .csv or .parquet")
-    # As of one moment: a writer may look twice.
-    with (
-        open_books(args) as (store, symbols),
-        WholeFile(args.out, "--out") as out,
-        store.transaction("DEFERRED"),
-    ):
+    with open_books(args) as (store, symbols), WholeFile(args.out, "--out") as out:
         writers[args.out.suffix](out.file, lambda: _rows(store, symbols))
     print(f"written: {args.out}")
     return ExitCode.OK

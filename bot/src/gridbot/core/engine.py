@@ -126,10 +126,6 @@ class GridEngine:
         self.books.restore_totals(totals)
         self._attempts = dict(totals.attempts)
 
-    def restore_matched(self, leg_id: str, cost: Decimal) -> None:
-        """Take back what settled sells have taken of an initial leg's cost (quote)."""
-        self.books.restore_matched(leg_id, cost)
-
     def restore_leg(self, leg: Leg) -> None:
         """Take back a stored leg."""
         self._begin_leg(leg)

@@ -137,7 +137,7 @@ class TradeRow:
         pair: id of the sell leg of the pair that it belongs to; empty where it is of none.
         order: the order.
         fill: the trade; None for an order that never traded.
-        profit: what the pair earned (quote), on the last trade of each settled pair.
+        profit: what the pair earned (quote), on the last trade of each pair.
     """
 
     grid_run: int

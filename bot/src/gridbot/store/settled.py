@@ -2,11 +2,11 @@
 
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from gridbot.core.orders import Fill, Leg, Role, Side
+from gridbot.core.orders import Leg, Role, Side
 from gridbot.core.settled_totals import Totals, totals_of, totals_text
 from gridbot.store.records import SELECT_GRID_RUNS, GridRun, TradeRow, grid_run_of
 from gridbot.store.rows import LEG_COLUMNS, PADDED_ID, fill_of, leg_of, order_of
@@ -16,11 +16,15 @@ COLUMNS = (
     "order_price", "order_quantity", "created_ms", "trade_id", "time_ms", "price", "quantity",
     "quote", "fee", "fee_coin", "maker", "profit",
 )  # fmt: skip
-BY_TIME = f"ORDER BY coalesce(time_ms, created_ms), {PADDED_ID}"
+BY_TIME = f'ORDER BY coalesce(time_ms, created_ms), {PADDED_ID}, "order"'
+
+# Its sell leg, its last trade, and the profit that goes there (quote).
+Position = tuple[str, str | None, str | None]
+NONE: Position = ("", None, None)
 
 _PLACE = re.compile(r"(?P<tag>[0-9a-z]+)-(?P<place>\d*[a-z])(?P<cycle>\d+)")
 _NAMES = ", ".join(f'"{name}"' for name in COLUMNS)
-# The same columns of what is not settled. Its parameters: a pair, and a trade with its profit.
+# The same columns of what is not settled. Its parameters: a position.
 _UNSETTLED = (
     "SELECT o.generation, ?, o.leg, o.role, o.side, o.line, o.client_id, o.cycle, o.exchange_id,"
     " o.state, o.price, o.quantity, o.created_ms, f.trade_id, f.time_ms, f.price, f.quantity,"
@@ -32,7 +36,7 @@ _EVERY = (
     f"SELECT * FROM (SELECT {_NAMES} FROM settled UNION ALL {_UNSETTLED})"  # noqa: S608  constant columns
     " WHERE generation IN (SELECT id FROM generations WHERE symbol = ? AND id = coalesce(?, id)) "
 )
-_INSERT = f"INSERT INTO settled ({_NAMES}) "
+INSERT = f"INSERT INTO settled ({_NAMES}) "
 
 
 def cells(
@@ -42,12 +46,12 @@ def cells(
 
     What is not settled has neither pair nor profit.
     """
-    return connection.execute(_EVERY + order, ("", None, None, symbol, grid_run))
+    return connection.execute(_EVERY + order, (*NONE, symbol, grid_run))
 
 
 def leg_rows(connection: sqlite3.Connection, leg: str) -> Iterator[TradeRow]:
     """The orders of a leg that is not settled and their trades, in the order of writing."""
-    return map(trade_row, connection.execute(_OF_LEG, ("", None, None, leg)).fetchall())
+    return map(trade_row, connection.execute(_OF_LEG, (*NONE, leg)).fetchall())
 
 
 def trade_row(row: tuple[Any, ...]) -> TradeRow:
@@ -85,10 +89,10 @@ def knows(connection: sqlite3.Connection, client_id: str) -> bool:
     return int(match["cycle"]) <= totals_of(row[0]).attempts.get(match["place"], 0)
 
 
-def ended(connection: sqlite3.Connection, symbol: str) -> list[GridRun]:
-    """Grids of a symbol that have ended and are not settled as a whole, oldest first."""
+def unsettled(connection: sqlite3.Connection, symbol: str) -> list[GridRun]:
+    """Grids of a symbol that are not settled as a whole, oldest first."""
     rows = connection.execute(
-        f"{SELECT_GRID_RUNS} WHERE symbol = ? AND closed_ms IS NOT NULL"  # noqa: S608  constant columns
+        f"{SELECT_GRID_RUNS} WHERE symbol = ?"  # noqa: S608  constant columns
         " AND id NOT IN (SELECT generation FROM settled_totals WHERE whole) ORDER BY id",
         (symbol,),
     )
@@ -129,16 +133,9 @@ def stored_leg(connection: sqlite3.Connection, leg: str) -> tuple[Leg, int]:
     return leg_of(row), row[7]
 
 
-def move(
-    connection: sqlite3.Connection,
-    leg: str,
-    pair: str = "",
-    last: Fill | None = None,
-    profit: Decimal | None = None,
-) -> None:
-    """Settle a leg with its orders and trades; the pair's profit goes to its last trade."""
-    trade = (None, None) if last is None else (last.trade_id, str(profit))
-    connection.execute(_INSERT + _OF_LEG, (pair, *trade, leg))
+def move(connection: sqlite3.Connection, leg: str, position: Position = NONE) -> None:
+    """Settle a leg with its orders and trades."""
+    connection.execute(INSERT + _OF_LEG, (*position, leg))
     connection.execute(
         "DELETE FROM fills WHERE client_id IN (SELECT client_id FROM orders WHERE leg = ?)", (leg,)
     )
@@ -152,16 +149,3 @@ def save(connection: sqlite3.Connection, grid_run: int, sums: Totals, *, whole: 
         "INSERT OR REPLACE INTO settled_totals VALUES (?,?,?)",
         (grid_run, totals_text(sums), int(whole)),
     )
-
-
-def old_files(connection: sqlite3.Connection, symbol: str) -> list[tuple[str, int, int]]:
-    """Files of an older version's archive that are not taken over: name, length, checksum."""
-    return connection.execute(
-        "SELECT name, length, checksum FROM archive_files WHERE symbol = ? ORDER BY name", (symbol,)
-    ).fetchall()
-
-
-def take_over(connection: sqlite3.Connection, name: str, rows: Iterable[list[Any]]) -> None:
-    """Settle the rows of such a file, in the order of `COLUMNS`."""
-    connection.executemany(f"{_INSERT} VALUES ({','.join('?' * len(COLUMNS))})", rows)
-    connection.execute("DELETE FROM archive_files WHERE name = ?", (name,))

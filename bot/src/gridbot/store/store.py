@@ -165,7 +165,7 @@ class Store(Database):
                 if row[6]:
                     engine.restore_complete(leg.id, row[7])
                 if leg.id in totals.matched:
-                    engine.restore_matched(leg.id, totals.matched[leg.id])
+                    engine.books.restore_matched(leg.id, totals.matched[leg.id])
             # Legs do not trade in the order in which they begin.
             latest = connection.execute(
                 f"{SELECT_FILLS} WHERE f.generation = ? AND o.role = ?"

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 from gridbot.accounting import audit
-from gridbot.accounting.old_archive import take_over
 from gridbot.accounting.settle import Settler
 from gridbot.commands.run import settling
 from gridbot.core.engine import Changes
 from gridbot.service.grid_worker import GridWorker
 from gridbot.store import StoreError
+from gridbot.store.old_archive import take_over
 
 from bot.tests.bot.books.conftest import unsettle
 from bot.tests.together.trading import conftest as trading

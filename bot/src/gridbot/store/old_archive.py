@@ -6,20 +6,29 @@ by a process that was cut off.
 
 import csv
 import logging
+import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from gridbot.store import Store, StoreError, settled
-from gridbot.store.settled import COLUMNS
+from gridbot.store.database import StoreError
+from gridbot.store.settled import COLUMNS, INSERT
+from gridbot.store.store import Store
 
 log = logging.getLogger(__name__)
 
 DIRECTORY = "archive"
 # May be empty; elsewhere an empty cell says that there is none.
 _TEXTS = {"pair", "fee_coin"}
+
+
+def files(connection: sqlite3.Connection, symbol: str) -> list[tuple[str, int, int]]:
+    """A symbol's files that are not taken over: name, length, checksum."""
+    return connection.execute(
+        "SELECT name, length, checksum FROM archive_files WHERE symbol = ? ORDER BY name", (symbol,)
+    ).fetchall()
 
 
 def take_over(store: Store, symbol: str) -> None:
@@ -29,9 +38,10 @@ def take_over(store: Store, symbol: str) -> None:
         StoreError: a file cannot be read, or is not what was written; the grid trades on.
     """
     with store.transaction() as connection:
-        for name, length, checksum in settled.old_files(connection, symbol):
-            path = store.directory / DIRECTORY / name
-            settled.take_over(connection, name, _rows(path, length, checksum))
+        for name, length, checksum in files(connection, symbol):
+            rows = _rows(store.directory / DIRECTORY / name, length, checksum)
+            connection.executemany(f"{INSERT} VALUES ({','.join('?' * len(COLUMNS))})", rows)
+        connection.execute("DELETE FROM archive_files WHERE symbol = ?", (symbol,))
 
 
 def take_over_each(store: Store) -> set[str]:
