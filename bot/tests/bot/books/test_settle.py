@@ -197,23 +197,35 @@ def test_a_start_reads_as_much_after_years(tmp_path, monkeypatch):
     assert counts[1] < counts[0] * 1.2
 
 
+def damage(store, table):
+    """Overwrite the first page of a table; the store is closed."""
+    (page,) = store._connection.execute(
+        "SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)
+    ).fetchone()
+    store.close()
+    content = bytearray(store.path.read_bytes())
+    content[(page - 1) * 1024 : page * 1024] = b"x" * 1024
+    store.path.write_bytes(content)
+
+
 def test_a_damaged_page_of_what_is_settled_is_told_by_who_reads_it(store, tmp_path):
     life = Life(store).swing(40)
     life.settle()
-    check(life, store)
-    (page,) = store._connection.execute(
-        "SELECT rootpage FROM sqlite_schema WHERE name = 'settled'"
-    ).fetchone()
-    store.close()
-    path = tmp_path / "gridbot.sqlite3"
-    content = bytearray(path.read_bytes())
-    content[(page - 1) * 1024 : page * 1024] = b"x" * 1024
-    path.write_bytes(content)
+    damage(store, "settled")
     again = Store(tmp_path)
     assert_same_books(restored(life, again), life.engine, recent=False)
     with pytest.raises(StoreError, match=r"is damaged .*; restore it from a backup"):
         all_fills(again)
     again.close()
+
+
+@pytest.mark.parametrize("table", ["legs", "orders", "fills", "progress", "orders_by_leg"])
+def test_a_damaged_page_of_what_is_not_settled_is_refused_by_the_start(store, tmp_path, table):
+    Life(store).swing(40).settle(5)
+    damage(store, table)
+    with pytest.raises(StoreError, match=r"is damaged .*; restore it from a backup") as refused:
+        Store(tmp_path)
+    assert refused.value.lasting
 
 
 def test_readers_beside_the_bot_see_each_trade_once(store, tmp_path):
