@@ -15,6 +15,7 @@ def sweep_setup(seed: int) -> Setup:
         candles=market("swing", 4_000, dice("sweep", seed)),
         grid={"lower": "47000", "upper": "53000", "grids": GRIDS, "investment": "9000"},
         exchange={"speed": "60"},
+        kept=50,
         seed=seed,
         fault_rate=0.04,
         world_seconds=40.0,

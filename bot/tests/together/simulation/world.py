@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import requests
+from gridbot.accounting.settle import KEPT
 from gridbot.commands.run import settling
 from gridbot.config.load import BotConfig, parse_config
 from gridbot.core.orders import Order, OrderState, Role, Side
@@ -36,8 +37,6 @@ from .wire import ADDRESS, Wire
 KEY, SECRET = "test-key", "test-secret"
 BOT_NAME = "pi1"
 SYMBOL = "BTC/USDT"
-# Few, so that positions are settled in a world of minutes.
-KEPT = 50
 
 
 @dataclass
@@ -50,6 +49,7 @@ class Setup:
         exchange: settings of the exchange.
         fees: settings of the bot's fees.
         more: further tables of the bot's configuration.
+        kept: closed positions of a grid that the bot does not settle.
         seed: of every chance in it.
         streams: whether the bot hears the exchange's streams, or asks over REST.
         fault_rate: share of requests and messages that something happens to.
@@ -62,6 +62,7 @@ class Setup:
     exchange: dict[str, object] = field(default_factory=dict)
     fees: dict[str, object] = field(default_factory=dict)
     more: dict[str, object] = field(default_factory=dict)
+    kept: int = KEPT
     seed: int = 0
     streams: bool = True
     fault_rate: float = 0.0
@@ -196,7 +197,7 @@ class World:
         self.account = self.new_account()
         state = self.state
         self.runner = Runner(
-            self.config, self.account, lambda: Store(state), self.clock, settling(KEPT)
+            self.config, self.account, lambda: Store(state), self.clock, settling(self.setup.kept)
         )
         return self.runner
 
