@@ -15,7 +15,7 @@ from gridbot.exchanges.binance.symbol import BinanceBroker
 from gridbot.exchanges.port import BrokerError, Failure
 from gridbot.service.grid_worker import LOOK_SECONDS
 from gridbot.trading import start_grid
-from gridbot.trading.cancels import RESTING_SECONDS, hurry
+from gridbot.trading.cancels import RESTING_SECONDS, cancel_all, hurry
 from gridbot.trading.risk_guard import FRESH_SECONDS
 from gridbot.trading.trader import Trader
 
@@ -153,11 +153,12 @@ def test_the_stop_fires_though_everything_else_fails(make_world, where):
 
 def test_the_stop_fires_while_a_move_waits_for_the_exchange(make_world, caplog):
     caplog.set_level("INFO")
-    candles = path(50_000, 50_000, 54_000, *[54_000] * 40, 45_000, *[45_000] * 10, minutes=2)
+    # The price falls while the tries are half a minute apart.
+    candles = path(50_000, 50_000, 54_000, *[54_000] * 56, 45_000, *[45_000] * 10, minutes=2)
     world = make_world(candles, at_end="hold")
     world.document |= {"stop": RULES, "reposition": {"direction": "up", "cooldown_minutes": 0}}
     fell = fail(world, overloaded, lambda _method, name: name == "ticker/bookTicker", begins=60.0)
-    world.run(world.runner(), 140.0)
+    world.run(world.runner(), 190.0)
     assert "BTC/USDT moves up" in caplog.text
     assert halted_at(world) - fell[0] < HALT_SECONDS
 
@@ -352,6 +353,20 @@ def test_buys_are_canceled_first_and_until_they_are_gone(make_world, monkeypatch
     assert places[: len(buying)] == [f"{line}b1" for line in buying]
     assert [int(line) for line in buying] == sorted(map(int, buying), reverse=True)
     assert 3 < len(buying) <= len(set(places))
+
+
+def test_buys_are_canceled_as_a_falling_market_reaches_them(make_world, monkeypatch):
+    """However they lie in memory, where fills change their order."""
+    trader = trade(make_world(path(50_000, 50_000), at_end="hold"), 3.5)
+    engine = trader.engine
+    engine.live = dict(reversed(engine.live.items()))
+    canceled = []
+    monkeypatch.setattr(BinanceBroker, "cancel", lambda _broker, name: canceled.append(name))
+    assert cancel_all(trader.session, engine) == {}
+    lines = [(engine.live[name].side, engine.live[name].line) for name in canceled]
+    assert lines == [(Side.BUY, line) for line in range(9, -1, -1)] + [
+        (Side.SELL, line) for line in range(20, 10, -1)
+    ]
 
 
 # Exact bounds.
