@@ -107,6 +107,23 @@ def test_a_file_for_each_year_of_the_sell(store, tmp_path):
     check(life, store)
 
 
+def test_a_profit_stands_with_the_last_trade_of_its_position(store):
+    """A report by month counts it at the time of that row."""
+    life = Life(store).swing(12)
+    life.archive()
+    trades = {}
+    for row in trade_history.rows(store, SYMBOL):
+        if row.pair and row.fill is not None:
+            trades.setdefault(row.pair, []).append(row)
+    pairs = [rows for rows in trades.values() if len(rows) > 1]
+    assert pairs
+    for rows in pairs:
+        *earlier, last = sorted(rows, key=lambda row: int(row.fill.trade_id))
+        assert last.order.side is Side.SELL
+        assert last.profit is not None
+        assert {row.profit for row in earlier} == {None}
+
+
 def test_profits_in_the_archive_add_up(store):
     life = Life(store).swing(12)
     life.archive()

@@ -404,6 +404,20 @@ def test_an_initial_order_rests_for_just_so_long(make_world):
     assert canceled == [order.client_id]
 
 
+def test_only_orders_of_the_initial_trade_begin_the_rest_anew(make_world):
+    trader = trade(make_world(path(50_000, 50_000), at_end="hold"), 3.5)
+    session = trader.session
+    orders = session.store.orders(session.grid_run.id)
+    [initial] = [one for one in orders if one.role is Role.INITIAL]
+    grid = next(iter(trader.engine.live.values()))
+    session.traded_since = 1.0
+    for orders, begun in (([], False), ([grid], False), ([initial, grid], True)):
+        changes = session.changes()
+        changes.orders.extend(orders)
+        session.committed(changes)
+        assert (session.traded_since != 1.0) is begun
+
+
 @pytest.mark.parametrize(("base", "refused"), [("0", False), ("0.00000001", True)])
 def test_the_least_that_a_move_left_unwatched_is_no_health(make_world, monkeypatch, base, refused):
     world = make_world()
