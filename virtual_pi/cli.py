@@ -221,7 +221,7 @@ def _create(options: argparse.Namespace) -> int:
         kept = load(options.snapshot.absolute())
         image = kept.image
         drive = wanted.nvme_bytes if kept.has_nvme else None
-        wanted = replace(wanted, release=kept.release, nvme_bytes=drive)
+        wanted = replace(wanted, release=kept.release, nvme_bytes=drive, time_port=kept.time_port)
     machines = [create_machine(state, name, image, wanted) for name in names]
     for machine in machines:
         print(f"created {machine.name}: SSH on 127.0.0.1:{machine.settings().ssh_port}")

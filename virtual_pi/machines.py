@@ -39,6 +39,8 @@ class Settings:
         ssh_port: The port of 127.0.0.1 that leads to its SSH server.
         forwards: The guest's TCP port to the port of 127.0.0.1 that leads to it.
         record_boot: Whether what it writes to its boot partition is recorded.
+        time_port: The UDP port of 127.0.0.1 where the guest asks for the time. It is in the guest's
+            configuration: a copy of the machine keeps it, whatever its other ports are.
     """
 
     memory_mib: int
@@ -48,12 +50,8 @@ class Settings:
     mac: str
     ssh_port: int
     forwards: dict[int, int]
+    time_port: int
     record_boot: bool = False
-
-    @property
-    def time_port(self) -> int:
-        """The UDP port of 127.0.0.1 where the guest asks for the time, numbered as `ssh_port`."""
-        return self.ssh_port
 
     def to_json(self) -> str:
         """Return it as JSON."""
@@ -68,6 +66,8 @@ class Settings:
         """
         data = json.loads(text)
         data["forwards"] = {int(guest): host for guest, host in data["forwards"].items()}
+        # Machines of before had it numbered as this, and not in the file.
+        data.setdefault("time_port", data["ssh_port"])
         return cls(**data)
 
 
@@ -118,6 +118,7 @@ class CreateOptions:
         forwards: The guest's TCP ports to reach from 127.0.0.1.
         release: Debian's release.
         record_boot: Whether what it writes to its boot partition is recorded.
+        time_port: Where a snapshot's guest asks for the time; None for a port of its own.
     """
 
     memory_mib: int = 2048
@@ -127,6 +128,7 @@ class CreateOptions:
     forwards: tuple[int, ...] = ()
     release: str = "trixie"
     record_boot: bool = False
+    time_port: int | None = None
 
 
 class Machine:
@@ -341,6 +343,7 @@ def create_machine(state_dir: Path, name: str, image: Image, options: CreateOpti
             mac="52:54:00:" + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(3)),
             ssh_port=ssh_port,
             forwards=dict(zip(forwards, ports, strict=True)),
+            time_port=options.time_port or ssh_port,
             record_boot=options.record_boot,
         )
         _make_disks(machine, image, options)

@@ -32,11 +32,13 @@ class Snapshot:
         image: Its disks.
         release: Debian's release.
         has_nvme: Whether there is an NVMe drive among them.
+        time_port: Where its guest asks for the time.
     """
 
     image: Image
     release: str
     has_nvme: bool
+    time_port: int
 
 
 def take(machine: Machine, directory: Path) -> Snapshot:
@@ -62,7 +64,8 @@ def take(machine: Machine, directory: Path) -> Snapshot:
             run(*convert, "qcow2", os.fspath(machine.nvme_disk), os.fspath(made.nvme))
         copy_sparse(machine.boot_disk, made.boot)
         _forget(made.root, machine)
-        about = {"release": machine.settings().release}
+        settings = machine.settings()
+        about = {"release": settings.release, "time_port": settings.time_port}
         (made.directory / "snapshot.json").write_text(json.dumps(about))
         shutil.rmtree(directory, ignore_errors=True)
         made.directory.rename(directory)
@@ -83,7 +86,7 @@ def load(directory: Path) -> Snapshot:
     except FileNotFoundError:
         raise VirtualPiError(f"there is no snapshot in {directory}") from None
     image = Image(directory)
-    return Snapshot(image, about["release"], image.nvme.exists())
+    return Snapshot(image, about["release"], image.nvme.exists(), about["time_port"])
 
 
 def _forget(root: Path, machine: Machine) -> None:

@@ -70,6 +70,8 @@ def bind(port: int) -> socket.socket:
         OSError: Another program holds it.
     """
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    # Branches of one snapshot ask at the same port: each machine's server answers any of them.
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     deadline = time.monotonic() + BIND_SECONDS
     while True:
         try:

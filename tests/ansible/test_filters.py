@@ -414,6 +414,11 @@ def test_a_docker_that_does_not_answer_is_no_absent_bot(tmp_path, monkeypatch, s
     )
 
 
+@pytest.mark.parametrize(("program", "due"), [("echo reboot_reason why", True), ("true", False)])
+def test_status_says_that_a_reboot_is_due_where_the_program_has_a_reason(program, due):
+    assert pi_status.host_status(program)["reboot_required"] is due
+
+
 def test_status_of_a_bot_that_is_silent_says_why():
     said = pi_status.what_it_says({"error": "timed out"})
     assert (said["reason"], said["grids"], said["circuit"]) == ("timed out", [], None)

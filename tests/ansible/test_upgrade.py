@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from roles.maintenance.filter_plugins import maintenance
 
@@ -203,6 +204,14 @@ def test_changed_boot_files_and_packages_ask_for_a_reboot(host):
     assert maintenance.reboot_reason(host("reboot_reason.sh").stdout) == (
         "config.txt changed since it started"
     )
+
+
+@pytest.mark.parametrize("role", ["facts", "maintenance", "status"])
+def test_each_role_that_tells_of_a_reboot_asks_the_one_program(role):
+    """A reason that one of them does not know is a reboot that stays lost there."""
+    tasks = yaml.safe_load((FILES.parents[1] / role / "tasks/main.yml").read_text())
+    [look, *_] = [task for task in tasks if {"ansible.builtin.raw", "pi_status"} & task.keys()]
+    assert "reboot_reason.sh" in str(look)
 
 
 def test_look_without_docker_and_with_one_that_is_silent(host):

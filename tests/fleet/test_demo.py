@@ -79,8 +79,9 @@ def machine(tmp_path: Path) -> Machine:
 
 def with_page(machine: Machine, port: int) -> Machine:
     settings = Settings(
-        memory_mib=1, cpus=1, release="trixie", nvme=True, mac="", ssh_port=1, forwards={8080: port}
-    )
+        memory_mib=1, cpus=1, release="trixie", nvme=True, mac="", ssh_port=1,
+        forwards={8080: port}, time_port=1,
+    )  # fmt: skip
     machine.settings_file.write_text(settings.to_json())
     return machine
 

@@ -51,6 +51,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
         mac="52:54:00:01:02:03",
         ssh_port=20022,
         forwards={8080: 28080},
+        time_port=20022,
     )
     made.settings_file.write_text(settings.to_json())
     yield made

@@ -134,6 +134,19 @@ def test_without_a_drive_its_branches_have_none(
     assert not branch.nvme_disk.exists()
 
 
+def test_its_guest_asks_for_the_time_where_it_is_configured_to(
+    off: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = off.settings().time_port
+    machines.change_ports(off)
+    assert off.settings().time_port == asked != off.settings().ssh_port
+    snapshot.take(off, tmp_path / "kept")
+    monkeypatch.setenv("GRIDBERRY_STATE", str(off.state_dir))
+    assert main(["create", "pi2", "pi3", "--from", str(tmp_path / "kept")]) == 0
+    branches = [Machine(off.state_dir, name) for name in ("pi2", "pi3")]
+    assert [branch.describe()["time_port"] for branch in branches] == [asked, asked]
+
+
 def test_no_snapshot_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -125,6 +125,12 @@ def test_port_that_another_program_holds_is_named(monkeypatch: pytest.MonkeyPatc
             time_server.main()
 
 
+def test_the_machines_of_one_snapshot_share_a_port(server: int) -> None:
+    ask(server)
+    with time_server.bind(server) as another:
+        assert another.getsockname()[1] == server
+
+
 def test_machine_has_one_of_its_own_while_it_is_on(machine: Machine) -> None:
     process = Supervisor(machine)._start_time_server()
     name = name_process(process.pid)

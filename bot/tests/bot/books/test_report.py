@@ -95,6 +95,8 @@ def test_the_command(lives, store, tmp_path, capsys):
     assert lines[0] == "BTC/USDT, amounts in USDT"
     assert [line.split()[0] for line in lines[2:6]] == ["2025-12", "2026-01", "2026-02", "total"]
     assert "in range: not known, no full hour was watched" in text.out
+    _, text = command(capsys, "--state", tmp_path, "--json")
+    assert json.loads(text.out)["symbols"][SYMBOL]["time_in_range"] is None
     hour = START_MS // HOUR_MS * HOUR_MS
     store.sample([Sample(SYMBOL, hour, *[Decimal(50000)] * 4, 3600, 1800)])
     _, text = command(capsys, "--state", tmp_path, "--year", "2025")

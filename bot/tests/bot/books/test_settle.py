@@ -11,7 +11,7 @@ from gridbot.accounting import trade_history
 from gridbot.accounting.settle import Settler
 from gridbot.core.books import RECENT_FILLS
 from gridbot.core.engine import Carried
-from gridbot.core.orders import Role, padded
+from gridbot.core.orders import Role, Side, padded
 from gridbot.store import Store, StoreError, settled
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -67,6 +67,23 @@ def test_the_latest_trades_are_still_there_after_a_restart(store):
     life = Life(store).swing(40)
     assert life.settle(RECENT_FILLS) > 50
     check(life, store, recent=True)
+
+
+def test_a_profit_stands_with_the_last_trade_of_its_position(store):
+    """A report by month counts it at the time of that row."""
+    life = Life(store).swing(12)
+    life.settle()
+    trades = {}
+    for row in trade_history.rows(store, SYMBOL):
+        if row.pair and row.fill is not None:
+            trades.setdefault(row.pair, []).append(row)
+    pairs = [rows for rows in trades.values() if len(rows) > 1]
+    assert pairs
+    for rows in pairs:
+        *earlier, last = sorted(rows, key=lambda row: int(row.fill.trade_id))
+        assert last.order.side is Side.SELL
+        assert last.profit is not None
+        assert {row.profit for row in earlier} == {None}
 
 
 def test_initial_sells_take_their_share_from_what_is_settled(store):

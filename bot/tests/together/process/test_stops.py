@@ -23,6 +23,8 @@ BOTTOM = "79.37"  # no other amount looks like it
 HALT_MS = 5_000
 GRID = {"lower": '"90"', "upper": '"110"', "grids": 10, "investment": '"1000"'}
 STOP = {"[stop]": None, "loss_price": '"85"'}
+# At the bottom the coins of the start have lost 11 %, and with those of the buys on the way 18 %.
+DRAWDOWN = {"[stop]": None, "max_drawdown_percent": '"14"'}
 
 
 class Tap:
@@ -84,14 +86,14 @@ def write_market(bench, name, prices, day=0):
 class Fall:
     """A grid that trades at 100, and the market that it falls in afterwards."""
 
-    def __init__(self, bench, *, streams, liquidate=True):
+    def __init__(self, bench, *, streams, liquidate=True, stop=STOP):
         self.bench = bench
         self.taps = [Tap(port, BOTTOM) for port in (bench.exchange_port, bench.stream_port)]
         url, stream_url = (tap.port for tap in self.taps)
         stream = {"stream_url": f'"ws://127.0.0.1:{stream_url}"'} if streams else {}
         where = {"url": f'"http://127.0.0.1:{url}"'}
         bench.write_config(
-            streams=streams, **where, **stream, **GRID, **STOP, liquidate=str(liquidate).lower()
+            streams=streams, **where, **stream, **GRID, **stop, liquidate=str(liquidate).lower()
         )
         self.exchange = self.start_exchange(write_market(bench, "flat", ["100", "100"]))
         self.bot = bench.start_bot()
@@ -183,12 +185,12 @@ SILENT = 'kind = "lost_event"\nevent = "executionReport"'
 
 
 @pytest.mark.parametrize(
-    ("rule", "liquidate"), [(REFUSED, False), (SILENT, True)], ids=["refused", "silent"]
+    ("rule", "more"),
+    [(REFUSED, {"liquidate": False}), (SILENT, {}), (SILENT, {"stop": DRAWDOWN})],
+    ids=["refused", "silent", "silent, by drawdown"],
 )
-def test_the_price_falls_through_the_stop_while_the_exchange_fails_in_part(
-    make_fall, rule, liquidate
-):
-    fall = make_fall(streams=True, liquidate=liquidate)
+def test_the_price_falls_through_the_stop_while_the_exchange_fails_in_part(make_fall, rule, more):
+    fall = make_fall(streams=True, **more)
     fall.begin(rule, prices=["100", *["103"] * 4, BOTTOM, BOTTOM])
     fall.wait_for_halt()
     fall.check(filled=False)

@@ -15,7 +15,7 @@ from gridbot.exchanges.binance.symbol import BinanceBroker
 from gridbot.exchanges.port import BrokerError, Failure
 from gridbot.service.grid_worker import LOOK_SECONDS
 from gridbot.trading import start_grid
-from gridbot.trading.cancels import RESTING_SECONDS, hurry
+from gridbot.trading.cancels import RESTING_SECONDS, cancel_all, hurry
 from gridbot.trading.risk_guard import FRESH_SECONDS
 from gridbot.trading.trader import Trader
 
@@ -153,11 +153,12 @@ def test_the_stop_fires_though_everything_else_fails(make_world, where):
 
 def test_the_stop_fires_while_a_move_waits_for_the_exchange(make_world, caplog):
     caplog.set_level("INFO")
-    candles = path(50_000, 50_000, 54_000, *[54_000] * 40, 45_000, *[45_000] * 10, minutes=2)
+    # The price falls while the tries are half a minute apart.
+    candles = path(50_000, 50_000, 54_000, *[54_000] * 56, 45_000, *[45_000] * 10, minutes=2)
     world = make_world(candles, at_end="hold")
     world.document |= {"stop": RULES, "reposition": {"direction": "up", "cooldown_minutes": 0}}
     fell = fail(world, overloaded, lambda _method, name: name == "ticker/bookTicker", begins=60.0)
-    world.run(world.runner(), 140.0)
+    world.run(world.runner(), 190.0)
     assert "BTC/USDT moves up" in caplog.text
     assert halted_at(world) - fell[0] < HALT_SECONDS
 
@@ -354,6 +355,20 @@ def test_buys_are_canceled_first_and_until_they_are_gone(make_world, monkeypatch
     assert 3 < len(buying) <= len(set(places))
 
 
+def test_buys_are_canceled_as_a_falling_market_reaches_them(make_world, monkeypatch):
+    """However they lie in memory, where fills change their order."""
+    trader = trade(make_world(path(50_000, 50_000), at_end="hold"), 3.5)
+    engine = trader.engine
+    engine.live = dict(reversed(engine.live.items()))
+    canceled = []
+    monkeypatch.setattr(BinanceBroker, "cancel", lambda _broker, name: canceled.append(name))
+    assert cancel_all(trader.session, engine) == {}
+    lines = [(engine.live[name].side, engine.live[name].line) for name in canceled]
+    assert lines == [(Side.BUY, line) for line in range(9, -1, -1)] + [
+        (Side.SELL, line) for line in range(20, 10, -1)
+    ]
+
+
 # Exact bounds.
 
 
@@ -387,6 +402,20 @@ def test_an_initial_order_rests_for_just_so_long(make_world):
     world.clock.seconds = 100.0 + RESTING_SECONDS
     hurry(trader.session, trader.engine)
     assert canceled == [order.client_id]
+
+
+def test_only_orders_of_the_initial_trade_begin_the_rest_anew(make_world):
+    trader = trade(make_world(path(50_000, 50_000), at_end="hold"), 3.5)
+    session = trader.session
+    orders = session.store.orders(session.grid_run.id)
+    [initial] = [one for one in orders if one.role is Role.INITIAL]
+    grid = next(iter(trader.engine.live.values()))
+    session.traded_since = 1.0
+    for orders, begun in (([], False), ([grid], False), ([initial, grid], True)):
+        changes = session.changes()
+        changes.orders.extend(orders)
+        session.committed(changes)
+        assert (session.traded_since != 1.0) is begun
 
 
 @pytest.mark.parametrize(("base", "refused"), [("0", False), ("0.00000001", True)])
