@@ -5,7 +5,7 @@
 The launcher calls it once everything is installed and the machines' image is built. Machines that
 were provisioned from just what the checkout holds now are only switched on: site.yml would change
 nothing there, and takes two minutes to see it on an emulated Pi. `--due` only tells whether one is
-to be provisioned, by its exit status: 0 yes, 1 no.
+to be provisioned, by its exit status: 0 yes, 1 no, 2 that one trades another market.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from fleet.try_out import ask
+from inventory.demo_market import UserError, demo_settings
 from virtual_pi.errors import VirtualPiError
 from virtual_pi.image import ensure_image
 from virtual_pi.lifecycle import start, wait_for_ssh
@@ -43,7 +44,8 @@ SOURCES = (
 )
 CACHES = frozenset({"__pycache__"})
 CANDLES = "GRIDBERRY_CANDLES"
-SETTINGS = (CANDLES, "GRIDBERRY_SYMBOL", "GRIDBERRY_SPEED")
+SYMBOL = "GRIDBERRY_SYMBOL"
+SETTINGS = (CANDLES, SYMBOL, "GRIDBERRY_SPEED")
 PAGE_PORT = 8080
 # After a boot, Docker and the bot take a minute on an emulated Pi; on a busy computer, longer.
 HEALTHY_SECONDS = 600
@@ -99,6 +101,52 @@ def recipe(root: Path, settings: dict[str, str]) -> str:
     return hash_of(root, SOURCES, settings)
 
 
+def market_of(settings: dict[str, str]) -> str:
+    """Return which market and grid the demo's bots trade, in words.
+
+    Args:
+        settings: Of the environment, by name.
+
+    Raises:
+        UserError: The candles cannot be read, or no grid fits there.
+    """
+    if not settings[CANDLES]:
+        return "made-up prices"
+    grid = demo_settings(Path(settings[CANDLES]), settings[SYMBOL])
+    symbol, lower, upper, grids = (
+        grid[f"grid_bot_{name}"] for name in ("symbol", "lower", "upper", "grids")
+    )
+    return f"{symbol}, {grids} grids from {lower} to {upper}"
+
+
+def market_file(machine: Machine) -> Path:
+    """Return the file that says what market a machine's bot has been given; it goes with the machine.
+
+    Args:
+        machine: The machine.
+    """
+    return machine.directory / "market"
+
+
+def check_market(machines: Sequence[Machine], wanted: str) -> None:
+    """Check that no machine trades another market: its bot keeps its grid until that is ended.
+
+    Args:
+        machines: Those of the demo, made or not.
+        wanted: What they are to trade.
+
+    Raises:
+        VirtualPiError: One does; says how to go on.
+    """
+    for machine in machines:
+        file = market_file(machine)
+        if file.exists() and (market := file.read_text()) != wanted:
+            raise VirtualPiError(
+                f"{machine.name} trades {market}, and this demo is of {wanted}: remove the virtual"
+                " Pis and their books with ./gridberry down --machines, then run it again"
+            )
+
+
 def mark(machine: Machine) -> Path:
     """Return the file that says what a machine was provisioned from; it goes with the machine.
 
@@ -118,16 +166,18 @@ def due(machines: Sequence[Machine], wanted: str) -> list[Machine]:
     return [m for m in machines if not mark(m).exists() or mark(m).read_text() != wanted]
 
 
-def provision(machines: Sequence[Machine], wanted: str) -> int:
+def provision(machines: Sequence[Machine], wanted: str, market: str) -> int:
     """Run site.yml on all virtual Pis; return its exit status.
 
     Args:
         machines: Those of the demo.
         wanted: The hash of what they are provisioned from.
+        market: What they are to trade.
     """
-    # What fails half-way has provisioned nothing.
+    # What fails half-way has provisioned nothing, but its bot may trade already.
     for machine in machines:
         mark(machine).unlink(missing_ok=True)
+        write_whole(market_file(machine), market)
     command = [sys.executable, "-m", "ansible", "playbook", "-i", os.fspath(INVENTORY)]
     done = subprocess.run([*command, os.fspath(ROOT / "playbooks" / "site.yml")], check=False)
     if done.returncode == 0:
@@ -204,7 +254,7 @@ def main(words: Sequence[str] | None = None) -> int:
         words: The command line's.
 
     Returns:
-        The exit status: 0 done (or due), 1 failed (or not due).
+        The exit status: 0 done (or due), 1 failed (or not due), 2 another market is traded.
     """
     options = arguments_of(words)
     state = state_directory()
@@ -212,7 +262,14 @@ def main(words: Sequence[str] | None = None) -> int:
     # Whoever has made more of them keeps them: site.yml takes all.
     others = [m for m in all_machines(state) if m.name not in {n.name for n in named}]
     machines = [*named, *others]
-    wanted = recipe(ROOT, {name: os.environ.get(name, "") for name in SETTINGS})
+    settings = {name: os.environ.get(name, "") for name in SETTINGS}
+    wanted = recipe(ROOT, settings)
+    try:
+        market = market_of(settings)
+        check_market(machines, market)
+    except (UserError, VirtualPiError) as error:
+        print(f"gridberry: {error}", file=sys.stderr)
+        return 2
     if options.due:
         return int(not (options.again or due(machines, wanted)))
     try:
@@ -222,7 +279,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return 1
     if options.again or due(machines, wanted):
         print("\n== playbooks/site.yml", flush=True)
-        return provision(machines, wanted)
+        return provision(machines, wanted, market)
     print(
         "Nothing that they were provisioned from has changed: playbooks/site.yml is not run again"
     )

@@ -100,16 +100,50 @@ def test_only_what_was_provisioned_whole_is_not_due(
     demo.mark(machine).write_text("this")
     assert demo.due([machine], "this") == []
     assert demo.due([machine], "that") == [machine]
-    assert demo.provision([machine], "that") == status
+    assert demo.provision([machine], "that", "made-up prices") == status
     assert runs[0][-1].endswith("playbooks/site.yml")
     # One that failed has neither the old mark nor a new one.
     assert demo.due([machine], "this") == [machine]
     assert demo.due([machine], "that") == ([machine] if status else [])
+    # Its bot may trade already.
+    assert demo.market_file(machine).read_text() == "made-up prices"
 
 
 def test_one_that_is_not_made_yet_is_due(tmp_path: Path) -> None:
     missing = Machine(tmp_path, "pi2")
     assert demo.due([missing], "this") == [missing]
+
+
+def test_another_market_is_refused_before_a_machine_starts(
+    machine: Machine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    candles = tmp_path / "SOLUSDT-1m-2024-01.csv"
+    candles.write_text("1704067200000,101.5,101.6,101.4,101.5,10,1704067259999,1,1,1,1,0\n")
+    sol = "SOL/USDT, 40 grids from 93 to 110"
+
+    def starts(machines: object) -> None:
+        raise AssertionError(machines)
+
+    monkeypatch.setenv("GRIDBERRY_STATE", str(machine.state_dir))
+    monkeypatch.setenv(demo.CANDLES, str(candles))
+    monkeypatch.setattr(demo, "switch_on", starts)
+    demo.market_file(machine).write_text("made-up prices")
+    for words in ([], ["--due"], ["--again", "--due"]):
+        assert demo.main(words) == 2
+        assert capsys.readouterr().err == (
+            f"gridberry: pi1 trades made-up prices, and this demo is of {sol}: remove the virtual"
+            " Pis and their books with ./gridberry down --machines, then run it again\n"
+        )
+    demo.market_file(machine).write_text(sol)
+    assert demo.main(["--due"]) == 0
+    monkeypatch.delenv(demo.CANDLES)
+    assert demo.main(["--due"]) == 2
+    assert f"trades {sol}, and this demo is of made-up prices" in capsys.readouterr().err
+    demo.market_file(machine).unlink()
+    assert demo.main(["--due"]) == 0
 
 
 class Page(BaseHTTPRequestHandler):
