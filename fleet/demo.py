@@ -120,7 +120,7 @@ def market_of(settings: dict[str, str]) -> str:
 
 
 def market_file(machine: Machine) -> Path:
-    """Return the file that says what market a machine's bot has been given; it goes with the machine.
+    """Return the file that says what market a machine trades; it goes with the machine.
 
     Args:
         machine: The machine.
