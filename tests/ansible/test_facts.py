@@ -148,7 +148,7 @@ def test_a_pi_tells_all(look):
     assert found["watchdog"]["systemd_seconds"] == 90
     assert found["watchdog"]["device"] == "Broadcom BCM2835 Watchdog timer"
     assert found["clock"]["service"] == "chrony"
-    assert found["clock"]["synchronized"] is True
+    assert found["clock"]["synchronised"] is True
     assert found["docker"] == {"version": "26.1.5", "data_root": "/mnt/data/docker"}
     assert found["listening"] == [
         {"port": 22, "protocol": "tcp", "address": "0.0.0.0", "program": "sshd"},
@@ -170,7 +170,7 @@ def test_what_is_not_known_is_null(look):
     for field in ("governor", "temperature_c", "throttled", "docker", "serial"):
         assert found[field] is None, field
     assert found["disks"] == found["listening"] == []
-    assert found["clock"]["synchronized"] is None
+    assert found["clock"]["synchronised"] is None
     assert found["watchdog"]["systemd_seconds"] is None
 
 

@@ -19,7 +19,7 @@ def book_lines(**fills: int) -> str:
     return f"books {json.dumps({'grids': grids})}\r\n"
 
 
-HOST = "boot aaaa\r\nsystem running\r\nfree 9000\r\nsynchronized yes\r\n"
+HOST = "boot aaaa\r\nsystem running\r\nfree 9000\r\nsynchronised yes\r\n"
 BOT = (
     "docker answers\ncontainer gridberry-exchange running healthy\n"
     "container gridberry-bot running healthy\n"

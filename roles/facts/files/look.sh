@@ -57,7 +57,7 @@ for unit in watchdog systemd-timesyncd chrony ntpsec docker; do
     if systemctl is-active -q "$unit" 2>/dev/null; then echo "active $unit"; fi
 done
 systemctl show -p RuntimeWatchdogUSec --value 2>/dev/null | sed 's/^/systemd_watchdog /'
-echo "synchronized $(timedatectl show -p NTPSynchronized --value 2>/dev/null)"
+echo "synchronised $(timedatectl show -p NTPSynchronized --value 2>/dev/null)"
 echo "timezone $(timedatectl show -p Timezone --value 2>/dev/null)"
 systemctl list-units --failed --plain --no-legend 2>/dev/null | sed 's/^\([^ ]*\).*/failed \1/'
 if [ -e "$PROC/sys/net/ipv6" ]; then echo "ipv6 yes"; else echo "ipv6 no"; fi

@@ -146,7 +146,7 @@ def host_facts(look: str) -> dict:
     temperature = number(one("temperature"))
     services = [unit for unit in ("chrony", "systemd-timesyncd", "ntpsec") if unit in active]
     docker = parsed(one("docker"))
-    synchronized = {"yes": True, "no": False}
+    yes_or_no = {"yes": True, "no": False}
     return {
         "board": one("board"),
         "serial": one("serial"),
@@ -190,11 +190,11 @@ def host_facts(look: str) -> dict:
         },
         "clock": {
             "offset_seconds": number(one("clock_offset")),
-            "synchronized": synchronized.get(one("synchronized") or ""),
+            "synchronised": yes_or_no.get(one("synchronised") or ""),
             "service": services[0] if services else None,
             "timezone": one("timezone"),
         },
-        "ipv6": synchronized.get(one("ipv6") or ""),
+        "ipv6": yes_or_no.get(one("ipv6") or ""),
         "failed_units": found.get("failed", []),
         "docker": docker or None,
         "listening": listening(found),
