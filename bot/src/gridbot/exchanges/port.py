@@ -24,7 +24,7 @@ class Failure(StrEnum):
     would have traded at once. NOT_FOUND: it does not know the order.
     AMBIGUOUS: it may or may not have acted; ask before anything else. UNREACHABLE: the request
     never arrived. AUTH: it does not accept the key. RATE_LIMITED: wait. CLOCK: the request's time
-    was off, nothing happened.
+    was off, nothing happened; where it is an order's, the time has been set.
     """
 
     REJECTED = "rejected"

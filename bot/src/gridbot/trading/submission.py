@@ -87,7 +87,7 @@ def _never_arrived(session: Session, engine: GridEngine, order: Order) -> bool:
     return False
 
 
-def _send(session: Session, engine: GridEngine, order: Order) -> None:
+def _send(session: Session, engine: GridEngine, order: Order, *, again: bool = False) -> None:
     if order.side is Side.BUY and not session.clears(engine):
         return
     # From here on it may be there, whatever happens to this process.
@@ -102,6 +102,9 @@ def _send(session: Session, engine: GridEngine, order: Order) -> None:
             _wait_for_price(session, order, error)
         elif error.failure is Failure.REJECTED:
             _refuse(session, engine, order, error)
+        elif error.failure is Failure.CLOCK and not again:
+            # The time is set; that may have taken longer than a price is the price of now.
+            _send(session, engine, order, again=True)
         else:
             raise
         return

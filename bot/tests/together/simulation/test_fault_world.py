@@ -7,7 +7,7 @@ from .workers import Workers, settle_memory
 
 SEEDS = 100
 # Stories that once went wrong.
-FOUND = (1731, 1797, 2357)
+FOUND = (545, 1731, 1797, 2357)
 
 
 def tell(seeds):

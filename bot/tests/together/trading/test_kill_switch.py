@@ -296,6 +296,29 @@ def test_a_price_of_some_time_ago_clears_nothing(make_world, monkeypatch):
     assert ("POST", "order") not in world.wire.requests
 
 
+def test_a_buy_that_is_sent_again_for_its_time_is_judged_again(make_world):
+    """The exchange's time may be long in coming, and the price falls meanwhile."""
+    world = make_world(path(50_000, 50_000, *[50_000] * 8, 45_000, minutes=2), at_end="hold")
+    trader = one_unsent_buy(world)
+    posts, waits = [], []
+
+    def before(method, name):
+        if (method, name) == ("POST", "order"):
+            posts.append(below_stop(world))
+            if len(posts) == 1:
+                return refusal(400, -1021, "Timestamp for this request is outside")
+        if name == "time" and posts and not waits:
+            while not below_stop(world):
+                waits.append(world.clock.sleep(1.0))
+        return None
+
+    world.wire.before = before
+    trader.step()
+    assert waits
+    assert posts == [False]
+    assert trader.engine.winding_down
+
+
 # A dip is seen, however short; one from before the grid is not.
 
 

@@ -299,7 +299,7 @@ class BinanceConnection:
         """Make a request and read its answer.
 
         When the clock was off, the exchange has refused it for certain: the time is set, and it is
-        sent once more.
+        sent once more; an order is not, for that takes a look at the price of now.
 
         Args:
             operation: what to ask.
@@ -315,7 +315,9 @@ class BinanceConnection:
         except BrokerError as error:
             if error.failure is not Failure.CLOCK or not operation.signed:
                 raise
-        self.synchronise()
+            self.synchronise()
+            if operation.once and not operation.urgent:
+                raise
         return self._ask_once(operation, parameters, read)
 
     def synchronise(self) -> None:

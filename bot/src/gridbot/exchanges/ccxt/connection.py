@@ -168,8 +168,10 @@ class CcxtConnection:
         except BrokerError as error:
             if error.failure is not Failure.CLOCK:
                 raise
-        # It was refused for certain.
-        self.synchronise()
+            # It was refused for certain.
+            self.synchronise()
+            if once and not urgent:
+                raise
         return self._request_gate.ask(request, once=once, urgent=urgent)
 
     def _send(self, method: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
