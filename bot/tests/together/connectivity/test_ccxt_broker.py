@@ -211,6 +211,15 @@ def test_a_wrong_clock_is_set_and_the_request_repeated(world, broker):
     assert broker.open_orders() == []
 
 
+def test_after_a_wrong_clock_an_order_is_left_to_who_sends_it(world, broker):
+    broker.account.time.forget()
+    broker.account.time.sample(world.clock.monotonic(), world.clock.now_ms() - 60_000)
+    with pytest.raises(BrokerError) as error:
+        broker.place(order("pi9-a"))
+    assert error.value.failure is Failure.CLOCK
+    assert broker.place(order("pi9-a")).client_id == "pi9-a"  # the time is set
+
+
 def test_a_grid_runs_and_the_books_are_the_exchanges(make_world):
     world = make_world(trading.zigzag(40), at_end="hold")
     world.run(world.runner(), 60.0)
