@@ -20,8 +20,10 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
+from gridbase.errors import UserError
+
 from fleet.try_out import ask
-from inventory.demo_market import UserError, demo_settings
+from inventory.demo_market import demo_settings
 from virtual_pi.errors import VirtualPiError
 from virtual_pi.image import ensure_image
 from virtual_pi.lifecycle import start, wait_for_ssh

@@ -16,8 +16,8 @@ HEARTBEAT_AGE = (300, 86400)
 PATH = re.compile(r"/[A-Za-z0-9_./-]*[A-Za-z0-9_-]")
 
 # A Pi's hardware counts to just under 16 seconds. Kernels from 6.8 on take more, count further
-# themselves and pet the hardware every 8 seconds; but until the middle of 2026 they told it the rest
-# of a division by 16. So where less than 12 is left the Pi may reset itself again and again
+# themselves and pet the hardware every 8 seconds; but until the middle of 2026 they told it the
+# rest of a division by 16. So where less than 12 is left the Pi may reset itself again and again
 # (raspberrypi/linux#7432, systemd/systemd#38289).
 PI_IDENTITY = "BCM2835"
 PI_SECONDS = 16
