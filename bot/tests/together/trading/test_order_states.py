@@ -349,6 +349,20 @@ def test_a9_a_wrong_clock_is_set_and_the_order_sent_once(make_world):
     assert placed(world).count(order.client_id) == 1
 
 
+def test_an_order_that_is_refused_for_its_time_twice_is_unsent(make_world):
+    world = still(make_world)
+    trader, order = one_unsent(world)
+    fail_post(world, lambda *_: refusal(400, -1021, "Timestamp is outside"), times=2)
+    world.wire.requests.clear()
+    with pytest.raises(BrokerError) as told:
+        trader.step()
+    assert told.value.failure is Failure.CLOCK
+    assert world.wire.requests.count(("POST", "order")) == 2
+    assert order.client_id in trader.session.orders.in_state(State.UNSENT)
+    trader.step()
+    assert placed(world).count(order.client_id) == 1
+
+
 def test_a10_a_post_only_order_waits_until_it_rests(make_world):
     world = still(make_world)
     world.document["grid"]["post_only"] = True
@@ -793,6 +807,13 @@ def test_x2_an_order_that_the_exchange_does_not_cancel_is_told_and_canceled_agai
     assert list(trader.engine.live) == [order.client_id]
     assert trader.session.orders.in_state(State.CANCELING) == []
     step_to_the_end(trader)
+    assert trader.session.broker.open_orders() == []
+
+
+def test_a_cancellation_that_is_refused_for_its_time_is_sent_again_at_once(winding_down):
+    world, trader, order = winding_down
+    fail_cancel(world, order.client_id, lambda *_: refusal(400, -1021, "Timestamp is outside"))
+    trader.step()
     assert trader.session.broker.open_orders() == []
 
 
