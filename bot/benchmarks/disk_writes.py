@@ -2,7 +2,7 @@
 
     python bot/benchmarks/disk_writes.py [--directory DIR] [--fills N] [--hours H]
 
-The real bot trades on the embedded exchange in one process under virtual time. Its state lies in
+The real bot trades on the practice exchange in one process under virtual time. Its state lies in
 DIR, on a real disk; the exchange's lies in memory. What is counted is `write_bytes` of
 /proc/self/io: bytes that this process caused to be sent to the disk, in whole pages of the kernel
 (4 KiB), as every commit waits for the disk. Files in memory do not count there. Written pages of a

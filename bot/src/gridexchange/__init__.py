@@ -1,1 +1,1 @@
-"""The embedded exchange: Binance's spot REST API over a simulated market."""
+"""The practice exchange: Binance's spot REST API over a simulated market."""

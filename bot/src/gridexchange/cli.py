@@ -1,4 +1,4 @@
-"""The `gridexchange` command: serve the embedded exchange."""
+"""The `gridexchange` command: serve the practice exchange."""
 
 import argparse
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = OneLineParser(
         prog="gridexchange",
-        description="Serve the embedded exchange.",
+        description="Serve the practice exchange.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

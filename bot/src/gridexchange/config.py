@@ -1,4 +1,4 @@
-"""Settings of the embedded exchange: a TOML file, flags over it, each value checked strictly."""
+"""Settings of the practice exchange: a TOML file, flags over it, each value checked strictly."""
 
 import re
 import tomllib

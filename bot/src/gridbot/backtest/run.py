@@ -32,7 +32,7 @@ def run_backtest(
         spec: the grid.
         market: the exchange's rules.
         fees: what a trade costs.
-        fee_unit: fees are rounded up to a multiple of it, as the embedded exchange does at
+        fee_unit: fees are rounded up to a multiple of it, as the practice exchange does at
             ``0.00000001``; None leaves them exact.
 
     Raises:

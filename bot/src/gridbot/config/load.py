@@ -21,7 +21,7 @@ from gridbot.policies.kill_switches import check as check_stops
 from gridbot.policies.range_moves import Reposition
 
 LIVE_CONFIRMATION = "I accept that this bot trades real money"
-# The embedded exchange speaks their language.
+# The practice exchange speaks their language.
 PAPER_EXCHANGES = ("binance", "binanceus")
 
 
@@ -242,7 +242,7 @@ def _check_mode(values: dict[str, Any]) -> None:
         if values["exchange.name"] not in PAPER_EXCHANGES:
             raise UserError(
                 f'exchange.name = "{values["exchange.name"]}" is for mode = "live"; paper mode '
-                f"knows {' and '.join(PAPER_EXCHANGES)}, whose API the embedded exchange speaks"
+                f"knows {' and '.join(PAPER_EXCHANGES)}, whose API the practice exchange speaks"
             )
         if values["exchange.url"] is None:
             raise UserError(

@@ -1,4 +1,4 @@
-"""Carries the bot's WebSocket messages to the embedded exchange and back, in one process.
+"""Carries the bot's WebSocket messages to the practice exchange and back, in one process.
 
 Messages may be lost, doubled, swapped or late; connections break before or after a message has
 arrived, or say nothing any more.

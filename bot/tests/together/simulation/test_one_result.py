@@ -1,4 +1,4 @@
-"""One core, one result: backtest, live on the embedded exchange, and a replay of what live heard.
+"""One core, one result: backtest, live on the practice exchange, and a replay of what live heard.
 
 The live bot is the real one, with its streams, under virtual time: every answer takes it a tenth
 of a second for each order, and a leg of the market a few seconds, so that it has always answered a
@@ -27,7 +27,7 @@ from .world import SYMBOL, Setup, World
 
 DATA = Path(os.environ.get("GRIDBERRY_TEST_DATA", Path(__file__).parents[5] / "shared" / "data"))
 REAL = DATA / "btc-usd-perp-1m-2022-01.csv"
-FEE_UNIT = Decimal("0.00000001")  # what the embedded exchange rounds fees up to
+FEE_UNIT = Decimal("0.00000001")  # what the practice exchange rounds fees up to
 SPEED = 4
 CANDLE_MS = 60_000 // SPEED
 STARTED_SECONDS = 3.5  # all orders of the start are there, and the first leg is not

@@ -1,4 +1,4 @@
-"""Carries the bot's requests to the embedded exchange, in one process, and loses them on the way.
+"""Carries the bot's requests to the practice exchange, in one process, and loses them on the way.
 
 Bot, ccxt and requests are real on one side and the exchange's WSGI application on the other.
 """
