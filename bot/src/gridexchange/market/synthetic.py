@@ -1,14 +1,21 @@
 """A made-up market: seeded, endless, the same on every machine, at any index without history.
 
-The price is ``start * exp(x)``. At the boundary of every day `x` is a sum of two noises of a few
-per cent around zero, one per day and one that turns within days (so the price always comes back
-to its start); within a day it is a random walk tied to both boundaries (a Brownian bridge) whose
-volatility of about 3 % a day changes from day to day. Everything is made of additions and
-multiplications, which give the same bits on every processor, unlike a library's `exp`.
+The price is ``start * exp(x)``. From day to day `x` is a random walk of 2.8 % a day, with the drift
+that keeps the price's expectation where it is (minus half the variance): no side of a trade has an
+advantage, and nothing pulls the price back, so that a grid loses its fees on average, and may lose
+much more or win. Within a day `x` is a random walk tied to both ends (a Brownian bridge) whose
+volatility changes from day to day. Years later the price would be anywhere: `x` is reflected at
+plus and minus 2, a factor of seven.
+
+Day 2^(k+1) is day 2^k plus a noise of its own; the days between them are found by halving (midpoint
+displacement; Fournier, Fussell, Carpenter, "Computer rendering of stochastic models", 1982).
+Everything is made of additions, multiplications and square roots, which give the same bits on every
+processor, unlike a library's `exp`.
 """
 
 from dataclasses import dataclass
 from decimal import Decimal
+from math import sqrt
 from random import Random
 
 from gridbase.candles.price_units import UNITS_PER_QUOTE
@@ -18,15 +25,14 @@ INTERVAL_MS = 60_000
 CANDLES_PER_DAY = 1440
 STEPS_PER_CANDLE = 4
 EPOCH_MS = 1_704_067_200_000  # 2024-01-01 UTC: where the made-up calendar begins
-DAYS_PER_SWING = 4
 
-DAY_NOISE = 0.018  # standard deviation of the daily noise of x
-SWING_NOISE = 0.035  # the same of the slow noise
-STEP_NOISE = 0.028 / (CANDLES_PER_DAY * STEPS_PER_CANDLE) ** 0.5
+DAY_NOISE = 0.028  # standard deviation of a day's change of x
+REFLECTED_AT = 2.0  # x stays between minus this and this
+STEP_NOISE = DAY_NOISE / (CANDLES_PER_DAY * STEPS_PER_CANDLE) ** 0.5
 NOISE_BITS = 256
 NOISE_DEVIATION = 8.0  # of the number of ones among that many random bits
 MEAN_VOLUME = 12.0
-TAYLOR_TERMS = 12
+TAYLOR_TERMS = 16
 DAYS_KEPT = 3
 
 
@@ -36,7 +42,7 @@ class SyntheticSettings:
 
     Attributes:
         seed: equal seeds give equal markets.
-        start_price: the price it moves around (quote).
+        start_price: the price it begins at (quote).
         tick_size: prices are whole multiples of it (quote).
     """
 
@@ -51,7 +57,7 @@ class SyntheticSeries:
     def __init__(self, settings: SyntheticSettings) -> None:
         self.name = f"synthetic seed={settings.seed}"
         self.fingerprint = (
-            f"synthetic-1 {settings.seed} {settings.start_price} {settings.tick_size}"
+            f"synthetic-2 {settings.seed} {settings.start_price} {settings.tick_size}"
         )
         self.interval_ms = INTERVAL_MS
         self.length: int | None = None
@@ -92,16 +98,31 @@ class SyntheticSeries:
         return candles
 
     def _boundary(self, day: int) -> float:
-        """`x` where `day` begins."""
-        if day == 0:
-            return 0.0
-        swing, within = divmod(day, DAYS_PER_SWING)
-        share = within / DAYS_PER_SWING
-        slow = (1 - share) * self._seeded("swing", swing) + share * self._seeded("swing", swing + 1)
-        return DAY_NOISE * self._seeded("boundary", day) + SWING_NOISE * slow
+        """`x` where `day` begins; days before the first one have negative numbers."""
+        drifted = DAY_NOISE * self._walk(day) - DAY_NOISE * DAY_NOISE / 2 * day
+        beyond = (drifted + REFLECTED_AT) % (4 * REFLECTED_AT)
+        return min(beyond, 4 * REFLECTED_AT - beyond) - REFLECTED_AT
 
-    def _seeded(self, kind: str, number: int) -> float:
-        return _noise(Random(f"{self._seed} {kind} {number}"))  # noqa: S311  a market, no secret
+    def _walk(self, day: int) -> float:
+        """The walk where `day` begins, in deviations of a day's change."""
+        number, side = abs(day), 1 if day > 0 else -1
+        low, at_low = 0, 0.0
+        high, at_high = 1, self._seeded(side)
+        while high < number:
+            low, at_low = high, at_high
+            high, at_high = 2 * high, at_high + sqrt(high) * self._seeded(2 * high * side)
+        while low < number < high:
+            middle = (low + high) // 2
+            noise = sqrt((high - low) / 4) * self._seeded(middle * side)
+            at_middle = (at_low + at_high) / 2 + noise
+            if number < middle:
+                high, at_high = middle, at_middle
+            else:
+                low, at_low = middle, at_middle
+        return at_low if number == low else at_high
+
+    def _seeded(self, day: int) -> float:
+        return _noise(Random(f"{self._seed} boundary {day}"))  # noqa: S311  a market, no secret
 
     def _price(self, x: float) -> int:
         """Price in units: start * exp(x), on the tick and at least one tick."""
@@ -114,7 +135,7 @@ def _noise(random: Random) -> float:
 
 
 def _exp(x: float) -> float:
-    """exp(x) for small x, by its series."""
+    """exp(x) for x of a few, by its series."""
     total = term = 1.0
     for order in range(1, TAYLOR_TERMS + 1):
         term *= x / order

@@ -118,17 +118,18 @@ def test_a_halted_grid_has_ended_also_while_the_exchange_is_away(browser, make_w
     assert "Its orders are being canceled" in text(shown(browser, ended), "halts")
 
 
+MADE_UP = "made-up prices: profit here means nothing"
 BOTH = "BTCUSDT synthetic seed=3 speed=60, ETHUSDT recorded eth.csv speed=60"
 
 
 @pytest.mark.parametrize(
     ("market", "chosen", "badge"),
     [
-        ("synthetic seed=7 speed=60", "", "SYNTHETIC MARKET seed=7 speed=60"),
-        ("recorded x.csv speed=60", "", "recorded market x.csv speed=60"),
-        (BOTH, "", "SYNTHETIC MARKET seed=3 speed=60"),
-        (BOTH, "#ETH%2FUSDT", "recorded market eth.csv speed=60"),
-        ("", "", "market not known yet"),
+        ("synthetic seed=7 speed=60", "", f"{MADE_UP} speed=60"),
+        ("recorded x.csv speed=60", "", "recorded prices: x.csv speed=60"),
+        (BOTH, "", f"{MADE_UP} speed=60"),
+        (BOTH, "#ETH%2FUSDT", "recorded prices: eth.csv speed=60"),
+        ("", "", "prices unknown"),
     ],
 )
 def test_the_market_of_each_grid_is_named(browser, trading, market, chosen, badge):
@@ -137,7 +138,7 @@ def test_the_market_of_each_grid_is_named(browser, trading, market, chosen, badg
         grid["market"] = market
     page = shown(browser, status, hash=chosen)
     assert text(page, "market") == badge
-    assert ("synthetic" in page["market"]["class"]) is badge.startswith("SYNTHETIC")
+    assert ("synthetic" in page["market"]["class"]) is badge.startswith(MADE_UP)
 
 
 def test_a_live_bot_names_its_exchange(browser, trading):
