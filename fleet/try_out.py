@@ -119,18 +119,19 @@ class Program:
             self._process.wait()
 
 
-def ask(port: int, path: str) -> bytes | None:
+def ask(port: int, path: str, *, any_status: bool = False) -> bytes | None:
     """Return what a program on this computer answers; None while it does not.
 
     Args:
         port: Its port.
         path: What is asked.
+        any_status: Whether an answer that says no counts as well.
     """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
-        return answer.read() if answer.status == http.HTTPStatus.OK else None
+        return answer.read() if any_status or answer.status == http.HTTPStatus.OK else None
     except (OSError, http.client.HTTPException):
         return None
     finally:

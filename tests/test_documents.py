@@ -36,7 +36,11 @@ WAYS: dict[str, tuple[str, ...]] = {
     r"\./gridberry try\b": ("elsewhere", "tests/fleet/test_try_out.py", '"fleet.try_out"'),
     r"\./gridberry demo\b": ("elsewhere", "tests/test_launcher.py", '"demo"'),
     r"\./gridberry setup\b": ("elsewhere", "tests/test_launcher.py", '"setup"'),
-    r"\./gridberry (status|audit)\b": ("elsewhere", "tests/test_launcher.py", '"status", "audit"'),
+    r"\./gridberry (check|deploy|status|audit|report|logs|open|ssh|stop|start|resume)\b": ("verb",),
+    r'eval "\$\(\./gridberry completion bash\)"$': (
+        *("elsewhere", "tests/fleet/test_cli.py"),
+        'run("completion", "bash")',
+    ),
     r"\./gridberry test( --quick)?$": ("elsewhere", ".ci/run", "exec ./gridberry test"),
     r"\./gridberry test --full": ("parsed",),
     r"cp -r inventory/example inventory/home$": ("run",),
@@ -225,7 +229,13 @@ def execute(command: str, place: Path) -> None:
     assert result.returncode == 0, result.stderr
 
 
+def read_verb(command: str, place: Path) -> None:
+    """Have the launcher's verb read its arguments; tests/fleet/test_cli.py runs each."""
+    read_arguments("module", "fleet.cli", shlex.split(command)[1:], place)
+
+
 HOW = {
+    "verb": read_verb,
     "inside": read_inside,
     "listed": have_listed,
     "parsed": parse,

@@ -28,6 +28,8 @@ def checkout() -> Iterator[Path]:
         shutil.copy(ROOT / "gridberry", copy)
         shutil.copy(ROOT / "requirements.lock", copy)
         shutil.copy(ROOT / "virtual_pi" / "apt-packages.txt", copy / "virtual_pi")
+        for name in ("fleet", "inventory", "bot/src", "roles/status/filter_plugins"):
+            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         yield copy
 
 
@@ -71,7 +73,8 @@ def test_help_through_a_link(checkout: Path) -> None:
         (["status", "--xml"], "--xml"),
         (["down", "everything"], "everything"),
         (["test", "--slow"], "--slow"),
-        (["ssh"], "ssh"),
+        (["ssh", "--port", "1"], "--port"),
+        (["resume", "--take", "all"], "all"),
         (["setup", "--pis"], "help"),
     ],
 )
@@ -133,7 +136,7 @@ printf '%s\\n' "$*" >>"$CALLS"
 case "$*" in
     *purelib*) dirname -- "$CALLS"; exit ;;
     "-m ansible playbook"*settings.yml*) printf '%s\\n' "$REFUSAL"; exit 1 ;;
-    "-m ansible playbook"*) printf '%s\\n' "$STATUS" >"$GRIDBERRY_STATE/status.json"; exit ;;
+    "-m fleet.cli status"*) exit 1 ;;
     "-m virtual_pi"*) echo "a machine was to be made" >&2; exit 1 ;;
     "-m fleet.demo"*--due) ;;
     "-m fleet.demo"*) exit ;;
@@ -224,8 +227,7 @@ def test_a_demo_of_which_nothing_has_changed_checks_and_builds_nothing(installed
     machine.directory.mkdir(parents=True)
     machine.settings_file.write_text("{}")
     mark(machine).write_text(recipe(installed, dict.fromkeys(SETTINGS, "")))
-    said = '[{"host": "pi1"}]'
-    _, calls = launch_installed(installed, "demo", STATUS=said)
+    _, calls = launch_installed(installed, "demo")
     assert "settings.yml" not in calls
     assert "-m fleet.demo --pis 1\n" in calls
     assert "-m virtual_pi image" not in calls
@@ -233,16 +235,3 @@ def test_a_demo_of_which_nothing_has_changed_checks_and_builds_nothing(installed
         (installed / "calls").unlink()
         _, calls = launch_installed(installed, "demo", *more, REFUSAL="[ERROR]: Action failed: no")
         assert "settings.yml" in calls
-
-
-@pytest.mark.parametrize("option", [(), ("--json",)])
-def test_status_ends_with_1_where_a_host_could_not_be_asked(
-    installed: Path, option: tuple[str, ...]
-) -> None:
-    (installed / ".gridberry").mkdir()
-    said = '[{"host": "pi1", "error": "cannot be reached"}]'
-    result, _ = launch_installed(installed, "status", *option, STATUS=said)
-    assert result.returncode == 1
-    assert "cannot be reached" in result.stdout
-    result, _ = launch_installed(installed, "status", *option, STATUS='[{"host": "pi1"}]')
-    assert result.returncode == 0, result.stderr

@@ -1,6 +1,5 @@
 """The roles' filters, and the pure functions of the smaller modules."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ import yaml
 from ansible.errors import AnsibleFilterError
 from gridbot.config import settings
 
+from fleet.cli import show
 from roles.container_image.filter_plugins import image_plan
 from roles.container_image.library import image_inputs
 from roles.grid_bot.filter_plugins import same_texts, toml_tables
@@ -333,6 +333,7 @@ def test_status_without_a_bot_says_so():
         "buys",
         "sells",
         "grid_profit",
+        "profit",
         "price",
         "reason",
         "grids",
@@ -386,19 +387,22 @@ ANSWERS = {"host": "pi1", "bot": {"state": "halted"}}
         ({"host": "pi2", "bot": {"state": "absent"}}, 0),
     ],
 )
-@pytest.mark.parametrize("option", [(), ("--json",)])
-def test_status_that_could_not_be_read_is_shown_and_ends_with_1(tmp_path, host, status, option):
-    (tmp_path / "status.json").write_text(json.dumps([ANSWERS, host]))
-    done = subprocess.run(
-        [sys.executable, status_table.__file__, *option, tmp_path / "status.json"],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == status
-    assert "pi1" in done.stdout
-    assert host["host"] in done.stdout
-    assert host.get("error", "") in done.stdout
+@pytest.mark.parametrize("as_json", [False, True])
+def test_status_that_could_not_be_read_is_shown_and_ends_with_1(capsys, host, status, as_json):
+    assert show([ANSWERS, host], as_json=as_json) == status
+    said = capsys.readouterr().out
+    assert "pi1" in said
+    assert host["host"] in said
+    assert host.get("error", "") in said
+
+
+def test_profit_is_equity_minus_investment_to_the_last_digit():
+    grid = {"equity": "10000.00000001", "investment": "10000.1"}
+    assert pi_status.profit(grid) == "-0.09999999"
+    assert pi_status.profit(grid | {"equity": None}) is None
+    assert pi_status.what_it_says(SAID | grid)["profit"] == "-0.09999999"
+    (row,) = pi_status.what_it_says({"grids": [GRID | grid]})["grids"]
+    assert row["profit"] == "-0.09999999"
 
 
 @pytest.mark.parametrize(("script", "known"), [("exit 1", False), ("exit 0", True), (None, True)])

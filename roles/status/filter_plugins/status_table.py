@@ -1,25 +1,20 @@
-"""The status objects of all hosts as a table for people, or as JSON for scripts.
+"""The status objects of all hosts as a table for people.
 
-An Ansible filter (`status_table`), and a command: `status_table.py [--json] FILE`. Its exit status
-is 1 where a host or its bot did not answer.
+An Ansible filter (`status_table`); `./gridberry status` prints it.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 Status = dict[str, Any]
 
 COLUMNS = (
-    "HOST", "BOT", "MODE", "SYMBOL", "PRICE", "GRID PROFIT", "BUYS", "SELLS", "OPEN",
+    "HOST", "BOT", "MODE", "SYMBOL", "PRICE", "PROFIT", "GRID PROFIT", "BUYS", "SELLS", "OPEN",
     "MEMORY", "TEMP", "UPTIME", "RESTARTS", "NOTES",
 )  # fmt: skip
-OF_GRID = ("symbol", "price", "grid_profit", "buys", "sells", "open_orders")
+OF_GRID = ("symbol", "price", "profit", "grid_profit", "buys", "sells", "open_orders")
 # Milliseconds; exchanges refuse orders that seem to be older than a few seconds.
 CLOCK_MS = 100
 INCIDENTS = (
@@ -31,7 +26,7 @@ INCIDENTS = (
 )
 # The bot's container runs and the bot does not answer; Docker does not answer.
 UNREAD = {"silent", "unknown"}
-RIGHT = {"PRICE", "GRID PROFIT", "BUYS", "SELLS", "OPEN", "MEMORY", "TEMP", "UPTIME", "RESTARTS"}
+RIGHT = {"PRICE", "PROFIT", "GRID PROFIT", "BUYS", "SELLS", "OPEN", "MEMORY", "TEMP", "UPTIME", "RESTARTS"}
 
 
 def _duration(seconds: float | None) -> str:
@@ -158,17 +153,3 @@ class FilterModule:
         """The filters by name."""
         return {"status_table": status_table}
 
-
-def main() -> int:
-    """Print the file's hosts as a table, or as JSON with `--json`; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("file", type=Path, help="status objects, as playbooks/status.yml writes")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
-    arguments = parser.parse_args()
-    hosts = json.loads(arguments.file.read_text(encoding="utf-8"))
-    print(json.dumps(hosts, indent=2) if arguments.json else status_table(hosts))
-    return 0 if all_answered(hosts) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

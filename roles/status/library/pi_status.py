@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import urllib.request
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -235,6 +236,14 @@ def grid_reason(grid: dict) -> str | None:
     return (halt["text"] if halt else grid.get("paused")) or None
 
 
+def profit(grid: dict) -> str | None:
+    """Return what a running grid has gained or lost in all (quote); None where none runs."""
+    equity, investment = grid.get("equity"), grid.get("investment")
+    if equity is None or investment is None:
+        return None
+    return format(Decimal(equity) - Decimal(investment), "f")
+
+
 def what_it_says(said: dict) -> dict:
     """Return what is shown of the bot's own status.
 
@@ -246,9 +255,14 @@ def what_it_says(said: dict) -> dict:
     reasons = [said["error"]] if "error" in said else health["reasons"] if health else []
     return {
         **{key: said.get(key) for key in FROM_BOT},
+        "profit": profit(said),
         "reason": "; ".join(reasons) or None,
         "grids": [
-            {**{key: grid.get(key) for key in OF_GRID}, "reason": grid_reason(grid)}
+            {
+                **{key: grid.get(key) for key in OF_GRID},
+                "profit": profit(grid),
+                "reason": grid_reason(grid),
+            }
             for grid in grids
         ],
         "circuit": connection.get("circuit", {}).get("state"),

@@ -1,0 +1,165 @@
+"""Runs Ansible as the launcher's verbs need it: says the command, hands over what is secret."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from gridbase.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+VIRTUAL = "inventory/virtual"
+# Not a fleet of the user's: the pattern to copy, and the virtual Pis.
+OURS = ("example", "virtual")
+QUICK_SECONDS = 4  # to connect; the rest of status' ten seconds are Ansible's own
+MEMORY = (Path("/dev/shm"), Path("/run/shm"))  # noqa: S108 - a private directory is made there
+
+
+def find_inventory(wanted: str, root: Path = ROOT) -> str:
+    """Return the inventory that a verb works on, as a path from the checkout where it lies there.
+
+    Args:
+        wanted: What the command line or GRIDBERRY_INVENTORY names; empty: the only inventory that
+            the user has made, else that of the virtual Pis.
+        root: The checkout.
+
+    Raises:
+        UserError: The one that is named is not there, or there are several to choose from.
+    """
+    if not wanted:
+        own = sorted(path for path in (root / "inventory").glob("*/") if path.name not in OURS)
+        own = [path for path in own if not path.name.startswith(("_", "."))]
+        if len(own) > 1:
+            names = ", ".join(f"inventory/{path.name}" for path in own)
+            raise UserError(f"there are several inventories: {names}; choose one with -i")
+        return f"inventory/{own[0].name}" if own else VIRTUAL
+    path = Path(wanted).absolute()
+    if not path.exists():
+        raise UserError(
+            f"the inventory is '{wanted}', which is not there; name a file or directory"
+        )
+    return os.fspath(path.relative_to(root) if path.is_relative_to(root) else path)
+
+
+class Ansible:
+    """Ansible with one inventory.
+
+    Args:
+        inventory: Its path, from the checkout or absolute.
+        limit: A pattern of hosts; empty: all.
+        password: A file with sudo's password; None where sudo asks for none.
+    """
+
+    def __init__(self, inventory: str, limit: str, password: Path | None) -> None:
+        self.inventory = inventory
+        self.limit = limit
+        self._password = password
+
+    def playbook(self, name: str, *words: str, **how: Any) -> int:
+        """Run a playbook; returns the verb's exit status.
+
+        Args:
+            name: Of the playbook, without `playbooks/`.
+            words: Further arguments.
+            how: Of `run`.
+        """
+        path = f"playbooks/{name}.yml"
+        limit = ["--limit", f"{self.limit},localhost"] if self.limit else []
+        return self.run("playbook", "-i", self.inventory, path, *limit, *words, **how)
+
+    def command(self, text: str, **how: Any) -> int:
+        """Run a shell command as root on each host of the group `trading`; the exit status.
+
+        Args:
+            text: The command.
+            how: Of `run`.
+        """
+        limit = ["--limit", self.limit] if self.limit else []
+        words = ["trading", *limit, "--become", "-m", "ansible.builtin.raw", "-a", text]
+        return self.run("", "-i", self.inventory, *words, **how)
+
+    def run(self, program: str, *words: str, log: Path | None = None, quick: bool = False) -> int:
+        """Say a command and run it.
+
+        Args:
+            program: `playbook`, or empty for a single task.
+            words: Its arguments.
+            log: Where its output goes; None: to the terminal.
+            quick: Whether a host that does not answer is given up within seconds.
+
+        Returns:
+            0, or 1 where it failed.
+        """
+        environment = dict(os.environ)
+        words = tuple(words)
+        if quick:
+            environment["ANSIBLE_SSH_RETRIES"] = "0"
+            words += ("--timeout", str(QUICK_SECONDS))
+        name = f"ansible-{program}" if program else "ansible"
+        print(f"$ {shlex.join([name, *words])}", file=sys.stderr, flush=True)
+        if self._password is not None:
+            words += ("--become-password-file", os.fspath(self._password))
+        command = [sys.executable, "-m", "ansible", program or "adhoc", *words]
+        with ExitStack() as stack:
+            output = None if log is None else stack.enter_context(log.open("wb"))
+            result = subprocess.run(
+                command, check=False, cwd=ROOT, env=environment, stdout=output, stderr=output
+            )
+        return int(result.returncode != 0)
+
+    def hosts(self) -> dict[str, dict[str, Any]]:
+        """Return the variables of each host in the group `trading`, in the inventory's order.
+
+        Raises:
+            UserError: The inventory cannot be read, or has no such host.
+        """
+        command = [sys.executable, "-m", "ansible", "inventory", "-i", self.inventory, "--list"]
+        result = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
+        if result.returncode != 0:
+            raise UserError(f"{self.inventory} cannot be read: {result.stderr.strip()[-500:]}")
+        listed = json.loads(result.stdout)
+        names = _members(listed, "trading")
+        if not names:
+            raise UserError(f"{self.inventory} has no host in the group trading")
+        variables = listed.get("_meta", {}).get("hostvars", {})
+        return {name: variables.get(name, {}) for name in names}
+
+
+def _members(listed: dict[str, Any], group: str) -> list[str]:
+    """Return the hosts of a group and of those below it, each once."""
+    found = list(listed.get(group, {}).get("hosts", []))
+    for child in listed.get(group, {}).get("children", []):
+        found += _members(listed, child)
+    return list(dict.fromkeys(found))
+
+
+@contextmanager
+def sudo_password(*, ask: bool) -> Iterator[Path | None]:
+    """Ask for sudo's password once, and hold it where no other user and no listing sees it.
+
+    Args:
+        ask: Whether it is asked for.
+
+    Yields:
+        A file that has it, for `--become-password-file`; None where it is not asked for.
+    """
+    if not ask:
+        yield None
+        return
+    password = getpass.getpass("sudo password on the Pis: ")
+    # Ansible opens a file by its name. In memory where the system has that: nothing is left.
+    memory = next((path for path in MEMORY if os.access(path, os.W_OK)), None)
+    with tempfile.TemporaryDirectory(prefix="gridberry-", dir=memory) as directory:
+        file = Path(directory) / "become"
+        file.touch(mode=0o600)
+        file.write_text(password + "\n")
+        yield file

@@ -1,0 +1,336 @@
+"""The launcher's verbs for an inventory of Pis, each a thin layer over one Ansible command.
+
+    python -m fleet.cli VERB [-i INVENTORY] [--limit HOSTS] [-K] ...
+
+The command is printed before it runs, so that it can be copied; docs/gridberry.md has each verb.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from gridbase.errors import UserError
+
+from fleet.ansible import ROOT, Ansible, find_inventory, sudo_password
+from fleet.completion import completion
+from fleet.ssh import open_page, ssh_command
+from roles.status.filter_plugins.status_table import all_answered, status_table
+
+BOT = "gridberry-bot"
+IN_BOT = f"docker exec {BOT} gridbot"
+CONFIG = "--config /etc/gridbot/bot.toml"
+USAGE, FAILED = 2, 1
+RED, GREEN, YELLOW, PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
+COLORS = {
+    "trading": GREEN, "paused": YELLOW, "starting": YELLOW, "ending": YELLOW, "closed": YELLOW,
+    **dict.fromkeys(("halted", "waiting", "stopped", "silent", "unknown", "exited", "absent"), RED),
+}  # fmt: skip
+STATE = re.compile(rf"(?<=  )({'|'.join(COLORS)})(?= )")
+WATCH_SECONDS = 10
+LINES = 100
+
+Run = Callable[[argparse.Namespace, Ansible], int]
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the arguments."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and exit with the status for wrong use."""
+        print(f"gridberry: {message} (see {self.prog} --help)", file=sys.stderr)
+        sys.exit(USAGE)
+
+
+def deploy(options: argparse.Namespace, ansible: Ansible) -> int:
+    """Bring hosts and bots to what the inventory says."""
+    return ansible.playbook("site", *options.rest)
+
+
+def check(options: argparse.Namespace, ansible: Ansible) -> int:
+    """Show what `deploy` would change."""
+    return ansible.playbook("site", "--check", "--diff", *options.rest)
+
+
+def audit(_: argparse.Namespace, ansible: Ansible) -> int:
+    """Compare each bot's books with its exchange's."""
+    return ansible.playbook("audit")
+
+
+def resume(options: argparse.Namespace, ansible: Ansible) -> int:
+    """Say which kill switches have fired; with --yes, begin new grids."""
+    settings = {"resume_symbol": options.symbol, "resume_take": options.take}
+    given = {key: value for key, value in settings.items() if value}
+    given |= {"resume_confirmed": True} if options.yes else {}
+    return ansible.playbook("resume", *(["-e", json.dumps(given)] if given else []))
+
+
+def stop(_: argparse.Namespace, ansible: Ansible) -> int:
+    """Stop the bots."""
+    status = ansible.command(f"docker stop {BOT}")
+    print("Open orders stay on the exchange: ./gridberry start goes on with them.")
+    return status
+
+
+def start(_: argparse.Namespace, ansible: Ansible) -> int:
+    """Start the bots."""
+    return ansible.command(f"docker start {BOT}")
+
+
+def report(options: argparse.Namespace, ansible: Ansible) -> int:
+    """Show profit and fees by day or month, from the bots' books."""
+    return ansible.command(f"{IN_BOT} report {CONFIG} --by {options.by}")
+
+
+def logs(options: argparse.Namespace, ansible: Ansible) -> int:
+    """Show the latest lines of the bots' logs."""
+    if not options.follow:
+        ansible.limit = options.host or ansible.limit
+        return ansible.command(f"docker logs --tail {options.lines} {BOT}")
+    name, variables = one_host(options, ansible)
+    words = ["sudo", "docker", "logs", "--follow", "--tail", str(options.lines), BOT]
+    return log_in([*ssh_command(name, variables), "-t", "--", *words])
+
+
+def ssh(options: argparse.Namespace, ansible: Ansible) -> int:
+    """Log in, or run one command."""
+    name, variables = one_host(options, ansible)
+    words = ["--", *options.rest] if options.rest else []
+    return log_in([*ssh_command(name, variables), *words])
+
+
+def open_(options: argparse.Namespace, ansible: Ansible) -> int:
+    """Open the bot's page through a tunnel."""
+    name, variables = one_host(options, ansible)
+    return open_page(name, variables, ssh_command(name, variables))
+
+
+def status(options: argparse.Namespace, ansible: Ansible) -> int:
+    """Show a line for each grid of each host."""
+    while True:
+        found = ask_hosts(ansible)
+        if options.watch is None:
+            break
+        clear = "\x1b[2J\x1b[H" if sys.stdout.isatty() else ""
+        print(f"{clear}{time.strftime('%H:%M:%S')}\n{table(found)}", flush=True)
+        time.sleep(options.watch)
+    return show(found, as_json=options.json)
+
+
+def show(found: list[dict[str, Any]], *, as_json: bool) -> int:
+    """Print the table, or JSON; returns 1 where a host or its bot did not answer."""
+    print(json.dumps(found, indent=2) if as_json else table(found))
+    return 0 if all_answered(found) else FAILED
+
+
+def ask_hosts(ansible: Ansible) -> list[dict[str, Any]]:
+    """Return what `playbooks/status.yml` collects.
+
+    Raises:
+        UserError: Not even a file came of it.
+    """
+    state = Path(os.environ.get("GRIDBERRY_STATE", ROOT / ".gridberry"))
+    state.mkdir(parents=True, exist_ok=True)
+    file, log = state / "status.json", state / "status.log"
+    words = ["-e", json.dumps({"status_output": os.fspath(file), "status_hosts": ansible.limit})]
+    if ansible.playbook("status", *words, log=log, quick=True) != 0:
+        last = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        raise ProgramError("\n".join([*last[-20:], f"gridberry: no status; the log: {log}"]))
+    found: list[dict[str, Any]] = json.loads(file.read_text())
+    return found
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    """Return the table, with colors where a person reads it."""
+    text = status_table(found)
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return text
+    return STATE.sub(lambda state: f"{COLORS[state[0]]}{state[0]}{PLAIN}", text)
+
+
+class ProgramError(Exception):
+    """Ansible failed; its last lines."""
+
+
+def one_host(options: argparse.Namespace, ansible: Ansible) -> tuple[str, dict[str, Any]]:
+    """Return the host that is named, or the only one, with its variables.
+
+    Raises:
+        UserError: It is not in the inventory, or there are several to choose from.
+    """
+    hosts = ansible.hosts()
+    name = options.host or (next(iter(hosts)) if len(hosts) == 1 else "")
+    if name not in hosts:
+        which = f"there is no host '{name}'" if name else "name the host"
+        raise UserError(f"{which}: {ansible.inventory} has {', '.join(hosts)}")
+    return name, hosts[name]
+
+
+def log_in(command: list[str]) -> int:
+    """Say a command of ssh and run it; its exit status is the verb's."""
+    print(f"$ {shlex.join(command)}", file=sys.stderr, flush=True)
+    return subprocess.run(command, check=False).returncode
+
+
+class Verbs:
+    """The parser of the whole command line, and how a verb is added to it."""
+
+    def __init__(self) -> None:
+        self.top = Parser(prog="./gridberry", description="Verbs for an inventory of Pis.")
+        self._verbs = self.top.add_subparsers(
+            dest="verb", required=True, metavar="VERB", parser_class=Parser
+        )
+
+    @property
+    def each(self) -> Mapping[str, argparse.ArgumentParser]:
+        """The verbs' parsers by name."""
+        return self._verbs.choices
+
+    def plain(self, name: str, text: str, example: str, run: Run | None) -> argparse.ArgumentParser:
+        """Add a verb."""
+        added = self._verbs.add_parser(
+            name, help=text, description=f"{text}.", epilog=f"Example: ./gridberry {example}"
+        )
+        added.set_defaults(run=run, limit="", ask_become_pass=False, takes="")
+        return added
+
+    def for_one(self, name: str, text: str, example: str, run: Run) -> argparse.ArgumentParser:
+        """Add a verb for one host of an inventory."""
+        added = self.plain(name, text, example, run)
+        added.add_argument(
+            *("-i", "--inventory"),
+            default=os.environ.get("GRIDBERRY_INVENTORY", ""),
+            help="inventory: a file or directory (GRIDBERRY_INVENTORY; else your only one below"
+            " inventory/, else the virtual Pis)",
+        )
+        return added
+
+    def for_all(self, name: str, text: str, example: str, run: Run) -> argparse.ArgumentParser:
+        """Add a verb for all hosts of an inventory, or some."""
+        added = self.for_one(name, text, example, run)
+        added.add_argument("-l", "--limit", default="", help="only these hosts (a pattern)")
+        added.add_argument(
+            "-K", "--ask-become-pass", action="store_true", help="ask once for sudo's password"
+        )
+        return added
+
+
+def all_verbs() -> Verbs:
+    """Return the parser with all verbs."""
+    verbs = Verbs()
+    _add_deployment(verbs)
+    _add_reports(verbs)
+    _add_bots(verbs)
+    _add_hosts(verbs)
+    shells = verbs.plain(
+        "completion", "Print completions for a shell",
+        'eval "$(./gridberry completion bash)"', None,
+    )  # fmt: skip
+    shells.add_argument("shell", choices=("bash", "zsh", "fish"))
+    return verbs
+
+
+def _add_deployment(verbs: Verbs) -> None:
+    for name, text, run in (
+        ("check", "Show what deploy would change, and change nothing", check),
+        ("deploy", "Bring hosts and bots to what the inventory says", deploy),
+    ):
+        one = verbs.for_all(name, text, f"{name} -i inventory/home --limit pi1", run)
+        one.set_defaults(takes="further arguments of ansible-playbook, such as --tags grid_bot")
+
+
+def _add_reports(verbs: Verbs) -> None:
+    one = verbs.for_all("status", "Show a line for each grid", "status --watch", status)
+    one.add_argument("--json", action="store_true", help="one object for each host")
+    one.add_argument(
+        *("--watch", "-w"), type=_count, nargs="?", const=WATCH_SECONDS, metavar="SECONDS",
+        help=f"again every so many seconds ({WATCH_SECONDS}), until Ctrl-C",
+    )  # fmt: skip
+    text = "Compare each bot's books with its exchange's, to the last digit"
+    verbs.for_all("audit", text, "audit --limit pi1", audit)
+    one = verbs.for_all("report", "Show profit and fees by period", "report --by day", report)
+    one.add_argument("--by", choices=("day", "month"), default="month", help="the period (month)")
+    text = "Show the latest lines of the bots' logs"
+    one = verbs.for_all("logs", text, "logs --follow pi1", logs)
+    one.add_argument("host", nargs="?", default="", help="with --follow: the host")
+    one.add_argument("-f", "--follow", action="store_true", help="go on until Ctrl-C")
+    one.add_argument("--lines", type=_count, default=LINES, help=f"how many ({LINES})")
+
+
+def _add_bots(verbs: Verbs) -> None:
+    text = "Stop the bots; their orders stay on the exchange"
+    verbs.for_all("stop", text, "stop --limit pi1", stop)
+    verbs.for_all("start", "Start stopped bots", "start --limit pi1", start)
+    text = "Show which kill switches have fired"
+    one = verbs.for_all("resume", text, "resume --yes --limit pi1", resume)
+    one.add_argument("--yes", action="store_true", help="begin new grids at the current price")
+    one.add_argument("--symbol", default="", help="of several grids this one")
+    text = "the coins that the ended grid left (docs/bot.md)"
+    one.add_argument("--take", choices=("nothing", "over"), default="", help=text)
+
+
+def _add_hosts(verbs: Verbs) -> None:
+    for name, text, example, run in (
+        ("open", "Open the bot's page through an SSH tunnel", "open pi1", open_),
+        ("ssh", "Log in, or run one command", "ssh pi1 -- uname -a", ssh),
+    ):
+        one = verbs.for_one(name, text, example, run)
+        one.add_argument("host", nargs="?", default="", help="not needed where there is only one")
+    one.set_defaults(takes="a command that runs there")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not allowed; use a whole number from 1 on")
+    return int(text)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run a verb.
+
+    Args:
+        words: The command line's.
+
+    Returns:
+        The exit status.
+    """
+    verbs = all_verbs()
+    words = list(sys.argv[1:] if words is None else words)
+    at = words.index("--") if "--" in words else len(words)
+    options = verbs.top.parse_args(words[:at])
+    options.rest = words[at + 1 :]
+    if options.rest and not options.takes:
+        verbs.top.error(f"{options.verb} takes nothing after --")
+    if options.run is None:
+        print(completion(verbs.each, options.shell))
+        return 0
+    if os.environ.get("GRIDBERRY_BARE"):
+        say = "nothing is installed yet: run ./gridberry setup or ./gridberry demo first"
+        print(f"gridberry: {say}", file=sys.stderr)
+        return FAILED
+    try:
+        inventory = find_inventory(options.inventory)
+        with sudo_password(ask=options.ask_become_pass) as password:
+            status: int = options.run(options, Ansible(inventory, options.limit, password))
+            return status
+    except UserError as error:
+        print(f"gridberry: {error}", file=sys.stderr)
+        return USAGE
+    except ProgramError as error:
+        print(error, file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return 0 if getattr(options, "watch", None) or getattr(options, "follow", False) else 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
