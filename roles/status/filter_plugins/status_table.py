@@ -26,7 +26,10 @@ INCIDENTS = (
 )
 # The bot's container runs and the bot does not answer; Docker does not answer.
 UNREAD = {"silent", "unknown"}
-RIGHT = {"PRICE", "PROFIT", "GRID PROFIT", "BUYS", "SELLS", "OPEN", "MEMORY", "TEMP", "UPTIME", "RESTARTS"}
+RIGHT = {
+    "PRICE", "PROFIT", "GRID PROFIT", "BUYS", "SELLS", "OPEN",
+    "MEMORY", "TEMP", "UPTIME", "RESTARTS",
+}  # fmt: skip
 
 
 def _duration(seconds: float | None) -> str:
@@ -152,4 +155,3 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., str]]:
         """The filters by name."""
         return {"status_table": status_table}
-
