@@ -205,6 +205,8 @@ def test_a_coin_that_grids_share_is_not_compared(tmp_path, monkeypatch, capsys):
     del world.document["market"], world.document["grid"]
     world.document["grids"] = GRIDS[:2]
     world.run(world.runner(), 60)
+    world.stand_still()
+    world.run(world.runner(), 60)
     monkeypatch.setattr(command, "load_config", lambda _path: world.config)
     monkeypatch.setattr(command, "open_account", lambda _config, _clock: world.account())
     monkeypatch.setattr(command, "SystemClock", lambda: world.clock)

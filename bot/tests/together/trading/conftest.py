@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -232,6 +233,11 @@ class World:
             return audit(broker, reader, self.clock, symbol, patience_seconds=patience)
         finally:
             reader.close()
+
+    def stand_still(self) -> None:
+        """No market moves any more: what has traded can be booked."""
+        for listing in self.api.exchange.listings.values():
+            listing.feed.limit = partial(min, listing.position)
 
     def settle(self, trader: Trader) -> None:
         """Let the bot catch up with a market that stands still."""

@@ -68,9 +68,7 @@ def the_ended(world: World):
 def settle(world: World) -> None:
     """The bot catches up with a market that stands still, and all adds up."""
     world.wire.before = world.wire.after = lambda *_: None
-    (listing,) = world.api.exchange.listings.values()
-    position = listing.position
-    listing.feed.limit = lambda wanted: min(wanted, position)
+    world.stand_still()
     trader = world.trader()
     world.settle(trader)
     check_books(world, trader)
@@ -348,6 +346,7 @@ def test_an_unexpected_error_of_one_grid_leaves_the_other_alone(make_world):
         raise RuntimeError("of the books")
 
     sick._after_step = fail
+    world.stand_still()
     world.run(runner, 100)
     # Each time it begins anew, from the store.
     assert len(set(map(id, traders))) == len(traders) > 2

@@ -408,6 +408,8 @@ def test_several_grids_share_an_account_and_survive_every_cut(make_world, when):
         with pytest.raises(Crash):
             world.run(world.runner(), 100)
         setattr(world.wire, when, lambda *_: None)
+    world.run(world.runner(), 60)
+    world.stand_still()
     runner = world.run(world.runner(), 60)
     status = runner.status()
     assert [grid["symbol"] for grid in status["grids"]] == [grid["symbol"] for grid in GRIDS]
