@@ -46,6 +46,8 @@ WAYS: dict[str, tuple[str, ...]] = {
     r"cp -r inventory/example inventory/home$": ("run",),
     r"\. \.venv/bin/activate$": ("elsewhere", "gridberry", "python3 -m venv"),
     r"cd inventory/home/group_vars/trading\n": ("run",),
+    r'\(umask 077 && "\$\{EDITOR:-nano\}" ~/.gridberry-vault\)$': ("run",),
+    r"export ANSIBLE_VAULT_PASSWORD_FILE=~/.gridberry-vault$": ("run",),
     r"ansible-playbook ": ("listed",),
     r"cd /opt/gridberry/bot\n": ("inside",),
     r"for host in ": ("inside",),

@@ -55,8 +55,8 @@ def write_inventory(directory: Path, hosts: dict[str, dict]) -> Path:
 
 
 def examples() -> dict[str, dict]:
-    """The settings that docs/ansible.md shows."""
-    text = (ROOT / "docs/ansible.md").read_text(encoding="utf-8")
+    """The settings that the documents show."""
+    text = "".join((ROOT / "docs" / name).read_text() for name in ("ansible.md", "go-live.md"))
     blocks = re.findall(r"```yaml\n(grid_bot_.*?)```", text, re.DOTALL)
     return {f"example{number}": yaml.safe_load(block) for number, block in enumerate(blocks)}
 
