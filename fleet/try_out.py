@@ -32,7 +32,7 @@ from gridbase.errors import UserError
 from inventory.demo_market import DEFAULT_SYMBOL, demo_grid, demo_settings
 
 ROOT = Path(__file__).resolve().parents[1]
-# The made-up market moves around it: as the role's own grid does.
+# Where the made-up market begins: in the middle of the role's own grid.
 START_PRICE = Decimal(46000)
 BALANCE = 20_000
 INVESTMENT = 10_000

@@ -189,6 +189,12 @@ PARTS = (
         BOT,
     ),
     Part(
+        "made-up-market",
+        "the role's grid on 100 seeds of the made-up market, 180 days each: nobody is favored",
+        python("bot/benchmarks/made_up_market.py"),
+        BOT,
+    ),
+    Part(
         "lynis",
         "lynis' index of a hardened host",
         python("tests/lynis_audit.py"),

@@ -194,7 +194,7 @@ def test_several_grids_have_their_markets_on_the_exchange(accepted):
     assert kept == {f"{name.parent.name}.csv.gz" for name in names}
 
 
-def test_a_synthetic_market_moves_around_the_middle_of_the_range(tmp_path):
+def test_a_synthetic_market_begins_in_the_middle_of_the_range(tmp_path):
     ether = {"lower": "2200", "upper": "3200"}
     tiny = {"lower": "0.00000913", "upper": "0.0000109", "grids": 40, "investment": "9000"}
     hosts = {

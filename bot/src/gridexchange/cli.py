@@ -19,7 +19,7 @@ FLAGS = (
     ("at_end", "repeat|hold", "after the last recorded candle (repeat)"),
     ("speed", "N", "market seconds in a real second (60)"),
     ("seed", "N", "of the synthetic market (7)"),
-    ("start_price", "AMOUNT", "what the synthetic market moves around (50000)"),
+    ("start_price", "AMOUNT", "where the synthetic market begins (50000)"),
     ("symbol", "BASE/QUOTE", "what is traded (BTC/USDT)"),
     ("tick_size", "AMOUNT", "step of prices (fits the first price: 0.01 for BTC/USDT)"),
     ("lot_size", "AMOUNT", "step of quantities (likewise: 0.00001)"),

@@ -117,7 +117,7 @@ class ExchangeConfig:
         at_end: what happens after the last recorded candle: repeat or hold.
         speed: market seconds in a real second.
         seed: of the synthetic market.
-        start_price: what the synthetic market moves around, in quote.
+        start_price: where the synthetic market begins, in quote.
         symbol: such as BTC/USDT.
         tick_size: prices are whole multiples of it, in quote; None fits the first price.
         lot_size: quantities are whole multiples of it, in base; None likewise.

@@ -1,4 +1,4 @@
-"""Ansible filter: the price that a grid's synthetic market moves around."""
+"""Ansible filter: the price at which a grid's synthetic market begins."""
 
 from __future__ import annotations
 
