@@ -137,7 +137,13 @@ def judge(outcomes: list[Outcome]) -> bool:
         f"edge    {edge:+,.2f}, the mean profit before fees   limit: {ERRORS * error:,.2f},"
         f" {ERRORS} standard errors{'' if none else '  MISSED'}"
     )
-    return alike and small and none
+    fair = alike and small and none
+    favored = "nobody" if fair else "somebody"
+    print(
+        f"{losses} of {len(outcomes)} seeds end with a loss, median {profit:+,.0f},"
+        f" fees {fees:,.0f}: {favored} is favored"
+    )
+    return fair
 
 
 def main() -> int:
