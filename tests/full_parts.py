@@ -192,7 +192,7 @@ PARTS = (
         "made-up-market",
         "the role's grid on 100 seeds of the made-up market, 180 days each: nobody is favored",
         python("bot/benchmarks/made_up_market.py"),
-        BOT,
+        (*BOT, "inventory/demo_market.py"),
     ),
     Part(
         "lynis",

@@ -33,6 +33,7 @@ END_SECONDS = 20
 # No unit test takes nearly as long, however busy the computer.
 HUNG_SECONDS = 900
 POLL_SECONDS = 0.2
+RECORDED_SPEED = "600"  # market seconds in a second, of recorded candles on a virtual Pi
 
 
 @dataclass
@@ -283,6 +284,8 @@ def molecule_stage(name: str, scenario: str, junit: Path) -> Stage:
         "PYTEST_ADDOPTS": f'-rN -m "not long" --junit-xml="{junit}"',
         "GRIDBERRY_MACHINE_NOW": os.fspath(machine_now(junit)),
         "GRIDBERRY_CANDLES": candles,
+        # That of made-up prices is in molecule.yml.
+        "GRIDBERRY_SPEED": RECORDED_SPEED if candles else "",
         "GRIDBERRY_SNAPSHOT": "" if snapshot is None else os.fspath(snapshot),
     }
     command = [sys.executable, "-m", "molecule", "test", "-s", scenario]

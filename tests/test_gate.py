@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
+from molecule.interpolation import Interpolator, TemplateWithDefaults
 
 from tests import gate, summary
 
@@ -95,6 +97,15 @@ def test_how_a_machine_was_is_said_last(tmp_path, capsys):
     Path(ran.environment["GRIDBERRY_MACHINE_NOW"]).write_text("bot: exited\n")
     gate.print_machines([ran, stage("lint", "true")])
     assert capsys.readouterr().out == "\n== pi: the machine after its tests\nbot: exited\n\n"
+
+
+@pytest.mark.parametrize(("candles", "speed"), [("BTC.csv", "600"), ("", "300")])
+def test_made_up_prices_go_slower_than_recorded_ones(tmp_path, monkeypatch, candles, speed):
+    monkeypatch.setenv("GRIDBERRY_CANDLES", candles)
+    environment = gate.molecule_stage("pi", "host", tmp_path / "pi.xml").environment
+    scenario = (ROOT / "molecule" / "default" / "molecule.yml").read_text()
+    read = Interpolator(TemplateWithDefaults, dict(environment)).interpolate(scenario)
+    assert yaml.safe_load(read)["provisioner"]["env"]["GRIDBERRY_SPEED"] == speed
 
 
 def test_all_is_well_only_where_something_was_tested(tmp_path, capsys):

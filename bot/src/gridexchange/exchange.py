@@ -76,11 +76,6 @@ class Exchange:
         except sqlite3.Error as error:
             raise UserError(f"{store.path}: cannot be used: {error}", ExitCode.STATE) from error
 
-    @property
-    def restarted(self) -> bool:
-        """Whether a market is another one than when the books were last open."""
-        return any(listing.restarted for listing in self.listings.values())
-
     def listing(self, symbol: str) -> Listing:
         """What is traded under the exchange's own name of a symbol.
 

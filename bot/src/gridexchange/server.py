@@ -10,9 +10,11 @@ from decimal import Decimal
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
+from gridbase.candles.price_units import from_units
 from gridbase.candles.reader import load_series
 from gridbase.clock import Clock
 from gridbase.errors import ExitCode, UserError
+from gridbase.market import plain
 from gridbase.secret_files import read_secret
 from waitress.server import BaseWSGIServer, MultiSocketServer, create_server
 
@@ -132,8 +134,14 @@ def serve(config: ExchangeConfig, clock: Clock) -> int:
         stream_listener = _listen(config, "stream_port", config.stream_port)
     api = build_api(config, clock)
     exchange = api.exchange
-    if exchange.restarted:
-        LOG.info("the market has changed since the last run: it starts anew, the books stay")
+    for listing in exchange.listings.values():
+        if listing.restarted:
+            LOG.warning(
+                "%s: %s, so the market starts anew at %s; balances and orders stay",
+                listing.rules.market.symbol,
+                listing.restarted,
+                plain(from_units(listing.feed.price(0))),
+            )
     server = _server(api, listener, stopping)
     pump = Pump(api)
     streams = None if stream_listener is None else _stream_server(api, stream_listener)

@@ -131,7 +131,7 @@ def old_books(tmp_path):
 def test_everything_is_still_there(old_books):
     world = World(*old_books)
     assert world.listing.position == 5
-    assert not world.exchange.restarted
+    assert not world.listing.restarted
     (trade,) = world.signed("GET", "myTrades", symbol="BTCUSDT").json
     assert (trade["id"], trade["orderId"], trade["price"]) == (1, 1, "95.00000000")
     (resting,) = world.signed("GET", "openOrders").json

@@ -1,5 +1,6 @@
 """`gridexchange` as a process: settings, health, stop."""
 
+import sqlite3
 import stat
 
 import pytest
@@ -121,10 +122,43 @@ def test_flags_win_over_the_file(tmp_path, flags):
     assert config.min_quantity == config.lot_size
 
 
+def test_books_of_a_market_made_up_by_older_rules_are_told_that_it_starts_anew(
+    make_server, tmp_path
+):
+    server = make_server("--speed", "0.001")
+    order = {"side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "price": "49000"}
+    assert server.request("POST", "order", symbol="BTCUSDT", quantity="0.01", **order)[0] == 200
+    assert server.stop() == 0
+    # As books of version 1 were, thirty days into their market.
+    with sqlite3.connect(tmp_path / "state" / "exchange.sqlite3") as books:
+        for name, value in (
+            ("market_fingerprint", "synthetic-1 7 50000 0.01"),
+            ("position", 172_800),
+        ):
+            change = "UPDATE facts SET value = ? WHERE name = ?"
+            assert books.execute(change, (value, f"{name} BTC/USDT")).rowcount == 1
+    books.close()
+    server.start()
+    told = (
+        "WARNING BTC/USDT: this version makes up prices by other rules (synthetic-2 instead of"
+        " synthetic-1), so the market starts anew at 50000; balances and orders stay"
+    )
+    assert server.text.count(told) == 1
+    (order,) = server.request("GET", "openOrders", symbol="BTCUSDT")[1]
+    assert order["price"] == "49000.00000000"
+    ticker = requests.get(f"{server.url}/api/v3/ticker/price?symbol=BTCUSDT", timeout=30)
+    assert ticker.json()["price"] == "50000.00000000"
+    assert server.stop() == 0
+    server.start()
+    assert server.text.count("starts anew") == 1
+
+
 def test_stops_in_an_orderly_way_and_goes_on_where_it_was(make_server, tmp_path):
     server = make_server("--speed", "600")
     health = requests.get(f"{server.url}/gridberry/health", timeout=30)
     assert health.headers["X-Gridberry-Market"] == "synthetic seed=7 speed=600"
+    assert health.json()["market"] == "synthetic seed=7 speed=600"
+    assert "market: synthetic seed=7 speed=600" in server.text
     status, order = server.request(
         "POST", "order", symbol="BTCUSDT", side="BUY", type="MARKET", quantity="0.01"
     )

@@ -107,11 +107,11 @@ def test_another_market_starts_anew_and_keeps_the_books(make_world):
     world.exchange.close()
     world.series = make_series((70, 75, 60, 65), FLAT)
     world.open()
-    assert world.exchange.restarted
+    assert world.listing.restarted == "its prices are others than in the last run"
     assert trades(world) == [(True, D(80))]
     assert world.listing.engine.last_price == 70
     world.reopen()
-    assert not world.exchange.restarted
+    assert not world.listing.restarted
 
 
 def test_books_of_another_symbol_are_refused(make_world):

@@ -1,16 +1,34 @@
+import math
+import statistics
+import subprocess
+import sys
 from decimal import Decimal
 from itertools import pairwise
-from math import log
-from statistics import pstdev
+from pathlib import Path
 
+import pytest
+from gridexchange.market import synthetic
 from gridexchange.market.synthetic import SyntheticSeries, SyntheticSettings
 
-DAYS = 20
-CANDLES = DAYS * 1440
+BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "made_up_market.py"
+START = 50_000
+DAY = 1440  # candles
+MANY = range(0, 4000, 2)  # seeds, one of each mirrored pair
+DEVIATION = 0.03  # of a day
 
 
 def make(seed=7, tick="0.01"):
-    return SyntheticSeries(SyntheticSettings(seed, Decimal(50_000), Decimal(tick)))
+    return SyntheticSeries(SyntheticSettings(seed, Decimal(START), Decimal(tick)))
+
+
+def log_price(series, day):
+    """The logarithm of the price where a day begins, over the first one."""
+    return series._day_span(day).first
+
+
+@pytest.fixture(scope="module")
+def many():
+    return [make(seed=seed) for seed in MANY]
 
 
 def test_the_same_seed_gives_the_same_market_from_any_index():
@@ -21,21 +39,39 @@ def test_the_same_seed_gives_the_same_market_from_any_index():
     assert make(seed=8).candle(100) != whole[100]
 
 
-def test_known_candle():
-    # Pinned: the market must not change between machines and releases.
+def test_known_candles():
+    # Pinned: the market must not change between machines and releases, unless its version does.
+    assert make().fingerprint == "synthetic-2 7 50000 0.01"
     assert make().candle(1000)[:5] == (
         1_704_127_200_000,
-        4_858_367_000_000,
-        4_861_360_000_000,
-        4_855_715_000_000,
-        4_861_360_000_000,
+        4_892_250_000_000,
+        4_892_278_000_000,
+        4_888_141_000_000,
+        4_888_323_000_000,
+    )
+    assert make().candle(2000 * DAY + 1)[:5] == (
+        1_876_867_260_000,
+        464_177_000_000,
+        464_466_000_000,
+        464_109_000_000,
+        464_202_000_000,
+    )
+    assert make().candle(-30 * DAY)[:5] == (
+        1_701_475_200_000,
+        5_395_461_000_000,
+        5_411_228_000_000,
+        5_393_911_000_000,
+        5_407_803_000_000,
     )
 
 
 def test_candles_are_whole_and_continuous_and_on_the_tick():
     series = make(tick="0.5")
-    previous = series.candle(-1)
-    for index in range(3000):
+    previous = series.candle(-DAY - 1)
+    # Over the first era's beginning, and over its end.
+    for index in (*range(-DAY, 2 * DAY), *range(1024 * DAY - DAY, 1024 * DAY + DAY)):
+        if index == 1023 * DAY:
+            previous = series.candle(index - 1)
         candle = series.candle(index)
         assert candle.low <= min(candle.open, candle.close)
         assert candle.high >= max(candle.open, candle.close)
@@ -45,50 +81,91 @@ def test_candles_are_whole_and_continuous_and_on_the_tick():
         previous = candle
 
 
-def test_volatility_is_that_of_a_market():
-    series = make()
-    closes = [series.candle(index).close / 10**8 for index in range(CANDLES)]
-    changes = [b / a - 1 for a, b in pairwise(closes)]
-    per_minute = (sum(x * x for x in changes) / len(changes)) ** 0.5
-    assert 0.0004 < per_minute < 0.0015
+def test_it_begins_at_the_start_price():
+    assert make().candle(0).open == START * 10**8 == make(seed=6).candle(0).open
 
 
-def opening(seed, day):
-    """The price at which a day begins, in start prices."""
-    return make(seed=seed).candle(day * 1440).open / 10**8 / 50_000
+def test_days_are_calm_and_wild_by_three_per_cent_in_the_mean():
+    spans = []
+    for seed in range(0, 20, 2):
+        series = make(seed=seed)
+        spans += [series._day_span(day) for day in range(1024)]
+    changes = [span.last - span.first + span.variance / 2 for span in spans]
+    assert math.sqrt(statistics.fmean(x * x for x in changes)) == pytest.approx(0.03, rel=0.03)
+    deciles = statistics.quantiles((math.sqrt(span.variance) for span in spans), n=10)
+    assert 0.014 < deciles[0] < 0.02
+    assert 0.037 < deciles[-1] < 0.045
+    # Fat tails: 3 for a normal distribution.
+    kurtosis = statistics.fmean(x**4 for x in changes) / DEVIATION**4
+    assert 4 < kurtosis < 7
 
 
-def test_nobody_has_an_advantage():
-    # A price without drift: its mean stays, its median falls behind by half the variance.
-    later = sorted(opening(seed, 180) for seed in range(300))
-    deviation = 0.028 * 180**0.5
-    error = deviation / 300**0.5
-    assert abs(sum(later) / 300 - 1) < 3 * error
-    assert abs(log(later[150]) + deviation**2 / 2) < 3 * error
-    spread = [log(price) for price in later]
-    assert 0.85 < pstdev(spread) / deviation < 1.15
+def test_minutes_have_the_volatility_of_their_day_and_highs_and_lows_of_a_walk_without_steps():
+    ranges = []
+    for seed in range(10):
+        series = make(seed=seed)
+        for day in range(3):
+            span = series._day_span(day)
+            candles = [series.candle(day * DAY + minute) for minute in range(DAY)]
+            changes = [math.log(candle.close / candle.open) for candle in candles]
+            assert sum(x * x for x in changes) == pytest.approx(span.variance, rel=0.2)
+            least = math.sqrt(span.variance / DAY)
+            ranges += [math.log(candle.high / candle.low) / least for candle in candles]
+    # Of a Brownian motion: twice the square root of 2 / pi.
+    assert statistics.fmean(ranges) == pytest.approx(2 * math.sqrt(2 / math.pi), rel=0.02)
 
 
-def test_days_change_alike_before_and_after_the_beginning_and_at_powers_of_two():
-    days = [*range(-70, 70), *range(250, 260), *range(1020, 1028), *range(65_530, 65_540)]
-    series = make()
-    changes = [
-        log(series.candle((day + 1) * 1440).open / series.candle(day * 1440).open) for day in days
-    ]
-    assert 0.022 < pstdev(changes) < 0.034
-    assert max(map(abs, changes)) < 0.028 * 4.5
-    assert len(set(changes)) == len(changes)
+def test_the_expected_price_stays_what_it_is(many):
+    for day in (1, 30, 180, 1024):
+        prices = [math.exp(log_price(series, day)) for series in many]
+        error = statistics.stdev(prices) / math.sqrt(len(prices))
+        assert statistics.fmean(prices) == pytest.approx(1, abs=3 * error)
 
 
-def test_the_price_stays_within_a_factor_of_seven_and_a_half():
-    far = [opening(7, day) for day in range(10**6, 10**9, 10**7)]
-    assert min(far) > 1 / 7.5
-    assert max(far) < 7.5
-    assert min(far) < 0.5
-    assert max(far) > 2
+def test_nothing_pulls_the_price_back(many):
+    first = [log_price(series, 90) for series in many]
+    then = [log_price(series, 180) - before for series, before in zip(many, first, strict=True)]
+    assert abs(statistics.correlation(first, then)) < 3 / math.sqrt(len(many))
+    assert statistics.stdev(first) == pytest.approx(DEVIATION * math.sqrt(90), rel=0.1)
+    assert statistics.stdev(then) == pytest.approx(DEVIATION * math.sqrt(90), rel=0.1)
+    past = [log_price(series, -30) for series in many]
+    assert abs(statistics.correlation(past, first)) < 3 / math.sqrt(len(many))
+    assert statistics.stdev(past) == pytest.approx(DEVIATION * math.sqrt(30), rel=0.1)
+    # Backwards, the drift goes up.
+    assert statistics.fmean(past) == pytest.approx(30 * DEVIATION**2 / 2, abs=0.005)
 
 
-def test_the_past_is_no_mirror_of_the_future():
-    # In a mirror, the two would differ by the drift alone.
-    apart = log(opening(7, -40) / opening(7, 40))
-    assert abs(apart - 0.028**2 * 40) > 0.01
+def test_seeds_come_in_mirrored_pairs():
+    one, other = make(seed=6), make(seed=7)
+    for day in (1, 100, 3000, -20):
+        ends = [series._day_span(day) for series in (one, other)]
+        assert ends[0].variance == ends[1].variance
+        drifts = [span.last - span.first + span.variance / 2 for span in ends]
+        assert drifts[0] == pytest.approx(-drifts[1], abs=1e-9)
+    assert make(seed=5)._day_span(1).variance != one._day_span(1).variance
+
+
+def test_the_price_stays_within_bounds_for_centuries():
+    for seed in range(4):
+        series = make(seed=seed)
+        ends = [log_price(series, era * 1024) for era in range(200)]
+        assert max(map(abs, ends)) <= 3
+        walk = [log_price(series, day) for day in range(0, 200_000, 50)]
+        assert max(map(abs, walk)) < 5
+        # It does not stop at a bound either.
+        assert all(later != earlier for earlier, later in pairwise(ends))
+    lowest = SyntheticSeries(SyntheticSettings(7, Decimal("0.00000003"), Decimal("0.00000001")))
+    assert min(lowest.candle(day * DAY).low for day in range(0, 20_000, 500)) == 1
+
+
+def test_exp():
+    for x in (-5.0, -3.1, -0.2, 0.0, 1e-9, 0.7, 3.0, 5.0):
+        assert synthetic._exp(x) == pytest.approx(math.exp(x), rel=1e-9)
+
+
+def test_the_default_grid_wins_and_loses():
+    # A tenth of the benchmark, which takes two minutes on one core.
+    command = [sys.executable, BENCHMARK, "--seeds", "20", "--days", "90"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.endswith(": nobody is favored\n")

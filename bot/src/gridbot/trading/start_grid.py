@@ -395,5 +395,6 @@ def rules_of(session: Session) -> Market:
     """The exchange's rules, asked for once."""
     if session.market is None:
         session.market = session.broker.connect()
-        log.info("connected: %s", session.config.symbol)
+        prices = session.broker.market_label or f"those of {session.account.exchange.name}"
+        log.info("connected: %s, prices: %s", session.config.symbol, prices)
     return session.market

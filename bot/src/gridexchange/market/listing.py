@@ -7,6 +7,7 @@ from gridbase.candles.price_units import MAX_UNITS, PRICE_DECIMALS, from_units
 from gridexchange.faults.plan import Faults
 from gridexchange.market.feed import LEGS, Feed, Pace
 from gridexchange.market.klines import MINUTE_MS, average_price, window
+from gridexchange.market.synthetic import MADE_UP
 from gridexchange.matching.matching import Engine
 from gridexchange.matching.orders import Balance
 from gridexchange.matching.rules import Rules
@@ -32,7 +33,7 @@ class Listing:
         self.rules = rules
         self.feed = feed
         self.symbol = rules.market.exchange_symbol
-        self.restarted = False
+        self.restarted = ""  # why the market starts anew; empty for one that goes on
         self._pace = pace
         self._faults = faults
         self._last_ms = 0
@@ -56,9 +57,10 @@ class Listing:
             Single values to store before anything else: empty for a market that goes on.
         """
         fingerprint = self.feed.series.fingerprint
-        if not is_new and store.fact(self.fact(FINGERPRINT)) == fingerprint:
+        before = None if is_new else store.fact(self.fact(FINGERPRINT))
+        if before == fingerprint:
             return {}
-        self.restarted = not is_new
+        self.restarted = "" if is_new else _why_anew(before or "", fingerprint)
         return {self.fact(FINGERPRINT): fingerprint, self.fact(POSITION): "0"}
 
     def load(self, store: Store, balances: dict[str, Balance], monotonic_ms: int) -> None:
@@ -158,6 +160,14 @@ class Listing:
         """`time_ms`, but never before an earlier event: clocks of small machines jump."""
         self._last_ms = max(self._last_ms, time_ms)
         return self._last_ms
+
+
+def _why_anew(before: str, now: str) -> str:
+    """What differs between the market of the last run and this one, by their fingerprints."""
+    rules, new_rules = (text.partition(" ")[0] for text in (before, now))
+    if rules != new_rules and rules.startswith(MADE_UP) and new_rules.startswith(MADE_UP):
+        return f"this version makes up prices by other rules ({new_rules} instead of {rules})"
+    return "its prices are others than in the last run"
 
 
 def _units(price: Decimal, rounding: str) -> int:

@@ -1,38 +1,52 @@
 """A made-up market: seeded, endless, the same on every machine, at any index without history.
 
-The price is ``start * exp(x)``. From day to day `x` is a random walk of 2.8 % a day, with the drift
-that keeps the price's expectation where it is (minus half the variance): no side of a trade has an
-advantage, and nothing pulls the price back, so that a grid loses its fees on average, and may lose
-much more or win. Within a day `x` is a random walk tied to both ends (a Brownian bridge) whose
-volatility changes from day to day. Years later the price would be anywhere: `x` is reflected at
-plus and minus 2, a factor of seven.
+The price is ``start * exp(x)``, and `x` a random walk with a drift of minus half its variance: at
+every moment the expected price is the present one, so no strategy has an edge, and a grid's
+expected profit is minus its fees. Nothing pulls the price back to where it was.
 
-Day 2^(k+1) is day 2^k plus a noise of its own; the days between them are found by halving (midpoint
-displacement; Fournier, Fussell, Carpenter, "Computer rendering of stochastic models", 1982).
-Everything is made of additions, multiplications and square roots, which give the same bits on every
-processor, unlike a library's `exp`.
+Days form eras of 1024. An era's variance is shared out by halving: each half gets an uneven share,
+drawn anew, and `x` in the middle is drawn between what it is at both ends (a Brownian bridge). Ten
+halvings lead to a day, whichever it is: calm and wild days come in clusters, by about 3 % a day in
+the mean. Within a day the walk goes minute by minute, tied to both ends; highs and lows are those
+of a walk without steps, so that a line which the price crosses is crossed at the line.
+
+Such a price would be near zero after decades, so eras end within a twentieth and twenty times the
+start: `x` that would end beyond is mirrored back. This is the only rule that knows the start; a
+market's first era meets it once in 200 markets.
+
+Seeds come in pairs, 0 and 1, 2 and 3: the same calm and wild days, and one market rises where the
+other falls. So any few seeds in a row hold as many rising markets as falling ones.
+
+Everything is made of additions, multiplications, divisions and square roots, whose results IEEE 754
+fixes to the bit, unlike those of a library's `exp` or of Python's `sum`.
 """
 
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import accumulate, pairwise
 from math import sqrt
 from random import Random
+from typing import NamedTuple
 
 from gridbase.candles.price_units import UNITS_PER_QUOTE
 from gridbase.candles.series import Candle
 
+MADE_UP = "synthetic-"
+VERSION = f"{MADE_UP}2"  # another one for every change that moves a price
 INTERVAL_MS = 60_000
 CANDLES_PER_DAY = 1440
-STEPS_PER_CANDLE = 4
 EPOCH_MS = 1_704_067_200_000  # 2024-01-01 UTC: where the made-up calendar begins
 
-DAY_NOISE = 0.028  # standard deviation of a day's change of x
-REFLECTED_AT = 2.0  # x stays between minus this and this
-STEP_NOISE = DAY_NOISE / (CANDLES_PER_DAY * STEPS_PER_CANDLE) ** 0.5
+HALVINGS = 10
+ERA_DAYS = 1 << HALVINGS
+DAY_VARIANCE = 0.03 * 0.03  # of x, in the mean
+ERA_VARIANCE = ERA_DAYS * DAY_VARIANCE
+UNEVEN = 0.2  # a half's share of its whole's variance: a half, more or less by at most this
+FURTHEST = 3.0  # x at the end of an era: exp(3) is about 20
 NOISE_BITS = 256
 NOISE_DEVIATION = 8.0  # of the number of ones among that many random bits
 MEAN_VOLUME = 12.0
-TAYLOR_TERMS = 16
+EXP_SQUARINGS = 6
 DAYS_KEPT = 3
 
 
@@ -42,7 +56,7 @@ class SyntheticSettings:
 
     Attributes:
         seed: equal seeds give equal markets.
-        start_price: the price it begins at (quote).
+        start_price: the price at index 0 (quote).
         tick_size: prices are whole multiples of it (quote).
     """
 
@@ -51,21 +65,29 @@ class SyntheticSettings:
     tick_size: Decimal
 
 
+class _Span(NamedTuple):
+    """Some days of the walk: `x` at both ends, and its variance between them."""
+
+    first: float
+    last: float
+    variance: float
+
+
 class SyntheticSeries:
     """An endless series of one-minute candles (see the module's text)."""
 
     def __init__(self, settings: SyntheticSettings) -> None:
         self.name = f"synthetic seed={settings.seed}"
-        self.fingerprint = (
-            f"synthetic-2 {settings.seed} {settings.start_price} {settings.tick_size}"
-        )
+        self.fingerprint = f"{VERSION} {settings.seed} {settings.start_price} {settings.tick_size}"
         self.interval_ms = INTERVAL_MS
         self.length: int | None = None
         self.span_ms = 0
-        self._seed = settings.seed
+        self._pair, odd = divmod(settings.seed, 2)
+        self._side = -1 if odd else 1  # of the mirror
         self._start = float(settings.start_price / settings.tick_size)
         self._tick = int(settings.tick_size * UNITS_PER_QUOTE)
         self._days: dict[int, list[Candle]] = {}
+        self._eras = {0: 0.0}  # x where each era begins, as far as anybody asked
 
     def candle(self, index: int) -> Candle:
         """The candle at `index`, counted from 0."""
@@ -79,54 +101,82 @@ class SyntheticSeries:
         return candles[minute]
 
     def _make_day(self, day: int) -> list[Candle]:
-        random = Random(f"{self._seed} day {day}")  # noqa: S311  a market, not a secret
-        volatility = STEP_NOISE * (0.5 + random.random())
-        first, last = self._boundary(day), self._boundary(day + 1)
-        path = [0.0]
-        for _ in range(CANDLES_PER_DAY * STEPS_PER_CANDLE):
-            path.append(path[-1] + volatility * _noise(random))
-        tilt = (last - first - path[-1]) / (CANDLES_PER_DAY * STEPS_PER_CANDLE)
-        prices = [self._price(first + x + tilt * step) for step, x in enumerate(path)]
+        random = self._random("day", day)
+        span = self._day_span(day)
+        variance = span.variance / CANDLES_PER_DAY
+        deviation = self._side * sqrt(variance)
+        steps = (deviation * _noise(random) for _ in range(CANDLES_PER_DAY))
+        path = list(accumulate(steps, initial=span.first))
+        tilt = (span.last - path[-1]) / CANDLES_PER_DAY
+        path = [x + tilt * minute for minute, x in enumerate(path)]
+        path[-1] = span.last  # to the bit: the next day opens there
         candles = []
         time = EPOCH_MS + day * CANDLES_PER_DAY * INTERVAL_MS
-        for minute in range(CANDLES_PER_DAY):
-            seen = prices[minute * STEPS_PER_CANDLE : (minute + 1) * STEPS_PER_CANDLE + 1]
+        closing = self._price(path[0])
+        for first, last in pairwise(path):
+            opening, closing = closing, self._price(last)
+            high = self._price((first + last + _reach(random, last - first, variance)) / 2)
+            low = self._price((first + last - _reach(random, last - first, variance)) / 2)
             volume = round(MEAN_VOLUME * (random.random() + random.random()), 5)
-            candles.append(
-                Candle(time + minute * INTERVAL_MS, seen[0], max(seen), min(seen), seen[-1], volume)
-            )
+            candles.append(Candle(time, opening, high, low, closing, volume))
+            time += INTERVAL_MS
         return candles
 
-    def _boundary(self, day: int) -> float:
-        """`x` where `day` begins; days before the first one have negative numbers."""
-        drifted = DAY_NOISE * self._walk(day) - DAY_NOISE * DAY_NOISE / 2 * day
-        beyond = (drifted + REFLECTED_AT) % (4 * REFLECTED_AT)
-        return min(beyond, 4 * REFLECTED_AT - beyond) - REFLECTED_AT
-
-    def _walk(self, day: int) -> float:
-        """The walk where `day` begins, in deviations of a day's change."""
-        number, side = abs(day), 1 if day > 0 else -1
-        low, at_low = 0, 0.0
-        high, at_high = 1, self._seeded(side)
-        while high < number:
-            low, at_low = high, at_high
-            high, at_high = 2 * high, at_high + sqrt(high) * self._seeded(2 * high * side)
-        while low < number < high:
-            middle = (low + high) // 2
-            noise = sqrt((high - low) / 4) * self._seeded(middle * side)
-            at_middle = (at_low + at_high) / 2 + noise
-            if number < middle:
-                high, at_high = middle, at_middle
+    def _day_span(self, day: int) -> _Span:
+        """A day of the walk, by halving its era until only the day is left."""
+        era, day = divmod(day, ERA_DAYS)
+        first, last = self._era_start(era), self._era_start(era + 1)
+        variance = ERA_VARIANCE
+        place = 1  # of the span in the era's tree: its halves are at 2 * place and one beyond
+        for bit in reversed(range(HALVINGS)):
+            random = self._random(f"era {era} span", place)
+            share = 0.5 + UNEVEN * (2 * random.random() - 1)
+            drawn = sqrt(variance * share * (1 - share)) * _noise(random)
+            middle = first + share * (last - first) + self._side * drawn
+            later = day >> bit & 1
+            if later:
+                first, variance = middle, variance * (1 - share)
             else:
-                low, at_low = middle, at_middle
-        return at_low if number == low else at_high
+                last, variance = middle, variance * share
+            place = 2 * place + later
+        return _Span(first, last, variance)
 
-    def _seeded(self, day: int) -> float:
-        return _noise(Random(f"{self._seed} boundary {day}"))  # noqa: S311  a market, no secret
+    def _era_start(self, era: int) -> float:
+        """`x` where an era begins; it is 0 where era 0 does."""
+        while era not in self._eras:
+            nearest = (max if era > 0 else min)(self._eras)
+            walked = nearest if era > 0 else nearest - 1
+            noise = _noise(self._random("era", walked))
+            change = self._side * sqrt(ERA_VARIANCE) * noise - ERA_VARIANCE / 2
+            if era > 0:
+                self._eras[nearest + 1] = _mirrored(self._eras[nearest] + change)
+            else:
+                self._eras[walked] = _mirrored(self._eras[nearest] - change)
+        return self._eras[era]
+
+    def _random(self, kind: str, number: int) -> Random:
+        return Random(f"{self._pair} {kind} {number}")  # noqa: S311  a market, not a secret
 
     def _price(self, x: float) -> int:
         """Price in units: start * exp(x), on the tick and at least one tick."""
         return max(1, round(self._start * _exp(x))) * self._tick
+
+
+def _mirrored(x: float) -> float:
+    """`x`, mirrored where it is beyond what an era may end at."""
+    if x > FURTHEST:
+        return 2 * FURTHEST - x
+    return -2 * FURTHEST - x if x < -FURTHEST else x
+
+
+def _reach(random: Random, change: float, variance: float) -> float:
+    """How far a walk's two ends lie together below twice its highest value (or above its lowest).
+
+    The extreme of a Brownian bridge is (change + sqrt(change² - 2 * variance * ln U)) / 2 above its
+    first end, and -2 ln U is the sum of two squared normal numbers.
+    """
+    one, two = _noise(random), _noise(random)
+    return sqrt(change * change + variance * (one * one + two * two))
 
 
 def _noise(random: Random) -> float:
@@ -135,9 +185,9 @@ def _noise(random: Random) -> float:
 
 
 def _exp(x: float) -> float:
-    """exp(x) for x of a few, by its series."""
-    total = term = 1.0
-    for order in range(1, TAYLOR_TERMS + 1):
-        term *= x / order
-        total += term
-    return total
+    """exp(x) to nine digits where x is of single figures: a series of a small part, squared."""
+    x /= 1 << EXP_SQUARINGS
+    power = 1 + x * (1 + x / 2 * (1 + x / 3 * (1 + x / 4 * (1 + x / 5 * (1 + x / 6)))))
+    for _ in range(EXP_SQUARINGS):
+        power *= power
+    return power

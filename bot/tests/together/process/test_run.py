@@ -24,6 +24,7 @@ def test_a_bot_trades_tells_about_it_and_stops_cleanly(bench):
     )
     assert status["mode"] == "paper"
     assert status["market"] == "synthetic seed=7 speed=3600"
+    assert "connected: BTC/USDT, prices: synthetic seed=7 speed=3600" in bench.log("bot")
     assert status["health"] == {"ok": True, "reasons": []}
     assert len(status["lines"]) == 21
     assert all(isinstance(status[key], str) for key in ("price", "grid_profit", "equity", "fees"))
