@@ -68,6 +68,7 @@ GOOD = {
         "grid_bot_exchange_start_price": "41999",
         "grid_bot_start_outside_range": True,
     },
+    "testnet": {"grid_bot_mode": "testnet"},
     "market": {
         "grid_bot_range": "atr",
         "grid_bot_atr_period": "20",
@@ -134,6 +135,16 @@ def rendered(directory: Path, host: str) -> tuple[dict, dict]:
     """What bot and exchange of a host would read."""
     texts = json.loads((directory / f"{host}.json").read_text(encoding="utf-8"))
     return tomllib.loads(texts["bot"]), tomllib.loads(texts["exchange"])
+
+
+def test_a_bot_on_the_testnet_has_no_practice_exchange(accepted):
+    texts = json.loads((accepted / "testnet.json").read_text(encoding="utf-8"))
+    bot = tomllib.loads(texts["bot"])
+    assert bot["mode"] == "paper"
+    assert bot["exchange"]["testnet"] is True
+    assert "url" not in bot["exchange"]
+    assert "live_confirmation" not in bot
+    assert not texts["exchange"]
 
 
 def test_only_what_is_set_reaches_the_bot(accepted):

@@ -37,6 +37,7 @@ class ExchangeConfig:
         api_key_file: file with the key.
         api_secret_file: file with the secret.
         timeout_seconds: how long an answer may take.
+        testnet: whether it is the exchange's own test network, where money is play money.
     """
 
     name: str
@@ -45,6 +46,7 @@ class ExchangeConfig:
     api_key_file: Path
     api_secret_file: Path
     timeout_seconds: Decimal
+    testnet: bool = False
 
 
 @dataclass(frozen=True)
@@ -237,7 +239,23 @@ def _grid(values: dict[str, Any]) -> GridSettings:
     )
 
 
+def _check_testnet(values: dict[str, Any]) -> None:
+    if values["mode"] != "paper":
+        raise UserError('exchange.testnet = true is play money: use it with mode = "paper"')
+    if values["exchange.name"] == "binanceus":
+        raise UserError("exchange.testnet = true: Binance.US has no test network; leave it out")
+    for key in ("exchange.url", "exchange.stream_url"):
+        if values[key] is not None:
+            raise UserError(
+                f'{key} = "{values[key]}" must be left out with exchange.testnet = true: the '
+                "bot knows the test network's address"
+            )
+
+
 def _check_mode(values: dict[str, Any]) -> None:
+    if values["exchange.testnet"]:
+        _check_testnet(values)
+        return
     if values["mode"] == "paper":
         if values["exchange.name"] not in PAPER_EXCHANGES:
             raise UserError(

@@ -158,6 +158,7 @@ _BOT: dict[str, Setting] = {
     ),
     "exchange.url": Setting(_url("http", "https", example="http://exchange:8000")),
     "exchange.stream_url": Setting(_url("ws", "wss", example="ws://exchange:8001")),
+    "exchange.testnet": Setting(switch, default=False),
     "exchange.api_key_file": Setting(_path, required=True),
     "exchange.api_secret_file": Setting(_path, required=True),
     "exchange.timeout_seconds": Setting(_seconds("1", "60"), Decimal(10)),

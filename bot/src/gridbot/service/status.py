@@ -28,7 +28,7 @@ def base_document(account: AccountConfig, config: GridConfig) -> dict[str, Any]:
         "quote": config.quote,
         "investment": None if config.grid.investment is None else plain(config.grid.investment),
         "spacing": str(config.grid.spacing),
-        "market": "",
+        "market": "testnet" if account.exchange.testnet else "",
         "price": None,
         "open_orders": 0,
         "buys": 0,
@@ -56,7 +56,7 @@ def status_document(trader: Trader) -> dict[str, Any]:
     """Everything about a bot and its grid."""
     document = base_document(trader.session.account, trader.session.config)
     price = trader.price
-    document["market"] = trader.broker.market_label
+    document["market"] = trader.broker.market_label or document["market"]
     document["price"] = _text(price)
     document["foreign_orders"] = trader.foreign_orders
     document["funds_missing"] = trader.funds_missing

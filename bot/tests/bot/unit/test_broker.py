@@ -5,12 +5,16 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import requests
 from gridbase.clock import SystemClock
+from gridbase.errors import UserError
 from gridbot.config.load import LIVE_CONFIRMATION, parse_config
 from gridbot.exchanges.binance.account import BinanceAccount
 from gridbot.exchanges.binance.account_stream import signature
 from gridbot.exchanges.binance.answers import failure_kind, read_market, read_report
 from gridbot.exchanges.binance.connection import stream_urls
+from gridbot.exchanges.binance.rest import BinanceRest
+from gridbot.exchanges.ccxt.connection import _client
 from gridbot.exchanges.port import Failure, RemoteOrder, RemoteTrade
 
 PAPER = {
@@ -113,6 +117,43 @@ def test_a_live_bot_knows_the_exchanges_streams(name, urls):
     document["exchange"]["name"] = name
     del document["exchange"]["url"]
     assert stream_urls(parse_config(document, Path("bot.toml")).account.exchange) == urls
+
+
+def on_testnet(name: str = "binance"):
+    document = copy.deepcopy(PAPER)
+    document["exchange"] = {**document["exchange"], "name": name, "testnet": True}
+    del document["exchange"]["url"]
+    return parse_config(document, Path("bot.toml")).account.exchange
+
+
+def addresses(urls: object) -> list[str]:
+    if isinstance(urls, dict):
+        return [address for each in urls.values() for address in addresses(each)]
+    return [str(urls)]
+
+
+def test_a_bot_on_the_testnet_knows_no_address_of_the_exchange_itself():
+    config = on_testnet()
+    rest = BinanceRest(config, "key", "secret", now_ms=lambda: 0, on_weight=lambda _: None)
+    assert rest.address == "https://testnet.binance.vision/api/v3"
+    client = rest._client
+    assert client.urls["api"]["public"] == rest.address
+    assert {address.split("/")[2] for address in addresses(client.urls)} == {
+        *("testnet.binance.vision", "testnet.binancefuture.com"),
+    }
+    assert stream_urls(config) == (
+        "wss://ws-api.testnet.binance.vision:443",
+        "wss://stream.testnet.binance.vision:443",
+    )
+    rest.close()
+
+
+def test_other_exchanges_have_a_testnet_where_ccxt_knows_one():
+    session = requests.Session()
+    client = _client(on_testnet("bybit"), "key", "secret", session)
+    assert all("testnet" in address for address in addresses(client.urls))
+    with pytest.raises(UserError, match="ccxt knows no test network of kraken; leave it out"):
+        _client(on_testnet("kraken"), "key", "secret", session)
 
 
 REPORT = {

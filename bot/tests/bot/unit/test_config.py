@@ -133,6 +133,21 @@ def test_money_may_be_a_whole_number():
     assert parse_config(changed("grid.lower", 45000), Path("x")).grids[0].grid.lower == 45000
 
 
+def test_the_testnet_is_paper_and_takes_no_address():
+    wanted = changed(key="exchange.testnet", value=True)
+    with pytest.raises(
+        UserError, match=r"exchange\.url = .* must be left out with exchange\.testnet"
+    ):
+        parse_config(wanted, Path("x"))
+    del wanted["exchange"]["url"]
+    assert parse_config(wanted, Path("x")).account.exchange.testnet
+    with pytest.raises(UserError, match='is play money: use it with mode = "paper"'):
+        parse_config(wanted | {"mode": "live", "live_confirmation": LIVE_CONFIRMATION}, Path("x"))
+    wanted["exchange"]["name"] = "binanceus"
+    with pytest.raises(UserError, match=r"Binance\.US has no test network"):
+        parse_config(wanted, Path("x"))
+
+
 def test_live_takes_two_settings_and_no_address():
     live = changed("mode", "live")
     with pytest.raises(UserError, match="must be left out in live mode"):

@@ -10,6 +10,8 @@ import sys
 import types
 from typing import Any
 
+from gridbase.errors import UserError
+
 
 def exchange_class(name: str) -> Any:
     """Class of one exchange in ccxt, such as ``binance``."""
@@ -22,3 +24,20 @@ def exchange_class(name: str) -> Any:
         package.__spec__ = spec
         sys.modules["ccxt"] = package
     return getattr(importlib.import_module(f"ccxt.{name}"), name)
+
+
+def use_testnet(client: Any) -> None:
+    """Have one of ccxt's exchanges talk to its test network, and to nothing else.
+
+    Args:
+        client: an instance of an exchange's class.
+
+    Raises:
+        UserError: ccxt knows none.
+    """
+    if not client.urls.get("test"):
+        raise UserError(
+            f"exchange.testnet = true: ccxt knows no test network of {client.id}; leave it out"
+        )
+    client.set_sandbox_mode(True)
+    client.urls = {"api": client.urls["api"]}

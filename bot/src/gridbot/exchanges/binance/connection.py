@@ -30,6 +30,10 @@ from gridbot.exchanges.port import BrokerError, Failure, StreamEvent, StreamGap
 
 # Where a live bot finds the streams; Binance.US has no such interface for an account.
 LIVE_STREAMS = {"binance": ("wss://ws-api.binance.com:443", "wss://stream.binance.com:443")}
+TEST_STREAMS = (
+    "wss://ws-api.testnet.binance.vision:443",
+    "wss://stream.testnet.binance.vision:443",
+)
 # Binance takes 100 orders in 10 seconds.
 SECONDS_BETWEEN_ORDERS = 0.1
 # A wait looks around this often: for a stop, and for what the other connection has brought.
@@ -371,6 +375,8 @@ def stream_urls(config: ExchangeConfig) -> tuple[str, str] | None:
         return None
     if config.stream_url is not None:
         return config.stream_url, config.stream_url
+    if config.testnet:
+        return TEST_STREAMS
     # A paper bot knows no address but those in its configuration.
     return None if config.url is not None else LIVE_STREAMS[config.name]
 

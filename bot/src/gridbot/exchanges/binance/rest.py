@@ -13,7 +13,7 @@ import requests
 from gridbase.market import plain
 
 from gridbot.config.load import ExchangeConfig
-from gridbot.exchanges.access.ccxt_class import exchange_class
+from gridbot.exchanges.access.ccxt_class import exchange_class, use_testnet
 from gridbot.exchanges.access.request_gate import SENSELESS, AnsweredError
 from gridbot.exchanges.access.unanswered import MARKET_HEADER, no_answer
 from gridbot.exchanges.binance.answers import REFUSED_ORDER, failure_kind
@@ -79,6 +79,8 @@ class BinanceRest:
             # These two and no others: a paper bot knows no address of a real exchange.
             address = config.url + "/api/v3"
             self._client.urls["api"] = {"public": address, "private": address}
+        elif config.testnet:
+            use_testnet(self._client)
         self.address = str(self._client.urls["api"]["private"])
         self._errors = importlib.import_module("ccxt.base.errors").BaseError
 

@@ -16,7 +16,7 @@ from gridbase.errors import UserError
 from gridbase.market import plain
 
 from gridbot.config.load import ExchangeConfig
-from gridbot.exchanges.access.ccxt_class import exchange_class
+from gridbot.exchanges.access.ccxt_class import exchange_class, use_testnet
 from gridbot.exchanges.access.circuit_breaker import Circuit
 from gridbot.exchanges.access.request_gate import SENSELESS, AnsweredError, RequestGate
 from gridbot.exchanges.access.server_time import ServerTime
@@ -256,6 +256,8 @@ def _client(config: ExchangeConfig, key: str, secret: str, session: requests.Ses
     if config.url is not None:
         # A paper bot knows no address but the one in its configuration.
         client.urls = {"api": _redirected(client.urls["api"], config.url)}
+    elif config.testnet:
+        use_testnet(client)
     return client
 
 
