@@ -66,7 +66,7 @@ GOOD = {
     "plain": {},
     "confirmed": {
         "grid_bot_exchange_start_price": "41999",
-        "grid_bot_start_outside_range": True,
+        "grid_bot_outside_range_purchase": "10000",
     },
     "market": {
         "grid_bot_range": "atr",

@@ -36,7 +36,7 @@ def resume(world: World, monkeypatch) -> int:
 def test_a_stop_cleared_before_its_grid_has_ended_still_ends_it(make_world, monkeypatch):
     world = make_world(FALL, at_end="hold")
     world.document |= {"stop": {"loss_price": "46500", "liquidate": True}}
-    world.document["grid"]["start_outside_range"] = True  # the next one begins at 46,000
+    world.document["grid"]["outside_range_purchase"] = "9000"  # the next one begins at 46,000
     trader = world.trader()
     while trader.wind_down is None:
         trader.step()
