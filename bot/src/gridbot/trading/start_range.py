@@ -9,7 +9,7 @@ from gridbase.errors import UserError, named
 from gridbase.market import EXACT, Market, floor_to_lot, plain
 
 from gridbot.config.load import GridConfig
-from gridbot.core.grid import Fees, FeesIn, Plan, plan_warnings, smallest_order
+from gridbot.core.grid import Fees, FeesIn, Plan, pair_profit, plan_warnings, smallest_order
 from gridbot.exchanges.port import BrokerError, Failure
 from gridbot.policies.kill_switches import check as check_stops
 from gridbot.trading.handover import Takeover
@@ -38,11 +38,15 @@ def check_start(
 
 
 def _check_pairs(config: GridConfig, plan: Plan, market: Market) -> None:
-    """Pairs may lose to the lot size and the fees: a small account's most easily."""
-    if config.grid.allow_losing_pairs:
+    """Pairs may lose to the lot size and the fees: a small account's most easily.
+
+    A single one may lose a little where the others earn: which one that is depends on the price.
+    """
+    profits = [pair_profit(plan, line, market, config.fees) for line in range(len(plan.lines) - 1)]
+    if config.grid.allow_losing_pairs or sum(profits) > 0:
         return
-    for warning in plan_warnings(plan, market, config.fees):
-        raise UserError(f"{warning}, or allow it with {CONFIRM_PAIRS}")
+    (warning,) = plan_warnings(plan, market, config.fees)
+    raise UserError(f"{warning}, or allow it with {CONFIRM_PAIRS}")
 
 
 def first_purchase(plan: Plan, market: Market, carried: Decimal) -> Decimal:

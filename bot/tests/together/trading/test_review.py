@@ -83,7 +83,7 @@ def test_a_move_whose_new_grid_does_not_do_at_once_waits_for_a_price(make_world,
 
     monkeypatch.setattr(start_grid, "make_plan", make_plan)
     trader = trade(world, 300)
-    assert trader.held_back == "grid.grids = 20 puts two lines on the same price"
+    assert trader.held_back == "BTC/USDT: grid.grids = 20 puts two lines on the same price"
     assert ended(world) == []
     assert world.broker().open_orders() == []
     failing.clear()

@@ -13,7 +13,6 @@ from gridbot.core.grid import make_plan
 from gridbot.trading.start_range import check_start
 
 from bot.tests.bot.core.conftest import BTC
-
 from bot.tests.together.in_process import refusal
 
 from .conftest import World
