@@ -99,6 +99,10 @@ def test_pairs_without_profit_have_to_be_confirmed():
         "invest more or use fewer grids, or allow it with grid.allow_losing_pairs = true"
     )
     checked("50000", allow_losing_pairs=True, **small)
+    # The highest of these pairs alone shows no profit.
+    usual = replace(BTC, lot_size=Decimal("0.00001"))
+    wide = {"lower": "42000", "upper": "50000", "grids": 40, "investment": "6000"}
+    checked("46000", rules=usual, **wide)
 
 
 def bought(world: World) -> bool:
@@ -180,6 +184,35 @@ def test_a_purchase_that_is_planned_again_outside_the_range_waits_for_it(make_wo
     trader.step()
     assert trader.engine.grid_started
     assert trader.engine.plan.start_price >= 47_000
+    assert world.audit().differences == []
+
+
+def test_the_rest_of_a_purchase_waits_for_the_range_as_well(make_world):
+    prices = path(47_100, 47_100, 46_000, 46_000, minutes=4)
+    world = make_world(prices, at_end="hold", speed="1", max_quantity="0.01")
+    orders = []
+
+    def three(*request):
+        if request == ("POST", "order"):
+            orders.append(request)
+        return REFUSED if orders[3:] and request == ("POST", "order") else None
+
+    world.wire.before = three
+    world.run(world.runner(), 750)
+    world.wire.before = lambda *_request: None
+    said = nursed(world, 100).notes[-1][2]
+    assert said.startswith("BTC/USDT: the price 46000 is outside the range")
+    assert " for 7406 USDT at once, after 1413 USDT that it has spent; " in said
+    world.document["grid"]["outside_range_purchase"] = "8818"
+    assert "after 1413 USDT that it has spent, more than" in nursed(world, 100).notes[-1][2]
+    assert world.trader().session.store.fills(1)[3:] == []
+    assert said.endswith('grid.outside_range_purchase = "8820"')
+    world.document["grid"]["outside_range_purchase"] = "8820"
+    world.run(world.runner(), 300)
+    trader = world.trader()
+    trader.step()
+    assert trader.engine.grid_started
+    assert trader.engine.books.initial_cost <= 8820
     assert world.audit().differences == []
 
 
