@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from gridbase.settings import WrongValueError
+from gridbot.config.settings import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAY = [
@@ -66,7 +68,7 @@ GOOD = {
     "plain": {},
     "confirmed": {
         "grid_bot_exchange_start_price": "41999",
-        "grid_bot_start_outside_range": True,
+        "grid_bot_outside_range_purchase": "10000",
     },
     "testnet": {"grid_bot_mode": "testnet"},
     "market": {
@@ -251,9 +253,12 @@ def test_what_the_bot_refuses_is_one_line_a_host(tmp_path):
         "recorded": {"grid_bot_candles": "{{ playbook_dir }}/market.csv"},
         "poor": {"grid_bot_exchange_balance": "9999"},
         "row": {"grid_bot_candles": "{{ playbook_dir }}/wrong.csv"},
-        "float": {"grid_bot_lower": 42000.5},
-        "inner": {"grid_bot_stop": {"loss_price": 38000.5}},
-        "paid": {"grid_bot_exchange_balance": 10000.5},
+        "small": {"grid_bot_investment": "300"},
+        "high": {
+            "grid_bot_lower": "500000",
+            "grid_bot_upper": "10000001",
+            "grid_bot_exchange_start_price": "600000",
+        },
         "start": {
             "grid_bot_lower": "90000",
             "grid_bot_upper": "110000",
@@ -272,11 +277,50 @@ def test_what_the_bot_refuses_is_one_line_a_host(tmp_path):
         "entry: gridbot check: grids, entry 1 (A/B): grid.grids is missing",
         "band: BTC/USDT begins at 2700: grid.upper = 50000 is outside the exchange's price band",
         "recorded: BTC/USDT begins at 100: grid.upper = 50000 is outside the exchange's price",
-        "poor: grids need 10000 USDT, more than the 9999 USDT of grid_bot_exchange_balance",
+        "poor: BTC/USDT: needs 10000 USDT, more than the 9999 USDT of grid_bot_exchange_balance",
         "wrong.csv: line 2: volume 'x' is not a number",
-        'float: gridbot check: grid.lower = 42000.5 needs quotes to be exact: "42000.5"',
-        'inner: gridbot check: stop.loss_price = 38000.5 needs quotes to be exact: "38000.5"',
-        "paid: gridexchange: balances = {'USDT': 10000.5}: ",
-        "start: BTC/USDT begins at 46000: grid.lower = 90000 is above the price at the start",
+        "start: BTC/USDT begins at 46000: the price 46000 is outside the range grid.lower = 90000",
+        # As the bot itself would say it on the Pi: the lot size is known here as well.
+        "small: BTC/USDT begins at 46000: 40 of 40 pairs show no profit in USDT",
+        "high: BTC/USDT begins at 600000: grid.upper = 10000001 is above the highest price",
     ):
         assert line in result.stdout, result.stdout
+
+
+def amounts() -> dict[str, tuple[dict, str]]:
+    """For each amount that an inventory may hold: settings with a float in it, and its name."""
+    found = {}
+    for key, setting in SETTINGS.items():
+        try:
+            setting.read(0.5)
+        except WrongValueError as error:
+            if "needs quotes to be exact" not in str(error):
+                continue
+            table, _, name = key.partition(".")
+            own = {"grid": name, "fees": f"fee_{name}"}.get(table)
+            variable = f"grid_bot_{own or table}"
+            settings = {variable: 0.5 if own else {name: 0.5}}
+            found[key] = (settings | ({"grid_bot_range": "atr"} if "atr" in key else {}), key)
+    found["balance"] = ({"grid_bot_exchange_balance": 10000.5}, "balances")
+    found["start"] = ({"grid_bot_exchange_start_price": 46000.5}, "start_price")
+    for name in ("start_price", "tick_size", "lot_size"):
+        entry = GRID | {"exchange": {name: 0.5}}
+        found[f"of a symbol, {name}"] = ({"grid_bot_symbols": [entry]}, name)
+    entry = GRID | {"lower": 90.5}
+    found["of a symbol, lower"] = ({"grid_bot_symbols": [entry]}, "grid.lower")
+    return found
+
+
+def test_every_amount_without_quotes_is_refused_by_its_name(tmp_path):
+    cases = amounts()
+    assert len(cases) == 21
+    hosts = {f"host{number}": settings for number, (settings, _) in enumerate(cases.values())}
+    result = play(tmp_path, write_inventory(tmp_path, hosts))
+    assert result.returncode != 0
+    said = {
+        line.strip().strip('"').partition(": ")[0]: line
+        for line in result.stdout.replace("\\n", "\n").splitlines()
+        if "needs quotes" in line
+    }
+    for number, (_, name) in enumerate(cases.values()):
+        assert f"{name} = " in said.get(f"host{number}", ""), (name, result.stdout)

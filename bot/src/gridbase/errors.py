@@ -39,17 +39,21 @@ class MismatchError(UserError):
         super().__init__(f"books and exchange disagree: {message}", ExitCode.DIFFERS)
 
 
+def named(symbol: str, message: str) -> str:
+    """A message that begins with the symbol of the grid that it is about, once."""
+    return message if message.startswith(f"{symbol}: ") else f"{symbol}: {message}"
+
+
 @contextmanager
-def of_grid(symbol: str, *, several: bool) -> Iterator[None]:
-    """Have a mistake in the settings of one grid name that grid, where there are others.
+def of_grid(symbol: str) -> Iterator[None]:
+    """Have a mistake in the settings of one grid name that grid.
 
     Args:
         symbol: the grid's.
-        several: whether the bot has more than this one.
     """
     try:
         yield
     except UserError as error:
-        if not several or type(error) is not UserError:
+        if type(error) is not UserError:
             raise
-        raise UserError(f"{symbol}: {error}", error.exit_code) from error
+        raise UserError(named(symbol, str(error)), error.exit_code) from error

@@ -26,6 +26,7 @@ class Market:
         sell_band: the same for a sell.
         min_price: lowest price of an order (quote); None where there is no bound.
         max_price: highest price of an order (quote); None where there is no bound.
+        max_notional: largest price times quantity of an order (quote); None: no bound.
     """
 
     symbol: str
@@ -41,6 +42,7 @@ class Market:
     sell_band: tuple[Decimal, Decimal] | None = None
     min_price: Decimal | None = None
     max_price: Decimal | None = None
+    max_notional: Decimal | None = None
 
     @property
     def exchange_symbol(self) -> str:

@@ -13,7 +13,9 @@ from gridexchange.config import ExchangeConfig
 COARSEST_TICK = -2  # as exponents of ten
 FINEST_LOT = -5
 LARGEST_ORDER = Decimal(9000)
+LARGEST_NOTIONAL = Decimal(9_000_000)
 LARGEST_ORDER_FROM = 4
+HIGHEST_PRICE = 6  # as an exponent of ten, and for dearer coins a hundred times their price
 DIGITS_OF_A_PRICE = 5  # at least so many, as far as eight decimals allow
 
 
@@ -25,11 +27,13 @@ class FittingRules:
         tick_size: prices are whole multiples of it (quote).
         lot_size: quantities are whole multiples of it (base).
         max_quantity: largest order (base).
+        max_price: highest price of an order (quote).
     """
 
     tick_size: Decimal
     lot_size: Decimal
     max_quantity: Decimal
+    max_price: Decimal
 
 
 def fitting_rules(price: Decimal) -> FittingRules:
@@ -38,7 +42,8 @@ def fitting_rules(price: Decimal) -> FittingRules:
     tick = max(-PRICE_DECIMALS, min(COARSEST_TICK, size + 1 - DIGITS_OF_A_PRICE))
     lot = min(0, max(FINEST_LOT, -size - 2))
     cheaper = max(0, LARGEST_ORDER_FROM - size)
-    return FittingRules(_power(tick), _power(lot), LARGEST_ORDER * _power(cheaper))
+    highest = _power(max(HIGHEST_PRICE, size + 2))
+    return FittingRules(_power(tick), _power(lot), LARGEST_ORDER * _power(cheaper), highest)
 
 
 def opening_price(config: ExchangeConfig) -> Decimal:
@@ -56,13 +61,14 @@ def market_rules(config: ExchangeConfig, price: Decimal) -> Market:
     """What orders of a symbol must keep to; what is not set fits its first price (quote)."""
     base, _, quote = config.symbol.partition("/")
     fitting = fitting_rules(price)
+    tick_size = config.tick_size or fitting.tick_size
     lot_size = config.lot_size or fitting.lot_size
     band = config.price_band
     return Market(
         symbol=config.symbol,
         base=base,
         quote=quote,
-        tick_size=config.tick_size or fitting.tick_size,
+        tick_size=tick_size,
         lot_size=lot_size,
         min_quantity=config.min_quantity or lot_size,
         min_notional=config.min_notional,
@@ -70,6 +76,9 @@ def market_rules(config: ExchangeConfig, price: Decimal) -> Market:
         max_orders=config.max_orders,
         buy_band=(band.bid_down, band.bid_up),
         sell_band=(band.ask_down, band.ask_up),
+        min_price=tick_size,
+        max_price=fitting.max_price,
+        max_notional=LARGEST_NOTIONAL,
     )
 
 

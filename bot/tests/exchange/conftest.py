@@ -66,6 +66,8 @@ def make_market(**changes) -> Market:
         "min_notional": Decimal(5),
         "max_quantity": Decimal(9000),
         "max_orders": 200,
+        "max_price": Decimal(1_000_000),
+        "max_notional": Decimal(9_000_000),
     }
     return Market(**(values | changes))
 

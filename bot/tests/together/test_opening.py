@@ -44,6 +44,23 @@ def test_rules_fit_the_price(price, tick, lot, largest):
     assert rules.max_quantity == Decimal(largest)
 
 
+@pytest.mark.parametrize(
+    ("price", "highest"),
+    [
+        ("0.00001", "1000000"),
+        ("99999.99", "1000000"),
+        ("100000", "10000000"),
+        ("1568181.82", "100000000"),
+    ],
+)
+def test_the_highest_price_leaves_room_above_any_price(settings, price, highest):
+    config = load_config(None, settings | {"start_price": price})
+    market = market_rules(config, opening_price(config))
+    assert market.max_price == Decimal(highest)
+    assert market.min_price == market.tick_size
+    assert market.max_notional == Decimal(9_000_000)
+
+
 @pytest.mark.parametrize("price", ["104999", "46319", "999.99", "97", "1.5", "0.07", "0.00001"])
 def test_a_grid_around_any_price_fits_these_rules(settings, price):
     config = load_config(None, settings | {"start_price": price, "symbol": "A/USDT"})

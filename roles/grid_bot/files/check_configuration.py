@@ -58,6 +58,7 @@ def check_together(bot: BotConfig, markets: list[ExchangeConfig]) -> None:
         UserError: a grid cannot begin there, or the account has too little for all of them.
     """
     needed: defaultdict[str, Decimal] = defaultdict(Decimal)
+    symbols: defaultdict[str, list[str]] = defaultdict(list)
     for grid, listing in zip(bot.grids, markets, strict=True):
         price = opening_price(listing)
         spec = grid.grid.fixed
@@ -66,15 +67,16 @@ def check_together(bot: BotConfig, markets: list[ExchangeConfig]) -> None:
         market = market_rules(listing, price)
         try:
             plan = make_plan(spec, market, grid.fees, price)
-            check_start(grid.grid, plan, market)
+            check_start(grid, plan, market)
         except UserError as error:
             raise UserError(f"{grid.symbol} begins at {plain(price)}: {error}") from error
         needed[grid.quote] += plan.investment
+        symbols[grid.quote].append(grid.symbol)
     balances = markets[0].balances
     for coin, amount in needed.items():
         if amount > balances.get(coin, 0):
             raise UserError(
-                f"grids need {plain(amount)} {coin}, more than the"
+                f"{', '.join(symbols[coin])}: needs {plain(amount)} {coin}, more than the"
                 f" {plain(balances.get(coin, Decimal(0)))} {coin} of grid_bot_exchange_balance"
             )
 

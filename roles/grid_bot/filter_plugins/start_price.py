@@ -8,13 +8,15 @@ UNKNOWN = "46000"  # the range comes from the market, or is no range: the bot sa
 SMALLEST = Decimal("0.00000001")
 
 
-def start_price(grid: dict, wanted: object = "") -> str:
-    """Return the start price (quote) as text.
+def start_price(grid: dict, wanted: object = "") -> str | float:
+    """Return the start price (quote) as text; an amount without quotes as it is, to be refused.
 
     Args:
         grid: C(lower) and C(upper) (quote), as the inventory has them.
         wanted: What the inventory sets; empty takes the middle of the range.
     """
+    if isinstance(wanted, float):
+        return wanted
     if str(wanted or ""):
         return str(wanted)
     try:

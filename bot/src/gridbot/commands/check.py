@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     price = None if args.price is None else _price(args.price)
     documents = []
     for one in chosen(config, args.symbol):
-        with of_grid(one.symbol, several=len(config.grids) > 1):
+        with of_grid(one.symbol):
             document = _offline(one, price) if args.offline else _online(config.account, one, price)
         documents.append({"mode": config.account.mode, **document})
         if not args.json:
@@ -95,25 +95,27 @@ def _offline(config: GridConfig, price: Decimal | None) -> dict[str, Any]:
     if spec is None:
         return _document(config, market, None, offline=True)
     plan = make_plan(spec, market, config.fees, price or (spec.lower + spec.upper) / 2)
-    check_start(config.grid, plan, market)
+    check_start(config, plan, market)
     return _document(config, market, plan, offline=True)
 
 
 def _check_funds(first: GridConfig, documents: list[dict[str, Any]]) -> None:
     """Refuse grids that together need more of a coin than the account has free."""
     needed: defaultdict[str, Decimal] = defaultdict(Decimal)
+    symbols: defaultdict[str, list[str]] = defaultdict(list)
     free: dict[str, Decimal] = {}
     for document in documents:
         if document["funds"] is not None:
             _, coin = coins_of(document["symbol"])
             needed[coin] += Decimal(document["investment"])
+            symbols[coin].append(document["symbol"])
             free[coin] = Decimal(document["funds"])
     for coin, amount in needed.items():
         if free[coin] < amount:
             setting = "grid.investment" if first.grid.quantity is None else "grid.quantity"
             raise UserError(
-                f"{setting}: {plain(amount)} {coin} is more than the {plain(free[coin])} {coin} "
-                "that the account has free; deposit more or invest less"
+                f"{', '.join(symbols[coin])}: {setting}: {plain(amount)} {coin} is more than the "
+                f"{plain(free[coin])} {coin} that the account has free; deposit more or invest less"
             )
 
 
@@ -161,7 +163,7 @@ def _online(account: AccountConfig, config: GridConfig, price: Decimal | None) -
     check_stops(config.stop, spec.lower, spec.upper)
     plan = make_plan(spec, market, config.fees, price)
     if free is not None:  # a grid that runs may be outside its range by now
-        check_start(config.grid, plan, market)
+        check_start(config, plan, market)
     document = _document(config, market, plan, offline=False)
     document["funds"] = None if free is None else plain(free)
     return document
@@ -236,6 +238,9 @@ def _plan_rows(config: GridConfig, document: dict[str, Any]) -> list[tuple[str, 
     base, quote = config.base, config.quote
     profit, lines = document["profit_per_pair"], document["lines"]
     orders = f"{document['buys']} buys, {document['sells']} sells of {document['quantity']} {base}"
+    costs = "after fees"
+    if document["offline"]:
+        costs += "; less what the exchange's lot size leaves unsold"
     first = f"{document['initial_quantity']} {base} for {document['initial_cost']} {quote}"
     return [
         ("start price", f"{document['start_price']} {quote}"),
@@ -243,5 +248,5 @@ def _plan_rows(config: GridConfig, document: dict[str, Any]) -> list[tuple[str, 
         ("orders", orders),
         ("bought first", first),
         ("cost", f"{document['cost']} of {document['investment']} {quote}"),
-        ("profit per pair", f"{profit['lowest']} to {profit['highest']} {quote}, after fees"),
+        ("profit per pair", f"{profit['lowest']} to {profit['highest']} {quote}, {costs}"),
     ]

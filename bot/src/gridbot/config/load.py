@@ -235,7 +235,8 @@ def _grid(values: dict[str, Any]) -> GridSettings:
         quantity=values["grid.quantity"],
         atr=atr,
         post_only=values["grid.post_only"],
-        start_outside_range=values["grid.start_outside_range"],
+        outside_range_purchase=values["grid.outside_range_purchase"],
+        allow_losing_pairs=values["grid.allow_losing_pairs"],
     )
 
 

@@ -11,7 +11,7 @@ from gridbase.errors import MismatchError
 from gridbase.market import EXACT, Market, floor_to_lot, plain
 
 from gridbot.core.books import Books
-from gridbot.core.grid import Plan, sell_quantity, smallest_order
+from gridbot.core.grid import Plan, largest_order, sell_quantity, smallest_order
 from gridbot.core.orders import (
     LIVE_STATES,
     Fill,
@@ -418,8 +418,9 @@ class GridEngine:
 
     def _new_order(self, changes: Changes, leg: Leg, price: Decimal, quantity: Decimal) -> None:
         """Write down an order for a leg; one order has no more than the exchange takes at once."""
-        if self.market.max_quantity is not None:
-            quantity = min(quantity, floor_to_lot(self.market.max_quantity, self.market.lot_size))
+        most = largest_order(self.market, price)
+        if most is not None:
+            quantity = min(quantity, most)
         client_id, attempt = self._next_id(leg.role, leg.line, leg.side)
         self._attempts[order_place(leg.role, leg.line, leg.side)] = attempt
         order = Order(

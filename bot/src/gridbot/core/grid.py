@@ -96,7 +96,9 @@ class GridSettings:
         quantity: what every buy buys (base); None where `investment` says it.
         atr: how the range is taken from the market; None where it is fixed.
         post_only: orders of the grid are refused rather than take.
-        start_outside_range: a grid may begin while the price is outside its range.
+        outside_range_purchase: the most that may be spent at once where the price at the start
+            is outside the range (quote); None where no grid begins there.
+        allow_losing_pairs: a grid may begin though some of its pairs show no profit.
     """
 
     lower: Decimal | None
@@ -107,7 +109,8 @@ class GridSettings:
     quantity: Decimal | None = None
     atr: AtrRange | None = None
     post_only: bool = False
-    start_outside_range: bool = False
+    outside_range_purchase: Decimal | None = None
+    allow_losing_pairs: bool = False
 
     def spec(self, lower: Decimal, upper: Decimal) -> GridSpec:
         """The grid in a range (quote)."""
@@ -292,10 +295,11 @@ def make_plan(spec: GridSpec, market: Market, fees: Fees, price: Decimal) -> Pla
     needed = _smallest_quantity(market, fees, lines)
     if quantity < needed:
         raise UserError(_too_small(spec, market, quantity, needed, denominator))
-    if market.max_quantity is not None and quantity > market.max_quantity:
+    most = largest_order(market, lines[-1])
+    if most is not None and quantity > most:
         raise UserError(
             f"{_asked(spec)} makes orders of {plain(quantity)} "
-            f"{market.base}, above the exchange's maximum of {plain(market.max_quantity)}; "
+            f"{market.base}, above the exchange's maximum of {plain(most)}; "
             "invest less or use more grids"
         )
     investment = spec.investment
@@ -366,6 +370,14 @@ def smallest_order(market: Market, price: Decimal) -> Decimal:
     """Smallest quantity (base) of an order at `price` (quote) that the exchange takes."""
     by_notional = _ceil_to_lot(EXACT.divide(market.min_notional, price), market.lot_size)
     return max(by_notional, _ceil_to_lot(market.min_quantity, market.lot_size), market.lot_size)
+
+
+def largest_order(market: Market, price: Decimal) -> Decimal | None:
+    """Largest quantity (base) of an order at `price` (quote) that the exchange takes; None: any."""
+    bounds = [] if market.max_quantity is None else [market.max_quantity]
+    if market.max_notional is not None:
+        bounds.append(EXACT.divide(market.max_notional, price))
+    return floor_to_lot(min(bounds), market.lot_size) if bounds else None
 
 
 def _ceil_to_lot(quantity: Decimal, lot_size: Decimal) -> Decimal:

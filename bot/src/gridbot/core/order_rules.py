@@ -23,7 +23,7 @@ def check_orders(market: Market, lines: Sequence[Decimal], price: Decimal, empty
     if market.max_orders is not None and grids > market.max_orders:
         raise UserError(
             f"grid.grids = {grids} needs as many open orders, and the exchange allows "
-            f"{market.max_orders} on {market.symbol}; use at most {market.max_orders} grids"
+            f"{market.max_orders} of a symbol; use at most {market.max_orders} grids"
         )
     _check_limits(market, lines)
     _check_band(market, lines, price, empty)
@@ -34,13 +34,13 @@ def _check_limits(market: Market, lines: Sequence[Decimal]) -> None:
     lowest, highest = market.min_price, market.max_price
     if lowest is not None and lines[0] < lowest:
         raise UserError(
-            f"grid.lower = {plain(lines[0])} is below the lowest price that the exchange takes for "
-            f"{market.symbol}: use {plain(lowest)} or more"
+            f"grid.lower = {plain(lines[0])} is below the lowest price that the exchange takes: "
+            f"use {plain(lowest)} or more"
         )
     if highest is not None and lines[-1] > highest:
         raise UserError(
-            f"grid.upper = {plain(lines[-1])} is above the highest price that the exchange takes "
-            f"for {market.symbol}: use {plain(highest)} or less"
+            f"grid.upper = {plain(lines[-1])} is above the highest price that the exchange takes: "
+            f"use {plain(highest)} or less"
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gridbase.clock import Clock
-from gridbase.errors import UserError, of_grid
+from gridbase.errors import UserError, named, of_grid
 
 from gridbot.config.load import BotConfig
 from gridbot.exchanges.account import Account
@@ -83,7 +83,7 @@ class Runner:
         except UserError:
             if self._store is None:
                 raise  # nothing of one grid: the books were not opened
-            with of_grid(worker.config.symbol, several=len(self._workers) > 1):
+            with of_grid(worker.config.symbol):
                 raise
 
     def _opened(self) -> Store:
@@ -103,7 +103,7 @@ class Runner:
         """Whether the bot is well, and if not, why."""
         several = len(self._workers) > 1
         reasons = [
-            f"{worker.config.symbol}: {reason}" if several else reason
+            named(worker.config.symbol, reason) if several else reason
             for worker in self._workers
             for reason in worker.troubles()
         ]

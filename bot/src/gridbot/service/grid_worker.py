@@ -256,7 +256,9 @@ class GridWorker:
         pause = patience.pause(self._failures + 1, asked)
         reason = str(error)
         level = logging.ERROR if reason != self.reason else logging.DEBUG
-        log.log(level, "%s waits: %s (next try in %.0f s)", self.config.symbol, reason, pause)
+        symbol = self.config.symbol
+        text = reason.removeprefix(f"{symbol}: ")
+        log.log(level, "%s waits: %s (next try in %.0f s)", symbol, text, pause)
         return self._pause(reason, pause)
 
     def _pause(self, reason: str, pause: float) -> float:

@@ -79,5 +79,5 @@ def check_running(config: BotConfig, store: Store) -> None:
                 f"market.symbol: the running grid of {grid_run.symbol} is left out: add it "
                 "again, or end it first, with the configuration that has it: gridbot close"
             )
-        with of_grid(grid_run.symbol, several=len(configured) > 1):
+        with of_grid(grid_run.symbol):
             check_settings(config.account, configured[grid_run.symbol], grid_run)

@@ -5,12 +5,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from gridbase.errors import UserError
+from gridbase.errors import UserError, named
 from gridbase.market import EXACT, Market, plain
 
 from gridbot.config.load import GridConfig
 from gridbot.core.engine import GridEngine
-from gridbot.core.grid import GridSpec, Plan, grid_lines, make_plan, plan_warnings
+from gridbot.core.grid import (
+    GridSpec,
+    Plan,
+    grid_lines,
+    make_plan,
+    plan_warnings,
+    smallest_order,
+)
 from gridbot.core.orders import Role, Side, grid_run_tag
 from gridbot.core.orders_in_flight import State
 from gridbot.exchanges.port import Broker, BrokerError, Failure
@@ -22,7 +29,7 @@ from gridbot.trading.handover import Takeover, base_to_carry, elsewhere, takeove
 from gridbot.trading.reconciliation import Reconciler
 from gridbot.trading.run_settings import check_settings, settings_of
 from gridbot.trading.session import Session, WindDown
-from gridbot.trading.start_range import check_first
+from gridbot.trading.start_range import check_first, first_purchase, wait_for_range
 from gridbot.trading.submission import give_up, latest_arrival, settle
 
 log = logging.getLogger(__name__)
@@ -49,7 +56,7 @@ def check_funds(config: GridConfig, broker: Broker, needed: Decimal) -> None:
         )
         raise BrokerError(
             Failure.REJECTED,
-            f"{asked} needs {plain(needed)} "
+            f"{config.symbol}: {asked} needs {plain(needed)} "
             f"{config.quote}, and the account has {plain(free)} free; deposit more or invest less",
         )
 
@@ -180,11 +187,11 @@ def _first_plan(
     try:
         spec = _first_spec(session, takeover, carried, price)
         plan = make_plan(spec, market, session.config.fees, price)
-        check_first(session.config, plan, market, takeover)
+        check_first(session.config, plan, market, takeover, carried)
     except UserError as error:
         if takeover is None or takeover.quote is None:
             raise
-        raise _passing(error) from error
+        raise _passing(session, error) from error
     return plan
 
 
@@ -206,9 +213,11 @@ def refuse_unwatched(session: Session, previous: GridRun | None) -> None:
         )
 
 
-def _passing(error: UserError) -> BrokerError:
+def _passing(session: Session, error: UserError) -> BrokerError:
     """An error of which the next price may be free; one of the exchange is so already."""
-    return error if isinstance(error, BrokerError) else BrokerError(Failure.REJECTED, str(error))
+    if isinstance(error, BrokerError):
+        return error
+    return BrokerError(Failure.REJECTED, named(session.config.symbol, str(error)))
 
 
 def _first_spec(
@@ -256,11 +265,23 @@ def reprice(session: Session, engine: GridEngine) -> None:
     session.broker.balances()
     if not selling:
         spent = EXACT.subtract(engine.books.initial_cost, grid_run.carried_cost)
+        bought = _bought_again(engine, plan, grid_run.carried)
+        wait_for_range(session.config, plan, engine.market, bought, spent)
         left = EXACT.subtract(grid_run.investment, grid_run.carried_cost)
         check_funds(session.config, session.broker, EXACT.subtract(left, spent))
     changes = session.changes()
     engine.reprice(changes, plan)
     session.commit(changes)
+
+
+def _bought_again(engine: GridEngine, plan: Plan, carried: Decimal) -> Decimal:
+    """What the next order of the initial trade would buy at the plan's price (base)."""
+    leg = engine.initial_leg()
+    executed = Decimal(0) if leg is None else engine.books.legs[leg.id].executed
+    if leg is None or executed == 0:
+        return first_purchase(plan, engine.market, carried)
+    rest = EXACT.subtract(leg.quantity, executed)
+    return max(rest, smallest_order(engine.market, plan.start_price))
 
 
 def _plan_again(session: Session, grid_run: GridRun, engine: GridEngine, price: Decimal) -> Plan:
@@ -282,7 +303,7 @@ def _plan_again(session: Session, grid_run: GridRun, engine: GridEngine, price: 
     try:
         return make_plan(spec, engine.market, session.config.fees, price)
     except UserError as error:
-        raise _passing(error) from error
+        raise _passing(session, error) from error
 
 
 def continue_wind_down(

@@ -296,7 +296,8 @@ class Trader:
 
     def _hold_back(self, reason: str) -> None:
         if reason != self.held_back:
-            log.error("%s cannot move yet: %s", self.session.config.symbol, reason)
+            symbol = self.session.config.symbol
+            log.error("%s cannot move yet: %s", symbol, reason.removeprefix(f"{symbol}: "))
         self.held_back = reason
         self._move_at = self.session.clock.monotonic() + MOVE_AGAIN_SECONDS
 

@@ -41,12 +41,10 @@ class Rules:
     """What the exchange holds its clients to.
 
     Attributes:
-        market: tick, lot, smallest and largest order, most open orders.
+        market: tick, lot, smallest and largest order, highest price, most open orders.
         fee_rate: commission, as a share of what a trade moves.
         fee_in: `received` takes it from the coin received, `quote` always from the quote coin,
             `bnb` takes three quarters of it from the account's BNB while there is enough.
-        max_price: highest limit price (quote).
-        max_notional: largest price times quantity of a limit order (quote).
         band: how far limit prices may be from the market's price.
         bnb_price: what one BNB costs (quote).
         spread: distance of best bid and best ask, as a share of the price.
@@ -56,8 +54,6 @@ class Rules:
     market: Market
     fee_rate: Decimal
     fee_in: str = RECEIVED
-    max_price: Decimal = Decimal(1_000_000)
-    max_notional: Decimal = Decimal(9_000_000)
     band: PriceBand = PriceBand()
     bnb_price: Decimal = Decimal(600)
     spread: Decimal = Decimal(0)
@@ -129,15 +125,17 @@ class Rules:
         notional = multiply(request.price or last_price, quantity)
         if notional < market.min_notional:
             raise filter_failure("NOTIONAL")
-        if request.type != MARKET and notional > self.max_notional:
+        too_much = market.max_notional is not None and notional > market.max_notional
+        if request.type != MARKET and too_much:
             raise filter_failure("NOTIONAL")
         full = market.max_orders is not None and open_orders >= market.max_orders
         if full and request.type != MARKET:
             raise filter_failure("MAX_NUM_ORDERS")
 
     def _check_price(self, side: str, price: Decimal, average: Decimal) -> None:
-        tick = self.market.tick_size
-        if not tick <= price <= self.max_price or not is_multiple(price, tick):
+        tick, highest = self.market.tick_size, self.market.max_price
+        too_high = highest is not None and price > highest
+        if price < tick or too_high or not is_multiple(price, tick):
             raise filter_failure("PRICE_FILTER")
         band = self.band
         up, down = (band.bid_up, band.bid_down) if side == BUY else (band.ask_up, band.ask_down)

@@ -88,7 +88,7 @@ def _filters(rules: Rules) -> list[Json]:
         {
             "filterType": "PRICE_FILTER",
             "minPrice": printed(market.tick_size),
-            "maxPrice": printed(rules.max_price),
+            "maxPrice": printed(market.max_price or ZERO),
             "tickSize": printed(market.tick_size),
         },
         {
@@ -109,7 +109,7 @@ def _filters(rules: Rules) -> list[Json]:
             "filterType": "NOTIONAL",
             "minNotional": printed(market.min_notional),
             "applyMinToMarket": True,
-            "maxNotional": printed(rules.max_notional),
+            "maxNotional": printed(market.max_notional or ZERO),
             "applyMaxToMarket": False,
             "avgPriceMins": 0,
         },

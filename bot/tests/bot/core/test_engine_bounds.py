@@ -193,6 +193,8 @@ def test_one_order_has_no_more_than_the_exchange_takes_at_once(begin):
     engine, changes = begin(max_quantity=Decimal("0.1"))
     assert placed(changes) == ([(Side.BUY, Decimal("0.1"))], 0)
     assert changes.legs[0].quantity == NEEDED
+    _, changes = begin(max_notional=Decimal(6000))
+    assert placed(changes) == ([(Side.BUY, Decimal("0.1090909"))], 0)  # 6000 at 55,000
     _, whole = begin(max_quantity=NEEDED)
     assert placed(whole) == ([(Side.BUY, NEEDED)], 0)
     assert engine.live

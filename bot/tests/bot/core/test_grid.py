@@ -145,6 +145,16 @@ def test_orders_above_the_exchanges_maximum_are_refused(make_spec, make_fees, bt
         make_plan(make_spec(), market, make_fees(), Decimal(55000))
 
 
+def test_the_largest_notional_is_that_of_the_highest_line(make_spec, make_fees, btc):
+    plan = make_plan(make_spec(), btc, make_fees(), Decimal(55000))
+    most = plan.quantity * plan.lines[-1]
+    allowed = replace(btc, max_notional=most)
+    assert make_plan(make_spec(), allowed, make_fees(), Decimal(55000)) == plan
+    less = replace(btc, max_notional=most - Decimal("0.01"))
+    with pytest.raises(UserError, match="above the exchange's maximum of"):
+        make_plan(make_spec(), less, make_fees(), Decimal(55000))
+
+
 def test_a_lot_that_eats_the_profit_is_told(make_spec, make_fees, btc):
     coarse = replace(btc, lot_size=Decimal("0.0001"), min_notional=Decimal(5))
     grid = make_spec(investment="250", lower="50000", upper="56000", grids=5)

@@ -60,7 +60,8 @@ def test_a_range_is_fixed_where_both_its_ends_are_set(make_spec, missing):
     others = {"grids": 5, "spacing": grid.spacing, "investment": grid.investment}
     assert GridSettings(**ends, **others).fixed == grid
     assert not GridSettings(**ends, **others).post_only
-    assert not GridSettings(**ends, **others).start_outside_range
+    assert GridSettings(**ends, **others).outside_range_purchase is None
+    assert not GridSettings(**ends, **others).allow_losing_pairs
     assert GridSettings(**(ends | dict.fromkeys(missing)), **others).fixed is None
 
 

@@ -297,6 +297,17 @@ def test_price_bands_are_read(more, buy_band, sell_band):
     assert (market.buy_band, market.sell_band) == (buy_band, sell_band)
 
 
+def test_the_largest_notional_is_read():
+    row = {"baseAsset": "BTC", "quoteAsset": "USDT", "filters": FILTERS}
+    assert read_market("BTC/USDT", row).max_notional is None
+    rules = {"minNotional": "5", "maxNotional": "9000000.00"}
+    kept = [one for one in FILTERS if one["filterType"] not in {"NOTIONAL", "MIN_NOTIONAL"}]
+    row["filters"] = [*kept, {"filterType": "NOTIONAL"} | rules]
+    assert read_market("BTC/USDT", row).max_notional == Decimal(9_000_000)
+    row["filters"] = [*kept, {"filterType": "NOTIONAL"} | rules | {"maxNotional": "0.00"}]
+    assert read_market("BTC/USDT", row).max_notional is None
+
+
 @pytest.mark.parametrize(
     ("texts", "bounds"),
     [

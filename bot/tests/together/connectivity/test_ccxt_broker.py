@@ -329,3 +329,6 @@ def test_the_bounds_of_prices_are_read(price, bounds):
     }
     market = read_market(row, 2, Decimal(50_000))
     assert (market.min_price, market.max_price) == bounds
+    assert market.max_notional is None
+    row["limits"]["cost"]["max"] = "9000000"
+    assert read_market(row, 2, Decimal(50_000)).max_notional == 9_000_000

@@ -111,7 +111,7 @@ def test_a_fired_kill_switch_stays_over_a_restart_until_a_person_clears_it(bench
 
     assert bench.stop(bot) == 0
     # The next grid begins where the price has fallen to, below the range.
-    bench.write_config(investment='"9000"\nstart_outside_range = true')
+    bench.write_config(investment='"9000"\noutside_range_purchase = "9000"')
     bench.start_bot()
     wait_for(lambda: bench.status().get("state") == "halted")
     first = gridbot("resume", "--config", bench.config)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from .chance import dice
 from .markets import crash, market
+from .start_purchase import SETTING
 from .world import Setup
 
 GRIDS = 10
@@ -56,9 +57,23 @@ def sinking_setup(seed: int) -> Setup:
     )
 
 
+def outside_setup(seed: int) -> Setup:
+    """A market at the lower end of the range; the first orders are refused there.
+
+    Nobody has confirmed a purchase outside of it: the grid begins once the price is in it again.
+    """
+    swept = sweep_setup(seed)
+    return replace(
+        swept,
+        grid=swept.grid | {"lower": "49900", "upper": "55900", SETTING: None},
+        script=[{"kind": "reject", "method": "POST", "path": "order", "at_s": 0, "count": 3}],
+    )
+
+
 SWEPT = {
     "swing": sweep_setup,
     "moving": moving_setup,
     "stopping": stopping_setup,
     "sinking": sinking_setup,
+    "outside": outside_setup,
 }

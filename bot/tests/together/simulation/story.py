@@ -11,6 +11,7 @@ from .boundaries import Boundaries, watched
 from .chance import dice
 from .invariants import problems
 from .markets import KINDS, crash, market
+from .start_purchase import SETTING
 from .sweep import DOWN_SECONDS, SETTLE_SECONDS, memory_directory, remove
 from .workers import Report
 from .world import Setup, World
@@ -55,7 +56,24 @@ def setup_of(seed: int) -> tuple[Setup, float]:
     seconds = pick.uniform(50.0, 100.0) + extra_seconds(setup, pick)
     if "stop" in setup.more:
         stop_at_price(setup, dice("stop", seed))
+    begin_at_an_end(setup, dice("outside", seed))
     return setup, seconds
+
+
+def begin_at_an_end(setup: Setup, pick: Random) -> None:
+    """Some worlds begin close to an end of the range, on either side of it, and are refused there.
+
+    In half of these the user has confirmed nothing, in the others a purchase of some size.
+    """
+    if pick.random() < 0.7 or {"reposition", "stop"} & set(setup.more):
+        return
+    lower, upper = (int(str(setup.grid[name])) for name in ("lower", "upper"))
+    shift = pick.choice((-1, 1)) * ((upper - lower) // 2 + pick.randint(-400, 200))
+    setup.grid |= {"lower": str(lower + shift), "upper": str(upper + shift)}
+    setup.grid[SETTING] = pick.choice((None, None, "500", "10000"))
+    # The first orders are refused: meanwhile the price may leave the range.
+    refused = {"kind": "reject", "method": "POST", "path": "order", "at_s": 0}
+    setup.script.append(refused | {"count": pick.randint(1, 4)})
 
 
 def pay_in_bnb(setup: Setup, pick: Random) -> None:

@@ -25,6 +25,7 @@ def told(world, seed, seconds, results):
         ("moving", 300.0, 19, 50),
         ("stopping", 120.0, 7, 40),
         ("sinking", 80.0, 41, 20),
+        ("outside", 120.0, 5, 20),
     ],
 )
 def test_nothing_is_doubled_or_lost_wherever_the_bot_is_killed(world, seconds, every, least):

@@ -7,7 +7,7 @@ import pytest
 from gridbot.exchanges.binance.symbol import BinanceBroker
 from gridbot.exchanges.port import BrokerError, Failure
 from gridbot.store import Store
-from gridbot.trading import reconciliation
+from gridbot.trading import reconciliation, start_grid
 
 from .test_fault_world import tell
 
@@ -69,6 +69,14 @@ def test_an_error_that_the_bot_outlives_is_found(monkeypatch):
 
     monkeypatch.setattr(reconciliation.Reconciler, "follow", follow)
     assert "unexpected TypeError at test_planted.py" in complaints(2)
+
+
+def test_a_purchase_outside_the_range_that_nobody_has_confirmed_is_found(monkeypatch):
+    monkeypatch.setattr(start_grid, "wait_for_range", lambda *_arguments: None)
+    results = tell((49, 81, 145, 184))  # the first plan is within the range, a later one is not
+    found = " ".join(str(result["problems"]) for result in results)
+    assert "outside the range" in found
+    assert "confirmed: 500" in found
 
 
 @pytest.fixture(autouse=True)

@@ -32,6 +32,7 @@ from .clocks import BotClock, WorldTime
 from .faults import Faults, exchange_rules
 from .kill_switch import KillSwitch
 from .sockets import STREAM_ADDRESS, Network
+from .start_purchase import SETTING, StartPurchase
 from .wire import ADDRESS, Wire
 
 KEY, SECRET = "test-key", "test-secret"
@@ -98,6 +99,7 @@ class World:
         self.runner: Runner | None = None
         self.account: BinanceAccount | None = None
         self.kill_switch = KillSwitch(self)
+        self.start_purchase = StartPurchase(self)
         self._dead: list[tuple[Runner | None, BotClock, BinanceAccount | None]] = []
         self._trace = trace
         seed_chance(setup.seed)
@@ -149,6 +151,13 @@ class World:
             self._trace(f"{self.time.seconds:9.3f} {text}")
 
     @property
+    def grid(self) -> dict[str, object]:
+        """The grid's settings, with what its user has confirmed."""
+        # Faults may hold up the first grid until the price has left its range.
+        said = {SETTING: "10000", "allow_losing_pairs": True} | self.setup.grid
+        return {name: value for name, value in said.items() if value is not None}
+
+    @property
     def config(self) -> BotConfig:
         exchange = {
             "name": "binance",
@@ -162,8 +171,7 @@ class World:
             "bot_name": BOT_NAME,
             "exchange": exchange,
             "market": {"symbol": SYMBOL},
-            # Faults may hold up the first grid until the price has left its range.
-            "grid": {"start_outside_range": True, **self.setup.grid},
+            "grid": self.grid,
             "fees": self.setup.fees,
             "state": {"directory": str(self.state)},
         }
@@ -260,8 +268,11 @@ class World:
             return False
         if trader.engine is None and (trader.halt is not None or trader.paused):
             return not self.engine.orders
-        if trader.engine is None or not trader.engine.grid_started or trader.wind_down is not None:
+        if trader.wind_down is not None:
             return False
+        if trader.engine is None or not trader.engine.grid_started:
+            live = trader.engine is not None and trader.engine.live
+            return self.start_purchase.waits(trader) and not live and not self.engine.orders
         live = trader.engine.live
         if len(live) != trader.session.config.grid.grids:
             return False
@@ -339,6 +350,7 @@ class World:
         self._check_written(client_id)
         self._check_states(client_id)
         self.kill_switch.leaving(client_id, side)
+        self.start_purchase.leaving(client_id)
 
     def _check_written(self, client_id: str) -> None:
         """An order leaves only once its intent is committed, for anyone to read."""

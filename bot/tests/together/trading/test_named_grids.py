@@ -1,4 +1,4 @@
-"""Of several grids, the one whose settings are wrong is named by whatever refuses it."""
+"""The grid whose settings are wrong is named by whatever refuses it."""
 
 import re
 
@@ -32,7 +32,7 @@ def test_by_check(world, monkeypatch, capsys):
     assert capsys.readouterr().err.startswith(f"gridbot check: {TOO_MANY}")
     world.document["grids"] = [GRIDS[1] | {"grids": 198}]
     assert check(world, monkeypatch) == 2
-    assert capsys.readouterr().err.startswith("gridbot check: grid.grids = 198")
+    assert capsys.readouterr().err.startswith(f"gridbot check: {TOO_MANY}")
 
 
 def test_by_the_bot(world):

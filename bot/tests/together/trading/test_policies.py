@@ -357,7 +357,8 @@ def test_no_grid_begins_where_a_stop_would_end_it_at_once(make_world):
 def test_a_grid_that_could_not_begin_elsewhere_stays(make_world, caplog):
     # Far above, steps of the same width are too close to pay their fees.
     world = make_world(path(50_000, 50_000, 99_000, 99_000, minutes=60), at_end="hold")
-    world.document["grid"] = {"lower": "49000", "upper": "51000", "grids": 18, "investment": "9000"}
+    grid = {"lower": "49000", "upper": "51000", "grids": 18, "investment": "9000"}
+    world.document["grid"] = grid | {"allow_losing_pairs": True}
     world.document |= {"reposition": {"direction": "up", "cooldown_minutes": 0}}
     trader = trade(world, 230)
     assert trader.engine is not None

@@ -36,7 +36,7 @@ def resume(world: World, monkeypatch) -> int:
 def test_a_stop_cleared_before_its_grid_has_ended_still_ends_it(make_world, monkeypatch):
     world = make_world(FALL, at_end="hold")
     world.document |= {"stop": {"loss_price": "46500", "liquidate": True}}
-    world.document["grid"]["start_outside_range"] = True  # the next one begins at 46,000
+    world.document["grid"]["outside_range_purchase"] = "9000"  # the next one begins at 46,000
     trader = world.trader()
     while trader.wind_down is None:
         trader.step()
@@ -83,7 +83,7 @@ def test_a_move_whose_new_grid_does_not_do_at_once_waits_for_a_price(make_world,
 
     monkeypatch.setattr(start_grid, "make_plan", make_plan)
     trader = trade(world, 300)
-    assert trader.held_back == "grid.grids = 20 puts two lines on the same price"
+    assert trader.held_back == "BTC/USDT: grid.grids = 20 puts two lines on the same price"
     assert ended(world) == []
     assert world.broker().open_orders() == []
     failing.clear()

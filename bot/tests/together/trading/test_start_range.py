@@ -1,16 +1,19 @@
 """A grid begins where the price is within its range; elsewhere only where that is confirmed."""
 
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from gridbase.errors import UserError
+from gridbase.market import Market
 from gridbot import cli
 from gridbot.config.load import parse_config
 from gridbot.core.grid import make_plan
 from gridbot.trading.start_range import check_start
 
 from bot.tests.bot.core.conftest import BTC
+from bot.tests.together.in_process import refusal
 
 from .conftest import World
 from .test_grid_worker import nursed
@@ -20,7 +23,7 @@ ABOVE = {"lower": "90000", "upper": "110000", "grids": 20, "investment": "9000"}
 BELOW = {"lower": "30000", "upper": "40000", "grids": 20, "investment": "9000"}
 
 
-def checked(price: str, **grid: object) -> None:
+def checked(price: str, *, rules: Market = BTC, carried: str = "0", fees=None, **grid) -> None:
     settings = {"lower": "47000", "upper": "53000", "grids": 20, "investment": "9000"} | grid
     document = {
         "bot_name": "pi1",
@@ -32,10 +35,11 @@ def checked(price: str, **grid: object) -> None:
         },
         "market": {"symbol": "BTC/USDT"},
         "grid": settings,
+        "fees": fees or {},
     }
     (config,) = parse_config(document, Path("bot.toml")).grids
-    plan = make_plan(config.grid.fixed, BTC, config.fees, Decimal(price))
-    check_start(config.grid, plan, BTC)
+    plan = make_plan(config.grid.fixed, rules, config.fees, Decimal(price))
+    check_start(config, plan, rules, Decimal(carried))
 
 
 @pytest.mark.parametrize("price", ["47000", "53000", "50000"])
@@ -43,21 +47,62 @@ def test_the_range_holds_its_own_ends(price):
     checked(price)
 
 
-@pytest.mark.parametrize(
-    ("price", "said"),
-    [
-        (
-            "46999.99",
-            r"^grid.lower = 47000 is above the price at the start, 46999.99: it would buy",
-        ),
-        ("53000.01", r"^grid.upper = 53000 is below the price at the start, 53000.01: no order"),
-    ],
-)
-def test_a_price_outside_has_to_be_confirmed(price, said):
-    with pytest.raises(UserError, match=said) as refused:
-        checked(price)
-    assert str(refused.value).endswith("or confirm it with grid.start_outside_range = true")
-    checked(price, start_outside_range=True)
+RANGE = "is outside the range grid.lower = 47000 to grid.upper = 53000: the grid would "
+ALLOW = "; move the range to the price, or allow it with grid.outside_range_purchase = "
+
+
+def refusal_of(price: str, **settings: object) -> str:
+    with pytest.raises(UserError) as refused:
+        checked(price, **settings)
+    return str(refused.value)
+
+
+def test_a_price_below_the_range_needs_the_amount_that_is_bought():
+    said = refusal_of("46999.99")
+    bought = "buy 0.1914894 BTC for 8999.999885106 USDT at once"
+    assert said == f'the price 46999.99 {RANGE}{bought}{ALLOW}"9000"'
+    checked("46999.99", outside_range_purchase="9000")
+    checked("46999.99", outside_range_purchase="8999.999885106")
+    less = refusal_of("46999.99", outside_range_purchase="8999.999885")
+    assert "at once, more than grid.outside_range_purchase = 8999.999885; move" in less
+    assert less.endswith('outside_range_purchase = "9000"')
+
+
+def test_a_price_above_the_range_buys_nothing_and_needs_to_be_confirmed_too():
+    said = refusal_of("53000.01")
+    waits = "buy nothing and trade only once the price has fallen into it"
+    assert said == f'the price 53000.01 {RANGE}{waits}{ALLOW}"0"'
+    checked("53000.01", outside_range_purchase="0")
+    assert "more than grid.outside_range_purchase = 0;" in refusal_of(
+        "46999.99", outside_range_purchase="0"
+    )
+
+
+def test_a_fee_in_quote_is_part_of_what_is_spent():
+    assert " for 8991.00" in refusal_of("46000", investment="8991.01")
+    assert " for 8999.99" in refusal_of("46000", fees={"in": "quote"})  # 1.001 times as much
+
+
+def test_what_is_taken_over_is_not_bought_again():
+    assert "would buy 0.0914894 BTC for 4300.00" in refusal_of("46999.99", carried="0.1")
+    assert "would buy nothing" in refusal_of("46999.99", carried="0.5")
+    # Less than the exchange's smallest order is missing: that is bought.
+    assert "for 5.00" in refusal_of("46999.99", carried="0.19147")
+
+
+def test_pairs_without_profit_have_to_be_confirmed():
+    coarse = replace(BTC, lot_size=Decimal("0.0001"))
+    small = {"rules": coarse, "investment": "500"}
+    said = refusal_of("50000", **small)
+    assert said.startswith("20 of 20 pairs show no profit in USDT: of each buy of 0.0005 BTC, ")
+    assert said.endswith(
+        "invest more or use fewer grids, or allow it with grid.allow_losing_pairs = true"
+    )
+    checked("50000", allow_losing_pairs=True, **small)
+    # The highest of these pairs alone shows no profit.
+    usual = replace(BTC, lot_size=Decimal("0.00001"))
+    wide = {"lower": "42000", "upper": "50000", "grids": 40, "investment": "6000"}
+    checked("46000", rules=usual, **wide)
 
 
 def bought(world: World) -> bool:
@@ -66,7 +111,10 @@ def bought(world: World) -> bool:
 
 @pytest.mark.parametrize(
     ("grid", "said"),
-    [(ABOVE, "grid.lower = 90000 is above"), (BELOW, "grid.upper = 40000 is below")],
+    [
+        (ABOVE, "grid.lower = 90000 to grid.upper = 110000: the grid would buy 0.18 BTC for 9000"),
+        (BELOW, "grid.lower = 30000 to grid.upper = 40000: the grid would buy nothing"),
+    ],
 )
 def test_a_first_grid_waits_for_its_range_and_says_so(make_world, grid, said):
     world = make_world(path(50_000, 50_000, minutes=3), at_end="hold")
@@ -74,7 +122,8 @@ def test_a_first_grid_waits_for_its_range_and_says_so(make_world, grid, said):
     nurse = nursed(world, 60)
     assert not bought(world)
     assert nurse.notes[-1][1] == "waiting"
-    assert nurse.notes[-1][2].startswith(f"{said} the price at the start, 50000: ")
+    expected = f"BTC/USDT: the price 50000 is outside the range {said}"
+    assert nurse.notes[-1][2].startswith(expected)
 
 
 def test_it_begins_once_the_price_is_in_its_range(make_world):
@@ -89,7 +138,7 @@ def test_it_begins_once_the_price_is_in_its_range(make_world):
 
 def test_a_confirmed_start_is_made(make_world):
     world = make_world(path(50_000, 50_000, minutes=3), at_end="hold")
-    world.document["grid"] = BELOW | {"start_outside_range": True}
+    world.document["grid"] = BELOW | {"outside_range_purchase": "0"}
     world.run(world.runner(), 60)
     assert bought(world)
 
@@ -113,6 +162,58 @@ def test_a_running_grid_goes_on_outside_its_range(make_world):
     (worker,) = runner._workers
     assert worker.trader.price < 47_000
     assert worker.trader.engine.grid_started
+
+
+REFUSED = refusal(400, -2010, "Account has insufficient balance for requested action.")
+
+
+def test_a_purchase_that_is_planned_again_outside_the_range_waits_for_it(make_world):
+    """The first plan was made in the range; its order was refused, and the price has left."""
+    prices = path(47_100, 47_100, 46_000, 46_000, 48_000, minutes=4)
+    world = make_world(prices, at_end="hold", speed="1")
+    world.wire.before = lambda *request: REFUSED if request == ("POST", "order") else None
+    world.run(world.runner(), 600)  # refused again and again, while the price falls
+    world.wire.before = lambda *_request: None
+    sent = len(world.wire.requests)
+    nurse = nursed(world, 300)
+    assert ("POST", "order") not in world.wire.requests[sent:]
+    assert nurse.notes[-1][1] == "waiting"
+    assert nurse.notes[-1][2].startswith("BTC/USDT: the price 46000 is outside the range")
+    world.run(world.runner(), 1200)
+    trader = world.trader()
+    trader.step()
+    assert trader.engine.grid_started
+    assert trader.engine.plan.start_price >= 47_000
+    assert world.audit().differences == []
+
+
+def test_the_rest_of_a_purchase_waits_for_the_range_as_well(make_world):
+    prices = path(47_100, 47_100, 46_000, 46_000, minutes=4)
+    world = make_world(prices, at_end="hold", speed="1", max_quantity="0.01")
+    orders = []
+
+    def three(*request):
+        if request == ("POST", "order"):
+            orders.append(request)
+        return REFUSED if orders[3:] and request == ("POST", "order") else None
+
+    world.wire.before = three
+    world.run(world.runner(), 750)
+    world.wire.before = lambda *_request: None
+    said = nursed(world, 100).notes[-1][2]
+    assert said.startswith("BTC/USDT: the price 46000 is outside the range")
+    assert " for 7406 USDT at once, after 1413 USDT that it has spent; " in said
+    world.document["grid"]["outside_range_purchase"] = "8818"
+    assert "after 1413 USDT that it has spent, more than" in nursed(world, 100).notes[-1][2]
+    assert world.trader().session.store.fills(1)[3:] == []
+    assert said.endswith('grid.outside_range_purchase = "8820"')
+    world.document["grid"]["outside_range_purchase"] = "8820"
+    world.run(world.runner(), 300)
+    trader = world.trader()
+    trader.step()
+    assert trader.engine.grid_started
+    assert trader.engine.books.initial_cost <= 8820
+    assert world.audit().differences == []
 
 
 # Before anything trades: `gridbot check`.
@@ -140,9 +241,10 @@ def test_check_refuses_a_price_outside_the_range(make_world, check):
     for where in ([], ["--offline", "--price", "46000"]):
         status, said = check(world, *where)
         assert status == 2
-        assert said.startswith("gridbot check: grid.lower = 90000 is above the price at the start")
+        assert said.startswith("gridbot check: BTC/USDT: the price ")
+        assert "is outside the range grid.lower = 90000 to grid.upper = 110000: the grid" in said
         assert said.count("\n") == 1
-    world.document["grid"] = ABOVE | {"start_outside_range": True}
+    world.document["grid"] = ABOVE | {"outside_range_purchase": "9000"}
     assert check(world) == (0, "")
 
 
@@ -162,7 +264,7 @@ def test_a_line_that_the_exchange_does_not_take_is_refused_before_anything_trade
     world.document["grid"] = grid
     assert check(world) == (0, "")
     world.document["grid"] = grid | {"upper": "1000001"}
-    line = "grid.upper = 1000001 is above the highest price that the exchange takes for BTC/USDT"
+    line = "BTC/USDT: grid.upper = 1000001 is above the highest price that the exchange takes"
     assert check(world) == (2, f"gridbot check: {line}: use 1000000 or less\n")
     with pytest.raises(UserError, match=f"^{line}"):
         world.run(world.runner(), 60)

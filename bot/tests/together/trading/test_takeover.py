@@ -215,7 +215,7 @@ def test_a_bot_whose_grid_can_not_move_yet_is_not_healthy(make_world, monkeypatc
 
     runner._workers[0]._after_step = after_step
     world.run(runner, 400)
-    waited = ("waiting", ("grid.grids = 20 puts two lines on the same price",))
+    waited = ("waiting", ("BTC/USDT: grid.grids = 20 puts two lines on the same price",))
     assert seen.count(waited) > 20
     assert seen[-1] == ("trading", ())
     first, _ = grids(world)

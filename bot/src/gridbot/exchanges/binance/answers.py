@@ -75,6 +75,7 @@ def read_market(symbol: str, row: Json) -> Market:
         # 0 switches a bound off.
         min_price=Decimal(filters["PRICE_FILTER"].get("minPrice", 0)) or None,
         max_price=Decimal(filters["PRICE_FILTER"].get("maxPrice", 0)) or None,
+        max_notional=Decimal(notional.get("maxNotional", 0)) or None,
     )
 
 

@@ -51,6 +51,7 @@ def read_market(row: Json, mode: int, price: Decimal) -> Market:
         max_quantity=None if most is None else Decimal(most),
         min_price=Decimal(prices.get("min") or 0) or None,
         max_price=Decimal(prices.get("max") or 0) or None,
+        max_notional=Decimal(limits["cost"].get("max") or 0) or None,
     )
 
 

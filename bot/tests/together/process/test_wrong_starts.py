@@ -1,0 +1,168 @@
+"""Starts that would go wrong, on a real exchange: one line, at once, and nothing is spent."""
+
+import re
+import time
+from decimal import Decimal
+
+import pytest
+from gridbase.clock import SystemClock
+from gridbot.config.load import load_config
+from gridbot.exchanges.open_account import open_account
+
+from .conftest import Bench, gridbot, wait_for
+
+# Markets that stand at 50,000, each with one rule of its own.
+RULES = {
+    "BTC/USDT": {},
+    "BAND/USDT": {"price_band": '{ask_up = "1.05", bid_down = "0.95"}'},
+    "WIDE/USDT": {"price_band": '{ask_up = "100"}'},
+    "FEW/USDT": {"max_orders": 10},
+    "COARSE/USDT": {"lot_size": '"0.0001"'},
+    "SMALL/USDT": {"max_quantity": '"0.001"'},
+    "STEPS/USDT": {"tick_size": '"500"'},
+    "DEAR/USDT": {"min_notional": '"1000"'},
+}
+FREE = "20000"
+SECONDS = 10
+OUTSIDE = {
+    "below": (
+        {"lower": '"90000"', "upper": '"110000"'},
+        (
+            r"the price [0-9.]+ is outside the range grid\.lower = 90000 to grid\.upper = 110000: "
+            r"the grid would buy 0\.1\d+ BTC for \d+\.?\d* USDT at once; "
+            r'.* allow it with grid\.outside_range_purchase = "90\d0"$'
+        ),
+    ),
+    "above": (
+        {"lower": '"20000"', "upper": '"30000"'},
+        r"grid\.upper = 30000: the grid would buy nothing .* grid\.outside_range_purchase = \"0\"$",
+    ),
+    "too little confirmed": (
+        {"lower": '"90000"', "upper": '"110000"\noutside_range_purchase = "100"'},
+        r"at once, more than grid\.outside_range_purchase = 100; move the range",
+    ),
+}
+REFUSED = {
+    "unknown coin": ({"symbol": '"NOPE/USDT"'}, r'market\.symbol = "NOPE/USDT" is not traded on'),
+    "small budget": (
+        {"symbol": '"DEAR/USDT"'},
+        r"grid\.investment = 9000 is too small .*; the smallest investment that is allowed is \d+",
+    ),
+    "losing pairs": (
+        {"symbol": '"COARSE/USDT"', "investment": '"500"'},
+        r"20 of 20 pairs show no profit .*, or allow it with grid\.allow_losing_pairs = true$",
+    ),
+    "band of sells": (
+        {"symbol": '"BAND/USDT"', "lower": '"48000"'},
+        r"grid\.upper = 53000 is outside the exchange's price band: .* sell only at or below",
+    ),
+    "band of buys": (
+        {"symbol": '"BAND/USDT"', "upper": '"52000"'},
+        r"grid\.lower = 47000 is outside the exchange's price band: .* buy only at or above",
+    ),
+    "highest price": (
+        {"symbol": '"WIDE/USDT"', "upper": '"1000001"'},
+        r"grid\.upper = 1000001 is above the highest price that .*: use 1000000 or less$",
+    ),
+    "lowest price": (
+        {"symbol": '"STEPS/USDT"', "lower": '"1"'},
+        r"grid\.lower = 1 rounds to a price of 0 at the tick size 500",
+    ),
+    "too many orders": ({"symbol": '"FEW/USDT"'}, r"grid\.grids = 20 .*; use at most 10 grids$"),
+    "too close": ({"grids": 400}, r"grid\.grids = 400 .* use at most \d+ grids in this range$"),
+    "one tick": ({"symbol": '"STEPS/USDT"'}, r"puts two lines on the same price"),
+    "largest order": (
+        {"symbol": '"SMALL/USDT"'},
+        r"grid\.investment = 9000 makes orders .* above the exchange's maximum of 0\.001;",
+    ),
+}
+POOR = ({"investment": '"30000"'}, r"grid\.investment.* 30000 USDT.* 20000.* free; deposit more")
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory):
+    """One exchange for all of them: none of them changes anything there."""
+    bench = Bench(tmp_path_factory.mktemp("market"))
+    config = bench.directory / "exchange.toml"
+    tables = [
+        "\n".join(
+            [
+                f'[[symbols]]\nsymbol = "{symbol}"\nstart_price = "50000"',
+                *(f"{name} = {value}" for name, value in rules.items()),
+            ]
+        )
+        for symbol, rules in RULES.items()
+    ]
+    config.write_text("\n".join([f'[balances]\nUSDT = "{FREE}"', *tables]) + "\n")
+    bench.start_exchange("--config", config)
+    yield bench
+    bench.close()
+
+
+@pytest.fixture
+def wrong(market):
+    """Write a configuration; when the test is over, nothing may have been spent or ordered."""
+
+    def write(changes: dict[str, object]) -> str:
+        market.write_config(**changes)
+        return str(changes.get("symbol", '"BTC/USDT"')).strip('"')
+
+    yield write
+    market.write_config()
+    account = open_account(load_config(market.config).account, SystemClock())
+    broker = account.broker("BTC/USDT")
+    broker.connect()
+    spent = {coin: amount for coin, amount in broker.balances().items() if amount}
+    orders = broker.open_orders()
+    account.close()
+    assert spent == {"USDT": Decimal(FREE)}
+    assert orders == []
+
+
+def one_line(result, symbol: str) -> str:
+    """What a command says that refuses."""
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert result.stderr.count("\n") == 1, result.stderr
+    begins, _, said = result.stderr.strip().partition(": ")
+    assert begins == "gridbot check"
+    assert said.startswith(f"{symbol}: ")
+    return said
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [*OUTSIDE.values(), *REFUSED.values(), POOR],
+    ids=[*OUTSIDE, *REFUSED, "account too poor"],
+)
+def test_check_says_why_in_one_line(market, wrong, changes, said):
+    symbol = wrong(changes)
+    begun = time.monotonic()
+    result = gridbot("check", "--config", market.config)
+    assert time.monotonic() - begun < SECONDS
+    assert re.search(said, one_line(result, symbol))
+
+
+@pytest.mark.parametrize(("changes", "said"), REFUSED.values(), ids=REFUSED)
+def test_the_bot_ends_with_the_same_line(market, wrong, changes, said):
+    symbol = wrong(changes)
+    result = gridbot("run", "--config", market.config)
+    assert result.returncode == 2, result.stderr
+    last = result.stderr.splitlines()[-1]
+    assert last == f"gridbot run: {symbol}: " + last.partition(f"{symbol}: ")[2]
+    assert "Traceback" not in result.stderr
+    assert re.search(said, last)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"), [*OUTSIDE.values(), POOR], ids=[*OUTSIDE, "account too poor"]
+)
+def test_the_bot_waits_for_what_may_pass(market, wrong, changes, said):
+    wrong(changes)
+    bot = market.start_bot()
+    try:
+        status = wait_for(lambda: market.status().get("state") == "waiting" and market.status())
+    finally:
+        assert market.stop(bot) == 0
+    assert status["reason"].startswith("BTC/USDT: ")
+    assert status["orders"] == []
+    assert re.search(said, status["reason"])
