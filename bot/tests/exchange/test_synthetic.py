@@ -5,6 +5,7 @@ import sys
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 
 import pytest
 from gridexchange.market import synthetic
@@ -81,6 +82,15 @@ def test_candles_are_whole_and_continuous_and_on_the_tick():
         previous = candle
 
 
+def test_a_day_ends_to_the_bit_where_the_next_one_opens():
+    series, random = make(), Random(1)  # noqa: S311  a market, no secret
+    for day in range(100):
+        span = series._day_span(day)
+        path = synthetic._minutes(random, span, 0.0008)
+        assert (path[0], path[-1]) == (span.first, span.last)
+        assert series._day_span(day + 1).first == span.last
+
+
 def test_it_begins_at_the_start_price():
     assert make().candle(0).open == START * 10**8 == make(seed=6).candle(0).open
 
@@ -142,6 +152,12 @@ def test_seeds_come_in_mirrored_pairs():
         assert ends[0].variance == ends[1].variance
         drifts = [span.last - span.first + span.variance / 2 for span in ends]
         assert drifts[0] == pytest.approx(-drifts[1], abs=1e-9)
+    # And within the day.
+    drift = ends[0].variance * 720 / DAY
+    noons = [
+        math.log(series.candle(-20 * DAY + 719).close / 10**8 / START) for series in (one, other)
+    ]
+    assert sum(noons) == pytest.approx(ends[0].first + ends[1].first - drift, abs=1e-6)
     assert make(seed=5)._day_span(1).variance != one._day_span(1).variance
 
 

@@ -104,12 +104,7 @@ class SyntheticSeries:
         random = self._random("day", day)
         span = self._day_span(day)
         variance = span.variance / CANDLES_PER_DAY
-        deviation = self._side * sqrt(variance)
-        steps = (deviation * _noise(random) for _ in range(CANDLES_PER_DAY))
-        path = list(accumulate(steps, initial=span.first))
-        tilt = (span.last - path[-1]) / CANDLES_PER_DAY
-        path = [x + tilt * minute for minute, x in enumerate(path)]
-        path[-1] = span.last  # to the bit: the next day opens there
+        path = _minutes(random, span, self._side * sqrt(variance))
         candles = []
         time = EPOCH_MS + day * CANDLES_PER_DAY * INTERVAL_MS
         closing = self._price(path[0])
@@ -160,6 +155,16 @@ class SyntheticSeries:
     def _price(self, x: float) -> int:
         """Price in units: start * exp(x), on the tick and at least one tick."""
         return max(1, round(self._start * _exp(x))) * self._tick
+
+
+def _minutes(random: Random, span: _Span, deviation: float) -> list[float]:
+    """`x` from minute to minute of a day, from one end to the other: a walk, tilted to arrive."""
+    steps = (deviation * _noise(random) for _ in range(CANDLES_PER_DAY))
+    path = list(accumulate(steps, initial=span.first))
+    tilt = (span.last - path[-1]) / CANDLES_PER_DAY
+    path = [x + tilt * minute for minute, x in enumerate(path)]
+    path[-1] = span.last  # to the bit: the next day opens there
+    return path
 
 
 def _mirrored(x: float) -> float:
