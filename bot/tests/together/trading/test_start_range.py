@@ -99,10 +99,14 @@ def test_pairs_without_profit_have_to_be_confirmed():
         "invest more or use fewer grids, or allow it with grid.allow_losing_pairs = true"
     )
     checked("50000", allow_losing_pairs=True, **small)
-    # The highest of these pairs alone shows no profit.
-    usual = replace(BTC, lot_size=Decimal("0.00001"))
-    wide = {"lower": "42000", "upper": "50000", "grids": 40, "investment": "6000"}
-    checked("46000", rules=usual, **wide)
+
+
+def test_it_is_all_pairs_together_that_have_to_earn():
+    grid = {"lower": "42000", "upper": "50000", "grids": 40}
+    usual = grid | {"rules": replace(BTC, lot_size=Decimal("0.00001"))}
+    said = refusal_of("46000", investment="5300", **usual)
+    assert said.startswith("23 of 40 pairs show no profit in USDT")
+    checked("46000", investment="5400", **usual)  # 20 of them show none
 
 
 def bought(world: World) -> bool:
