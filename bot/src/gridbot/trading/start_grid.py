@@ -263,10 +263,11 @@ def reprice(session: Session, engine: GridEngine) -> None:
     price = session.broker.bid_price() if selling else session.broker.ask_price()
     plan = _plan_again(session, grid_run, engine, price)
     session.broker.balances()
-    if not selling:
-        spent = EXACT.subtract(engine.books.initial_cost, grid_run.carried_cost)
-        bought = _bought_again(engine, plan, grid_run.carried)
+    spent = EXACT.subtract(engine.books.initial_cost, grid_run.carried_cost)
+    bought = _bought_again(engine, plan, grid_run.carried)
+    if not selling or bought > 0:
         wait_for_range(session.config, plan, engine.market, bought, spent)
+    if not selling:
         left = EXACT.subtract(grid_run.investment, grid_run.carried_cost)
         check_funds(session.config, session.broker, EXACT.subtract(left, spent))
     changes = session.changes()
@@ -280,6 +281,8 @@ def _bought_again(engine: GridEngine, plan: Plan, carried: Decimal) -> Decimal:
     executed = Decimal(0) if leg is None else engine.books.legs[leg.id].executed
     if leg is None or executed == 0:
         return first_purchase(plan, engine.market, carried)
+    if leg.side is Side.SELL:
+        return Decimal(0)
     rest = EXACT.subtract(leg.quantity, executed)
     return max(rest, smallest_order(engine.market, plan.start_price))
 

@@ -19,22 +19,19 @@ CONFIRM_PAIRS = "grid.allow_losing_pairs = true"
 DIGITS_TO_CONFIRM = 3
 
 
-def check_start(
-    config: GridConfig, plan: Plan, market: Market, carried: Decimal = Decimal(0)
-) -> None:
+def check_start(config: GridConfig, plan: Plan, market: Market) -> None:
     """Refuse to begin a grid that needs a confirmation which the settings do not have.
 
     Args:
         config: the settings.
         plan: the grid at its start price.
         market: the exchange's rules.
-        carried: what the grid before left to it (base).
 
     Raises:
         UserError: names the setting that confirms it, and the value that does.
     """
     _check_pairs(config, plan, market)
-    check_purchase(config, plan, market, first_purchase(plan, market, carried))
+    check_purchase(config, plan, market, first_purchase(plan, market, Decimal(0)))
 
 
 def _check_pairs(config: GridConfig, plan: Plan, market: Market) -> None:
@@ -50,7 +47,7 @@ def _check_pairs(config: GridConfig, plan: Plan, market: Market) -> None:
 
 
 def first_purchase(plan: Plan, market: Market, carried: Decimal) -> Decimal:
-    """What a grid buys at once, so that its sells have something to sell (base).
+    """The most that a grid buys at once, so that its sells have something to sell (base).
 
     Args:
         plan: the grid at its start price.

@@ -10,7 +10,7 @@ from gridbase.market import Market
 from gridbot import cli
 from gridbot.config.load import parse_config
 from gridbot.core.grid import make_plan
-from gridbot.trading.start_range import check_start
+from gridbot.trading.start_range import check_purchase, check_start, first_purchase
 
 from bot.tests.bot.core.conftest import BTC
 from bot.tests.together.in_process import refusal
@@ -23,7 +23,7 @@ ABOVE = {"lower": "90000", "upper": "110000", "grids": 20, "investment": "9000"}
 BELOW = {"lower": "30000", "upper": "40000", "grids": 20, "investment": "9000"}
 
 
-def checked(price: str, *, rules: Market = BTC, carried: str = "0", fees=None, **grid) -> None:
+def planned(price: str, *, rules: Market = BTC, fees=None, **grid) -> tuple:
     settings = {"lower": "47000", "upper": "53000", "grids": 20, "investment": "9000"} | grid
     document = {
         "bot_name": "pi1",
@@ -39,7 +39,11 @@ def checked(price: str, *, rules: Market = BTC, carried: str = "0", fees=None, *
     }
     (config,) = parse_config(document, Path("bot.toml")).grids
     plan = make_plan(config.grid.fixed, rules, config.fees, Decimal(price))
-    check_start(config, plan, rules, Decimal(carried))
+    return config, plan, rules
+
+
+def checked(price: str, **settings: object) -> None:
+    check_start(*planned(price, **settings))
 
 
 @pytest.mark.parametrize("price", ["47000", "53000", "50000"])
@@ -84,10 +88,17 @@ def test_a_fee_in_quote_is_part_of_what_is_spent():
 
 
 def test_what_is_taken_over_is_not_bought_again():
-    assert "would buy 0.0914894 BTC for 4300.00" in refusal_of("46999.99", carried="0.1")
-    assert "would buy nothing" in refusal_of("46999.99", carried="0.5")
+    start = planned("46999.99")
+
+    def would(carried: str) -> str:
+        with pytest.raises(UserError) as refused:
+            check_purchase(*start, first_purchase(*start[1:], Decimal(carried)))
+        return str(refused.value)
+
+    assert "would buy 0.0914894 BTC for 4300.00" in would("0.1")
+    assert "would buy nothing" in would("0.5")
     # Less than the exchange's smallest order is missing: that is bought.
-    assert "for 5.00" in refusal_of("46999.99", carried="0.19147")
+    assert "for 5.00" in would("0.19147")
 
 
 def test_pairs_without_profit_have_to_be_confirmed():
@@ -99,10 +110,14 @@ def test_pairs_without_profit_have_to_be_confirmed():
         "invest more or use fewer grids, or allow it with grid.allow_losing_pairs = true"
     )
     checked("50000", allow_losing_pairs=True, **small)
-    # The highest of these pairs alone shows no profit.
-    usual = replace(BTC, lot_size=Decimal("0.00001"))
-    wide = {"lower": "42000", "upper": "50000", "grids": 40, "investment": "6000"}
-    checked("46000", rules=usual, **wide)
+
+
+def test_it_is_all_pairs_together_that_have_to_earn():
+    grid = {"lower": "42000", "upper": "50000", "grids": 40}
+    usual = grid | {"rules": replace(BTC, lot_size=Decimal("0.00001"))}
+    said = refusal_of("46000", investment="5300", **usual)
+    assert said.startswith("23 of 40 pairs show no profit in USDT")
+    checked("46000", investment="5400", **usual)  # 20 of them show none
 
 
 def bought(world: World) -> bool:
