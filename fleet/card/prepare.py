@@ -183,12 +183,13 @@ def settings_of(options: argparse.Namespace) -> FirstBoot:
     return FirstBoot(host, user, keys, password, wifi, address)
 
 
-def report(settings: FirstBoot, contents: dict[str, bytes]) -> str:
+def report(settings: FirstBoot, contents: dict[str, bytes], *, image: bool) -> str:
     """Return what was done and what comes next.
 
     Args:
         settings: What the Pi is told.
         contents: What was written.
+        image: Whether it went into an image file.
     """
     written = ", ".join(name for name in contents if not name.endswith(KEPT_SUFFIX))
     lines = [f"Written: {written} (the files before: *{KEPT_SUFFIX})"]
@@ -202,9 +203,8 @@ def report(settings: FirstBoot, contents: dict[str, bytes]) -> str:
     else:
         lines.append(f"{settings.user} logs in with the key alone, and sudo asks for no password.")
     at = str(settings.address.interface.ip) if settings.address else f"{settings.host}.local"
-    lines.append(
-        f"Next: unmount the card, start the Pi with it, then: ./gridberry find {settings.host}"
-    )
+    card = "flash this file as it is" if image else "unmount the card"
+    lines.append(f"Next: {card}, start the Pi with it, then: ./gridberry find {settings.host}")
     lines.append(f"      ssh {settings.user}@{at}")
     return "\n".join(lines)
 
@@ -277,7 +277,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except (UserError, CardError) as error:
         print(f"gridberry: {error}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 1
-    print(report(settings, contents))
+    print(report(settings, contents, image=options.place.is_file()))
     return 0
 
 

@@ -200,7 +200,8 @@ def terminal(root: Path) -> Iterator[Any]:
 
 def test_a_wrong_answer_is_one_line_and_asked_again(terminal: Any, root: Path) -> None:
     said, status = terminal(
-        "pi_x", "pi1=10.0.0.5", "", "maybe", "no", "", "ETH/USDT", "", "3200", "2200", "4200", "10", "",
+        "pi_x", "pi1=10.0.0.5", "", "maybe", "no", "", "ETH/USDT", "",
+        "3200", "2200", "4200", "10", "",
     )  # fmt: skip
     assert status == 0, said
     assert "a Pi's name is 'pi_x'" in said

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import pty
 import subprocess
 import sys
 from collections.abc import Callable
@@ -76,6 +78,7 @@ def test_a_wired_trixie(card: Card, key: Path, capsys: pytest.CaptureFixture[str
     for file in ("user-data", "meta-data", "network-config", "cmdline.txt"):
         assert read(image, file + ".before-prepare") == TRIXIE[file]
     said = capsys.readouterr().out
+    assert "Next: flash this file as it is" in said
     assert "ssh trader@pi1.local" in said
     assert "Wi-Fi" not in said
 
@@ -305,6 +308,31 @@ def test_a_passphrase_is_never_taken_from_the_command_line_or_a_readable_file(
     path.chmod(0o644)
     assert prepare.main([*wifi, "--wifi-passphrase-file", str(path)]) == 2
     assert "set its mode to 0600" in capsys.readouterr().err
+
+
+def test_a_passphrase_that_is_typed_is_not_shown(card: Card, key: Path) -> None:
+    image = card(TRIXIE)
+    line = words(image, key, "--wifi", "Home", "--country", "DE")
+    screen, far = pty.openpty()
+    command = [sys.executable, "-m", "fleet.card.prepare", *line]
+    root = Path(__file__).resolve().parents[3]
+    with subprocess.Popen(
+        command, stdin=far, stdout=far, stderr=far, cwd=root, start_new_session=True
+    ) as process:
+        os.close(far)
+        said = b""
+        while not said.endswith(b": "):
+            said += os.read(screen, 4096)
+        os.write(screen, b"correct horse\n")
+        with contextlib.suppress(OSError):  # Linux's word for the end
+            while part := os.read(screen, 4096):
+                said += part
+    os.close(screen)
+    assert process.returncode == 0, said
+    assert b"Passphrase of the Wi-Fi Home: " in said
+    assert b"correct horse" not in said
+    points = document(image, "network-config")["network"]["wifis"]["wlan0"]["access-points"]
+    assert points == {"Home": {"password": read_wifi("Home", "correct horse", "DE").psk}}
 
 
 def test_bookworm_is_known_by_its_date(card: Card, key: Path) -> None:
