@@ -10,6 +10,9 @@ from collections.abc import Mapping
 SHELL_VERBS = {
     "try": ("--candles", "--symbol", "--speed", "--port", "--no-browser"),
     "demo": ("--pis", "--again"),
+    "prepare": ("--host", "--user", "--key", "--wifi", "--country", "--address", "--gateway"),
+    "find": ("--json",),
+    "new": ("--pi", "--symbol", "--budget", "--candles"),
     "setup": (),
     "test": ("--quick", "--full"),
     "images": ("trixie", "bookworm"),

@@ -53,7 +53,19 @@ def launch(
 def test_help_from_any_folder(checkout: Path) -> None:
     result = launch(checkout, "help")
     assert result.returncode == 0
-    for verb in ("try", "demo", "setup", "test", "status", "audit", "ssh", "down"):
+    for verb in (
+        "try",
+        "demo",
+        "prepare",
+        "find",
+        "new",
+        "setup",
+        "test",
+        "status",
+        "audit",
+        "ssh",
+        "down",
+    ):
         assert f"./gridberry {verb}" in result.stdout
 
 

@@ -1,0 +1,1 @@
+"""The first-boot files of a card: `./gridberry prepare`."""

@@ -1,0 +1,1 @@
+"""An inventory from a few questions: `./gridberry new`."""
