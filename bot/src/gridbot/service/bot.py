@@ -11,6 +11,7 @@ from gridbase.errors import UserError, of_grid
 from gridbot.config.load import BotConfig
 from gridbot.exchanges.account import Account
 from gridbot.service.grid_worker import AfterStep, GridWorker
+from gridbot.service.status import totals
 from gridbot.store import Store
 from gridbot.trading.run_settings import check_running
 
@@ -126,6 +127,7 @@ class Runner:
             "uptime_seconds": int(self._clock.monotonic() - self._started),
             "connection": connection,
             "health": {"ok": health["ok"], "reasons": health["reasons"]},
+            "totals": totals(grids),
             "grids": grids,
         }
 

@@ -1,6 +1,6 @@
 // Runs the page's own script on as much of a browser as it uses, without layout.
 //
-// In: {html, hash, steps}; each step {answers: {path: document or null}, click, day}. Out: for each
+// In: {html, hash, steps}; each step {answers: {path: document or null}, click, key, bytes}. Out: for each
 // step what every element with an id says, and how often it was written to.
 import {readFileSync} from "node:fs";
 import vm from "node:vm";
@@ -21,11 +21,13 @@ class Element {
   }
   get textContent() { return this.children.map((one) => (typeof one === "string" ? one : one.textContent)).join(""); }
   set textContent(text) { this.writes += 1; this.children = [String(text)]; }
+  get lastChild() { return this.children.at(-1); }
   append(...children) { this.children.push(...children.map((one) => (one instanceof Element ? one : String(one)))); }
   replaceChildren(...children) { this.writes += 1; this.children = []; this.append(...children); }
   setAttribute(name, value) { this.attributes[name] = String(value); }
   addEventListener(name, act) { this.listeners[name] = act; }
-  focus() { this.focused = true; }
+  focus() { document.activeElement = this; }
+  click() { this.listeners.click(); }
   getComputedTextLength() { return 6 * this.textContent.length; }
   tree() {
     return {name: this.tagName, class: this.className, attributes: this.attributes,
@@ -45,7 +47,7 @@ const document = {
   createElement: (name) => new Element(name),
   createElementNS: (_space, name) => new Element(name),
 };
-let answers = {}, tick = null, resize = null;
+let answers = {}, asked = [], bytes = null, tick = null, resize = null;
 const context = {
   document, console,
   location: {hash: hash ?? ""},
@@ -53,25 +55,29 @@ const context = {
   window: {addEventListener: (name, act) => { if (name === "resize") resize = act; }},
   AbortSignal: {timeout: () => null},
   fetch: async (path) => {
+    asked.push(path);
     if (!answers[path]) throw new TypeError("no answer");
-    return {json: async () => structuredClone(answers[path])};
+    return {status: 200, headers: {get: (name) => (name === "Content-Length" ? bytes : null)}, json: async () => structuredClone(answers[path])};
   },
   setInterval: (act) => { tick = act; },
 };
 const settled = () => new Promise((done) => { setTimeout(done, 20); });
 const results = [];
 for (const step of steps) {
-  answers = step.answers;
+  [answers, asked, bytes] = [step.answers, [], step.bytes];
   if (tick === null) {
     vm.runInNewContext(html.match(/<script>([\s\S]*?)<\/script>/)[1], context);
   } else tick();
   await settled();
   if (step.click) {
-    byId.grids.children.find((one) => one.textContent.startsWith(step.click)).listeners.click();
+    const tab = byId.grids.children.find((one) => one.textContent.startsWith(step.click));
+    tab.focus();
+    tab.click();
     resize();
   }
+  if (step.key) byId.grids.listeners.keydown({key: step.key});
   results.push({
-    title: document.title, hash: context.location.hash,
+    asked, title: document.title, focus: document.activeElement?.textContent ?? null, hash: context.location.hash,
     ids: Object.fromEntries(Object.entries(byId).map(([id, one]) => [id, {
       text: one.textContent, hidden: one.hidden, class: one.className, writes: one.writes,
       style: one.style, tree: one.tree(),

@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+from gridbot.service.view import view
 
 from bot.tests.together.trading.conftest import World, make_world, tmp_path  # noqa: F401 (fixtures)
 
@@ -41,12 +42,18 @@ class Browser:
     def look(self, *steps: dict, hash: str = "") -> list[dict]:  # noqa: A002 (the browser's word)
         """What the page shows at each step.
 
-        A step has `status` and `history` (documents; None: no answer) and may `click` a grid.
+        A step has `status` and `history` (documents; None: no answer) and may `click` a grid, then
+        press a `key`. Its answers have so many `bytes`.
         """
         said = [
             {
-                "answers": {"/api/status": step.get("status"), "/api/history": step.get("history")},
+                "answers": {
+                    "/api/page": view(step["status"]) if step.get("status") else None,
+                    "/api/history": step.get("history"),
+                },
                 "click": step.get("click"),
+                "key": step.get("key"),
+                "bytes": step.get("bytes"),
             }
             for step in steps
         ]

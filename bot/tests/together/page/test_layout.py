@@ -10,6 +10,7 @@ from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from gridbot.service.view import view
 
 from .conftest import reported
 
@@ -38,7 +39,7 @@ def serve(html):
 
     def start(status: dict, history: dict) -> str:
         documents = {"/": html + MEASURE}
-        documents |= {"/api/status": json.dumps(status), "/api/history": json.dumps(history)}
+        documents |= {"/api/page": json.dumps(view(status)), "/api/history": json.dumps(history)}
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -72,6 +73,7 @@ def test_no_price_of_the_chart_is_cut(chromium, serve, make_world, tmp_path, sha
     status, history = copy.deepcopy(reported(make_world(), 60))
     grid = status["grids"][0]
     grid["price"] = price
+    history["grids"]["BTC/USDT"] = [[1, price], [2, price]]
     for line in grid["lines"]:
         line["price"] = f"{Decimal(price) + line['line'] * Decimal(step):f}"
     done = subprocess.run(
@@ -89,7 +91,7 @@ def test_no_price_of_the_chart_is_cut(chromium, serve, make_world, tmp_path, sha
     found = re.search(r'data-found="(.*?)"', done.stdout)
     assert found is not None, done.stdout[-2000:]
     texts = json.loads(found[1].replace("&quot;", '"'))
-    assert len(texts) == 22
+    assert len(texts) == 22 + 3  # and three times
     for text, left, right in texts:
         assert left >= 0, text
         assert right >= 0, text
