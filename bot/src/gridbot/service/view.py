@@ -25,11 +25,12 @@ _BAD = frozenset({"halted", "stopped"})
 _ROLES = {"initial": " (start)", "liquidation": " (end)"}
 
 
-def view(status: dict[str, Any]) -> dict[str, Any]:
+def view(status: dict[str, Any], books: dict[str, Any]) -> dict[str, Any]:
     """The document behind `/api/page`.
 
     Args:
         status: the document behind `/api/status`.
+        books: the document behind `/api/books`.
     """
     grids = status["grids"]
     several = len(grids) > 1
@@ -40,7 +41,10 @@ def view(status: dict[str, Any]) -> dict[str, Any]:
         "total": _total(status["totals"]) if several else "",
         "halts": [_halt(grid) for grid in grids if grid["halt"]],
         "connection": _connection(status["connection"] or {}),
-        "grids": [_grid(status, grid, several=several) for grid in grids],
+        "grids": [
+            _grid(status, grid, several=several) | _books(books["grids"].get(grid["symbol"]))
+            for grid in grids
+        ],
     }
 
 
@@ -194,7 +198,8 @@ def _note(grid: dict[str, Any]) -> str:
 
 def _figures(grid: dict[str, Any]) -> list[Row]:
     end = grid["closing"]
-    rows = [_money("Grid profit", (end or grid)["grid_profit"])]
+    rows = _profit(grid) if grid["profit"] else []
+    rows.append(_money("Grid profit", (end or grid)["grid_profit"]))
     earned = (end or grid).get("liquidation_profit", "0")
     if earned != "0":
         rows.append(_money("Liquidation profit", earned))
@@ -215,6 +220,16 @@ def _figures(grid: dict[str, Any]) -> list[Row]:
     return rows + (_holdings(grid) if "base_held" in grid else [])
 
 
+def _profit(grid: dict[str, Any]) -> list[Row]:
+    earned, kind = grid["profit"], _sign(grid["profit"]["total"])
+    total = f"{shown(earned['total'], 2)} {grid['quote']} ({_percent(earned['percent'])})"
+    rows = [["Total profit", total, kind], ["Since", grid["started_ms"], "text"]]
+    if earned["per_day"] is not None:
+        year = f"{shown(earned['per_day'], 2)} a day, {_percent(earned['per_year_percent'])} a year"
+        rows.append(["On average", year, "text"])
+    return rows
+
+
 def _money(label: str, amount: str | None) -> Row:
     return [label, shown(amount, 2), _sign(amount)]
 
@@ -225,11 +240,21 @@ def _holdings(grid: dict[str, Any]) -> list[Row]:
         cost = shown(grid["initial_cost"], 2)
         bought = f"{shown(grid['initial_base'])} {grid['base']} for {cost} {grid['quote']}"
     held = f"{shown(grid['base_held'])} {grid['base']}"
+    if grid["average_cost"] is not None:
+        held += f", cost {shown(grid['average_cost'], 2)} each"
+    orders = [[f"Next {side}", _way(order), "text"] for side, order in grid["next"].items()]
     return [
+        *orders,
         ["Bought at the start", bought, "text"],
         ["Held", held, "text"],
         ["Not spent", f"{shown(grid['quote_left'], 2)} {grid['quote']}", "text"],
     ]
+
+
+def _way(order: dict[str, Any]) -> str:
+    """An order that is next, and how far the price is away."""
+    distance = _percent(order["distance_percent"])
+    return f"{shown(order['quantity'])} at {shown(order['price'])} ({distance} away)"
 
 
 def _chart(grid: dict[str, Any]) -> dict[str, Any]:
@@ -267,6 +292,36 @@ def _fill(fill: dict[str, Any]) -> dict[str, Any]:
             [shown(fill["profit"]) if fill["profit"] else "", _sign(fill["profit"])],
         ],
     }
+
+
+def _books(grid: dict[str, Any] | None) -> dict[str, Any]:
+    """Tables of what only the books know; empty until they were read."""
+    if grid is None:
+        return {"days": [], "ended": []}
+    days = [
+        [
+            [day["day"], ""],
+            [str(day["pairs"]), ""],
+            *([shown(day[name], 2), _sign(day[name])] for name in ("grid_profit", "change")),
+            [shown(day["fees"], 2), ""],
+        ]
+        for day in grid["days"]
+    ]
+    ended = [
+        [
+            [one["started_ms"], ""],
+            [one["ended_ms"], ""],
+            [shown(one["investment"], 2), ""],
+            [shown(one["profit"], 2), _sign(one["profit"])],
+            [_percent(one["percent"]), ""],
+            [one["reason"], ""],
+        ]
+        for one in grid["ended"]
+    ]
+    if ended:
+        total = [shown(grid["ended_profit"], 2), _sign(grid["ended_profit"])]
+        ended.append([[f"all {grid['ended_count']}", ""], ["", ""], ["", ""], total])
+    return {"days": days, "ended": ended}
 
 
 def _connection(connection: dict[str, Any]) -> list[Row]:

@@ -21,7 +21,7 @@ Headers = list[tuple[str, str]]
 VERSIONS = 8
 # Passes with every second: alone, it is nothing new.
 _PASSING = ("uptime_seconds",)
-_DOCUMENTS = ("/api/page", "/api/status", "/api/history")
+_DOCUMENTS = ("/api/page", "/api/status", "/api/history", "/api/books")
 _PLAIN_POLICY = "default-src 'none'; frame-ancestors 'none'"
 _LEAST_GZIP = 200  # bytes; below it, gzip's own are more than it saves
 
@@ -37,6 +37,9 @@ class Reporter(Protocol):
 
     def history(self) -> dict[str, Any]:
         """Latest prices, for a page that has just been opened."""
+
+    def books(self) -> dict[str, Any]:
+        """Days and ended grids."""
 
 
 @dataclass
@@ -137,8 +140,10 @@ class Page:
     def _document(self, path: str) -> dict[str, Any]:
         if path == "/api/history":
             return self._reporter.history()
+        if path == "/api/books":
+            return self._reporter.books()
         status = self._reporter.status()
-        return view(status) if path == "/api/page" else status
+        return view(status, self._reporter.books()) if path == "/api/page" else status
 
 
 def _gzip(body: bytes) -> bytes:

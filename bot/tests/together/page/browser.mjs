@@ -1,6 +1,6 @@
 // Runs the page's own script on as much of a browser as it uses, without layout.
 //
-// In: {html, hash, steps}; each step {answers: {path: document or null}, click, key, bytes}. Out: for each
+// In: {html, hash, steps}; each step {answers: {path: document or null}, click, key, span, bytes, now}. Out: for each
 // step what every element with an id says, and how often it was written to.
 import {readFileSync} from "node:fs";
 import vm from "node:vm";
@@ -48,8 +48,13 @@ const document = {
   createElementNS: (_space, name) => new Element(name),
 };
 let answers = {}, asked = [], bytes = null, tick = null, resize = null;
+let now = null;
+class Clock extends Date {
+  constructor(...when) { super(...(when.length ? when : [Clock.now()])); }
+  static now() { return now ?? Date.now(); }
+}
 const context = {
-  document, console,
+  document, console, Date: Clock,
   location: {hash: hash ?? ""},
   history: {replaceState: (_state, _title, url) => { context.location.hash = url; }},
   window: {addEventListener: (name, act) => { if (name === "resize") resize = act; }},
@@ -64,7 +69,7 @@ const context = {
 const settled = () => new Promise((done) => { setTimeout(done, 20); });
 const results = [];
 for (const step of steps) {
-  [answers, asked, bytes] = [step.answers, [], step.bytes];
+  [answers, asked, bytes, now] = [step.answers, [], step.bytes, step.now];
   if (tick === null) {
     vm.runInNewContext(html.match(/<script>([\s\S]*?)<\/script>/)[1], context);
   } else tick();
@@ -75,6 +80,7 @@ for (const step of steps) {
     tab.click();
     resize();
   }
+  if (step.span) byId.spans.children.find((one) => one.textContent === step.span).click();
   if (step.key) byId.grids.listeners.keydown({key: step.key});
   results.push({
     asked, title: document.title, focus: document.activeElement?.textContent ?? null, hash: context.location.hash,

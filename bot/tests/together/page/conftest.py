@@ -28,9 +28,22 @@ def reported(world: World, seconds: float, **document: object) -> tuple[dict, di
     until = world.clock.seconds + seconds
     while world.clock.seconds < until:
         world.clock.sleep(runner._step())
-    answers = json.loads(json.dumps([runner.status(), runner.history()]))
+    runner._books.read()
+    answers = json.loads(json.dumps([runner.status(), runner.history(), runner.books()]))
     world.power_off()
+    answers[0]["read"] = answers[2]  # what the page's document is made of, beside the status
     return answers[0], answers[1]
+
+
+def seen(status: dict) -> dict:
+    """The page's document."""
+    return view(status, status.get("read", {"grids": {}}))
+
+
+def seen_ms(status: dict | None) -> int | None:
+    """A minute after the bot saw its first price: when somebody looks."""
+    price_ms = status["grids"][0]["price_ms"] if status else None
+    return None if price_ms is None else price_ms + 60_000
 
 
 class Browser:
@@ -43,17 +56,19 @@ class Browser:
         """What the page shows at each step.
 
         A step has `status` and `history` (documents; None: no answer) and may `click` a grid, then
-        press a `key`. Its answers have so many `bytes`.
+        press a `key`, or choose a `span` of time. Its answers have so many `bytes`.
         """
         said = [
             {
                 "answers": {
-                    "/api/page": view(step["status"]) if step.get("status") else None,
+                    "/api/page": seen(step["status"]) if step.get("status") else None,
                     "/api/history": step.get("history"),
                 },
                 "click": step.get("click"),
                 "key": step.get("key"),
                 "bytes": step.get("bytes"),
+                "span": step.get("span"),
+                "now": step.get("now", seen_ms(step.get("status"))),
             }
             for step in steps
         ]
