@@ -1,6 +1,6 @@
 // Runs the page's own script on as much of a browser as it uses, without layout.
 //
-// In: {html, hash, steps}; each step {answers: {path: document or null}, click, key, span, bytes, now}. Out: for each
+// In: {html, hash, steps}; each step {answers: {path: document or null}, click, key, span, bytes, now, http: status, tag and body}. Out: for each
 // step what every element with an id says, and how often it was written to.
 import {readFileSync} from "node:fs";
 import vm from "node:vm";
@@ -47,7 +47,7 @@ const document = {
   createElement: (name) => new Element(name),
   createElementNS: (_space, name) => new Element(name),
 };
-let answers = {}, asked = [], bytes = null, tick = null, resize = null;
+let answers = {}, asked = [], bytes = null, http = null, requested = null, tick = null, resize = null;
 let now = null;
 class Clock extends Date {
   constructor(...when) { super(...(when.length ? when : [Clock.now()])); }
@@ -59,8 +59,13 @@ const context = {
   history: {replaceState: (_state, _title, url) => { context.location.hash = url; }},
   window: {addEventListener: (name, act) => { if (name === "resize") resize = act; }},
   AbortSignal: {timeout: () => null},
-  fetch: async (path) => {
+  fetch: async (path, {headers: sent}) => {
     asked.push(path);
+    if (http && path === "/api/page") {
+      const [status, tag, body] = http;
+      requested = sent ?? null;
+      return {status, headers: {get: (name) => (name === "ETag" ? tag : null)}, json: async () => structuredClone(body)};
+    }
     if (!answers[path]) throw new TypeError("no answer");
     return {status: 200, headers: {get: (name) => (name === "Content-Length" ? bytes : null)}, json: async () => structuredClone(answers[path])};
   },
@@ -69,7 +74,7 @@ const context = {
 const settled = () => new Promise((done) => { setTimeout(done, 20); });
 const results = [];
 for (const step of steps) {
-  [answers, asked, bytes, now] = [step.answers, [], step.bytes, step.now];
+  [answers, asked, bytes, now, http] = [step.answers, [], step.bytes, step.now, step.http];
   if (tick === null) {
     vm.runInNewContext(html.match(/<script>([\s\S]*?)<\/script>/)[1], context);
   } else tick();
@@ -83,7 +88,7 @@ for (const step of steps) {
   if (step.span) byId.spans.children.find((one) => one.textContent === step.span).click();
   if (step.key) byId.grids.listeners.keydown({key: step.key});
   results.push({
-    asked, title: document.title, focus: document.activeElement?.textContent ?? null, hash: context.location.hash,
+    asked, requested, title: document.title, focus: document.activeElement?.textContent ?? null, hash: context.location.hash,
     ids: Object.fromEntries(Object.entries(byId).map(([id, one]) => [id, {
       text: one.textContent, hidden: one.hidden, class: one.className, writes: one.writes,
       style: one.style, tree: one.tree(),

@@ -56,7 +56,8 @@ class Browser:
         """What the page shows at each step.
 
         A step has `status` and `history` (documents; None: no answer) and may `click` a grid, then
-        press a `key`, or choose a `span` of time. Its answers have so many `bytes`.
+        press a `key`, or choose a `span` of time. `http` has
+        status, tag and body of the answer to `/api/page`. Its answers have so many `bytes`.
         """
         said = [
             {
@@ -68,6 +69,7 @@ class Browser:
                 "key": step.get("key"),
                 "bytes": step.get("bytes"),
                 "span": step.get("span"),
+                "http": step.get("http"),
                 "now": step.get("now", seen_ms(step.get("status"))),
             }
             for step in steps

@@ -1,18 +1,20 @@
 """What a person sees on the page, from what a real bot says of itself."""
 
 import copy
+import json
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import yaml
+from gridbot.service.deltas import changes
 from gridbot.service.status import market_of, prices_of, resume_command, totals
 from gridbot.service.view import shown as shown_amount
 
 from bot.tests.together.trading.test_policies import DOWNTREND, FALL, TREND, path
 
-from .conftest import reported
+from .conftest import reported, seen
 
 
 @pytest.fixture
@@ -294,6 +296,29 @@ def test_an_answer_is_paid_for_before_the_next_is_asked_for(browser, trading):
     assert asked == [["/api/history", "/api/page"], [], []]
     small = step | {"bytes": 300}
     assert browser.look(small, small)[1]["asked"] == ["/api/page"]
+
+
+def test_changes_are_put_into_what_the_page_has(browser, trading):
+    status, changed = trading[0], copy.deepcopy(trading[0])
+    grid = changed["grids"][0]
+    grid |= {"price": "51234.5", "recent_fills": grid["recent_fills"][:3]}
+    grid["orders"][2]["refused"] = "too dear"
+    gone = copy.deepcopy(changed)
+    gone["grids"][0] |= {"lines": [], "orders": [], "price": None}
+    first, second, third = (json.loads(json.dumps(seen(one))) for one in (status, changed, gone))
+    looks = browser.look(
+        {"http": [200, "one", first]},
+        {"http": [226, "two", changes(first, second)]},
+        {"http": [304, "two", None]},
+        {"http": [226, "three", changes(second, third)]},
+    )
+    sent = [look["requested"] and look["requested"]["If-None-Match"] for look in looks]
+    assert sent == [None, "one", "two", "two"]
+    assert looks[1]["requested"]["A-IM"] == "gridberry-changes"
+    whole = [browser.look({"http": [200, "x", one]})[0]["ids"] for one in (first, second, third)]
+    for look, expected in zip(looks, [whole[0], whole[1], whole[1], whole[2]], strict=True):
+        for name in ("price", "figures", "fills", "refused", "footer"):
+            assert look["ids"][name]["tree"]["children"] == expected[name]["tree"]["children"], name
 
 
 def test_all_grids_together(browser, trading):
