@@ -1,10 +1,14 @@
 """Profit, days and ended grids on the page are those of the books, digit by digit."""
 
+import time
 from decimal import Decimal
 
 import pytest
+from gridbase.market import plain
 from gridbot.accounting.overview import thinned
 from gridbot.accounting.profit_report import By, document, make_report
+from gridbot.accounting.trade_history import trades
+from gridbot.service.status import RECENT_FILLS
 from gridbot.service.view import shown as cut
 from gridbot.store import Sample, Store
 
@@ -133,12 +137,34 @@ def test_books_are_read_again_once_it_is_time(make_world):
     reported(world, 60)
     runner = world.runner()
     runner._books.read()
+    assert runner._books._due - world.clock.monotonic() >= 60
     first = runner.books()
-    world.clock.sleep(59)
-    assert runner.books() is first
-    assert runner._books._due - world.clock.monotonic() <= 60
-    world.clock.sleep(100)
-    assert world.clock.monotonic() >= runner._books._due
+    world.clock.sleep(runner._books._due - world.clock.monotonic())
+    assert runner.books() is first  # a thread reads meanwhile
+    deadline = time.monotonic() + 30
+    while runner.books() is first:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert runner.books() == first
+
+
+def test_the_latest_trades_are_those_of_the_books(days):
+    world, status, _ = days
+    store = books_of(world)
+    try:
+        every = list(trades(store, "BTC/USDT"))
+    finally:
+        store.close()
+    assert len(every) > RECENT_FILLS
+    names = ("time", "side", "role", "price", "quantity", "fee", "profit")
+    told = [tuple(one[name] for name in names) for one in status["recent_fills"]]
+    stored = []
+    for row, fill in every[: -RECENT_FILLS - 1 : -1]:
+        amounts = (fill.price, fill.quantity, fill.commission, row.profit)
+        texts = (None if amount is None else plain(amount) for amount in amounts)
+        stored.append((fill.time_ms, fill.side, row.order.role, *texts))
+    assert told == stored
+    assert {one["side"] for one in status["recent_fills"] if one["profit"]} == {"sell"}
 
 
 def test_an_overview_of_years_stays_small():
