@@ -107,9 +107,19 @@ def unsettled_positions(connection: sqlite3.Connection, symbol: str) -> dict[str
     """Closed positions that are not settled, by each of their legs."""
     positions: dict[str, Position] = {}
     for grid_run in settled.unsettled(connection, symbol):
-        batch = _Batch(connection, grid_run)
-        for sell, parent in settled.closed_pairs(connection, grid_run.id, -1):
-            positions |= batch.book_pair(sell, parent)
+        pairs = settled.closed_pairs(connection, grid_run.id, -1)
+        positions |= positions_of(connection, grid_run, pairs)
+    return positions
+
+
+def positions_of(
+    connection: sqlite3.Connection, grid_run: GridRun, pairs: list[tuple[str, str]]
+) -> dict[str, Position]:
+    """The closed positions of these pairs (sell leg and parent) that are not settled."""
+    batch = _Batch(connection, grid_run)
+    positions: dict[str, Position] = {}
+    for sell, parent in pairs:
+        positions |= batch.book_pair(sell, parent)
     return positions
 
 

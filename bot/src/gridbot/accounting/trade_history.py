@@ -2,11 +2,13 @@
 
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
-from gridbot.accounting.settle import unsettled_positions
-from gridbot.core.orders import Fill
-from gridbot.store import Store, StoreError, TradeRow, old_archive, settled
+from gridbot.accounting.settle import positions_of, unsettled_positions
+from gridbot.core.orders import Fill, Role
+from gridbot.store import GridRun, Store, StoreError, TradeRow, old_archive, settled
 
 _TRADE_ID = settled.COLUMNS.index("trade_id")
 
@@ -57,3 +59,41 @@ def trades(store: Store, symbol: str) -> Iterator[tuple[TradeRow, Fill]]:
     for row in rows(store, symbol, order=settled.BY_TIME):
         if row.fill is not None:
             yield row, row.fill
+
+
+@dataclass(frozen=True)
+class Traded:
+    """A trade for people.
+
+    Attributes:
+        fill: the trade.
+        role: of its order: the initial purchase, a step of the grid, or the liquidation.
+        profit: what its matched pair earned (quote), on the pair's last trade; else None.
+    """
+
+    fill: Fill
+    role: Role
+    profit: Decimal | None
+
+
+def latest(store: Store, grid_run: GridRun, count: int) -> list[Traded]:
+    """The latest trades of a grid that are not settled, newest first.
+
+    More of them are kept than a page shows: it reads a few rows, whatever the books hold.
+
+    Raises:
+        StoreError: the database cannot be read.
+    """
+    with store.transaction("DEFERRED") as connection:
+        rows = settled.latest(connection, grid_run.id, count)
+        pairs = settled.pairs_of(connection, {row.order.leg for row in rows})
+        positions = positions_of(connection, grid_run, pairs)
+    traded = []
+    for row in rows:
+        if row.fill is None:
+            continue
+        _, last, earned = positions.get(row.order.leg, settled.NONE)
+        ends = earned is not None and last == row.fill.trade_id
+        profit = Decimal(earned) if earned is not None and ends else None
+        traded.append(Traded(row.fill, row.order.role, profit))
+    return traded

@@ -10,7 +10,9 @@ from gridbase.errors import UserError, named, of_grid
 
 from gridbot.config.load import BotConfig
 from gridbot.exchanges.account import Account
+from gridbot.service.books_reader import BooksReader
 from gridbot.service.grid_worker import AfterStep, GridWorker
+from gridbot.service.status import totals
 from gridbot.store import Store
 from gridbot.trading.run_settings import check_running
 
@@ -50,6 +52,9 @@ class Runner:
             for grid in config.grids
         ]
         self._connection: dict[str, object] = {}
+        self._books = BooksReader(
+            config.state_directory, [grid.symbol for grid in config.grids], clock
+        )
         self._lock = threading.Lock()  # the page's threads read what the loop publishes
 
     def run(self) -> None:
@@ -126,12 +131,19 @@ class Runner:
             "uptime_seconds": int(self._clock.monotonic() - self._started),
             "connection": connection,
             "health": {"ok": health["ok"], "reasons": health["reasons"]},
+            "totals": totals(grids),
             "grids": grids,
         }
 
     def history(self) -> dict[str, Any]:
         """The document behind `/api/history`: times (Unix milliseconds) and prices."""
+        books = self._books.document()["grids"]
         return {
+            "hours": {symbol: grid["hours"] for symbol, grid in books.items()},
             "prices": self._workers[0].prices(),
             "grids": {worker.config.symbol: worker.prices() for worker in self._workers},
         }
+
+    def books(self) -> dict[str, Any]:
+        """The document behind `/api/books`: days and ended grids, read from the books."""
+        return self._books.document()

@@ -1,24 +1,22 @@
 """One grid of a running bot: steps it, waits out what passes, and says how it is."""
 
 import logging
-import re
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from gridbase.backoff import Backoff
 from gridbase.clock import Clock
 from gridbase.errors import MismatchError, UserError
 
+from gridbot.accounting.trade_history import Traded, latest
 from gridbot.config.load import AccountConfig, GridConfig
 from gridbot.exchanges.port import Broker, BrokerError, Failure
 from gridbot.service.price_samples import Sampler
-from gridbot.service.status import base_document, status_document
+from gridbot.service.status import RECENT_FILLS, base_document, status_document
+from gridbot.service.unexpected import Unexpected, trace, what
 from gridbot.store import Store, StoreError
 from gridbot.trading.reconciliation import check_listed
 from gridbot.trading.session import Session
@@ -38,7 +36,10 @@ WIND_DOWN_SECONDS = 300.0
 UNEXPECTED_SECONDS = 600.0
 # States in which a grid does what it was told, though it does not trade.
 AS_IT_SHOULD = frozenset({"closed", "ending", "halted", "paused"})
-HISTORY = 300  # prices kept for the page
+# States in which nobody looks at the price.
+NOT_LOOKING = frozenset({"closed", "waiting", "stopped"})
+HISTORY = 1440  # prices kept for the page
+HISTORY_STEP_MS = 60_000  # apart; the latest comes as soon as it is seen
 
 _PATIENCE = {
     Failure.AUTH: Backoff(60, 900),  # a person has to act: an exchange bans who hammers it
@@ -53,27 +54,6 @@ _MISMATCH = Backoff(15, 300)
 _UNEXPECTED = Backoff(15, 300)
 
 AfterStep = Callable[[Trader, Store], None]
-
-
-@dataclass(frozen=True)
-class Unexpected:
-    """An error that nobody expected: a mistake in the bot, or in a library that it uses.
-
-    Attributes:
-        what: its kind and where it arose. What it says may hold an address, and that a signature.
-        times: how many such errors there were, with less than `UNEXPECTED_SECONDS` in between.
-        at: when it came (monotonic seconds).
-    """
-
-    what: str
-    times: int
-    at: float
-
-    @property
-    def reason(self) -> str:
-        """One line for people."""
-        again = "" if self.times == 1 else f", {self.times} times"
-        return f"unexpected {self.what}{again}: its trace is in the log"
 
 
 class GridWorker:
@@ -122,6 +102,9 @@ class GridWorker:
         self._last_step = clock.monotonic()
         self._winding_down_since: float | None = None
         self._document = base_document(account, config)
+        self._traded: list[Traded] = []
+        self._traded_at: tuple[int, int] | None = None  # grid run and progress that they are of
+        self._price_ms: int | None = None  # when the price was seen
         self._prices: deque[tuple[int, str]] = deque(maxlen=HISTORY)
         self._lock = threading.Lock()  # the page's threads read what `publish` writes
 
@@ -207,6 +190,7 @@ class GridWorker:
             self.trader = Trader(session)
         again = self.trader.step()
         self._sample(self.trader, store)
+        self._note_trades(self.trader, store)
         if self._after_step is not None:
             self._after_step(self.trader, store)
         # Last: the kill switches do not wait for what the exchange lists.
@@ -229,14 +213,14 @@ class GridWorker:
         before, now, times = self.unexpected, self._clock.monotonic(), 1
         if before is not None and now - before.at < UNEXPECTED_SECONDS:
             times += before.times
-        self.unexpected = Unexpected(_what(error), times, now)
+        self.unexpected = Unexpected(what(error), times, now)
         pause = _UNEXPECTED.pause(times)
         log.error(
             "%s waits: %s (next try in %.0f s)\n%s",
             self.config.symbol,
             self.unexpected.reason,
             pause,
-            _trace(error),
+            trace(error),
         )
         return self._pause(self.unexpected.reason, pause)
 
@@ -267,6 +251,16 @@ class GridWorker:
         self.publish("waiting", reason)
         return pause
 
+    def _note_trades(self, trader: Trader, store: Store) -> None:
+        """Read the latest trades for the page, once there may be new ones."""
+        grid_run = trader.grid_run or store.grid_run(self.config.symbol)
+        if grid_run is None:
+            return
+        at = (grid_run.id, trader.session.progress)
+        if at != self._traded_at:
+            self._traded = latest(store, grid_run, RECENT_FILLS)
+            self._traded_at = at
+
     def _sample(self, trader: Trader, store: Store) -> None:
         if trader.price is not None and trader.engine is not None:
             lines = trader.engine.plan.lines
@@ -284,12 +278,20 @@ class GridWorker:
         document = self._document
         # After an error that dropped the grid, what was known last is better than nothing.
         if self.trader is not None and (self.trader.engine is not None or state != "waiting"):
-            document = status_document(self.trader)
+            document = status_document(self.trader, self._traded)
         with self._lock:
             self._note_wind_down(state)
             self.state, self.reason, self._document = state, reason, document
-            if document["price"] is not None and state not in {"closed", "waiting", "stopped"}:
-                self._prices.append((self._clock.now_ms(), document["price"]))
+            if document["price"] is not None and state not in NOT_LOOKING:
+                self._price_ms = self._clock.now_ms()
+                self._note_price(self._price_ms, document["price"])
+
+    def _note_price(self, now_ms: int, price: str) -> None:
+        """Keep a price for the chart: one for each step, and the latest."""
+        seen = self._prices
+        if len(seen) > 1 and seen[-1][0] - seen[-2][0] < HISTORY_STEP_MS:
+            seen.pop()
+        seen.append((now_ms, price))
 
     def _note_wind_down(self, state: str) -> None:
         """Remember since when the grid ends; an error in between does not begin it anew."""
@@ -305,7 +307,11 @@ class GridWorker:
     def document(self) -> dict[str, Any]:
         """What is known about the grid."""
         with self._lock:
-            return {"state": self.state, "reason": self.reason, **self._document}
+            seen = self._price_ms
+            if seen is not None and self.state not in NOT_LOOKING:
+                seen -= seen % 60_000  # a look that finds nothing new changes nothing
+            own = {"state": self.state, "reason": self.reason, "price_ms": seen}
+            return {**own, **self._document}
 
     def prices(self) -> list[tuple[int, str]]:
         """Latest prices: times (Unix milliseconds) and prices."""
@@ -344,19 +350,6 @@ class GridWorker:
                 f"{shown['open_orders']} of its orders are open"
             )
         return reasons
-
-
-def _what(error: Exception) -> str:
-    """Kind of an error, and the place where it arose."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return type(error).__name__ + where
-
-
-def _trace(error: Exception) -> str:
-    """An error's trace, without the signatures of addresses that it speaks of."""
-    text = "".join(traceback.format_exception(error)).rstrip()
-    return re.sub(r"(signature=)\w+", r"\1...", text)
 
 
 def _is_held(trader: Trader) -> bool:

@@ -2,7 +2,7 @@
 
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -32,6 +32,10 @@ _UNSETTLED = (
     " FROM orders o LEFT JOIN fills f USING (client_id)"
 )
 _OF_LEG = f"{_UNSETTLED} WHERE o.leg = ? ORDER BY o.rowid, f.time_ms, {PADDED_ID}"
+_LATEST = (
+    f"{_UNSETTLED} WHERE o.generation = ? AND f.trade_id IS NOT NULL"
+    f" ORDER BY f.time_ms DESC, {PADDED_ID} DESC LIMIT ?"
+)
 _EVERY = (
     f"SELECT * FROM (SELECT {_NAMES} FROM settled UNION ALL {_UNSETTLED})"  # noqa: S608  constant columns
     " WHERE generation IN (SELECT id FROM generations WHERE symbol = ? AND id = coalesce(?, id)) "
@@ -52,6 +56,21 @@ def cells(
 def leg_rows(connection: sqlite3.Connection, leg: str) -> Iterator[TradeRow]:
     """The orders of a leg that is not settled and their trades, in the order of writing."""
     return map(trade_row, connection.execute(_OF_LEG, (*NONE, leg)).fetchall())
+
+
+def latest(connection: sqlite3.Connection, grid_run: int, count: int) -> list[TradeRow]:
+    """The latest trades of a grid that are not settled, newest first."""
+    return list(map(trade_row, connection.execute(_LATEST, (*NONE, grid_run, count))))
+
+
+def pairs_of(connection: sqlite3.Connection, legs: Iterable[str]) -> list[tuple[str, str]]:
+    """Those of these legs that close a position, each with its parent."""
+    marks = ", ".join("?" * len(found := list(legs)))
+    return connection.execute(
+        f"SELECT id, parent FROM legs WHERE id IN ({marks})"  # noqa: S608  marks alone
+        " AND complete AND side = ? AND role = ? ORDER BY rowid",
+        (*found, Side.SELL, Role.GRID),
+    ).fetchall()
 
 
 def trade_row(row: tuple[Any, ...]) -> TradeRow:

@@ -16,6 +16,7 @@ from gridbot.exchanges.binance.connection import stream_urls
 from gridbot.exchanges.binance.rest import BinanceRest
 from gridbot.exchanges.ccxt.connection import _client
 from gridbot.exchanges.port import Failure, RemoteOrder, RemoteTrade
+from gridbot.service.status import base_document
 
 PAPER = {
     "bot_name": "pi1",
@@ -119,17 +120,27 @@ def test_a_live_bot_knows_the_exchanges_streams(name, urls):
     assert stream_urls(parse_config(document, Path("bot.toml")).account.exchange) == urls
 
 
-def on_testnet(name: str = "binance"):
+def with_testnet(name: str = "binance"):
     document = copy.deepcopy(PAPER)
     document["exchange"] = {**document["exchange"], "name": name, "testnet": True}
     del document["exchange"]["url"]
-    return parse_config(document, Path("bot.toml")).account.exchange
+    return parse_config(document, Path("bot.toml"))
+
+
+def on_testnet(name: str = "binance"):
+    return with_testnet(name).account.exchange
 
 
 def addresses(urls: object) -> list[str]:
     if isinstance(urls, dict):
         return [address for each in urls.values() for address in addresses(each)]
     return [str(urls)]
+
+
+def test_a_status_on_the_testnet_says_so_before_the_exchange_answers():
+    config = with_testnet()
+    document = base_document(config.account, config.grids[0])
+    assert (document["market"], document["prices"]) == ("testnet", "testnet")
 
 
 def test_a_bot_on_the_testnet_knows_no_address_of_the_exchange_itself():

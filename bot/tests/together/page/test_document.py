@@ -8,6 +8,8 @@ from html.parser import HTMLParser
 import pytest
 from gridbot.service.web import Page
 
+from . import test_traffic
+
 MOST_BYTES = 20_480
 
 
@@ -51,6 +53,15 @@ def answer(method, path):
 
 def test_it_is_small_enough_for_a_pi(html):
     assert len(html.encode()) <= MOST_BYTES
+
+
+def test_it_asks_as_rarely_as_the_measurement_of_its_traffic(html):
+    found = re.search(r"BURST = (.*?), PER_MS = (.*?), HEADERS = (.*?);", html)
+    assert [float(number) for number in found.groups()] == [
+        test_traffic.BURST,
+        test_traffic.BYTES_PER_SECOND / 1000,
+        test_traffic.HEAD_BYTES,
+    ]
 
 
 def test_nothing_comes_from_elsewhere(html, read):

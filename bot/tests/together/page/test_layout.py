@@ -6,12 +6,13 @@ import re
 import shutil
 import subprocess
 import threading
+import time
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from .conftest import reported
+from .conftest import reported, seen
 
 # The page's own text and this, which notes where each text of the chart ends once it is drawn.
 MEASURE = """<script>setTimeout(() => {
@@ -38,7 +39,7 @@ def serve(html):
 
     def start(status: dict, history: dict) -> str:
         documents = {"/": html + MEASURE}
-        documents |= {"/api/status": json.dumps(status), "/api/history": json.dumps(history)}
+        documents |= {"/api/page": json.dumps(seen(status)), "/api/history": json.dumps(history)}
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -72,6 +73,8 @@ def test_no_price_of_the_chart_is_cut(chromium, serve, make_world, tmp_path, sha
     status, history = copy.deepcopy(reported(make_world(), 60))
     grid = status["grids"][0]
     grid["price"] = price
+    now_ms = time.time_ns() // 1_000_000
+    history["grids"]["BTC/USDT"] = [[now_ms - 2, price], [now_ms - 1, price]]
     for line in grid["lines"]:
         line["price"] = f"{Decimal(price) + line['line'] * Decimal(step):f}"
     done = subprocess.run(
@@ -89,7 +92,7 @@ def test_no_price_of_the_chart_is_cut(chromium, serve, make_world, tmp_path, sha
     found = re.search(r'data-found="(.*?)"', done.stdout)
     assert found is not None, done.stdout[-2000:]
     texts = json.loads(found[1].replace("&quot;", '"'))
-    assert len(texts) == 22
+    assert len(texts) == 22 + 3  # and three times
     for text, left, right in texts:
         assert left >= 0, text
         assert right >= 0, text

@@ -1,13 +1,20 @@
 """What a person sees on the page, from what a real bot says of itself."""
 
 import copy
+import json
 from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
+import yaml
+from gridbot.service.deltas import changes
+from gridbot.service.status import market_of, prices_of, resume_command, totals
+from gridbot.service.view import shown as shown_amount
 
 from bot.tests.together.trading.test_policies import DOWNTREND, FALL, TREND, path
 
-from .conftest import reported
+from .conftest import reported, seen
 
 
 @pytest.fixture
@@ -20,8 +27,18 @@ def shown(browser, status, history=None, **options):
     return {name: element for name, element in look["ids"].items() if not element["hidden"]}
 
 
+def rows_of(elements, name):
+    return elements[name]["tree"]["children"]
+
+
 def text(elements, name):
     return elements[name]["text"].replace("\u202f", " ")
+
+
+def texts(svg, *, times=False):
+    """Texts of the chart: prices, or times."""
+    found = [one for one in svg["children"] if one["name"] == "text"]
+    return [one for one in found if (one["attributes"].get("class") == "time") is times]
 
 
 WIDE = 6  # of a character, in browser.mjs
@@ -84,6 +101,7 @@ def test_before_the_first_step(browser, make_world):
     assert "range" not in page
     assert "chart" not in page
     assert "no-fills" in page
+    assert text(page, "market") == "prices not known yet"
 
 
 def test_a_fired_kill_switch_says_what_to_do(browser, make_world):
@@ -95,7 +113,9 @@ def test_a_fired_kill_switch_says_what_to_do(browser, make_world):
     assert "Kill switch: BTC/USDT does not trade" in text(page, "halts")
     assert "at or below the stop 46500 (stop.loss_price)" in text(page, "halts")
     assert "Its orders are canceled, the coins held are sold." in text(page, "halts")
-    assert text(page, "halts").endswith("gridbot resume --config FILE")
+    assert text(page, "halts").endswith(
+        ", where the bot runs: gridbot resume --config bot.toml --symbol BTC/USDT"
+    )
     assert page["halts"]["tree"]["attributes"]["role"] == "alert"
     assert "stops at a price at or below 46500 USDT" in text(page, "policies")
     figures = text(page, "figures")
@@ -105,7 +125,13 @@ def test_a_fired_kill_switch_says_what_to_do(browser, make_world):
     assert "chart" in page, "the prices of the fall can still be seen"
     assert f"BTC held{status['closing']['base']}" in figures
     assert text(page, "legend") == "Price"
-    assert text(page, "no-fills") == "The grid has ended."
+    axis = [one["children"][0] for one in texts(page["grid"]["tree"])]
+    seen = [Decimal(price) for _, price in history["grids"]["BTC/USDT"]] + [Decimal(46000)]
+    assert axis[:2] == [str(min(seen)), str(max(seen))]
+    rows = [[cell["children"][0] for cell in row["children"]] for row in rows_of(page, "fills")]
+    assert rows[0][1] == "sell (end)"
+    assert rows[-1][1] == "buy (start)"
+    assert "no-fills" not in page
 
 
 def test_a_halted_grid_has_ended_also_while_the_exchange_is_away(browser, make_world):
@@ -118,34 +144,39 @@ def test_a_halted_grid_has_ended_also_while_the_exchange_is_away(browser, make_w
     assert "Its orders are being canceled" in text(shown(browser, ended), "halts")
 
 
-MADE_UP = "made-up prices: profit here means nothing"
 BOTH = "BTCUSDT synthetic seed=3 speed=60, ETHUSDT recorded eth.csv speed=60"
+MADE_UP = "made-up prices: profit here means nothing"
 
 
 @pytest.mark.parametrize(
-    ("market", "chosen", "badge"),
+    "case",
     [
-        ("synthetic seed=7 speed=60", "", f"{MADE_UP} speed=60"),
-        ("recorded x.csv speed=60", "", "recorded prices: x.csv speed=60"),
-        (BOTH, "", f"{MADE_UP} speed=60"),
-        (BOTH, "#ETH%2FUSDT", "recorded prices: eth.csv speed=60"),
-        ("", "", "prices unknown"),
+        (("paper", "synthetic seed=7 speed=60"), "", f"{MADE_UP} seed=7 speed=60", "made-up"),
+        (("paper", "recorded x.csv speed=60"), "", "recorded prices x.csv speed=60", "recorded"),
+        (("paper", BOTH), "", f"{MADE_UP} seed=3 speed=60", "made-up"),
+        (("paper", BOTH), "#ETH%2FUSDT", "recorded prices eth.csv speed=60", "recorded"),
+        (("paper", "live binance"), "", "live prices on paper binance", "live-on-paper"),
+        (("paper", "another word"), "", "prices not known yet word", "unknown"),
+        (("paper", ""), "", "binance", "exchange"),
+        (("live", ""), "", "binance", "exchange"),
+        (("paper", "testnet"), "", "test network: play money, prices of its own", "testnet"),
     ],
 )
-def test_the_market_of_each_grid_is_named(browser, trading, market, chosen, badge):
-    status = several(trading[0])
+def test_where_the_prices_of_each_grid_come_from(browser, trading, case):
+    (mode, label), chosen, badge, kind = case
+    status = several(trading[0]) | {"mode": mode}
     for grid in status["grids"]:
-        grid["market"] = market
+        grid["market"] = market_of(label, grid["base"] + grid["quote"])
+        grid["prices"] = prices_of(mode, grid["market"], connected=True)
     page = shown(browser, status, hash=chosen)
     assert text(page, "market") == badge
-    assert ("synthetic" in page["market"]["class"]) is badge.startswith(MADE_UP)
+    assert page["market"]["class"] == f"badge {kind}"
+    assert text(page, "mode") == mode.upper()
 
 
-def test_a_live_bot_names_its_exchange(browser, trading):
-    status = trading[0] | {"mode": "live"}
-    status["grids"][0]["market"] = ""
-    page = shown(browser, status)
-    assert (text(page, "mode"), text(page, "market")) == ("LIVE", "binance")
+def test_before_the_exchange_answers_nobody_knows_the_prices():
+    assert prices_of("paper", "", connected=False) == "unknown"
+    assert prices_of("live", "", connected=False) == "exchange"
 
 
 @pytest.mark.parametrize(("price", "step"), [("116463.41", "520.41"), ("0.00001353", "0.00000004")])
@@ -153,11 +184,13 @@ def test_prices_have_room_beside_the_chart(browser, trading, price, step):
     status, history = trading
     grid = status["grids"][0]
     grid["price"] = price
+    history["grids"]["BTC/USDT"] = [[1, price], [2, price]]
+    grid["price_ms"] = 3
     for line in grid["lines"]:
         line["price"] = f"{Decimal(price) + line['line'] * Decimal(step):f}"
     svg = shown(browser, status, history)["grid"]["tree"]
     width = float(svg["attributes"]["viewBox"].split()[2])
-    labels = [one for one in svg["children"] if one["name"] == "text"]
+    labels = texts(svg)
     assert len(labels) == 22
     *lines, now = sorted(labels, key=lambda one: one["attributes"].get("id", ""))
     spaces = [one["attributes"]["x1"] for one in svg["children"] if one["name"] == "line"]
@@ -241,13 +274,146 @@ def test_several_grids_can_be_looked_at_in_turn(browser, trading):
     assert text(page, "price") != "3 456.7 USDT"
 
 
+def test_arrow_keys_walk_over_the_grids_and_updates_leave_the_focus_alone(browser, trading):
+    status, changed = several(trading[0]), several(trading[0])
+    changed["grids"][1]["equity"] = "12345.67"
+    looks = browser.look(
+        {"status": status, "click": "BTC/USDT", "key": "ArrowRight"},
+        {"status": changed},
+        {"status": changed, "key": "ArrowRight"},
+        {"status": changed, "key": "ArrowLeft"},
+        {"status": changed, "key": "Home"},
+    )
+    focused = [look["focus"].split("/")[0] for look in looks]
+    assert focused == ["ETH", "ETH", "BTC", "ETH", "ETH"]
+    assert "12\u202f345.67 USDT" in looks[1]["focus"]
+    assert {look["ids"]["grids"]["writes"] for look in looks} == {1}
+    assert [look["hash"] for look in looks[1:3]] == ["#ETH%2FUSDT", "#BTC%2FUSDT"]
+
+
+def test_an_answer_is_paid_for_before_the_next_is_asked_for(browser, trading):
+    step = {"status": trading[0], "bytes": 120_000}
+    asked = [look["asked"] for look in browser.look(step, step, step)]
+    assert asked == [["/api/history", "/api/page"], [], []]
+    small = step | {"bytes": 300}
+    assert browser.look(small, small)[1]["asked"] == ["/api/page"]
+
+
+def test_changes_are_put_into_what_the_page_has(browser, trading):
+    status, changed = trading[0], copy.deepcopy(trading[0])
+    grid = changed["grids"][0]
+    grid |= {"price": "51234.5", "recent_fills": grid["recent_fills"][:3]}
+    grid["orders"][2]["refused"] = "too dear"
+    gone = copy.deepcopy(changed)
+    gone["grids"][0] |= {"lines": [], "orders": [], "price": None}
+    first, second, third = (json.loads(json.dumps(seen(one))) for one in (status, changed, gone))
+    looks = browser.look(
+        {"http": [200, "one", first]},
+        {"http": [226, "two", changes(first, second)]},
+        {"http": [304, "two", None]},
+        {"http": [226, "three", changes(second, third)]},
+    )
+    sent = [look["requested"] and look["requested"]["If-None-Match"] for look in looks]
+    assert sent == [None, "one", "two", "two"]
+    assert looks[1]["requested"]["A-IM"] == "gridberry-changes"
+    whole = [browser.look({"http": [200, "x", one]})[0]["ids"] for one in (first, second, third)]
+    for look, expected in zip(looks, [whole[0], whole[1], whole[1], whole[2]], strict=True):
+        for name in ("price", "figures", "fills", "refused", "footer"):
+            assert look["ids"][name]["tree"]["children"] == expected[name]["tree"]["children"], name
+
+
+def test_all_grids_together(browser, trading):
+    status = several(trading[0])
+    status["grids"][0] |= {"investment": "9000", "equity": "9100.5"}
+    status["grids"][1] |= {"investment": "1000", "equity": "989.499"}
+    status["grids"][1]["state"] = "waiting"
+    status |= {"state": "waiting", "totals": totals(status["grids"])}
+    page = shown(browser, status)
+    assert text(page, "total") == (
+        "Total profit of 2 running grids: 89.99 USDT (0.90 %), equity 10 089.99"
+    )
+    assert status["totals"]["USDT"]["profit"] == "89.999"
+    assert (text(page, "state"), page["state"]["class"]) == ("● 1 trading, 1 waiting", "badge")
+    assert "total" not in shown(browser, trading[0])
+
+
+def test_an_old_price_is_dimmed_with_its_age(browser, trading):
+    status, history = trading
+    grid = status["grids"][0]
+    step = {"status": status, "history": history}
+    for state, age, old in (("trading", 2, False), ("trading", 5, True), ("waiting", 1, True)):
+        grid["state"] = state
+        (look,) = browser.look(step | {"now": grid["price_ms"] + age * 60_000})
+        page = look["ids"]
+        assert page["price"]["class"] == ("old" if old else "")
+        assert page["age"]["hidden"] is not old
+        assert not old or text(page, "age").endswith(f", {age} min ago")
+    grid["state"] = "trading"
+    silent = browser.look(step, {})[1]["ids"]
+    assert silent["price"]["class"] == "old"
+
+
+def test_the_initial_purchase_is_shown(browser, trading):
+    status, history = trading
+    grid = status["grids"][0]
+    assert Decimal(grid["initial_base"]) > 0
+    cost = shown_amount(grid["initial_cost"], 2)
+    bought = f"Bought at the start{grid['initial_base']} BTC for {cost} USDT".replace("\u202f", " ")
+    assert bought in text(shown(browser, status, history), "figures")
+
+
+def test_each_fill_has_its_fee_and_each_pair_its_profit(browser, trading):
+    status, history = trading
+    page = shown(browser, status, history)
+    heads = [cell["children"][0] for cell in rows_of(page, "fills-head")[0]["children"]]
+    assert heads == ["Time", "Side", "Price", "Quantity", "Fee", "Pair's profit"]
+    profits = [fill["profit"] for fill in status["recent_fills"]]
+    assert [bool(profit) for profit in profits].count(True) > 2
+    cells = [row["children"] for row in rows_of(page, "fills")]
+    told = [row[5]["children"][0].replace("\u202f", "") for row in cells]
+    assert told == [profit or "" for profit in profits]
+    assert [row[4]["attributes"]["data-name"] for row in cells] == ["Fee"] * len(cells)
+
+
+@pytest.mark.parametrize(("grids", "drawn"), [(20, 21), (198, 67)])
+def test_many_lines_and_a_far_price_leave_room_between_labels(browser, trading, grids, drawn):
+    status, history = trading
+    grid = status["grids"][0]
+    line = grid["lines"][0]
+    grid["lines"] = [line | {"line": n, "price": str(47_000 + n)} for n in range(grids + 1)]
+    history["grids"]["BTC/USDT"] = [[1, "47000"], [2, grid["lines"][-1]["price"]]]
+    grid |= {"price": grid["lines"][-1]["price"], "price_ms": 3}
+    svg = shown(browser, status, history)["grid"]["tree"]
+    assert len([one for one in svg["children"] if one["name"] == "line"]) == drawn
+    history["grids"]["BTC/USDT"][0][1] = "10000"
+    for chart in (svg, shown(browser, status, history)["grid"]["tree"]):
+        *labels, _ = sorted(texts(chart), key=lambda one: one["attributes"].get("id", ""))
+        heights = sorted(float(one["attributes"]["y"]) for one in labels)
+        assert all(below - above >= 13 for above, below in pairwise(heights))
+    assert len(texts(svg, times=True)) == 3
+
+
 def test_a_kill_switch_of_one_grid_names_it(browser, trading):
     status = several(trading[0])
     halt = {"reason": "stop.loss_price", "text": "gone", "price": "1", "at_ms": 1}
+    halt["resume"] = resume_command(Path("/etc/gridbot/bot.toml"), "ETH/USDT")
     status["grids"][1] |= {"state": "halted", "halt": halt | {"liquidate": False}}
     page = shown(browser, status | {"state": "halted"})
     assert "the coins held are kept" in text(page, "halts")
-    assert text(page, "halts").endswith("--symbol ETH/USDT")
+    command = "gridbot resume --config /etc/gridbot/bot.toml --symbol ETH/USDT"
+    assert text(page, "halts").endswith(f": {command}")
+    assert (text(page, "state"), page["state"]["class"]) == ("● 1 trading, 1 halted", "badge bad")
+
+
+def test_the_command_that_resumes_is_the_one_of_where_the_bot_runs(monkeypatch):
+    role = Path(__file__).parents[4] / "roles/grid_bot/vars/main.yml"
+    service = yaml.safe_load(role.read_text(encoding="utf-8"))["__grid_bot_service"]
+    assert f"exec {service['container_name']} " in service["environment"]["GRIDBOT_COMMAND"]
+    monkeypatch.setenv("GRIDBOT_COMMAND", service["environment"]["GRIDBOT_COMMAND"])
+    assert resume_command(Path(service["command"][-1]), "BTC/USDT") == (
+        "sudo docker exec gridberry-bot gridbot resume --config /etc/gridbot/bot.toml"
+        " --symbol BTC/USDT"
+    )
 
 
 def test_refused_orders_and_reasons(browser, trading):
