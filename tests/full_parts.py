@@ -195,6 +195,12 @@ PARTS = (
         (*BOT, "inventory/demo_market.py"),
     ),
     Part(
+        "page-in-chromium",
+        "sixteen states of the page, light and dark, wide and narrow, against exchange and books",
+        python("-m", "tests.browser"),
+        (*BOT, "tests/browser.py", "tests/browser.lock"),
+    ),
+    Part(
         "lynis",
         "lynis' index of a hardened host",
         python("tests/lynis_audit.py"),

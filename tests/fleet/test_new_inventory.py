@@ -123,7 +123,7 @@ def test_nothing_is_ever_overwritten(root: Path, capsys: pytest.CaptureFixture[s
 
 
 def simple() -> answers.Answers:
-    grid = answers.Grid(Decimal(42000), Decimal(50000), 40)
+    grid = answers.Grid(Decimal(42000), Decimal(50000), 10)
     pis = {"pi1": "pi1.local"}
     return answers.Answers(pis, "me", nvme=False, exchange="binance", symbol="BTC/USDT",
                            budget=Decimal(1000), grid=grid)  # fmt: skip

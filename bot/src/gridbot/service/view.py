@@ -100,7 +100,9 @@ def _bot_state(status: dict[str, Any]) -> list[str]:
     if not healthy and status["state"] == "trading":
         text += ", not well"
     kind = "good" if healthy and each == ["trading"] * len(each) else ""
-    return [f"● {text}", "bad" if status["state"] in _BAD else kind]
+    # A kill switch that has fired is told also while the exchange is away.
+    bad = status["state"] in _BAD or any(grid["halt"] for grid in status["grids"])
+    return [f"● {text}", "bad" if bad else kind]
 
 
 def _total(totals: dict[str, Any]) -> str:
