@@ -2,8 +2,8 @@
 
     python -m tests.browser [OPTIONS OF PYTEST]
 
-Needs Debian's package chromium; downloads no browser. Its last line is the outcome: a state that was
-skipped is one that was not shown.
+Needs Debian's package chromium; downloads no browser. Its last line is the outcome: a state that
+was skipped is one that was not shown.
 """
 
 from __future__ import annotations

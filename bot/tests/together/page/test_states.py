@@ -1,4 +1,4 @@
-"""Fifteen states of the page in Chromium: numbers are the exchange's and the books', nothing is cut.
+"""Sixteen states of the page in Chromium: numbers are those of exchange and books, nothing is cut.
 
 Each state is a real bot's, with a practice exchange of its own; its own web server serves it. What
 the page says is compared with what the exchange holds and what the stored trades come to, not with
