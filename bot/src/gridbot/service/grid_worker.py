@@ -276,9 +276,10 @@ class GridWorker:
     def publish(self, state: str, reason: str) -> None:
         """Make the latest step visible."""
         document = self._document
+        trader = self.trader
         # After an error that dropped the grid, what was known last is better than nothing.
-        if self.trader is not None and (self.trader.engine is not None or state != "waiting"):
-            document = status_document(self.trader, self._traded)
+        if trader is not None and (trader.engine or trader.halt or state != "waiting"):
+            document = status_document(trader, self._traded)
         with self._lock:
             self._note_wind_down(state)
             self.state, self.reason, self._document = state, reason, document

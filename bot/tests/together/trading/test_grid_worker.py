@@ -12,6 +12,7 @@ import urllib3
 from gridbase.errors import UserError
 from gridbot.exchanges.binance.symbol import BinanceBroker
 from gridbot.service.grid_worker import UNEXPECTED_SECONDS, WIND_DOWN_SECONDS
+from gridbot.service.view import view
 from gridbot.store import Store
 from gridbot.trading import reconciliation, submission
 from gridbot.trading.reconciliation import LISTED_SECONDS, Reconciler
@@ -73,6 +74,30 @@ def settle(world: World) -> None:
     world.settle(trader)
     check_books(world, trader)
     assert world.audit().differences == []
+
+
+def test_a_fired_kill_switch_is_told_after_a_restart_without_an_exchange(make_world, monkeypatch):
+    world = stopping(make_world)
+    before = world.runner()
+    world.run(before, 120)
+    fired, result = before.status()["halt"], before.status()["closing"]
+    assert fired["reason"] == "stop.loss_price"
+    world.power_off()
+    world.wire.before = lambda *_: refusal(503, -1008, "Server is currently overloaded.")
+    after, told = world.runner(), []
+    sleep = world.clock.sleep
+
+    def look(pause):
+        told.append(after.status())
+        sleep(pause)
+
+    monkeypatch.setattr(world.clock, "sleep", look)
+    world.run(after, 30)
+    waiting = [status for status in told if status["state"] == "waiting"]
+    assert waiting
+    for status in waiting:
+        assert (status["halt"], status["closing"]) == (fired, result)
+        assert view(status, after.books())["state"][1] == "bad"
 
 
 # A stop, and an exchange that does not cancel.
