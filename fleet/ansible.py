@@ -9,7 +9,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 VIRTUAL = "inventory/virtual"
 # Not a fleet of the user's: the pattern to copy, and the virtual Pis.
 OURS = ("example", "virtual")
+# Ansible's callback that prints an event a line.
+EVENTS = "ansible.posix.jsonl"
 QUICK_SECONDS = 4  # to connect; the rest of status' ten seconds are Ansible's own
 MEMORY = (Path("/dev/shm"), Path("/run/shm"))  # noqa: S108 - a private directory is made there
 
@@ -72,9 +74,12 @@ class Ansible:
             words: Further arguments.
             how: Of `run`.
         """
-        path = f"playbooks/{name}.yml"
+        return self.run("playbook", *self._of_playbook(name, words), **how)
+
+    def _of_playbook(self, name: str, words: Sequence[str]) -> list[str]:
+        """The arguments of ansible-playbook."""
         limit = ["--limit", f"{self.limit},localhost"] if self.limit else []
-        return self.run("playbook", "-i", self.inventory, path, *limit, *words, **how)
+        return ["-i", self.inventory, f"playbooks/{name}.yml", *limit, *words]
 
     def command(self, text: str, **how: Any) -> int:
         """Run a shell command as root on each host of the group `trading`; the exit status.
@@ -86,6 +91,20 @@ class Ansible:
         limit = ["--limit", self.limit] if self.limit else []
         words = ["trading", *limit, "--become", "-m", "ansible.builtin.raw", "-a", text]
         return self.run("", "-i", self.inventory, *words, **how)
+
+    def events(self, name: str, *words: str) -> Iterator[str]:
+        """Run a playbook and yield what it prints: a line of JSON for each event.
+
+        Args:
+            name: Of the playbook, without `playbooks/`.
+            words: Further arguments.
+        """
+        command = self._command("playbook", self._of_playbook(name, words))
+        environment = os.environ | {"ANSIBLE_STDOUT_CALLBACK": EVENTS}
+        with subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+        ) as process:
+            yield from process.stdout or ()
 
     def run(self, program: str, *words: str, log: Path | None = None, quick: bool = False) -> int:
         """Say a command and run it.
@@ -100,15 +119,10 @@ class Ansible:
             0, or 1 where it failed.
         """
         environment = dict(os.environ)
-        words = tuple(words)
         if quick:
             environment["ANSIBLE_SSH_RETRIES"] = "0"
             words += ("--timeout", str(QUICK_SECONDS))
-        name = f"ansible-{program}" if program else "ansible"
-        print(f"$ {shlex.join([name, *words])}", file=sys.stderr, flush=True)
-        if self._password is not None:
-            words += ("--become-password-file", os.fspath(self._password))
-        command = [sys.executable, "-m", "ansible", program or "adhoc", *words]
+        command = self._command(program, words)
         with ExitStack() as stack:
             output = None if log is None else stack.enter_context(log.open("wb"))
             result = subprocess.run(
@@ -116,13 +130,22 @@ class Ansible:
             )
         return int(result.returncode != 0)
 
+    def _command(self, program: str, words: Sequence[str]) -> list[str]:
+        """Say a command; what runs is it, with sudo's password where that was asked for."""
+        name = f"ansible-{program}" if program else "ansible"
+        print(f"$ {shlex.join([name, *words])}", file=sys.stderr, flush=True)
+        password = self._password
+        secret = [] if password is None else ["--become-password-file", os.fspath(password)]
+        return [sys.executable, "-m", "ansible", program or "adhoc", *words, *secret]
+
     def hosts(self) -> dict[str, dict[str, Any]]:
         """Return the variables of each host in the group `trading`, in the inventory's order.
 
         Raises:
-            UserError: The inventory cannot be read, or has no such host.
+            UserError: The inventory cannot be read, or has no such host within the limit.
         """
-        command = [sys.executable, "-m", "ansible", "inventory", "-i", self.inventory, "--list"]
+        words = ["-i", self.inventory, "--list", *(["--limit", self.limit] if self.limit else [])]
+        command = [sys.executable, "-m", "ansible", "inventory", *words]
         result = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
         if result.returncode != 0:
             raise UserError(f"{self.inventory} cannot be read: {result.stderr.strip()[-500:]}")

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,6 +24,8 @@ from gridbase.errors import UserError
 
 from fleet.ansible import ROOT, Ansible, find_inventory, sudo_password
 from fleet.completion import completion
+from fleet.drift import Reader, status_of
+from fleet.drift import table as drifts
 from fleet.ssh import open_page, ssh_command
 from roles.status.filter_plugins.status_table import all_answered, status_table
 
@@ -37,6 +40,7 @@ COLORS = {
 }  # fmt: skip
 STATE = re.compile(rf"(?<=  )({'|'.join(COLORS)})(?= )")
 WATCH_SECONDS = 10
+PROGRESS_SECONDS = 5
 LINES = 100
 
 Run = Callable[[argparse.Namespace, Ansible], int]
@@ -59,6 +63,20 @@ def deploy(options: argparse.Namespace, ansible: Ansible) -> int:
 def check(options: argparse.Namespace, ansible: Ansible) -> int:
     """Show what `deploy` would change."""
     return ansible.playbook("site", "--check", "--diff", *options.rest)
+
+
+def drift(options: argparse.Namespace, ansible: Ansible) -> int:
+    """Show what differs from the inventory on each host."""
+    reader, shown = Reader(), time.monotonic()
+    names = ansible.hosts()
+    for line in ansible.events("site", "--check", "--diff"):
+        task = reader.read(line)
+        if task and time.monotonic() - shown > PROGRESS_SECONDS:
+            shown = time.monotonic()
+            print(f"  {task} ...", file=sys.stderr, flush=True)
+    found = reader.hosts(names)
+    print(json.dumps([asdict(one) for one in found], indent=2) if options.json else drifts(found))
+    return status_of(found)
 
 
 def audit(_: argparse.Namespace, ansible: Ansible) -> int:
@@ -249,6 +267,9 @@ def _add_deployment(verbs: Verbs) -> None:
 
 
 def _add_reports(verbs: Verbs) -> None:
+    text = "Show what differs from the inventory on each host (exit status 4)"
+    one = verbs.for_all("drift", text, "drift --json", drift)
+    one.add_argument("--json", action="store_true", help="one object for each host")
     one = verbs.for_all("status", "Show a line for each grid", "status --watch", status)
     one.add_argument("--json", action="store_true", help="one object for each host")
     one.add_argument(
