@@ -101,6 +101,8 @@ def market_label(config: ExchangeConfig) -> str:
         return ", ".join(
             f"{each.symbol.replace('/', '')} {market_label(each)}" for each in config.symbols
         )
+    if config.live:
+        return f"live prices of {config.live}"
     speed = f"{float(config.speed):g}"
     if config.candles is None:
         return f"synthetic seed={config.seed} speed={speed}"
@@ -127,6 +129,8 @@ def serve(config: ExchangeConfig, clock: Clock) -> int:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    if config.live:
+        raise UserError(f"live = {config.live}: this version cannot follow it yet")
     # Listening first: a port in use is told before a long candle file is read.
     listener = _listen(config, "port", config.port)
     stream_listener = None
