@@ -16,7 +16,7 @@ _NONE = "\u2013"
 _PRICES = {
     "made-up": "made-up prices: profit here means nothing",
     "recorded": "recorded prices",
-    "live-on-paper": "live prices on paper",
+    "live-on-paper": "live",  # prices of an exchange, by its own words
     "testnet": "test network: play money, prices of its own",
     "unknown": "prices not known yet",
 }

@@ -146,6 +146,7 @@ def test_a_halted_grid_has_ended_also_while_the_exchange_is_away(browser, make_w
 
 BOTH = "BTCUSDT synthetic seed=3 speed=60, ETHUSDT recorded eth.csv speed=60"
 MADE_UP = "made-up prices: profit here means nothing"
+LIVE = "live prices of binance"  # as the practice exchange says it
 
 
 @pytest.mark.parametrize(
@@ -155,7 +156,7 @@ MADE_UP = "made-up prices: profit here means nothing"
         (("paper", "recorded x.csv speed=60"), "", "recorded prices x.csv speed=60", "recorded"),
         (("paper", BOTH), "", f"{MADE_UP} seed=3 speed=60", "made-up"),
         (("paper", BOTH), "#ETH%2FUSDT", "recorded prices eth.csv speed=60", "recorded"),
-        (("paper", "live binance"), "", "live prices on paper binance", "live-on-paper"),
+        (("paper", LIVE), "", "live prices of binance", "live-on-paper"),
         (("paper", "another word"), "", "prices not known yet word", "unknown"),
         (("paper", ""), "", "binance", "exchange"),
         (("live", ""), "", "binance", "exchange"),
