@@ -89,7 +89,7 @@ def test_one_that_cannot_be_reached_is_one_line_and_nothing_runs(
     assert not said.out
     assert said.err == (
         "gridberry: --live-prices: binance cannot be reached: [Errno 111] Connection refused;"
-        " without --live-prices they are made up\n"
+        " without this option prices are made up\n"
     )
     assert not (tmp_path / "try").exists()
 
