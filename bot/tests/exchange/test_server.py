@@ -128,7 +128,7 @@ def test_flags_win_over_the_file(tmp_path, flags):
     assert config.min_quantity == config.lot_size
 
 
-def test_live_prices_go_at_the_speed_of_time(tmp_path, flags):
+def test_live_prices_go_at_the_speed_of_time(flags):
     names = {name.removeprefix("--").replace("-", "_"): value for name, value in flags.items()}
     config = load_config(None, names | {"live": "binanceus"})
     assert config.speed == 1
