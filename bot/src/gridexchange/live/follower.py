@@ -26,7 +26,7 @@ from gridexchange.live.rest import Away, Rest
 LOG = logging.getLogger("gridexchange")
 STREAMS = ("aggTrade", "depth20", "kline_1m")
 TIMEOUT_S = 10.0
-QUIET_S = 30.0  # then the other end is asked something
+QUIET_S = 10.0  # then the other end is asked something
 WAIT_S = 1.0
 PAUSE_S = 0.25  # between two looks: what comes meanwhile is taken together
 MOST_AT_ONCE = 2_000
