@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +16,8 @@ from gridbase.errors import UserError
 
 from fleet import live_price, try_market, try_out
 from fleet.live_price import live_price as ask_price
+
+from .test_try_out import trial
 
 BALANCES = {"USDT": "1000"}
 
@@ -72,6 +77,38 @@ def test_a_grid_stands_around_the_price_and_stays_with_its_books(
     # The price moves; the grid of the books does not.
     monkeypatch.setattr(try_market, "live_price", lambda *_: Decimal(4000))
     assert try_market.live_market(options).grid["lower"] == market.grid["lower"]
+
+
+def test_it_trades_at_the_prices_of_the_other_exchange(
+    tmp_path: Path, upstream: dict[str, str]
+) -> None:
+    words = words_of(upstream)
+    with trial(tmp_path, *words) as one:
+        said = one.until("orders are on the exchange")
+        assert "ETH/USDT on live prices of binance: 40 grids from" in said
+        [grid] = one.status()["grids"]
+        assert (grid["market"], grid["prices"]) == ("live prices of binance", "live-on-paper")
+        assert abs(Decimal(grid["price"]) - Decimal("2718.28")) < 100
+        # A range elsewhere needs to be confirmed, as on the exchange itself.
+        config = tmp_path / "try/ETH-USDT-binance/bot.toml"
+        elsewhere = re.sub(r'(?m)^lower = ".*"', 'lower = "5000"', config.read_text())
+        elsewhere = re.sub(r'(?m)^upper = ".*"', 'upper = "6000"', elsewhere)
+        elsewhere = elsewhere.replace('bot_name = "try"', 'bot_name = "other"')
+        (tmp_path / "elsewhere.toml").write_text(elsewhere)
+        checked = subprocess.run(
+            [sys.executable, "-m", "gridbot", "check", "--config", tmp_path / "elsewhere.toml"],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert checked.returncode == 2, checked.stdout
+        assert "is outside the range grid.lower = 5000 to grid.upper = 6000" in checked.stderr
+        lines = grid["lines"]
+    with trial(tmp_path, *words) as two:
+        two.until("orders are on the exchange")
+        assert [line["price"] for line in two.status()["grids"][0]["lines"]] == [
+            line["price"] for line in lines
+        ]
 
 
 def test_a_coin_that_it_does_not_list_is_named(upstream: dict[str, str]) -> None:

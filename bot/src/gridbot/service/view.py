@@ -133,6 +133,9 @@ def _grid(status: dict[str, Any], grid: dict[str, Any], *, several: bool) -> dic
     """One grid."""
     market = " ".join(grid["market"].split()[1:])
     prices = _PRICES.get(grid["prices"], status["exchange"])
+    circuit = (status["connection"] or {}).get("circuit")
+    if grid["prices"] == "live-on-paper" and circuit and circuit["state"] != "closed":
+        market += ": none now"  # the practice exchange answers only where it has some
     return {
         "symbol": grid["symbol"],
         "name": status["bot_name"] if several else f"{grid['symbol']} · {status['bot_name']}",

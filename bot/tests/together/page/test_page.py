@@ -175,6 +175,15 @@ def test_where_the_prices_of_each_grid_come_from(browser, trading, case):
     assert text(page, "mode") == mode.upper()
 
 
+def test_a_practice_exchange_without_prices_is_told_as_that(browser, trading):
+    status = copy.deepcopy(trading[0])
+    status["grids"][0] |= {"market": LIVE, "prices": "live-on-paper"}
+    status["connection"]["circuit"] = {"state": "open", "failures": 5, "retry_in_seconds": 30}
+    assert text(shown(browser, status), "market") == f"{LIVE}: none now"
+    status["grids"][0] |= {"market": "synthetic seed=7", "prices": "made-up"}
+    assert text(shown(browser, status), "market") == f"{MADE_UP} seed=7"
+
+
 def test_before_the_exchange_answers_nobody_knows_the_prices():
     assert prices_of("paper", "", connected=False) == "unknown"
     assert prices_of("live", "", connected=False) == "exchange"
