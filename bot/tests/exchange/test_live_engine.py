@@ -94,6 +94,12 @@ def test_the_quantity_that_was_there_before_trades_first(market):
     assert order.remaining == Decimal("0.5")
 
 
+def test_once_a_price_was_traded_through_nobody_is_before_an_order(market):
+    market.order("BUY", "99", "1")
+    assert market.trade("98.9", "0.1") == [("99", "0.1")]
+    assert market.trade("99", "0.2") == [("99", "0.2")]
+
+
 def test_at_its_price_only_takers_of_the_other_side_count(market):
     market.order("BUY", "100.5", "1")  # better than every bid: nobody is before it
     assert market.trade("100.5", "3", "BUY") == []

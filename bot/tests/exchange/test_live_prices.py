@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 from gridexchange.live import catching_up
+from gridexchange.live.events import Traded
 
 from .conftest import FakeClock, World, make_rules
 from .live import Paper, page_of
@@ -155,7 +156,7 @@ def test_after_a_cut_everything_is_as_without_it(make_pair, reason, caplog):
     faults = []
     if reason == "lost events":
         faults = [
-            {"kind": kind, "event": "aggTrade", "probability": 0.02}
+            {"kind": kind, "event": "aggTrade", "probability": 0.1}
             for kind in ("lost_event", "duplicate_event", "reordered_event")
         ]
     real, paper, twin = make_pair(*WAVES, count=2, faults=faults)
@@ -170,7 +171,7 @@ def test_after_a_cut_everything_is_as_without_it(make_pair, reason, caplog):
         assert not paper.told()["following"]
         assert paper.order(price="48000", quantity="0.01").error == AWAY
         assert paper.signed("DELETE", "openOrders", symbol="BTCUSDT").error == AWAY
-        assert paper.get("ticker/price", symbol="BTCUSDT").status == 200
+        assert float(paper.get("ticker/bookTicker", symbol="BTCUSDT").json["bidPrice"]) > 40_000
         live(35, paper, twin)
     paper.wire.down, paper.wire.refusing, paper.wire.answer = False, False, None
     live(400, paper, twin)
@@ -179,6 +180,8 @@ def test_after_a_cut_everything_is_as_without_it(make_pair, reason, caplog):
     assert paper.trades() == twin.trades()
     assert paper.account() == twin.account()
     assert len(paper.trades()) >= 5
+    if reason == "lost events":
+        assert paper.exchange.counters.answer()["upstream"]["GET aggTrades"] > 10
     check_fills(real, paper)
     if reason in ("down", "maintenance"):
         assert len([line for line in caplog.messages if "next try" in line]) <= 2
@@ -210,6 +213,20 @@ def test_orders_that_rested_while_it_was_down_fill_from_what_traded(make_pair, c
     assert paper.trades() == twin.trades()
     assert paper.account() == twin.account()
     check_fills(real, paper)
+
+
+def test_while_trades_are_missing_no_order_is_taken(make_pair):
+    _, paper = make_pair(*WAVES)
+    live(15, paper)
+    price, time_ms = Decimal(50_000), paper.clock.now_ms()
+    number = paper.live.last_number
+    for missing in (1, 3):
+        trade = Traded(number + missing, price, Decimal(1), time_ms, seller_took=True)
+        paper.live.inbox.append(trade)
+        refused = paper.order(price="47500", quantity="0.01").json.get("code")
+        assert refused == (None if missing == 1 else -1016)
+    live(10, paper)
+    assert paper.order(price="47400", quantity="0.01").json["status"] == "NEW"
 
 
 def test_trades_that_cannot_be_had_are_told_and_fill_nothing(make_pair, caplog):
@@ -285,6 +302,37 @@ def test_a_symbol_that_is_not_traded_any_more_takes_no_orders(make_pair, caplog)
     paper.wire.answer = None
     live(400, paper)
     assert paper.order(price="47500", quantity="0.01").json["status"] == "NEW"
+
+
+def test_a_symbol_that_is_gone_at_once_is_closed_within_a_minute(make_pair):
+    _, paper = make_pair(*WAVES)
+    live(15, paper)
+    paper.wire.answer = invalid_symbol
+    paper.wire.cut()
+    live(60, paper)
+    assert paper.order(price="47500", quantity="0.01").error[1] == -2010
+
+
+def test_who_does_not_answer_is_asked_less_and_less_often(make_pair):
+    _, paper = make_pair(*WAVES)
+    live(15, paper)
+    paper.wire.answer = page_of(429)
+    paper.wire.cut()
+    asked = len(paper.wire.asked)
+    live(600, paper)
+    assert 5 < len(paper.wire.asked) - asked < 20
+    assert "HTTP 429" in paper.get("/gridberry/health").json["live"]["trouble"]
+
+
+def test_the_last_day_is_known_at_once(make_pair):
+    high = (50_000, 60_000, 50_000, 50_000)
+    real, paper = make_pair(*[WAVES[0]] * 200, high, *[WAVES[0]] * 1_400)
+    paper.clock.pass_ms(1_500 * 60_000)
+    live(10, paper)
+    day = [each.get("ticker/24hr", symbol="BTCUSDT").json for each in (real, paper)]
+    for name in ("highPrice", "openTime", "volume"):
+        assert day[0][name] == day[1][name]
+    assert day[0]["highPrice"] == "60000.00000000"
 
 
 def invalid_symbol(_request):

@@ -51,7 +51,7 @@ def test_live_prices_over_real_sockets(servers):
     assert bought["filled"] == 0.02
     exchange.create_order(SYMBOL, "limit", "sell", 0.019, 50_900)
     until(lambda: exchange.fetch_open_orders(SYMBOL) == [])
-    assert {trade["price"] for trade in exchange.fetch_my_trades(SYMBOL)[1:]} == {50_900}
+    assert all(trade["price"] >= 50_900 for trade in exchange.fetch_my_trades(SYMBOL)[1:])
     real.kill()
     until(lambda: not health(paper)["live"]["symbols"]["BTCUSDT"]["following"])
     assert paper.stop() == 0

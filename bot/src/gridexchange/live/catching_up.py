@@ -92,7 +92,7 @@ class Symbol:
         since, missing_from = listing.last_ms, listing.last_number
         try:
             self._trades()
-            self._candles()
+            candles = self._candles()
             book = self._rest.ask("depth", symbol=listing.symbol, limit=LEVELS)
         except Away as error:
             if error.code != INVALID_SYMBOL:
@@ -100,10 +100,10 @@ class Symbol:
             if listing.rules.status == TRADING:
                 self._learn_at = float("-inf")
                 raise
-            book = {"bids": [], "asks": []}
+            candles, book = [], {"bids": [], "asks": []}
         with self._exchange.lock:
             listing.behind, listing.following = False, True
-            self._apply([shown(book)])
+            self._apply([*candles, shown(book)])
         if missing_from is not None and listing.last_number is not None:
             LOG.info(
                 "%s: goes on after %d trades of %d s",
@@ -144,8 +144,8 @@ class Symbol:
             self._apply([Missed(number, time_ms)])
         self._apply([traded(rows[0])])
 
-    def _candles(self) -> None:
-        """Get the candles since the last one, at most a day's."""
+    def _candles(self) -> list[Event]:
+        """The candles since the last one, at most a day's."""
         listing = self.listing
         rows = self._rest.ask("klines", symbol=listing.symbol, interval="1m", limit=PAGE)
         first = int(rows[0][0]) if rows else 0
@@ -156,7 +156,7 @@ class Symbol:
                 "klines", symbol=listing.symbol, interval="1m", limit=wanted, endTime=first - 1
             )
             rows = before + rows
-        self._apply([candle(row) for row in rows if int(row[0]) >= known * MINUTE_MS])
+        return [candle(row) for row in rows if int(row[0]) >= known * MINUTE_MS]
 
     def _apply(self, events: list[Event]) -> None:
         with self._exchange.lock:

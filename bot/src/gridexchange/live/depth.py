@@ -23,10 +23,6 @@ class Depth:
         """Take the book as it is shown."""
         self._bids, self._asks = list(shown.bids), list(shown.asks)
 
-    def clear(self) -> None:
-        """Nothing is known of the book."""
-        self._bids, self._asks = [], []
-
     def offered(self, side: str) -> list[Level]:
         """What a taker on one side can have, the best first: the asks for a BUY."""
         return self._asks if side == BUY else self._bids

@@ -12,7 +12,6 @@ from collections import deque
 from decimal import Decimal
 from fractions import Fraction
 
-from gridbase.candles.price_units import from_units
 from gridbase.candles.series import Candle
 
 from gridexchange.faults.plan import maintenance
@@ -146,18 +145,15 @@ class LiveListing(Listing):
             event = self.inbox.popleft()
             if isinstance(event, Traded):
                 self._trade(event)
-            elif isinstance(event, Shown):
-                self._show(event)
-            elif isinstance(event, Candle):
-                self._candle(event)
-            else:
+            elif isinstance(event, Missed):
                 self._miss(event)
+            elif not self.behind:
+                self._show(event)
 
     def lose(self) -> None:
-        """The market is not seen any more; what was shown of its book is worth nothing."""
+        """The market is not seen any more."""
         self.inbox.clear()
         self.behind, self.following = True, False
-        self._depth.clear()
 
     def _trade(self, trade: Traded) -> None:
         if self.last_number is None:
@@ -172,12 +168,15 @@ class LiveListing(Listing):
         self._moves += 1
         self.engine.trade(trade, self.at(trade.time_ms))
 
-    def _show(self, shown: Shown) -> None:
-        # The queue of an order would be taken for what is there after the missing trades.
-        if not self.behind:
-            self._depth.show(shown)
+    def _show(self, event: Shown | Candle) -> None:
+        """The book or the candle is another, now that no trade before it is missing."""
+        self._moves += 1
+        if isinstance(event, Shown):
+            self._depth.show(event)
             self.engine.seen()
-            self._moves += 1
+        else:
+            self.minutes.add(event)
+            self.feed.first_number = self.minutes.first
 
     def _miss(self, missed: Missed) -> None:
         """Trades are lost for good: what they would have filled is not filled."""
@@ -193,9 +192,3 @@ class LiveListing(Listing):
                 (missed.until_ms - self.last_ms) // 1000,
             )
         self.last_number = missed.next_number - 1
-
-    def _candle(self, candle: Candle) -> None:
-        self.minutes.add(candle)
-        self.feed.first_number = self.minutes.first
-        if self._price is None:
-            self.engine.price = from_units(candle.close)
