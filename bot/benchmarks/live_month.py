@@ -36,10 +36,11 @@ from simulation.workers import fix_hash_order  # noqa: E402  the path is set abo
 from simulation.world import Setup  # noqa: E402  the path is set above
 
 DAY_SECONDS = 86_400
+LOOK_SECONDS = 15.0  # as long as the other market needs for its next eight trades
 CANDLES_A_DAY = 1_440
 FILLS_A_DAY = 100
 TROUBLE_HOURS = 8.0
-REACH = 600  # how far a candle may go (quote)
+REACH = 400  # how far a candle may go (quote)
 
 
 def print_row(world: LiveWorld, day: int) -> int:
@@ -80,6 +81,7 @@ def main() -> int:
     )
     started = time.perf_counter()
     print(f"{'DAY':>4} {'FILLS':>7} {'CUTS':>5} {'RESTARTS':>9} {'GAPS':>5} {'RSS KB':>9}")
+    LiveWorld.look_seconds = LOOK_SECONDS
     with memory_directory() as directory:
         world = LiveWorld(directory, setup, Boundaries())
         setup.candles.clear()

@@ -237,6 +237,7 @@ def test_trades_that_cannot_be_had_are_told_and_fill_nothing(make_pair, caplog):
     paper.wire.cut()
     paper.wire.down = True
     live(150, paper)
+    assert paper.get("/gridberry/health").json["live"]["connected"] is False
     first = real.get("aggTrades", symbol="BTCUSDT", limit=1).json[0]
     paper.wire.down = False
     paper.wire.forget = first["a"]
@@ -311,6 +312,14 @@ def test_a_symbol_that_is_gone_at_once_is_closed_within_a_minute(make_pair):
     paper.wire.cut()
     live(60, paper)
     assert paper.order(price="47500", quantity="0.01").error[1] == -2010
+
+
+def test_a_symbol_that_never_was_there_is_one_line(make_pair, caplog):
+    _, paper = make_pair(*WAVES)
+    paper.wire.answer = invalid_symbol
+    live(1_000, paper)
+    assert paper.get("ticker/price", symbol="BTCUSDT").error == AWAY
+    assert caplog.text.count("symbol = BTC/USDT: binance has no such market") == 1
 
 
 def test_who_does_not_answer_is_asked_less_and_less_often(make_pair):

@@ -62,6 +62,9 @@ class Symbol:
         except Away as error:
             if error.code != INVALID_SYMBOL:
                 raise
+            if not self._listed and listing.rules.status == TRADING:
+                said = "symbol = %s: %s has no such market, so nobody is answered"
+                LOG.warning(said, listing.rules.market.symbol, listing.minutes.name)
             rules = replace(listing.rules, status=DELISTED)
         else:
             self._listed = True

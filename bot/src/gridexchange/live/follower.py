@@ -102,7 +102,12 @@ class Follower:
             }
             for each in self.listings
         }
-        return {"exchange": self.name, "trouble": self._trouble, "symbols": listings}
+        return {
+            "exchange": self.name,
+            "connected": self._link.open,
+            "trouble": self._trouble,
+            "symbols": listings,
+        }
 
     def step(self, wait: float) -> None:
         """Do what is due; wait for a message at most so many seconds.

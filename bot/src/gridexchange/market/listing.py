@@ -14,6 +14,7 @@ from gridexchange.matching.orders import Balance
 from gridexchange.matching.rules import Rules
 from gridexchange.store.store import FINGERPRINT, POSITION, Store
 
+CLOCK_JUMP_MS = 1_000
 Past = Callable[..., object]  # of an interval, with start_ms, end_ms and limit
 AVERAGE_MINUTES = 5  # of GET avgPrice, as on Binance
 
@@ -137,7 +138,9 @@ class Listing:
             wall_ms: the same moment as Unix time.
         """
         elapsed = monotonic_ms - self._anchor_ms
-        self._wall_ms = wall_ms - elapsed
+        # A trade keeps its time: only a jump of the clock counts.
+        if abs(wall_ms - elapsed - self._wall_ms) > CLOCK_JUMP_MS:
+            self._wall_ms = wall_ms - elapsed
         due = self.feed.limit(self._anchor_position + self._pace.legs(elapsed))
         if due > self.position:
             self._walk(due, wall_ms - elapsed)

@@ -22,13 +22,14 @@ from bot.tests.exchange.live import page_of
 from .chance import dice
 from .world import World
 
-LOOK_SECONDS = 5.0
 DAY_SECONDS = 86_400.0
 UPSTREAM = {"live_rest": "http://upstream.test", "live_streams": "ws://upstream.test"}
 
 
 class LiveWorld(World):
     """See the module's text; `disturb` lets things go wrong."""
+
+    look_seconds = 5.0  # between two looks at what the other exchange says
 
     def _exchange_config(self):
         files = {name: str(self.directory / name) for name in ("key", "secret")}
@@ -69,7 +70,7 @@ class LiveWorld(World):
     def _connect_networks(self) -> None:
         self._follow()
         while self.follower.closed:
-            self.time.sleep(LOOK_SECONDS)
+            self.time.sleep(self.look_seconds)
         super()._connect_networks()
 
     def _follow(self) -> None:
@@ -78,13 +79,13 @@ class LiveWorld(World):
         dialer = DirectDialer(self.way.connect)
         config = self._exchange_config()
         self.follower = build_follower(self.api, config, self.time, session, dialer)
-        self.time.after(LOOK_SECONDS, lambda follower=self.follower: self._look(follower))
+        self.time.after(self.look_seconds, lambda follower=self.follower: self._look(follower))
 
     def _look(self, follower) -> None:
         if follower is not self.follower or self.calmed:
             return
         follower.step(0.0)
-        self.time.after(LOOK_SECONDS, lambda: self._look(follower))
+        self.time.after(self.look_seconds, lambda: self._look(follower))
 
     def restart_exchange(self) -> None:
         """The exchange loses power, and is there again after some minutes."""
@@ -147,7 +148,7 @@ class LiveWorld(World):
         self.way.down = self.way.refusing = False
         self.way.answer = None
         while self.follower is None or not (self.listing.following and not self.listing.behind):
-            self.time.sleep(LOOK_SECONDS)
+            self.time.sleep(self.look_seconds)
         self.calmed = True
 
     # What resting orders get.
