@@ -8,7 +8,10 @@ from collections.abc import Mapping
 
 # Verbs that the launcher's shell part has.
 SHELL_VERBS = {
-    "try": ("--candles", "--symbol", "--speed", "--port", "--no-browser"),
+    "try": (
+        *("--live-prices", "--exchange", "--candles"),
+        *("--symbol", "--speed", "--port", "--no-browser"),
+    ),
     "demo": ("--pis", "--again"),
     "prepare": ("--host", "--user", "--key", "--wifi", "--country", "--address", "--gateway"),
     "find": ("--json",),

@@ -1,6 +1,6 @@
 """Bot and practice exchange as two processes of this computer: `./gridberry try`.
 
-    python -m fleet.try_out [--candles FILE] [--symbol SYMBOL] [--speed N] [--port N] [--no-browser]
+    python -m fleet.try_out [--live-prices | --candles FILE] [--symbol SYMBOL] ...
 
 No root, no virtual machine, no container. The page opens once the bot serves it; Ctrl-C stops both.
 Each market keeps its books in a directory of its own, and goes on there the next time.
@@ -9,11 +9,9 @@ Each market keeps its books in a directory of its own, and goes on there the nex
 from __future__ import annotations
 
 import argparse
-import hashlib
 import http.client
 import json
 import os
-import re
 import secrets
 import signal
 import socket
@@ -23,17 +21,13 @@ import time
 import webbrowser
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 
 from gridbase.errors import UserError
 
-from inventory.demo_market import DEFAULT_SYMBOL, demo_grid, demo_settings
+from fleet.live_price import EXCHANGES
+from fleet.try_market import START_PRICE, Market, books, choose_market, live_market
 
-ROOT = Path(__file__).resolve().parents[1]
-# Where the made-up market begins: in the middle of the role's own grid.
-START_PRICE = Decimal(46000)
 BALANCE = 20_000
 INVESTMENT = 10_000
 PORT = 8080
@@ -41,37 +35,6 @@ PORT = 8080
 PATIENCE_SECONDS = 120
 END_SECONDS = 30
 POLL_SECONDS = 0.1
-
-
-@dataclass(frozen=True)
-class Market:
-    """What is traded.
-
-    Attributes:
-        symbol: Such as BTC/USDT.
-        grid: The grid's settings: lower, upper (quote) and grids.
-        candles: The recorded prices; None where they are made up.
-    """
-
-    symbol: str
-    grid: dict[str, str]
-    candles: Path | None
-
-    @property
-    def name(self) -> str:
-        """Its directory's name: the same market finds its books again."""
-        if self.candles is None:
-            return f"{self.symbol.replace('/', '-')}-made-up"
-        place = hashlib.sha256(os.fsencode(self.candles)).hexdigest()[:8]
-        stem = re.sub(r"[^A-Za-z0-9.-]", "-", self.candles.name)
-        return f"{self.symbol.replace('/', '-')}-{stem}-{place}"
-
-    @property
-    def prices(self) -> str:
-        """Where its prices come from, in words."""
-        if self.candles is None:
-            return "made-up prices (profit here means nothing)"
-        return f"recorded prices ({self.candles.name})"
 
 
 class ProgramError(Exception):
@@ -184,26 +147,6 @@ def free_port(wanted: int = 0) -> int:
         return port
 
 
-def choose_market(candles: Path | None, symbol: str) -> Market:
-    """Return the market and a grid that fits it.
-
-    Args:
-        candles: The recorded prices; None for made-up ones.
-        symbol: What is traded; empty for what the file's name says, or BTC/USDT.
-
-    Raises:
-        UserError: The file cannot be read, or no grid fits its first price.
-    """
-    if candles is None:
-        settings = demo_grid(START_PRICE)
-    else:
-        candles = candles.absolute()
-        settings = demo_settings(candles, symbol)
-        symbol = settings.pop("grid_bot_symbol")
-    grid = {key.removeprefix("grid_bot_"): value for key, value in settings.items()}
-    return Market(symbol or DEFAULT_SYMBOL, grid, candles)
-
-
 def toml(tables: dict[str, dict[str, object]]) -> str:
     """Return settings as TOML.
 
@@ -239,14 +182,14 @@ def write_settings(place: Path, market: Market, ports: dict[str, int], speed: in
         **keys,
         "state_directory": os.fspath(place / "exchange"),
         "symbol": market.symbol,
-        "speed": speed,
+        **(market.live or {"speed": speed}),
         **({"candles": os.fspath(market.candles)} if market.candles else {}),
-        **({} if market.candles else {"start_price": str(START_PRICE)}),
+        **({} if market.candles or market.live else {"start_price": str(START_PRICE)}),
     }
     bot: dict[str, dict[str, object]] = {
         "": {"mode": "paper", "bot_name": "try"},
         "exchange": {
-            "name": "binance",
+            "name": market.live.get("live", "binance"),
             "url": f"http://127.0.0.1:{ports['exchange']}",
             "stream_url": f"ws://127.0.0.1:{ports['streams']}",
             **keys,
@@ -314,20 +257,36 @@ def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="./gridberry try", description="Trade on paper on this computer, without a Pi."
     )
+    prices = parser.add_mutually_exclusive_group()
+    prices.add_argument(
+        "--live-prices", action="store_true", help="those of an exchange, without a key"
+    )
+    prices.add_argument(
+        "--candles", type=Path, metavar="FILE", help="recorded prices (neither: made-up ones)"
+    )
+    parser.add_argument("--exchange", choices=EXCHANGES, help="whose live prices (binance)")
+    # For a stand-in of that exchange.
+    for name in ("--live-rest", "--live-streams"):
+        parser.add_argument(name, default="", metavar="URL", help=argparse.SUPPRESS)
     parser.add_argument(
-        "--candles", type=Path, metavar="FILE", help="recorded prices (none: made-up ones)"
+        "--symbol", default="", help="the market, where no Binance file name says it (BTC/USDT)"
     )
     parser.add_argument(
-        "--symbol", default="", help="their market, where no Binance file name says it (BTC/USDT)"
-    )
-    parser.add_argument(
-        "--speed", type=int, default=60, metavar="N", help="market seconds per second (60)"
+        "--speed", type=int, metavar="N", help="market seconds per second (60; of live prices 1)"
     )
     parser.add_argument(
         "--port", type=int, default=PORT, help="of the page; another one if it is taken (8080)"
     )
     parser.add_argument("--no-browser", action="store_true", help="do not open the page")
     options = parser.parse_args(words)
+    for name in ("exchange", "live_rest", "live_streams"):
+        if getattr(options, name) and not options.live_prices:
+            parser.error(
+                f"--{name.replace('_', '-')} is for --live-prices; add that, or leave it out"
+            )
+    if options.live_prices and options.speed not in {None, 1}:
+        parser.error(f"--speed is {options.speed}; live prices take their time: leave it out")
+    options.speed = 60 if options.speed is None else options.speed
     if options.speed < 1:
         parser.error(f"--speed is {options.speed}; a whole number from 1 on is allowed")
     if not 0 <= options.port < 65536:
@@ -342,16 +301,20 @@ def main(words: Sequence[str] | None = None) -> int:
         words: The command line's.
 
     Returns:
-        The exit status: 0 when interrupted, 1 when a program ended by itself, 2 for wrong use.
+        The exit status: 0 when interrupted, 1 when a program ended by itself or the exchange whose
+        prices are wanted cannot be used, 2 for wrong use.
     """
     options = arguments_of(words)
     try:
-        market = choose_market(options.candles, options.symbol)
+        if options.live_prices:
+            market = live_market(options)
+        else:
+            market = choose_market(options.candles, options.symbol)
     except UserError as error:
-        print(f"gridberry: --candles: {error}", file=sys.stderr)
-        return 2
-    state = Path(os.environ.get("GRIDBERRY_STATE", ROOT / ".gridberry"))
-    place = state / "try" / market.name
+        name = "--live-prices" if options.live_prices else "--candles"
+        print(f"gridberry: {name}: {error}", file=sys.stderr)
+        return 1 if options.live_prices else 2
+    place = books() / market.name
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
     ports = {name: free_port() for name in ("exchange", "streams")} | {
         "page": free_port(options.port)

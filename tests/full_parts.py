@@ -195,6 +195,12 @@ PARTS = (
         (*BOT, "inventory/demo_market.py"),
     ),
     Part(
+        "live-month",
+        "a month of live prices with cuts, outages, gaps and power cuts: equal books, real fills",
+        python("bot/benchmarks/live_month.py"),
+        BOT,
+    ),
+    Part(
         "page-in-chromium",
         "sixteen states of the page, light and dark, wide and narrow, against exchange and books",
         python("-m", "tests.browser"),

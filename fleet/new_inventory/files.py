@@ -61,7 +61,9 @@ def _main(answers: Answers) -> str:
         f"grid_bot_exchange: {answers.exchange}\ngrid_bot_symbol: {answers.symbol}\n"
         f'grid_bot_lower: "{plain(grid.lower)}"\ngrid_bot_upper: "{plain(grid.upper)}"\n'
         f'grid_bot_grids: {grid.grids}\ngrid_bot_investment: "{plain(answers.budget)}"\n\n'
-        "# Paper trades play money. For real money: docs/ansible.md.\ngrid_bot_mode: paper\n"
+        "# Paper trades play money, on live prices if the Pi reaches the exchange\n"
+        "# (grid_bot_prices: docs/ansible.md). For real money: docs/go-live.md.\n"
+        "grid_bot_mode: paper\n"
         f"{richer if answers.budget > BALANCE else ''}"
     )
 

@@ -98,6 +98,17 @@ def test_a_live_bot_has_its_own_volume_and_no_exchange(tmp_path):
     assert not told["services"]["bot"]["depends_on"]
 
 
+def test_live_prices_on_paper_have_their_own_volumes(tmp_path):
+    for prices, name in (("live", "paper-binanceus"), ("made-up", "paper")):
+        settings = {"grid_bot_prices": prices, "grid_bot_exchange": "binanceus"}
+        (tmp_path / prices).mkdir()
+        told = compose(tmp_path / prices, {"grid_bot_mode": "paper", **settings})
+        assert told["volumes"] == {
+            "bot": {"name": f"gridberry-{name}-bot"},
+            "exchange": {"name": f"gridberry-{name}-exchange"},
+        }
+
+
 # Answers as docker does, from files beside it.
 DOCKER = """\
 #!/bin/sh

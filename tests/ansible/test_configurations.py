@@ -67,10 +67,23 @@ GRID = {"symbol": "A/B", "lower": "90", "upper": "110", "grids": 10, "investment
 GOOD = {
     "plain": {},
     "confirmed": {
+        "grid_bot_prices": "made-up",
         "grid_bot_exchange_start_price": "41999",
         "grid_bot_outside_range_purchase": "10000",
     },
     "testnet": {"grid_bot_mode": "testnet"},
+    # No price is known here: a start price is for made-up ones, and any range may be right.
+    "live": {
+        "grid_bot_prices": "live",
+        "grid_bot_exchange": "binanceus",
+        "grid_bot_exchange_start_price": "1",
+        "grid_bot_lower": "90000",
+        "grid_bot_upper": "110000",
+    },
+    "live-several": {
+        "grid_bot_prices": "live",
+        "grid_bot_symbols": [GRID | {"exchange": {"start_price": "1", "seed": 8}}],
+    },
     "market": {
         "grid_bot_range": "atr",
         "grid_bot_atr_period": "20",
@@ -178,6 +191,19 @@ def test_only_what_is_set_reaches_the_bot(accepted):
     assert market["trend"] == {"fast": 10}
 
 
+def test_prices_are_live_unless_told_otherwise(accepted):
+    for host, name in (("plain", "binance"), ("live", "binanceus")):
+        _, exchange = rendered(accepted, host)
+        assert exchange["live"] == name
+        assert not {"speed", "seed", "start_price", "candles"} & set(exchange)
+    _, exchange = rendered(accepted, "live-several")
+    assert exchange["symbols"] == [{"symbol": "A/B", "seed": 8}]
+    _, exchange = rendered(accepted, "confirmed")
+    assert "live" not in exchange
+    assert (exchange["speed"], exchange["seed"]) == (60, 7)
+    assert "live" not in rendered(accepted, "several")[1]
+
+
 def test_several_grids_have_their_markets_on_the_exchange(accepted):
     bot, exchange = rendered(accepted, "several")
     assert "market" not in bot
@@ -222,7 +248,8 @@ def test_a_synthetic_market_begins_in_the_middle_of_the_range(tmp_path):
             ]
         },
     }
-    result = play(tmp_path, write_inventory(tmp_path, hosts))
+    made_up = {host: settings | {"grid_bot_prices": "made-up"} for host, settings in hosts.items()}
+    result = play(tmp_path, write_inventory(tmp_path, made_up))
     assert result.returncode == 0, result.stdout
     begins = {
         host: [
@@ -265,6 +292,10 @@ def test_what_the_bot_refuses_is_one_line_a_host(tmp_path):
             "grid_bot_exchange_start_price": "46000",
         },
     }
+    for settings in wrong.values():
+        settings["grid_bot_prices"] = "recorded" if "grid_bot_candles" in settings else "made-up"
+    # What needs no price is refused with live prices as well.
+    wrong["live-poor"] = wrong["poor"] | {"grid_bot_prices": "live"}
     (tmp_path / "market.csv").write_text(CANDLES)
     (tmp_path / "wrong.csv").write_text(CANDLES.replace("100,1\n", "100,x\n", 1))
     result = play(tmp_path, write_inventory(tmp_path, wrong))
@@ -277,7 +308,8 @@ def test_what_the_bot_refuses_is_one_line_a_host(tmp_path):
         "entry: gridbot check: grids, entry 1 (A/B): grid.grids is missing",
         "band: BTC/USDT begins at 2700: grid.upper = 50000 is outside the exchange's price band",
         "recorded: BTC/USDT begins at 100: grid.upper = 50000 is outside the exchange's price",
-        "poor: BTC/USDT: needs 10000 USDT, more than the 9999 USDT of grid_bot_exchange_balance",
+        "poor: BTC/USDT: needs 10000 USDT, more than",
+        "live-poor: BTC/USDT: needs 10000 USDT, more than the 9999 USDT of grid_bot_exchange_",
         "wrong.csv: line 2: volume 'x' is not a number",
         "start: BTC/USDT begins at 46000: the price 46000 is outside the range grid.lower = 90000",
         # As the bot itself would say it on the Pi: the lot size is known here as well.
@@ -285,6 +317,20 @@ def test_what_the_bot_refuses_is_one_line_a_host(tmp_path):
         "high: BTC/USDT begins at 600000: grid.upper = 10000001 is above the highest price",
     ):
         assert line in result.stdout, result.stdout
+
+
+def test_prices_and_candles_must_fit_each_other(tmp_path):
+    candles = {"grid_bot_candles": "{{ playbook_dir }}/market.csv"}
+    wrong = {
+        "without": {"grid_bot_prices": "recorded"},
+        "both": {"grid_bot_prices": "live"} | candles,
+    }
+    (tmp_path / "market.csv").write_text(CANDLES)
+    result = play(tmp_path, write_inventory(tmp_path, wrong))
+    assert result.returncode != 0
+    said = " ".join(result.stdout.split())
+    assert "without: grid_bot_prices is recorded, which needs a file of candles" in said
+    assert "both: grid_bot_prices is live, and candles are set as well" in said
 
 
 def amounts() -> dict[str, tuple[dict, str]]:
@@ -302,10 +348,12 @@ def amounts() -> dict[str, tuple[dict, str]]:
             settings = {variable: 0.5 if own else {name: 0.5}}
             found[key] = (settings | ({"grid_bot_range": "atr"} if "atr" in key else {}), key)
     found["balance"] = ({"grid_bot_exchange_balance": 10000.5}, "balances")
-    found["start"] = ({"grid_bot_exchange_start_price": 46000.5}, "start_price")
+    start = {"grid_bot_prices": "made-up", "grid_bot_exchange_start_price": 46000.5}
+    found["start"] = (start, "start_price")
     for name in ("start_price", "tick_size", "lot_size"):
         entry = GRID | {"exchange": {name: 0.5}}
-        found[f"of a symbol, {name}"] = ({"grid_bot_symbols": [entry]}, name)
+        settings = {"grid_bot_prices": "made-up", "grid_bot_symbols": [entry]}
+        found[f"of a symbol, {name}"] = (settings, name)
     entry = GRID | {"lower": 90.5}
     found["of a symbol, lower"] = ({"grid_bot_symbols": [entry]}, "grid.lower")
     return found

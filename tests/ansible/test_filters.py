@@ -356,7 +356,7 @@ SAID = GRID | {
     "health": {"ok": False, "reasons": ["ETH/USDT: order x: refused"]},
     "connection": {"circuit": {"state": "open"}, "account_stream": True},
     "grids": [
-        GRID | {"paused": "ADX(14) is 30"},
+        GRID | {"paused": "ADX(14) is 30", "prices": "live-on-paper"},
         GRID | {"symbol": "ETH/USDT", "state": "halted", "paused": "", "halt": {"text": "a loss"}},
     ],
 }
@@ -366,7 +366,8 @@ def test_status_has_a_line_for_each_grid_and_says_why_one_does_not_trade():
     bot = {"state": "halted", **pi_status.what_it_says(SAID), "memory_limit_bytes": 1}
     hosts = [{"host": "pi1", "bot": bot}, {"host": "pi2", "error": "no route"}]
     _, first, second, third = status_table.status_table(hosts).splitlines()
-    assert first.split()[:5] == ["pi1", "trading", "paper", "BTC/USDT", "46000"]
+    assert first.split()[:4] == ["pi1", "trading", "paper", "(live"]
+    assert first.split()[4:7] == ["prices)", "BTC/USDT", "46000"]
     assert first.endswith("circuit open, ETH/USDT: order x: refused, ADX(14) is 30")
     assert second.split()[:4] == ["pi1", "halted", "paper", "ETH/USDT"]
     assert second.endswith("a loss")

@@ -159,6 +159,9 @@ def test_a_program_that_ends_by_itself_is_named(tmp_path: Path) -> None:
         (["--candles", "/nowhere.csv"], "gridberry: --candles: /nowhere.csv"),
         (["--speed", "0"], "--speed is 0; a whole number from 1 on is allowed"),
         (["--port", "70000"], "--port is 70000; 0 to 65535 is allowed"),
+        (["--exchange", "binanceus"], "--exchange is for --live-prices; add that, or leave it out"),
+        (["--live-prices", "--speed", "2"], "--speed is 2; live prices take their time"),
+        (["--live-prices", "--candles", "x"], "argument --candles: not allowed with argument"),
         (["--slow"], "unrecognized arguments: --slow"),
     ],
 )

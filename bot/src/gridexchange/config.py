@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 from gridbase.errors import UserError
 from gridbase.market import plain
@@ -23,6 +23,12 @@ AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,8})?", re.ASCII)
 COIN = re.compile(r"[A-Z0-9]{1,10}", re.ASCII)
 HIGHEST_SPEED = 100_000
 LONGEST_AVERAGE = 1440  # minutes
+# Exchanges whose live prices can be followed: where they answer, and where they stream.
+LIVE = {
+    "binance": ("https://api.binance.com", "wss://stream.binance.com:9443"),
+    "binanceus": ("https://api.binance.us", "wss://stream.binance.us:9443"),
+}
+ADDRESS = re.compile(r"(https?|wss?)://[A-Za-z0-9.-]+(:[0-9]{1,5})?", re.ASCII)
 
 
 def _path(value: object) -> Path:
@@ -31,6 +37,16 @@ def _path(value: object) -> Path:
 
 def _candles(value: object) -> Path | None:
     return None if value == "" else _path(value)
+
+
+def _address(*schemes: str) -> Read:
+    def read(value: object) -> str:
+        given = "" if value == "" else text(value).rstrip("/")
+        if given and not (ADDRESS.fullmatch(given) and given.partition(":")[0] in schemes):
+            raise WrongValueError(f"needs {schemes[0]}://HOST or {schemes[1]}://HOST, maybe :PORT")
+        return given
+
+    return read
 
 
 def _amount(*, zero: bool = False) -> Read:
@@ -114,6 +130,9 @@ class ExchangeConfig:
         api_key_file: file with the API key that clients must send.
         api_secret_file: file with the secret that clients must sign with.
         candles: recorded market; None makes a synthetic one.
+        live: name of the exchange whose public prices are followed; empty for none.
+        live_rest: where it answers; empty for its own address.
+        live_streams: where it streams; empty for its own address.
         at_end: what happens after the last recorded candle: repeat or hold.
         speed: market seconds in a real second.
         seed: of the synthetic market.
@@ -147,6 +166,9 @@ class ExchangeConfig:
     api_secret_file: Annotated[Path, _path]
     symbol: Annotated[str, _symbol, OF_A_SYMBOL] = "BTC/USDT"
     candles: Annotated[Path | None, _candles, OF_A_SYMBOL] = None
+    live: Annotated[str, choice("", *LIVE, quote='"')] = ""
+    live_rest: Annotated[str, _address("https", "http")] = ""
+    live_streams: Annotated[str, _address("wss", "ws")] = ""
     at_end: Annotated[str, choice(REPEAT, HOLD), OF_A_SYMBOL] = REPEAT
     speed: Annotated[Fraction, _speed] = Fraction(60)
     seed: Annotated[int, integer(0, 2**63 - 1), OF_A_SYMBOL] = 7
@@ -174,6 +196,12 @@ class ExchangeConfig:
         """The settings as they are for each symbol."""
         return self.symbols or (self,)
 
+    @property
+    def live_addresses(self) -> tuple[str, str]:
+        """Where the exchange that is followed answers, and where it streams."""
+        rest, streams = LIVE[self.live]
+        return self.live_rest or rest, self.live_streams or streams
+
 
 _ANNOTATED = {
     name: kind.__metadata__
@@ -185,6 +213,7 @@ SYMBOLS = "symbols"
 REQUIRED = ("state_directory", "api_key_file", "api_secret_file")
 NUMBERS = ("port", "stream_port", "seed")  # of the flags
 DEFAULT_QUOTE = Decimal(10_000)
+REAL_TIME = Fraction(1)
 
 
 def load_config(path: Path | None, flags: Mapping[str, object]) -> ExchangeConfig:
@@ -247,12 +276,24 @@ def _read(given: Mapping[str, object], flags: Mapping[str, object], where: str) 
     values = read_each(SETTINGS, in_file, lambda name, value: where + told(name, value))
     values |= read_each(SETTINGS, said, told)
     quote = values.get("symbol", ExchangeConfig.symbol).partition("/")[2]
-    config = ExchangeConfig(**{"balances": {quote: DEFAULT_QUOTE}} | values)
+    usual: dict[str, Any] = {"balances": {quote: DEFAULT_QUOTE}}
+    if values.get("live"):
+        usual["speed"] = REAL_TIME
+    config = ExchangeConfig(**usual | values)
     _check_together(config, where)
     return config
 
 
 def _check_together(config: ExchangeConfig, where: str) -> None:
+    if config.live and config.candles is not None:
+        raise UserError(
+            f"{where}candles = {config.candles}: not allowed with live = {config.live}, whose"
+            " prices are its own"
+        )
+    if config.live and config.speed != REAL_TIME:
+        raise UserError(
+            f"{where}speed = {float(config.speed):g}: needs 1 with live = {config.live}"
+        )
     smallest = config.min_quantity or config.lot_size
     if smallest and config.max_quantity and smallest > config.max_quantity:
         raise UserError(

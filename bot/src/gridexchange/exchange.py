@@ -234,6 +234,7 @@ class Exchange:
         """Change the books: all of it is stored, or memory goes back to what is stored."""
         with self.lock:
             self.advance()
+            listing.check_reachable()
             try:
                 yield
                 self._commit()

@@ -21,13 +21,17 @@ class Pump:
 
     Args:
         api: the exchange.
+
+    Attributes:
+        wake: called when the market has moved by itself.
     """
 
     def __init__(self, api: Api) -> None:
         self._api = api
         self._stopping = False
         self._wake = threading.Event()
-        api.streams.on_connect = self._wake.set
+        self.wake = self._wake.set
+        api.streams.on_connect = self.wake
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 

@@ -16,6 +16,7 @@ from gridbase.clock import Clock
 from gridbase.errors import ExitCode, UserError
 from gridbase.market import plain
 from gridbase.secret_files import read_secret
+from gridbase.sockets.dialer import Dialer, ThreadDialer
 from waitress.server import BaseWSGIServer, MultiSocketServer, create_server
 
 from gridexchange.config import ExchangeConfig
@@ -35,6 +36,9 @@ from gridexchange.rest.broken_connections import Breakable
 from gridexchange.store.store import Store
 
 if TYPE_CHECKING:
+    from requests import Session
+
+    from gridexchange.live.follower import Follower, FollowerThread
     from gridexchange.streams.server import StreamServer
 
 LOG = logging.getLogger("gridexchange")
@@ -75,21 +79,51 @@ def build_api(config: ExchangeConfig, clock: Clock) -> Api:
 
 def _listing(config: ExchangeConfig, faults: Faults) -> Listing:
     market = market_rules(config, opening_price(config))
+    rules = Rules(
+        market,
+        config.fee_rate,
+        config.fee_in,
+        band=config.price_band,
+        bnb_price=config.bnb_price,
+        spread=config.spread,
+        self_trade_prevention=config.self_trade_prevention,
+    )
+    if config.live:
+        from gridexchange.live.listing import LiveListing
+
+        return LiveListing(rules, config.live)
     series = _series(config, market.tick_size)
     return Listing(
-        Rules(
-            market,
-            config.fee_rate,
-            config.fee_in,
-            band=config.price_band,
-            bnb_price=config.bnb_price,
-            spread=config.spread,
-            self_trade_prevention=config.self_trade_prevention,
-        ),
+        rules,
         Feed(series, config.at_end),
         Pace(config.speed, series.interval_ms),
         faults,
     )
+
+
+def build_follower(
+    api: Api, config: ExchangeConfig, clock: Clock, session: "Session", dialer: Dialer
+) -> "Follower":
+    """What keeps an exchange up with the one that it follows.
+
+    Args:
+        api: the exchange; nobody is answered before there is a price.
+        config: its settings, with `live`.
+        clock: the time.
+        session: carries requests to the other exchange.
+        dialer: opens connections to it.
+    """
+    from gridexchange.live.follower import Follower
+    from gridexchange.live.rest import Rest
+
+    address, streams = config.live_addresses
+    rest = Rest(address, api.exchange.counters, session)
+    follower = Follower(
+        config.live, api.exchange, rest=rest, streams=streams, dialer=dialer, clock=clock
+    )
+    api.faults.closed = lambda: follower.closed
+    api.live = follower.told
+    return follower
 
 
 def market_label(config: ExchangeConfig) -> str:
@@ -101,6 +135,8 @@ def market_label(config: ExchangeConfig) -> str:
         return ", ".join(
             f"{each.symbol.replace('/', '')} {market_label(each)}" for each in config.symbols
         )
+    if config.live:
+        return f"live prices of {config.live}"
     speed = f"{float(config.speed):g}"
     if config.candles is None:
         return f"synthetic seed={config.seed} speed={speed}"
@@ -144,6 +180,7 @@ def serve(config: ExchangeConfig, clock: Clock) -> int:
             )
     server = _server(api, listener, stopping)
     pump = Pump(api)
+    following = _follow(api, config, clock, pump) if config.live else None
     streams = None if stream_listener is None else _stream_server(api, stream_listener)
     host, port = listener.getsockname()[:2]
     symbols = " ".join(each.symbol for each in config.each_symbol)
@@ -151,6 +188,8 @@ def serve(config: ExchangeConfig, clock: Clock) -> int:
     try:
         server.run()
     finally:
+        if following is not None:
+            following.stop()
         pump.stop()
         if streams is not None:
             streams.stop()
@@ -176,6 +215,19 @@ def _stream_server(api: Api, listener: socket.socket) -> "StreamServer":
 
     LOG.info("streams on ws://%s:%s", *listener.getsockname()[:2])
     return StreamServer(api.streams, listener)
+
+
+def _follow(api: Api, config: ExchangeConfig, clock: Clock, pump: Pump) -> "FollowerThread":
+    import requests
+    from gridbase.sockets.websocket import connect
+
+    from gridexchange.live.follower import FollowerThread
+
+    session = requests.Session()
+    session.trust_env = False  # no proxy is asked, and no other address than the one configured
+    follower = build_follower(api, config, clock, session, ThreadDialer(connect))
+    LOG.info("following %s at %s and %s", config.live, *config.live_addresses)
+    return FollowerThread(follower, clock, pump.wake)
 
 
 def _close(exchange: Exchange) -> None:

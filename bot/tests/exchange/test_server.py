@@ -7,6 +7,7 @@ import pytest
 import requests
 from gridexchange.cli import main
 from gridexchange.config import load_config
+from gridexchange.server import market_label
 
 from .conftest import KEY, SECRET
 
@@ -65,6 +66,11 @@ def refused(capsys, flags, config="", directory=None) -> str:
             "tick_size = '0.01'\nstart_price = '0.001'",
             "start_price = 0.001: needs at least tick_size = 0.01",
         ),
+        ("live = 'kraken'", 'live = \'kraken\': needs "" or "binance" or "binanceus"'),
+        ("live = 'binance'\nspeed = 60", "speed = 60: needs 1 with live = binance"),
+        ("live = 'binance'\ncandles = 'c.csv'", "candles = c.csv: not allowed with live = binance"),
+        ("live_rest = 'api.binance.com'", "live_rest = 'api.binance.com': needs https://HOST or"),
+        ("live_streams = 'https://x'", "live_streams = 'https://x': needs wss://HOST or ws://HOST"),
         ("host = 5", "host = 5: needs text"),
         ("port = ", "is not TOML"),
         ("stream_port = 'x'", "stream_port = 'x': needs a whole number from 0 to 65535"),
@@ -120,6 +126,16 @@ def test_flags_win_over_the_file(tmp_path, flags):
     assert (config.speed, config.seed, str(config.fee_rate)) == (600, 3, "0.002")
     assert config.balances == {"USDT": 7}
     assert config.min_quantity == config.lot_size
+
+
+def test_live_prices_go_at_the_speed_of_time(flags):
+    names = {name.removeprefix("--").replace("-", "_"): value for name, value in flags.items()}
+    config = load_config(None, names | {"live": "binanceus"})
+    assert config.speed == 1
+    assert config.live_addresses == ("https://api.binance.us", "wss://stream.binance.us:9443")
+    config = load_config(None, names | {"live": "binance", "live_rest": "http://127.0.0.1:8000/"})
+    assert config.live_addresses == ("http://127.0.0.1:8000", "wss://stream.binance.com:9443")
+    assert market_label(config) == "live prices of binance"
 
 
 def test_books_of_a_market_made_up_by_older_rules_are_told_that_it_starts_anew(

@@ -19,7 +19,7 @@ from pathlib import Path
 from gridbase.errors import UserError
 from gridbase.market import plain
 from gridbot.cli import main as gridbot
-from gridbot.config.load import BotConfig, load_config
+from gridbot.config.load import BotConfig, GridConfig, load_config
 from gridbot.core.grid import make_plan
 from gridbot.trading.start_range import check_start
 from gridexchange.config import ExchangeConfig
@@ -51,8 +51,30 @@ def listings(path: Path, candles: dict[str, str]) -> Iterator[ExchangeConfig]:
         yield replace(each, candles=here)
 
 
+def investment(grid: GridConfig, listing: ExchangeConfig) -> Decimal:
+    """Plan a grid where its market begins, by the rules of its exchange.
+
+    Returns:
+        What it may spend (quote); 0 where only the market can say.
+
+    Raises:
+        UserError: it cannot begin there.
+    """
+    spec = grid.grid.fixed
+    if spec is None or listing.live:
+        return grid.grid.investment or Decimal(0)
+    price = opening_price(listing)
+    market = market_rules(listing, price)
+    try:
+        plan = make_plan(spec, market, grid.fees, price)
+        check_start(grid, plan, market)
+    except UserError as error:
+        raise UserError(f"{grid.symbol} begins at {plain(price)}: {error}") from error
+    return plan.investment
+
+
 def check_together(bot: BotConfig, markets: list[ExchangeConfig]) -> None:
-    """Plan each grid where its market begins, by the rules of its exchange.
+    """Plan each grid where its market begins.
 
     Raises:
         UserError: a grid cannot begin there, or the account has too little for all of them.
@@ -60,17 +82,7 @@ def check_together(bot: BotConfig, markets: list[ExchangeConfig]) -> None:
     needed: defaultdict[str, Decimal] = defaultdict(Decimal)
     symbols: defaultdict[str, list[str]] = defaultdict(list)
     for grid, listing in zip(bot.grids, markets, strict=True):
-        price = opening_price(listing)
-        spec = grid.grid.fixed
-        if spec is None:
-            continue  # its range is taken from the market
-        market = market_rules(listing, price)
-        try:
-            plan = make_plan(spec, market, grid.fees, price)
-            check_start(grid, plan, market)
-        except UserError as error:
-            raise UserError(f"{grid.symbol} begins at {plain(price)}: {error}") from error
-        needed[grid.quote] += plan.investment
+        needed[grid.quote] += investment(grid, listing)
         symbols[grid.quote].append(grid.symbol)
     balances = markets[0].balances
     for coin, amount in needed.items():

@@ -24,6 +24,13 @@ INCIDENTS = (
     ("drive_errors", "drive error", "drive errors"),
     ("unclean_boots", "end without shutdown", "ends without shutdown"),
 )
+# Where paper's prices come from, as the bot names it; of others there is nothing to say.
+PRICES = {
+    "live-on-paper": "live prices",
+    "made-up": "made-up",
+    "recorded": "recorded",
+    "testnet": "testnet",
+}
 # The bot's container runs and the bot does not answer; Docker does not answer.
 UNREAD = {"silent", "unknown"}
 RIGHT = {
@@ -95,6 +102,11 @@ def _text(status: Status, key: str) -> str:
     return "-" if status.get(key) is None else str(status[key])
 
 
+def _mode(bot: Status, grid: Status) -> str:
+    prices = PRICES.get(grid.get("prices") or "")
+    return f"{_text(bot, 'mode')} ({prices})" if prices else _text(bot, "mode")
+
+
 def _rows(host: Status) -> list[list[str]]:
     """One row for each grid of a host, or one where none is known; the first has the host's own."""
     bot = host.get("bot") or {}
@@ -113,7 +125,7 @@ def _row(host: Status, grid: Status, *, first: bool) -> list[str]:
     if grid.get("reason") and grid["reason"] not in notes:
         notes.append(str(grid["reason"]))
     return [
-        str(host.get("host", "?")), _text(grid, "state"), _text(bot, "mode"),
+        str(host.get("host", "?")), _text(grid, "state"), _mode(bot, grid),
         *(_text(grid, key) for key in OF_GRID),
         *(of_host if first else [""] * len(of_host)), ", ".join(notes),
     ]  # fmt: skip

@@ -42,7 +42,7 @@ CGROUPS = "/sys/fs/cgroup"
 # What the bot itself says, and is therefore unknown while it does not answer: of its first grid,
 # and of each.
 FROM_BOT = ("mode", "symbol", "open_orders", "buys", "sells", "grid_profit", "price")
-OF_GRID = ("symbol", "state", "price", "grid_profit", "buys", "sells", "open_orders")
+OF_GRID = ("symbol", "state", "prices", "price", "grid_profit", "buys", "sells", "open_orders")
 TIMEOUT = 10
 
 INCIDENTS = "/var/lib/gridberry/incidents"

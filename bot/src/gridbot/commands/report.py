@@ -4,7 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
-from gridbase.errors import ExitCode
+from gridbase.errors import ExitCode, UserError
+from gridbase.health import fetch
 from gridbase.market import plain
 
 from gridbot.accounting.profit_report import (
@@ -18,6 +19,8 @@ from gridbot.accounting.profit_report import (
 )
 from gridbot.commands.arguments import add_json
 from gridbot.commands.books_arguments import add_state, open_books, read_year
+from gridbot.config.load import load_config
+from gridbot.service.view import prices_text
 
 _HEAD = ("", "pairs", "grid profit", "fills", "fees", "result")
 
@@ -53,11 +56,24 @@ def run(args: argparse.Namespace) -> int:
         parts = {symbol: document(report) for symbol, report in reports.items()}
         print(json.dumps({"by": args.by, "symbols": parts}))
     else:
-        print("\n\n".join(_text(symbol, report) for symbol, report in reports.items()))
+        prices = {} if args.config is None else _prices(args.config)
+        texts = [_text(symbol, report, prices.get(symbol)) for symbol, report in reports.items()]
+        print("\n\n".join(texts))
     return ExitCode.OK
 
 
-def _text(symbol: str, report: SymbolReport) -> str:
+def _prices(config: Path) -> dict[str, str]:
+    """Where each symbol's prices come from, as the running bot says; empty where none runs."""
+    page = load_config(config).page
+    try:
+        status = json.loads(fetch(f"http://{page.host}:{page.port}/api/status")[1])
+        mode = "real money" if status["mode"] == "live" else "paper"
+        return {one["symbol"]: f"{mode}, {prices_text(status, one)}" for one in status["grids"]}
+    except (OSError, UserError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _text(symbol: str, report: SymbolReport, prices: str | None) -> str:
     rows: list[tuple[str, ...]] = [_HEAD]
     rows += [_row(name, period) for name, period in report.periods.items()]
     rows.append(_row("total", total(report)))
@@ -67,7 +83,8 @@ def _text(symbol: str, report: SymbolReport) -> str:
         for row in rows
     ]
     quote = report.market.quote
-    return "\n".join([f"{symbol}, amounts in {quote}", *table, *_facts(report)])
+    heading = f"{symbol}, amounts in {quote}" + (f"; {prices}" if prices else "")
+    return "\n".join([heading, *table, *_facts(report)])
 
 
 def _row(name: str, period: Period) -> tuple[str, ...]:

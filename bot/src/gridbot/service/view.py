@@ -16,7 +16,7 @@ _NONE = "\u2013"
 _PRICES = {
     "made-up": "made-up prices: profit here means nothing",
     "recorded": "recorded prices",
-    "live-on-paper": "live prices on paper",
+    "live-on-paper": "live",  # prices of an exchange, by its own words
     "testnet": "test network: play money, prices of its own",
     "unknown": "prices not known yet",
 }
@@ -80,6 +80,21 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes else f"{rest} s"
 
 
+def prices_text(status: dict[str, Any], grid: dict[str, Any]) -> str:
+    """Where a grid's prices come from, in words.
+
+    Args:
+        status: the document behind `/api/status`.
+        grid: one of its grids.
+    """
+    market = " ".join(grid["market"].split()[1:])
+    prices = _PRICES.get(grid["prices"], status["exchange"])
+    circuit = (status["connection"] or {}).get("circuit")
+    if grid["prices"] == "live-on-paper" and circuit and circuit["state"] != "closed":
+        market += ": none now"  # the practice exchange answers only where it has some
+    return f"{prices} {market}".rstrip()
+
+
 def _sign(amount: str | None) -> str:
     if amount is None or amount == "0":
         return ""
@@ -131,12 +146,10 @@ def _halt(grid: dict[str, Any]) -> dict[str, Any]:
 
 def _grid(status: dict[str, Any], grid: dict[str, Any], *, several: bool) -> dict[str, Any]:
     """One grid."""
-    market = " ".join(grid["market"].split()[1:])
-    prices = _PRICES.get(grid["prices"], status["exchange"])
     return {
         "symbol": grid["symbol"],
         "name": status["bot_name"] if several else f"{grid['symbol']} · {status['bot_name']}",
-        "market": [f"{prices} {market}".rstrip(), grid["prices"]],
+        "market": [prices_text(status, grid), grid["prices"]],
         "tab": f"{_state_text(grid)} · {shown(grid['equity'], 2)} {grid['quote']}",
         "price": grid["price"],
         "price_text": shown(grid["price"]),

@@ -29,7 +29,7 @@ time.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from http import HTTPStatus
@@ -226,11 +226,13 @@ class Faults:
 
     Attributes:
         active: whether anything goes wrong at all.
+        closed: tells whether nobody can be answered, for another reason than a fault.
         struck: how often each kind has.
     """
 
     def __init__(self, settings: FaultSettings, clock: Clock) -> None:
         self.active = bool(settings.rules)
+        self.closed: Callable[[], bool] = lambda: False
         self.struck: Counter[str] = Counter()
         self._clock = clock
         self._start_s = clock.monotonic()
@@ -249,6 +251,8 @@ class Faults:
             method: such as POST.
             path: such as order or /api/v3/order.
         """
+        if self.closed():
+            return Plan(refusal=maintenance())
         if not self.active:
             return NO_FAULT
         self._requests += 1
@@ -271,12 +275,12 @@ class Faults:
 
     def in_maintenance(self) -> bool:
         """Whether the exchange answers nobody at the moment; its market goes on."""
-        return self.active and self._clock.monotonic() < self._maintenance_end_s
+        return self.closed() or (self.active and self._clock.monotonic() < self._maintenance_end_s)
 
     def cuts(self) -> bool:
         """Whether a connection is cut now because the script or maintenance says so."""
         if not self.active:
-            return False
+            return self.closed()
         self._begin_maintenance(_Occasion(SOCKET), scripted=True)
         if self.in_maintenance():
             return True

@@ -1,5 +1,6 @@
 """One symbol of the exchange: the walk of its market, and the orders that rest on it."""
 
+from collections.abc import Callable
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from gridbase.candles.price_units import MAX_UNITS, PRICE_DECIMALS, from_units
@@ -13,6 +14,8 @@ from gridexchange.matching.orders import Balance
 from gridexchange.matching.rules import Rules
 from gridexchange.store.store import FINGERPRINT, POSITION, Store
 
+CLOCK_JUMP_MS = 1_000
+Past = Callable[..., object]  # of an interval, with start_ms, end_ms and limit
 AVERAGE_MINUTES = 5  # of GET avgPrice, as on Binance
 
 
@@ -33,10 +36,27 @@ class Listing:
         self.rules = rules
         self.feed = feed
         self.symbol = rules.market.exchange_symbol
+        self.past: Past | None = None  # who else knows the klines; None for the feed alone
         self.restarted = ""  # why the market starts anew; empty for one that goes on
         self._pace = pace
         self._faults = faults
-        self._last_ms = 0
+        self._last_ms = self._wall_ms = 0
+
+    @property
+    def update(self) -> int:
+        """A number that rises whenever the market moves."""
+        return self.position + 1
+
+    def due_at(self, position: int) -> int:
+        """When a leg that is done was due (Unix time in ms)."""
+        return self._wall_ms + self._pace.due_ms(position - self._anchor_position)
+
+    def check_reachable(self) -> None:
+        """Refuse changes of orders while the market cannot be seen.
+
+        Raises:
+            ApiError: -1016, it follows another exchange, which is away.
+        """
 
     def fact(self, name: str) -> str:
         """What the books call a single value of this symbol."""
@@ -118,6 +138,9 @@ class Listing:
             wall_ms: the same moment as Unix time.
         """
         elapsed = monotonic_ms - self._anchor_ms
+        # A trade keeps its time: only a jump of the clock counts.
+        if abs(wall_ms - elapsed - self._wall_ms) > CLOCK_JUMP_MS:
+            self._wall_ms = wall_ms - elapsed
         due = self.feed.limit(self._anchor_position + self._pace.legs(elapsed))
         if due > self.position:
             self._walk(due, wall_ms - elapsed)

@@ -59,6 +59,12 @@ class Ledger:
         for coin in rules.coins:
             balances.setdefault(coin, Balance())
 
+    def learn(self, rules: Rules) -> None:
+        """Go on with other rules."""
+        self._rules = rules
+        for coin in rules.coins:
+            self.balances.setdefault(coin, Balance())
+
     def accept(self, order: Order) -> None:
         """Lock what a new order needs."""
         balance = self.balances[self.coin_spent(order.side)]
@@ -167,12 +173,16 @@ class Ledger:
         if order.remaining == 0:
             self.finish(order, EXPIRED_IN_MATCH, time_ms)
         else:
-            if order.price:  # a MARKET order ends before anybody sees what it locks
-                kept = self.needed(order.side, order.price, order.remaining)
-                self._release(order, max(ZERO, subtract(order.locked, kept)))
+            self.trim(order)
             order.updated_ms = time_ms
             self._touch(order)
         self.report(TRADE_PREVENTION, order, prevention=prevention)
+
+    def trim(self, order: Order) -> None:
+        """Give back what an order holds beyond the need of what remains of it."""
+        if order.price:  # a MARKET order ends before anybody sees what it locks
+            kept = self.needed(order.side, order.price, order.remaining)
+            self._release(order, max(ZERO, subtract(order.locked, kept)))
 
     def needed(self, side: str, price: Decimal, quantity: Decimal) -> Decimal:
         """What an order holds back: base for a sell, quote (with a quote fee) for a buy."""

@@ -26,6 +26,7 @@ from gridexchange.matching.orders import (
     FOK,
     IOC,
     LIMIT_MAKER,
+    MARKET,
     NEW,
     NO_ORDER,
     NO_PREVENTION,
@@ -37,8 +38,9 @@ from gridexchange.matching.orders import (
     Prevention,
     Trade,
 )
-from gridexchange.matching.rules import Rules
+from gridexchange.matching.rules import TRADING, Rules
 
+Level = tuple[Decimal, Decimal]  # price (quote) and quantity (base)
 OPPOSITE = {BUY: SELL, SELL: BUY}
 
 
@@ -112,6 +114,19 @@ class Engine:
         half = floor_to_lot(distance, self.rules.market.tick_size)
         return add(last, half) if side == BUY else subtract(last, half)
 
+    def levels(self, side: str) -> list[Level]:
+        """What the market offers a taker: prices (quote) and quantities (base), the best first.
+
+        Args:
+            side: the taker's.
+        """
+        return [(self.offer(side), self.rules.market.max_quantity or Decimal(1))]
+
+    def learn(self, rules: Rules) -> None:
+        """Go on with other rules; orders that rest stay."""
+        self.rules = rules
+        self._ledger.learn(rules)
+
     @property
     def best_buy(self) -> Decimal | None:
         """Highest resting buy, or None."""
@@ -160,6 +175,8 @@ class Engine:
             ApiError: -1013 for a filter, -2010 for what matching refuses.
         """
         self.check_filters(request)
+        if self.rules.status != TRADING:
+            raise order_rejected("Market is closed.")
         if self._book.named(request.client_order_id) is not None:
             raise order_rejected("Duplicate order sent.")
         if request.type == LIMIT_MAKER and self._is_marketable(request):
@@ -199,15 +216,14 @@ class Engine:
         self.check(request)
         order = self._accept(request, time_ms)
         first_trade = len(self.changes.trades)
-        in_reach = self._is_in_reach(request, self.offer(request.side))
+        in_reach = self._trades_at_once(request)
         # The market fills a FOK order whole, or it does not trade at all.
         if in_reach or order.time_in_force != FOK:
             self._meet_own(order, request, time_ms)
+        if order.status in OPEN_STATUSES and in_reach:
+            self._take(order, time_ms)
         if order.status in OPEN_STATUSES:
-            if in_reach:
-                price = self.offer(order.side)
-                self._ledger.execute(order, order.remaining, price, time_ms, is_maker=False)
-            elif order.time_in_force in (IOC, FOK):
+            if order.time_in_force in (IOC, FOK) or order.type == MARKET:
                 self._ledger.finish(order, EXPIRED, time_ms)
                 self._ledger.report(EXPIRED, order)
             else:
@@ -266,6 +282,15 @@ class Engine:
         self.next_order_id += 1
         self._ledger.accept(order)
         return order
+
+    def _take(self, order: Order, time_ms: int) -> None:
+        """Let a new order that is in reach trade with the market."""
+        price = self.offer(order.side)
+        self._ledger.execute(order, order.remaining, price, time_ms, is_maker=False)
+
+    def _trades_at_once(self, request: OrderRequest) -> bool:
+        """Whether the market offers what a new order asks for; to one with FOK, all of it."""
+        return self._is_in_reach(request, self.offer(request.side))
 
     def _meet_own(self, taker: Order, request: OrderRequest, time_ms: int) -> None:
         """Let a new order meet the account's own, as far as they offer more than the market."""

@@ -15,6 +15,7 @@ IN_BNB = "bnb"
 BNB = "BNB"
 BNB_SHARE = Decimal("0.75")  # of the commission, where it is paid in BNB
 ONE = Decimal(1)
+TRADING = "TRADING"
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Rules:
         bnb_price: what one BNB costs (quote).
         spread: distance of best bid and best ask, as a share of the price.
         self_trade_prevention: mode of an order that names none.
+        status: TRADING, or why nobody trades, such as BREAK.
     """
 
     market: Market
@@ -58,6 +60,7 @@ class Rules:
     bnb_price: Decimal = Decimal(600)
     spread: Decimal = Decimal(0)
     self_trade_prevention: str = NO_PREVENTION
+    status: str = TRADING
 
     @property
     def coins(self) -> tuple[str, ...]:

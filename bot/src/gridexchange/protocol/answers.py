@@ -56,7 +56,7 @@ def _symbol_info(rules: Rules) -> Json:
     market = rules.market
     return {
         "symbol": market.exchange_symbol,
-        "status": "TRADING",
+        "status": rules.status,
         "baseAsset": market.base,
         "baseAssetPrecision": 8,
         "quoteAsset": market.quote,

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from gridexchange.errors import ApiError, invalid_symbol
 from gridexchange.exchange import Exchange
 from gridexchange.limits import Limits, WeightLimiter
+from gridexchange.market import tape
 from gridexchange.market.klines import day_window, klines
 from gridexchange.market.listing import Listing
 from gridexchange.matching.orders import Order
@@ -114,6 +115,7 @@ class Endpoints:
             ("GET", "exchangeInfo"): Route(self._exchange_info, 20),
             ("GET", "depth"): Route(self._depth, _depth_weight),
             ("GET", "klines"): Route(self._klines, 2),
+            ("GET", "aggTrades"): Route(self._aggregate_trades, 4),
             ("GET", "avgPrice"): Route(self._average_price, 2),
             ("GET", "ticker/24hr"): Route(self._day_ticker, by_symbol(2, 80)),
             ("GET", "ticker/price"): Route(self._price_ticker, by_symbol(2, 4)),
@@ -150,7 +152,7 @@ class Endpoints:
         limit = request.parameters.limit(100, 5000)
         request.parameters.finish()
         with self.exchange.looking():
-            return market_answers.depth(listing.engine, listing.position, limit)
+            return market_answers.depth(listing.engine, listing.update, limit)
 
     def _klines(self, request: Request) -> object:
         parameters = request.parameters
@@ -159,15 +161,29 @@ class Endpoints:
         start, end = parameters.moment("startTime"), parameters.moment("endTime")
         limit = parameters.limit(500, 1000)
         parameters.finish()
+        window: dict[str, int | None] = {"start_ms": start, "end_ms": end}
+        if listing.past is not None:
+            return listing.past(interval, limit=limit, **window)
         with self.exchange.looking():
-            return klines(
-                listing.feed,
-                listing.position,
-                interval,
-                start_ms=start,
-                end_ms=end,
-                limit=limit,
-            )
+            return klines(listing.feed, listing.position, interval, limit=limit, **window)
+
+    def _aggregate_trades(self, request: Request) -> object:
+        listing = self._listing(request.parameters)
+        from_id = request.parameters.integer("fromId")
+        limit = request.parameters.limit(500, 1000)
+        request.parameters.finish()
+        if listing.past is not None:  # the trades are another exchange's, which tells them itself
+            raise ApiError(-1020, "This operation is not supported.")
+        with self.exchange.looking():
+            last = tape.last_number(listing.position)
+            first = max(0, last - limit + 1) if from_id is None else from_id
+            return [
+                market_answers.aggregate_trade(
+                    tape.trade(listing.feed, listing.rules, number),
+                    listing.due_at(tape.position_of(number)),
+                )
+                for number in range(first, min(first + limit, last + 1))
+            ]
 
     def _average_price(self, request: Request) -> object:
         listing = self._listing(request.parameters)

@@ -6,6 +6,7 @@ from gridbase.candles.price_units import from_units
 from gridbase.candles.series import Candle
 
 from gridexchange.market.klines import print_price, quote_volume
+from gridexchange.market.tape import TapeTrade
 from gridexchange.matching.amounts import ZERO, printed
 from gridexchange.matching.matching import Engine
 from gridexchange.matching.orders import BUY, SELL
@@ -25,30 +26,37 @@ def average_price(minutes: int, average: tuple[Decimal, int]) -> Json:
 
 def book_ticker(engine: Engine) -> Json:
     """Best bid and ask, for GET ticker/bookTicker: the prices that takers trade at."""
-    quantity = printed(_offered(engine))
-    return {
-        "symbol": engine.rules.market.exchange_symbol,
-        "bidPrice": printed(engine.offer(SELL)),
-        "bidQty": quantity,
-        "askPrice": printed(engine.offer(BUY)),
-        "askQty": quantity,
-    }
+    return {"symbol": engine.rules.market.exchange_symbol} | _best(engine)
 
 
-def depth(engine: Engine, position: int, limit: int) -> Json:
+def depth(engine: Engine, update: int, limit: int) -> Json:
     """The order book, for GET depth: the market's own offer, then the account's resting orders."""
     levels: dict[str, dict[Decimal, Decimal]] = {BUY: {}, SELL: {}}
     for taker, side in ((SELL, levels[BUY]), (BUY, levels[SELL])):
-        side[engine.offer(taker)] = _offered(engine)
+        side.update(engine.levels(taker))
     for item in engine.orders.values():
         side = levels[item.side]
         side[item.price] = side.get(item.price, ZERO) + item.remaining
     bids = sorted(levels[BUY].items(), reverse=True)[:limit]
     asks = sorted(levels[SELL].items())[:limit]
     return {
-        "lastUpdateId": position + 1,
+        "lastUpdateId": update,
         "bids": [[printed(price), printed(quantity)] for price, quantity in bids],
         "asks": [[printed(price), printed(quantity)] for price, quantity in asks],
+    }
+
+
+def aggregate_trade(trade: TapeTrade, time_ms: int) -> Json:
+    """A trade of others, for GET aggTrades."""
+    return {
+        "a": trade.number,
+        "p": printed(trade.price),
+        "q": printed(trade.quantity),
+        "f": trade.number,
+        "l": trade.number,
+        "T": time_ms,
+        "m": trade.seller_took,
+        "M": True,
     }
 
 
@@ -68,10 +76,7 @@ def day_ticker(engine: Engine, window: list[Candle]) -> Json:
         "prevClosePrice": print_price(first.open),
         "lastPrice": printed(price),
         "lastQty": printed(ZERO),
-        "bidPrice": printed(engine.offer(SELL)),
-        "bidQty": printed(_offered(engine)),
-        "askPrice": printed(engine.offer(BUY)),
-        "askQty": printed(_offered(engine)),
+        **_best(engine),
         "openPrice": print_price(first.open),
         "highPrice": print_price(max(candle.high for candle in window)),
         "lowPrice": print_price(min(candle.low for candle in window)),
@@ -86,6 +91,10 @@ def day_ticker(engine: Engine, window: list[Candle]) -> Json:
     }
 
 
-def _offered(engine: Engine) -> Decimal:
-    """The market trades any quantity; what it shows is the most that one order may have."""
-    return engine.rules.market.max_quantity or Decimal(1)
+def _best(engine: Engine) -> Json:
+    """Best bid and ask, with 0 where nobody offers anything."""
+    answer: Json = {}
+    for name, taker in (("bid", SELL), ("ask", BUY)):
+        price, quantity = next(iter(engine.levels(taker)), (ZERO, ZERO))
+        answer |= {f"{name}Price": printed(price), f"{name}Qty": printed(quantity)}
+    return answer

@@ -6,7 +6,7 @@ It can be served (see `server`) or called in the same process with a clock of on
 import json
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -48,7 +48,10 @@ class Api:
     Attributes:
         streams: the exchange's WebSocket side.
         faults: what goes wrong on purpose.
+        live: tells how following another exchange goes; None where none is followed.
     """
+
+    live: Callable[[], object] | None = None
 
     def __init__(
         self,
@@ -171,7 +174,8 @@ class Api:
             if self.exchange.trouble:
                 reasons.append(self.exchange.trouble)
         status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
-        return status, {"ok": not reasons, "reasons": reasons, "market": self._label}
+        answer = {"ok": not reasons, "reasons": reasons, "market": self._label}
+        return status, answer if self.live is None else answer | {"live": self.live()}
 
 
 def _body(environ: "WSGIEnvironment") -> str:

@@ -9,6 +9,7 @@ from typing import Protocol
 from gridexchange.errors import ApiError
 from gridexchange.exchange import Exchange
 from gridexchange.faults.plan import Faults
+from gridexchange.market import tape
 from gridexchange.market.feed import LEGS
 from gridexchange.market.klines import INTERVALS, bucket_at, day_window
 from gridexchange.market.listing import Listing
@@ -20,6 +21,7 @@ from gridexchange.streams.connection import Connection
 KLINE_PAUSE_MS = 2_000  # between two looks at a kline that is not closed, as on Binance
 TICKER_PAUSE_MS = 1_000
 MOST_STREAMS = 1024
+DEPTHS = {"depth5": 5, "depth10": 10, "depth20": 20}
 
 
 class Stream(Protocol):
@@ -44,7 +46,7 @@ class KlineStream:
         self._number = self._listing.position // LEGS
         self._bucket = bucket_at(self._listing.feed, self._number, self._interval)
         self._told_ms: int | None = None
-        self._told_position = -1
+        self._told_update = -1
 
     def gather(self, now_ms: int) -> Iterator[Json]:
         """What has become due since the last call."""
@@ -58,14 +60,14 @@ class KlineStream:
             if feed.candle(self._number).time >= self._bucket.end:
                 yield self._event(now_ms, closed=True)
                 self._bucket = bucket_at(feed, self._number, self._interval)
-        moved = listing.position != self._told_position
+        moved = listing.update != self._told_update
         if moved and (self._told_ms is None or now_ms - self._told_ms >= KLINE_PAUSE_MS):
-            self._told_ms, self._told_position = now_ms, listing.position
+            self._told_ms, self._told_update = now_ms, listing.update
             yield self._event(now_ms, closed=False)
 
     def wait_ms(self, now_ms: int) -> int | None:
         """Milliseconds until something becomes due that no market move brings."""
-        if self._told_ms is None or self._listing.position == self._told_position:
+        if self._told_ms is None or self._listing.update == self._told_update:
             return None
         return max(0, self._told_ms + KLINE_PAUSE_MS - now_ms)
 
@@ -83,21 +85,21 @@ class MiniTickerStream:
     def __init__(self, listing: Listing) -> None:
         self._listing = listing
         self._told_ms: int | None = None
-        self._told_position = -1
+        self._told_update = -1
 
     def gather(self, now_ms: int) -> Iterator[Json]:
         """What has become due since the last call."""
         listing = self._listing
         early = self._told_ms is not None and now_ms - self._told_ms < TICKER_PAUSE_MS
-        if early or listing.position == self._told_position:
+        if early or listing.update == self._told_update:
             return
-        self._told_ms, self._told_position = now_ms, listing.position
+        self._told_ms, self._told_update = now_ms, listing.update
         window = day_window(listing.feed, listing.position)
         yield events.mini_ticker(market_answers.day_ticker(listing.engine, window), now_ms)
 
     def wait_ms(self, now_ms: int) -> int | None:
         """Milliseconds until something becomes due that no market move brings."""
-        if self._told_ms is None or self._listing.position == self._told_position:
+        if self._told_ms is None or self._listing.update == self._told_update:
             return None
         return max(0, self._told_ms + TICKER_PAUSE_MS - now_ms)
 
@@ -112,10 +114,56 @@ class BookTickerStream:
     def gather(self, now_ms: int) -> Iterator[Json]:  # noqa: ARG002  one form for all streams
         """What has become due since the last call."""
         listing = self._listing
-        if self._told == listing.engine.last_price:
+        best = market_answers.book_ticker(listing.engine)
+        if self._told == best:
             return
-        self._told = listing.engine.last_price
-        yield events.book_ticker(market_answers.book_ticker(listing.engine), listing.position + 1)
+        self._told = best
+        yield events.book_ticker(best, listing.update)
+
+    def wait_ms(self, now_ms: int) -> int | None:  # noqa: ARG002  one form for all streams
+        """Milliseconds until something becomes due that no market move brings."""
+        return None
+
+
+class TradeStream:
+    """Every trade of others, in order."""
+
+    def __init__(self, listing: Listing) -> None:
+        self._listing = listing
+        self._told = tape.last_number(listing.position)
+
+    def gather(self, now_ms: int) -> Iterator[Json]:
+        """What has become due since the last call."""
+        listing = self._listing
+        last = tape.last_number(listing.position)
+        for number in range(self._told + 1, last + 1):
+            trade = tape.trade(listing.feed, listing.rules, number)
+            time_ms = listing.due_at(tape.position_of(number))
+            said = market_answers.aggregate_trade(trade, time_ms)
+            yield {"e": "aggTrade", "E": now_ms, "s": listing.symbol} | said
+        self._told = last
+
+    def wait_ms(self, now_ms: int) -> int | None:  # noqa: ARG002  one form for all streams
+        """Milliseconds until something becomes due that no market move brings."""
+        return None
+
+
+class DepthStream:
+    """The best levels of the book, whenever they have changed; at once for a new listener."""
+
+    def __init__(self, listing: Listing, limit: int) -> None:
+        self._listing = listing
+        self._limit = limit
+        self._told: object = None
+
+    def gather(self, now_ms: int) -> Iterator[Json]:  # noqa: ARG002  one form for all streams
+        """What has become due since the last call."""
+        listing = self._listing
+        book = market_answers.depth(listing.engine, listing.update, self._limit)
+        levels = book["bids"], book["asks"]
+        if levels != self._told:
+            self._told = levels
+            yield book
 
     def wait_ms(self, now_ms: int) -> int | None:  # noqa: ARG002  one form for all streams
         """Milliseconds until something becomes due that no market move brings."""
@@ -155,6 +203,10 @@ class MarketConnection(Connection):
             return MiniTickerStream(listing)
         if kind == "bookTicker":
             return BookTickerStream(listing)
+        if kind == "aggTrade" and listing.past is None:
+            return TradeStream(listing)
+        if kind in DEPTHS:
+            return DepthStream(listing, DEPTHS[kind])
         word, _, interval = kind.partition("_")
         length = INTERVALS.get(interval, 0)
         if word != "kline" or not length or length % listing.feed.series.interval_ms:

@@ -146,6 +146,7 @@ def test_a_halted_grid_has_ended_also_while_the_exchange_is_away(browser, make_w
 
 BOTH = "BTCUSDT synthetic seed=3 speed=60, ETHUSDT recorded eth.csv speed=60"
 MADE_UP = "made-up prices: profit here means nothing"
+LIVE = "live prices of binance"  # as the practice exchange says it
 
 
 @pytest.mark.parametrize(
@@ -155,7 +156,7 @@ MADE_UP = "made-up prices: profit here means nothing"
         (("paper", "recorded x.csv speed=60"), "", "recorded prices x.csv speed=60", "recorded"),
         (("paper", BOTH), "", f"{MADE_UP} seed=3 speed=60", "made-up"),
         (("paper", BOTH), "#ETH%2FUSDT", "recorded prices eth.csv speed=60", "recorded"),
-        (("paper", "live binance"), "", "live prices on paper binance", "live-on-paper"),
+        (("paper", LIVE), "", "live prices of binance", "live-on-paper"),
         (("paper", "another word"), "", "prices not known yet word", "unknown"),
         (("paper", ""), "", "binance", "exchange"),
         (("live", ""), "", "binance", "exchange"),
@@ -172,6 +173,15 @@ def test_where_the_prices_of_each_grid_come_from(browser, trading, case):
     assert text(page, "market") == badge
     assert page["market"]["class"] == f"badge {kind}"
     assert text(page, "mode") == mode.upper()
+
+
+def test_a_practice_exchange_without_prices_is_told_as_that(browser, trading):
+    status = copy.deepcopy(trading[0])
+    status["grids"][0] |= {"market": LIVE, "prices": "live-on-paper"}
+    status["connection"]["circuit"] = {"state": "open", "failures": 5, "retry_in_seconds": 30}
+    assert text(shown(browser, status), "market") == f"{LIVE}: none now"
+    status["grids"][0] |= {"market": "synthetic seed=7", "prices": "made-up"}
+    assert text(shown(browser, status), "market") == f"{MADE_UP} seed=7"
 
 
 def test_before_the_exchange_answers_nobody_knows_the_prices():

@@ -32,7 +32,12 @@ def test_a_bot_trades_tells_about_it_and_stops_cleanly(bench):
     audit = gridbot("audit", "--config", bench.config, "--json")
     assert audit.returncode == 0, audit.stdout + audit.stderr
     assert json.loads(audit.stdout)["equal"] is True
+    heading = "BTC/USDT, amounts in USDT"
+    report = gridbot("report", "--config", bench.config).stdout.splitlines()
+    meaning = "made-up prices: profit here means nothing seed=7 speed=3600"
+    assert report[0] == f"{heading}; paper, {meaning}"
     assert bench.stop(bot) == 0
+    assert gridbot("report", "--config", bench.config).stdout.splitlines()[0] == heading
     assert "open orders are left on the exchange" in bench.log("bot")
     assert "test-secret" not in bench.log("bot")
     assert "signature" not in bench.log("bot")
