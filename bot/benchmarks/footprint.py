@@ -15,7 +15,7 @@ from docker.utils.build import exclude_paths
 
 BOT = Path(__file__).resolve().parents[1]
 MEGABYTE = 1_000_000
-LIMITS = {"image": 180 * MEGABYTE, "memory": 120 * MEGABYTE, "build context": 1 * MEGABYTE}
+LIMITS = {"image": 180 * MEGABYTE, "memory": 120 * MEGABYTE, "build context": 1_200_000}
 
 
 def build_context_bytes() -> int:

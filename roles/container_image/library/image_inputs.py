@@ -20,7 +20,7 @@ description:
 options:
   context: {type: path, required: true, description: Directory with the Dockerfile.}
   more: {type: dict, default: {}, description: What else decides, such as the architecture.}
-  limit: {type: int, default: 1000000, description: Bytes that the context may have.}
+  limit: {type: int, default: 1200000, description: Bytes that the context may have.}
 author: [Gridberry]
 """
 
@@ -146,7 +146,7 @@ def main() -> None:
         argument_spec={
             "context": {"type": "path", "required": True},
             "more": {"type": "dict", "default": {}},
-            "limit": {"type": "int", "default": 1_000_000},
+            "limit": {"type": "int", "default": 1_200_000},
         },
         supports_check_mode=True,
     )
