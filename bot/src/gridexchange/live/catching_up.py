@@ -107,7 +107,9 @@ class Symbol:
         with self._exchange.lock:
             listing.behind, listing.following = False, True
             self._apply([*candles, shown(book)])
-        if missing_from is not None and listing.last_number is not None:
+        if missing_from is None:
+            LOG.info("%s: follows %s", listing.symbol, listing.minutes.name)
+        elif listing.last_number is not None:
             LOG.info(
                 "%s: goes on after %d trades of %d s",
                 listing.symbol,
