@@ -171,6 +171,11 @@ def test_after_a_cut_everything_is_as_without_it(make_pair, reason, caplog):
         assert not paper.told()["following"]
         assert paper.order(price="48000", quantity="0.01").error == AWAY
         assert paper.signed("DELETE", "openOrders", symbol="BTCUSDT").error == AWAY
+        order = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC"}
+        order |= {"price": "48000", "quantity": "0.01"}
+        assert paper.signed("POST", "order/test", **order).error == AWAY
+        order |= {"cancelReplaceMode": "ALLOW_FAILURE", "cancelOrderId": 1}
+        assert paper.signed("POST", "order/cancelReplace", **order).error == AWAY
         assert float(paper.get("ticker/bookTicker", symbol="BTCUSDT").json["bidPrice"]) > 40_000
         live(35, paper, twin)
     paper.wire.down, paper.wire.refusing, paper.wire.answer = False, False, None

@@ -152,7 +152,6 @@ class LiveListing(Listing):
 
     def lose(self) -> None:
         """The market is not seen any more."""
-        self.inbox.clear()
         self.behind, self.following = True, False
 
     def _trade(self, trade: Traded) -> None:
