@@ -234,6 +234,37 @@ def test_while_trades_are_missing_no_order_is_taken(make_pair):
     assert paper.order(price="47400", quantity="0.01").json["status"] == "NEW"
 
 
+def test_after_a_restart_without_a_trade_the_price_is_that_of_the_last_one(make_pair):
+    _, paper = make_pair(*WAVES)
+    live(45, paper)
+    price = paper.get("ticker/price", symbol="BTCUSDT").json
+    paper.reopen()
+    live(5, paper)
+    assert paper.get("ticker/price", symbol="BTCUSDT").json == price
+    assert paper.told()["following"]
+    assert paper.told()["gaps"] == []
+
+
+def test_what_trades_between_two_questions_is_not_missed(make_pair):
+    _, paper = make_pair(*WAVES)
+    live(15, paper)
+    last = paper.live.last_number
+    paper.wire.cut()
+    paper.clock.pass_ms(120_000)
+    answers = [page_of(200, "[]")]  # as if nothing had traded when it was asked first
+
+    def answer(request):
+        if "fromId" in request.url and answers:
+            return answers.pop()(request)
+        return paper.wire.real(request)
+
+    paper.wire.answer = answer
+    live(15, paper)
+    assert answers == []
+    assert paper.live.last_number > last + 50
+    assert paper.told()["gaps"] == []
+
+
 def test_trades_that_cannot_be_had_are_told_and_fill_nothing(make_pair, caplog):
     real, paper = make_pair(*WAVES)
     live(15, paper)

@@ -158,6 +158,8 @@ class LiveListing(Listing):
         if self.last_number is None:
             self.last_number = trade.number - 1
         if trade.number <= self.last_number:
+            if self._price is None:  # it has acted before a restart, and nothing has traded since
+                self._price = self.engine.price = trade.price
             return
         if trade.number > self.last_number + 1:
             self.behind = True
