@@ -238,7 +238,7 @@ def test_after_a_restart_without_a_trade_the_price_is_that_of_the_last_one(make_
     _, paper = make_pair(*WAVES)
     live(45, paper)
     price = paper.get("ticker/price", symbol="BTCUSDT").json
-    paper.reopen()
+    paper.reopen(cleanly=True)
     live(5, paper)
     assert paper.get("ticker/price", symbol="BTCUSDT").json == price
     assert paper.told()["following"]
