@@ -91,14 +91,19 @@ def main() -> int:
         world.exchange.close()
     growth = 100 * (resident[-1] - resident[0]) / resident[0]
     needed = FILLS_A_DAY * arguments.days
+    fills = len(world.sources)
     for problem in found:
         print(problem)
-    print(f"fills     {len(world.sources):>8}   limit: at least {needed}")
+    print(f"fills     {fills:>8}   limit: at least {needed}")
     print(f"problems  {len(found):>8}   limit: 0")
     print(f"memory    {growth:>+7.2f} %   limit: at most +{MOST_GROWTH_PERCENT} %")
     print(f"asked since the last restart: {counted}")
     print(f"wall      {time.perf_counter() - started:>7.1f} s")
-    return int(bool(found) or growth > MOST_GROWTH_PERCENT or len(world.sources) < needed)
+    print(
+        f"{arguments.days} days, {fills} fills, {world.cuts} cuts, {world.restarts} restarts,"
+        f" {world.gaps} gaps: {len(found)} problems"
+    )
+    return int(bool(found) or growth > MOST_GROWTH_PERCENT or fills < needed)
 
 
 if __name__ == "__main__":

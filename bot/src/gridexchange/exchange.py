@@ -153,12 +153,14 @@ class Exchange:
         """Raise what `place` would raise, and change nothing."""
         with self.lock:
             self.advance()
+            listing.check_reachable()
             listing.engine.check(request)
 
     def check_filters(self, listing: Listing, request: OrderRequest) -> None:
         """Raise what `place` would raise for a filter, and change nothing."""
         with self.lock:
             self.advance()
+            listing.check_reachable()
             listing.engine.check_filters(request)
 
     def cancel(

@@ -171,6 +171,11 @@ def test_after_a_cut_everything_is_as_without_it(make_pair, reason, caplog):
         assert not paper.told()["following"]
         assert paper.order(price="48000", quantity="0.01").error == AWAY
         assert paper.signed("DELETE", "openOrders", symbol="BTCUSDT").error == AWAY
+        order = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC"}
+        order |= {"price": "48000", "quantity": "0.01"}
+        assert paper.signed("POST", "order/test", **order).error == AWAY
+        order |= {"cancelReplaceMode": "ALLOW_FAILURE", "cancelOrderId": 1}
+        assert paper.signed("POST", "order/cancelReplace", **order).error == AWAY
         assert float(paper.get("ticker/bookTicker", symbol="BTCUSDT").json["bidPrice"]) > 40_000
         live(35, paper, twin)
     paper.wire.down, paper.wire.refusing, paper.wire.answer = False, False, None
@@ -227,6 +232,37 @@ def test_while_trades_are_missing_no_order_is_taken(make_pair):
         assert refused == (None if missing == 1 else -1016)
     live(10, paper)
     assert paper.order(price="47400", quantity="0.01").json["status"] == "NEW"
+
+
+def test_after_a_restart_without_a_trade_the_price_is_that_of_the_last_one(make_pair):
+    _, paper = make_pair(*WAVES)
+    live(45, paper)
+    price = paper.get("ticker/price", symbol="BTCUSDT").json
+    paper.reopen(cleanly=True)
+    live(5, paper)
+    assert paper.get("ticker/price", symbol="BTCUSDT").json == price
+    assert paper.told()["following"]
+    assert paper.told()["gaps"] == []
+
+
+def test_what_trades_between_two_questions_is_not_missed(make_pair):
+    _, paper = make_pair(*WAVES)
+    live(15, paper)
+    last = paper.live.last_number
+    paper.wire.cut()
+    paper.clock.pass_ms(120_000)
+    answers = [page_of(200, "[]")]  # as if nothing had traded when it was asked first
+
+    def answer(request):
+        if "fromId" in request.url and answers:
+            return answers.pop()(request)
+        return paper.wire.real(request)
+
+    paper.wire.answer = answer
+    live(15, paper)
+    assert answers == []
+    assert paper.live.last_number > last + 50
+    assert paper.told()["gaps"] == []
 
 
 def test_trades_that_cannot_be_had_are_told_and_fill_nothing(make_pair, caplog):

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 from gridbase.clock import Clock
 
@@ -20,6 +21,7 @@ DAY_MINUTES = 1_440
 LEARN_S = 3_600.0
 LEARN_AGAIN_S = 300.0  # while it is not traded
 QUIET_MS = 600_000  # without a trade for so long, it is asked whether it is still traded
+MOST_EMPTY = 3
 LEVELS = 20
 DELISTED = "BREAK"
 
@@ -107,7 +109,9 @@ class Symbol:
         with self._exchange.lock:
             listing.behind, listing.following = False, True
             self._apply([*candles, shown(book)])
-        if missing_from is not None and listing.last_number is not None:
+        if missing_from is None:
+            LOG.info("%s: follows %s", listing.symbol, listing.minutes.name)
+        elif listing.last_number is not None:
             LOG.info(
                 "%s: goes on after %d trades of %d s",
                 listing.symbol,
@@ -116,36 +120,35 @@ class Symbol:
             )
 
     def _trades(self) -> None:
-        listing = self.listing
-        if listing.last_number is None:
-            self._latest()
-            return
-        for _ in range(MOST_PAGES):
-            rows = self._rest.ask(
-                "aggTrades", symbol=listing.symbol, fromId=listing.last_number + 1, limit=PAGE
-            )
-            events: list[Event] = [traded(row) for row in rows]
-            if not events:
-                self._latest()
+        """Get the trades since the last one; what cannot be had is missed."""
+        listing, empty = self.listing, 0
+        for _ in range(MOST_PAGES if listing.last_number is not None else 0):
+            since = listing.last_number or 0
+            rows = self._ask_trades(fromId=since + 1, limit=PAGE)
+            if rows:
+                self._take(rows)
+                if len(rows) < PAGE:
+                    return
+                continue
+            empty += 1
+            latest = self._ask_trades(limit=1)
+            # Where something has traded since the answer, it is there in the next one.
+            if not latest or latest[0]["a"] <= since or empty == MOST_EMPTY:
+                self._take(latest)
                 return
-            if rows[0]["a"] > listing.last_number + 1:
-                events.insert(0, Missed(rows[0]["a"], rows[0]["T"]))
-            self._apply(events)
-            if len(rows) < PAGE:
-                return
-        self._latest()
+        self._take(self._ask_trades(limit=1))
 
-    def _latest(self) -> None:
-        """Go on from the latest trade, whatever has been before."""
-        listing = self.listing
-        rows = self._rest.ask("aggTrades", symbol=listing.symbol, limit=1)
-        if not rows:
-            return
-        number, time_ms = int(rows[0]["a"]), int(rows[0]["T"])
-        last = listing.last_number
-        if last is not None and number not in (last, last + 1):
-            self._apply([Missed(number, time_ms)])
-        self._apply([traded(rows[0])])
+    def _ask_trades(self, **parameters: int) -> list[Any]:
+        rows: list[Any] = self._rest.ask("aggTrades", symbol=self.listing.symbol, **parameters)
+        return rows
+
+    def _take(self, rows: list[Any]) -> None:
+        """Let trades act, after those between the last one and them are told to be missed."""
+        events: list[Event] = [traded(row) for row in rows]
+        last = self.listing.last_number
+        if rows and last is not None and rows[0]["a"] not in (last, last + 1):
+            events.insert(0, Missed(int(rows[0]["a"]), int(rows[0]["T"])))
+        self._apply(events)
 
     def _candles(self) -> list[Event]:
         """The candles since the last one, at most a day's."""

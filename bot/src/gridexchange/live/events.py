@@ -100,7 +100,7 @@ def listed(document: Document, rules: Rules) -> Rules:
     filters = {each["filterType"]: each for each in document["filters"]}
     lot, price = filters["LOT_SIZE"], filters["PRICE_FILTER"]
     notional = filters.get("NOTIONAL") or filters.get("MIN_NOTIONAL") or {}
-    band = filters.get("PERCENT_PRICE_BY_SIDE")
+    band = filters.get("PERCENT_PRICE_BY_SIDE") or _both_sides(filters.get("PERCENT_PRICE"))
     most = filters.get("MAX_NUM_ORDERS", {}).get("maxNumOrders")
     market: Market = replace(
         rules.market,
@@ -127,6 +127,14 @@ def listed(document: Document, rules: Rules) -> Rules:
 
 
 _MULTIPLIERS = ("bidMultiplierUp", "bidMultiplierDown", "askMultiplierUp", "askMultiplierDown")
+
+
+def _both_sides(band: Document | None) -> Document | None:
+    """The older filter of prices, which is the same for buys and sells."""
+    if band is None:
+        return None
+    kept = {name: band[f"multiplier{name[13:]}"] for name in _MULTIPLIERS}
+    return kept | {"avgPriceMins": band["avgPriceMins"]}
 
 
 def _bound(text: str) -> Decimal | None:

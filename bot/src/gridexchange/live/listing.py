@@ -152,13 +152,14 @@ class LiveListing(Listing):
 
     def lose(self) -> None:
         """The market is not seen any more."""
-        self.inbox.clear()
         self.behind, self.following = True, False
 
     def _trade(self, trade: Traded) -> None:
         if self.last_number is None:
             self.last_number = trade.number - 1
         if trade.number <= self.last_number:
+            if self._price is None:  # it has acted before a restart, and nothing has traded since
+                self._price = self.engine.price = trade.price
             return
         if trade.number > self.last_number + 1:
             self.behind = True
