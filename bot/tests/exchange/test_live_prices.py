@@ -104,6 +104,25 @@ def test_nobody_is_answered_before_there_is_a_price(make_pair):
     assert paper.told()["following"]
 
 
+def test_nobody_is_answered_once_the_market_is_unseen_for_half_a_minute(make_pair):
+    _, paper = make_pair(*WAVES)
+    live(15, paper)
+    client = paper.connect("/stream", "streams=btcusdt@bookTicker")
+    paper.wire.down = True
+    paper.wire.cut()
+    live(30, paper)
+    assert paper.get("ticker/price", symbol="BTCUSDT").status == 200
+    live(5, paper)
+    assert paper.get("ticker/price", symbol="BTCUSDT").error == AWAY
+    assert paper.signed("GET", "openOrders", symbol="BTCUSDT").error == AWAY
+    client.messages()
+    assert client.connection.closed
+    paper.wire.down = False
+    live(70, paper)
+    assert paper.get("ticker/price", symbol="BTCUSDT").status == 200
+    assert paper.told()["gaps"] == []
+
+
 def test_filters_and_candles_are_those_of_the_exchange_that_is_followed(make_pair):
     rules = make_rules(tick_size=Decimal("0.5"), lot_size=Decimal("0.001"), max_orders=77)
     real, paper = make_pair(*WAVES, rules=rules)
@@ -199,7 +218,7 @@ def test_connections_that_end_after_24_hours_lose_no_trade(make_pair):
     for _ in range(10):
         live(30, paper, twin)
         paper.wire.cut()
-    live(60, paper, twin)
+    live(120, paper, twin)
     assert paper.trades() == twin.trades()
     assert paper.told()["gaps"] == []
     check_fills(real, paper)

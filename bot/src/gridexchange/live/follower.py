@@ -30,6 +30,7 @@ QUIET_S = 10.0  # then the other end is asked something
 WAIT_S = 1.0
 PAUSE_S = 0.25  # between two looks: what comes meanwhile is taken together
 MOST_AT_ONCE = 2_000
+UNSEEN_S = 30.0  # then an old price is none, and nobody is answered
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 
 
@@ -77,7 +78,7 @@ class Follower:
         )
         self._backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         self._failures = 0
-        self._retry_at = float("-inf")
+        self._retry_at = self._seen_at = float("-inf")
         self._trouble = ""
         self._inbox: list[tuple[LiveListing, Event]] = []
 
@@ -88,8 +89,9 @@ class Follower:
 
     @property
     def closed(self) -> bool:
-        """Whether there has been no price yet."""
-        return not all(symbol.known for symbol in self._symbols.values())
+        """Whether nobody is answered: there is no price yet, or the market is not seen for long."""
+        known = all(symbol.known for symbol in self._symbols.values())
+        return not known or self._clock.monotonic() - self._seen_at > UNSEEN_S
 
     def told(self) -> dict[str, object]:
         """How it goes, for GET /gridberry/health."""
@@ -187,6 +189,7 @@ class Follower:
         if self._trouble:
             LOG.info("%s: answers again", self.name)
         self._trouble, self._failures = "", 0
+        self._seen_at = self._clock.monotonic()
         return True
 
     def _failed(self, error: Away) -> None:
