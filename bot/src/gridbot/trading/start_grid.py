@@ -416,9 +416,12 @@ def _say_ended(grid_run: GridRun, result: GridResult) -> None:
 
 
 def rules_of(session: Session) -> Market:
-    """The exchange's rules, asked for once."""
+    """The exchange's rules, asked for once; before that, whether its key is one to trade with."""
     if session.market is None:
-        session.market = session.broker.connect()
+        market = session.broker.connect()
+        if session.account.mode == "live":
+            session.broker.check_key()
+        session.market = market
         prices = session.broker.market_label or f"those of {session.account.exchange.name}"
         log.info("connected: %s, prices: %s", session.config.symbol, prices)
     return session.market

@@ -30,6 +30,7 @@ HEALTH_PATH = "/gridberry/health"
 COUNTERS_PATH = "/gridberry/counters"
 STATUS_PATH = "/sapi/v1/system/status"
 BASES = ("/api/v3/", "/api/v1/")
+ACCOUNT_BASE = "/sapi/v1/"
 
 Headers = list[tuple[str, str]]
 
@@ -98,7 +99,8 @@ class Api:
         own = self._own.get((method, path))
         if own is not None:
             return own()
-        name = next((path.removeprefix(base) for base in BASES if path.startswith(base)), "")
+        account = path if path.startswith(ACCOUNT_BASE) else ""
+        name = next((path.removeprefix(base) for base in BASES if path.startswith(base)), account)
         known = self._endpoints.knows(method, name)
         self.exchange.counters.add(REST, f"{method} {name}" if known else OTHER)
         plan = environ.get(PLAN)
