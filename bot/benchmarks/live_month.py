@@ -46,7 +46,7 @@ REACH = 400  # how far a candle may go (quote)
 def print_row(world: LiveWorld, day: int) -> int:
     """Say how it stands; returns the memory."""
     resident = resident_kilobytes()
-    row = (day, len(world.sources), world.cuts, world.restarts, world.gaps, resident)
+    row = (day, world.fills, world.cuts, world.restarts, world.gaps, resident)
     print("{:>4} {:>7} {:>5} {:>9} {:>5} {:>9}".format(*row), flush=True)
     return resident
 
@@ -91,7 +91,7 @@ def main() -> int:
         world.exchange.close()
     growth = 100 * (resident[-1] - resident[0]) / resident[0]
     needed = FILLS_A_DAY * arguments.days
-    fills = len(world.sources)
+    fills = world.fills
     for problem in found:
         print(problem)
     print(f"fills     {fills:>8}   limit: at least {needed}")

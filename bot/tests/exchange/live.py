@@ -92,8 +92,8 @@ class Wire(requests.adapters.BaseAdapter):
 
     def cut(self) -> None:
         """Every connection breaks, as it does after 24 hours."""
-        for socket in self.sockets:
-            socket.connection.close()
+        while self.sockets:
+            self.sockets.pop().connection.close()
 
     def close(self) -> None:
         pass
