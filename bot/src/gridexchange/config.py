@@ -11,16 +11,7 @@ from typing import Annotated, Any, get_type_hints
 
 from gridbase.errors import UserError
 from gridbase.market import plain
-from gridbase.settings import (
-    Read,
-    WrongValueError,
-    choice,
-    integer,
-    known_names,
-    read_each,
-    switch,
-    text,
-)
+from gridbase.settings import Read, WrongValueError, choice, integer, known_names, read_each, text
 
 from gridexchange.faults.plan import FaultSettings
 from gridexchange.faults.settings import read_faults, told
@@ -158,7 +149,6 @@ class ExchangeConfig:
         bnb_price: what one BNB costs where commissions are paid in it, in quote.
         spread: distance of best bid and best ask, as a share of the price.
         self_trade_prevention: mode of orders that name none.
-        withdrawals: whether the key may withdraw coins, as the exchange tells who asks.
         balances: what a new account starts with, by coin.
         weight_per_minute: request weight that one address may use in a minute.
         orders_per_10s: new orders that are accepted in ten seconds.
@@ -194,7 +184,6 @@ class ExchangeConfig:
     bnb_price: Annotated[Decimal, _amount(), OF_A_SYMBOL] = Decimal(600)
     spread: Annotated[Decimal, _rate, OF_A_SYMBOL] = Decimal(0)
     self_trade_prevention: Annotated[str, choice(*PREVENTION_MODES), OF_A_SYMBOL] = NO_PREVENTION
-    withdrawals: Annotated[bool, switch] = False
     balances: Annotated[dict[str, Decimal], _balances]
     weight_per_minute: Annotated[int, integer(1, 10**9)] = 6000
     orders_per_10s: Annotated[int, integer(1, 10**9)] = 100

@@ -174,9 +174,6 @@ class Broker(Protocol):
     def connect(self) -> Market:
         """Synchronise time and read the symbol's rules."""
 
-    def check_key(self) -> None:
-        """Refuse a key that may withdraw coins, where the exchange tells."""
-
     def balances(self) -> dict[str, Decimal]:
         """Free plus locked of every coin that the account holds."""
 

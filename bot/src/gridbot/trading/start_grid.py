@@ -416,12 +416,9 @@ def _say_ended(grid_run: GridRun, result: GridResult) -> None:
 
 
 def rules_of(session: Session) -> Market:
-    """The exchange's rules, asked for once; before that, whether its key is one to trade with."""
+    """The exchange's rules, asked for once."""
     if session.market is None:
-        market = session.broker.connect()
-        if session.account.mode == "live":
-            session.broker.check_key()
-        session.market = market
+        session.market = session.broker.connect()
         prices = session.broker.market_label or f"those of {session.account.exchange.name}"
         log.info("connected: %s, prices: %s", session.config.symbol, prices)
     return session.market

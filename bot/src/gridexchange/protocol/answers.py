@@ -152,24 +152,6 @@ def account(rules: Rules, balances: dict[str, Balance], now_ms: int, *, all_coin
     }
 
 
-def restrictions(*, withdrawals: bool) -> Json:
-    """What the key may do, for GET /sapi/v1/account/apiRestrictions.
-
-    Args:
-        withdrawals: whether it may withdraw coins.
-    """
-    no = (
-        *("ipRestrict", "enableInternalTransfer", "enableMargin", "enableFutures"),
-        *("permitsUniversalTransfer", "enableVanillaOptions", "enablePortfolioMarginTrading"),
-    )
-    return dict.fromkeys(no, False) | {
-        "createTime": 0,
-        "enableReading": True,
-        "enableSpotAndMarginTrading": True,
-        "enableWithdrawals": withdrawals,
-    }
-
-
 def commission(rules: Rules) -> Json:
     """Commission rates, for GET account/commission."""
     nothing = {side: printed(ZERO) for side in ("maker", "taker", "buyer", "seller")}

@@ -21,7 +21,6 @@ from gridexchange.protocol.routes import Request, Route
 from gridexchange.protocol.time_unit import answer_in_microseconds
 
 DAY_MS = 86_400_000
-RESTRICTIONS = "/sapi/v1/account/apiRestrictions"
 DEPTH_WEIGHTS = ((100, 5), (500, 25), (1000, 50), (5000, 250))
 
 
@@ -127,17 +126,12 @@ class Endpoints:
             ("GET", "openOrders"): Route(self._open_orders, by_symbol(6, 80), signed=True),
             ("GET", "allOrders"): Route(self._all_orders, 20, signed=True),
             ("GET", "myTrades"): Route(self._my_trades, my_trades, signed=True),
-            ("GET", RESTRICTIONS): Route(self._restrictions, 1, signed=True),
         }
 
     @staticmethod
     def _ping(request: Request) -> object:
         request.parameters.finish()
         return {}
-
-    def _restrictions(self, request: Request) -> object:
-        request.parameters.finish()
-        return answers.restrictions(withdrawals=self._credentials.withdrawals)
 
     @staticmethod
     def _time(request: Request) -> object:

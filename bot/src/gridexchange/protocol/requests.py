@@ -55,11 +55,10 @@ UNSUPPORTED_TYPES = {
 
 @dataclass(frozen=True, repr=False)
 class Credentials:
-    """The API key and its secret, never printed, and whether the key may withdraw coins."""
+    """The API key and its secret; never printed."""
 
     api_key: str
     api_secret: str
-    withdrawals: bool = False
 
 
 class Parameters:

@@ -30,7 +30,6 @@ HEALTH_PATH = "/gridberry/health"
 COUNTERS_PATH = "/gridberry/counters"
 STATUS_PATH = "/sapi/v1/system/status"
 BASES = ("/api/v3/", "/api/v1/")
-ACCOUNT_BASE = "/sapi/v1/"
 
 Headers = list[tuple[str, str]]
 
@@ -99,8 +98,7 @@ class Api:
         own = self._own.get((method, path))
         if own is not None:
             return own()
-        account = path if path.startswith(ACCOUNT_BASE) else ""
-        name = next((path.removeprefix(base) for base in BASES if path.startswith(base)), account)
+        name = next((path.removeprefix(base) for base in BASES if path.startswith(base)), "")
         known = self._endpoints.knows(method, name)
         self.exchange.counters.add(REST, f"{method} {name}" if known else OTHER)
         plan = environ.get(PLAN)

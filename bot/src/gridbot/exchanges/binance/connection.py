@@ -102,7 +102,6 @@ class BinanceConnection:
         weight: how much the exchange is asked.
         market: prices and candles; None without streams.
         exchange: name of the exchange.
-        api_key_file: where the key is.
         poll_seconds: how often what no stream tells is asked for.
         monotonic: the clock's.
         address: where REST requests go.
@@ -122,7 +121,6 @@ class BinanceConnection:
         self._clock = clock
         self._config = config
         self.exchange = config.exchange.name
-        self.api_key_file = config.exchange.api_key_file
         self.poll_seconds = float(config.poll_seconds)
         self.monotonic = clock.monotonic
         self.time = ServerTime(clock)

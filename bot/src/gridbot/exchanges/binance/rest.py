@@ -76,10 +76,9 @@ class BinanceRest:
         )
         self._client.milliseconds = now_ms
         if config.url is not None:
-            # These and no others: a paper bot knows no address of a real exchange.
+            # These two and no others: a paper bot knows no address of a real exchange.
             address = config.url + "/api/v3"
-            account = config.url + "/sapi/v1"
-            self._client.urls["api"] = {"public": address, "private": address, "sapi": account}
+            self._client.urls["api"] = {"public": address, "private": address}
         elif config.testnet:
             use_testnet(self._client)
         self.address = str(self._client.urls["api"]["private"])

@@ -47,7 +47,6 @@ _FIND = Operation("order", "privateGetOrder", "order.status")
 _OPEN = Operation("openOrders", "privateGetOpenOrders", "openOrders.status")
 _ORDERS = Operation("allOrders", "privateGetAllOrders", "allOrders")
 _TRADES = Operation("myTrades", "privateGetMyTrades", "myTrades")
-_KEY = Operation("apiRestrictions", "sapiGetAccountApiRestrictions")
 _BALANCES = Operation("account", "privateGetAccount", "account.status")
 
 
@@ -149,21 +148,6 @@ class BinanceBroker:
         if self.account.time.due:
             self.account.synchronise()
         return market
-
-    def check_key(self) -> None:
-        """Refuse a key that may withdraw coins. Binance.US does not tell.
-
-        Raises:
-            UserError: it may.
-            BrokerError: see `Failure`.
-        """
-        if self.account.exchange != "binance":
-            return
-        if self.account.ask(_KEY, {}, lambda document: document["enableWithdrawals"] is not False):
-            raise UserError(
-                f"exchange.api_key_file = {self.account.api_key_file}: this API key may withdraw "
-                "coins, which is not allowed; use a key that may only read and trade"
-            )
 
     def _read_rules(self, document: Json) -> Market:
         row = document["symbols"][0]

@@ -96,9 +96,6 @@ class CcxtBroker:
         """Wait that long, or until stopped."""
         self.account.wait(seconds)
 
-    def check_key(self) -> None:
-        """Refuse nothing: ccxt has no question for what a key may do."""
-
     # The market.
 
     def connect(self) -> Market:
