@@ -11,7 +11,16 @@ from typing import Annotated, get_type_hints
 
 from gridbase.errors import UserError
 from gridbase.market import plain
-from gridbase.settings import Read, WrongValueError, choice, integer, known_names, read_each, text
+from gridbase.settings import (
+    Read,
+    WrongValueError,
+    choice,
+    integer,
+    known_names,
+    read_each,
+    switch,
+    text,
+)
 
 from gridexchange.faults.plan import FaultSettings
 from gridexchange.faults.settings import read_faults, told
@@ -113,6 +122,7 @@ class ExchangeConfig:
         state_directory: where the books are kept.
         api_key_file: file with the API key that clients must send.
         api_secret_file: file with the secret that clients must sign with.
+        withdrawals: whether the API key says of itself that it may withdraw.
         candles: recorded market; None makes a synthetic one.
         at_end: what happens after the last recorded candle: repeat or hold.
         speed: market seconds in a real second.
@@ -145,6 +155,7 @@ class ExchangeConfig:
     state_directory: Annotated[Path, _path]
     api_key_file: Annotated[Path, _path]
     api_secret_file: Annotated[Path, _path]
+    withdrawals: Annotated[bool, switch] = False
     symbol: Annotated[str, _symbol, OF_A_SYMBOL] = "BTC/USDT"
     candles: Annotated[Path | None, _candles, OF_A_SYMBOL] = None
     at_end: Annotated[str, choice(REPEAT, HOLD), OF_A_SYMBOL] = REPEAT
