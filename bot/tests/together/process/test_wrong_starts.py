@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from gridbase.clock import SystemClock
@@ -156,6 +157,24 @@ def nothing_spent(market):
     assert orders == []
 
 
+def documented() -> dict[str, str]:
+    """What docs/wrong-starts.md says the bot prints, by case."""
+    text = (Path(__file__).parents[4] / "docs/wrong-starts.md").read_text()
+    part = text.partition("## What the bot refuses\n")[2]
+    return dict(re.findall(r"^\| (.+?) \| `(.+)` \|$", part, re.MULTILINE))
+
+
+def as_documented(case: str, said: str) -> bool:
+    """Whether it is what the document says, where it says something of this case."""
+    wanted = documented().get(case, "...")
+    return re.fullmatch(".*".join(map(re.escape, wanted.split("..."))), said) is not None
+
+
+def test_the_document_has_no_other_case():
+    assert len(documented()) == 6
+    assert set(documented()) < {*OUTSIDE, *REFUSED, "account too poor", "key that may withdraw"}
+
+
 def one_line(result, symbol: str) -> str:
     """What a command says that refuses."""
     assert result.returncode == 2, result.stdout + result.stderr
@@ -171,12 +190,14 @@ def one_line(result, symbol: str) -> str:
     [*OUTSIDE.values(), *REFUSED.values(), POOR],
     ids=[*OUTSIDE, *REFUSED, "account too poor"],
 )
-def test_check_says_why_in_one_line(market, wrong, changes, said):
+def test_check_says_why_in_one_line(market, wrong, request, changes, said):
     symbol = wrong(changes)
     begun = time.monotonic()
     result = gridbot("check", "--config", market.config)
     print(f"{time.monotonic() - begun:.1f} s")
-    assert re.search(said, one_line(result, symbol))
+    line = one_line(result, symbol)
+    assert re.search(said, line)
+    assert as_documented(request.node.callspec.id, line)
 
 
 @pytest.mark.parametrize(("changes", "said"), REFUSED.values(), ids=REFUSED)
@@ -223,7 +244,9 @@ def test_a_key_that_may_withdraw_is_refused_by_check(withdrawing):
     begun = time.monotonic()
     result = live("check", withdrawing)
     print(f"{time.monotonic() - begun:.1f} s")
-    assert re.search(MAY_WITHDRAW, one_line(result, "BTC/USDT"))
+    line = one_line(result, "BTC/USDT")
+    assert re.search(MAY_WITHDRAW, line)
+    assert as_documented("key that may withdraw", line)
     nothing_spent(withdrawing)
 
 
