@@ -22,9 +22,7 @@ VIRTUAL = "inventory/virtual"
 # Not a fleet of the user's: the pattern to copy, and the virtual Pis.
 OURS = ("example", "virtual")
 # What a task says that refuses: one or more lines, up to where Ansible shows the task.
-REFUSAL = re.compile(
-    r"^\[ERROR\]: .*?Action failed: (.*?)\n(?:Origin: |fatal: |$)", re.DOTALL | re.MULTILINE
-)
+REFUSAL = re.compile(r"(?ms)^\[ERROR\]: .*?Action failed: (.*?)\n(?:Origin: |fatal: |$)")
 NO_HOST = re.compile(r"Could not match supplied host pattern, ignoring:\s+(\S+)")
 QUICK_SECONDS = 4  # to connect; the rest of status' ten seconds are Ansible's own
 MEMORY = (Path("/dev/shm"), Path("/run/shm"))  # noqa: S108 - a private directory is made there
