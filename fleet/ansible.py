@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -22,6 +23,9 @@ VIRTUAL = "inventory/virtual"
 OURS = ("example", "virtual")
 # Ansible's callback that prints an event a line.
 EVENTS = "ansible.posix.jsonl"
+# What a task says that refuses: one or more lines, up to where Ansible shows the task.
+REFUSAL = re.compile(r"(?ms)^\[ERROR\]: .*?Action failed: (.*?)\n(?:Origin: |fatal: |$)")
+NO_HOST = re.compile(r"Could not match supplied host pattern, ignoring:\s+(\S+)")
 QUICK_SECONDS = 4  # to connect; the rest of status' ten seconds are Ansible's own
 MEMORY = (Path("/dev/shm"), Path("/run/shm"))  # noqa: S108 - a private directory is made there
 
@@ -138,6 +142,27 @@ class Ansible:
         secret = [] if password is None else ["--become-password-file", os.fspath(password)]
         return [sys.executable, "-m", "ansible", program or "adhoc", *words, *secret]
 
+    def refusals(self, *words: str) -> list[str]:
+        """Run preflight with its output in a log; return what it refuses, each once.
+
+        Args:
+            words: Further arguments.
+
+        Raises:
+            UserError: A host is named that the inventory does not have.
+        """
+        log = state_directory() / "preflight.log"
+        settings = json.dumps({"__preflight_bot": True})
+        failed = self.playbook("preflight", "-e", settings, *words, log=log, quick=True)
+        text = log.read_text(errors="replace")
+        unknown = [name for name in NO_HOST.findall(text) if name != "localhost"]
+        if unknown:
+            raise UserError(f"{self.inventory} has no host or group '{unknown[0]}'; see --limit")
+        if not failed:
+            return []
+        said = "\n".join(REFUSAL.findall(text)).splitlines()
+        return list(dict.fromkeys(said)) or [f"preflight failed; the log: {log}"]
+
     def hosts(self) -> dict[str, dict[str, Any]]:
         """Return the variables of each host in the group `trading`, in the inventory's order.
 
@@ -155,6 +180,13 @@ class Ansible:
             raise UserError(f"{self.inventory} has no host in the group trading")
         variables = listed.get("_meta", {}).get("hostvars", {})
         return {name: variables.get(name, {}) for name in names}
+
+
+def state_directory() -> Path:
+    """Return the directory of logs and answers, which is made."""
+    state = Path(os.environ.get("GRIDBERRY_STATE", ROOT / ".gridberry"))
+    state.mkdir(parents=True, exist_ok=True)
+    return state
 
 
 def _members(listed: dict[str, Any], group: str) -> list[str]:

@@ -17,12 +17,11 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, NoReturn
 
 from gridbase.errors import UserError
 
-from fleet.ansible import ROOT, Ansible, find_inventory, sudo_password
+from fleet.ansible import Ansible, find_inventory, state_directory, sudo_password
 from fleet.completion import completion
 from fleet.drift import Reader, status_of
 from fleet.drift import table as drifts
@@ -57,12 +56,20 @@ class Parser(argparse.ArgumentParser):
 
 def deploy(options: argparse.Namespace, ansible: Ansible) -> int:
     """Bring hosts and bots to what the inventory says."""
-    return ansible.playbook("site", *options.rest)
+    return _site(ansible, options.rest)
 
 
 def check(options: argparse.Namespace, ansible: Ansible) -> int:
     """Show what `deploy` would change."""
-    return ansible.playbook("site", "--check", "--diff", *options.rest)
+    return _site(ansible, ["--check", "--diff", *options.rest])
+
+
+def _site(ansible: Ansible, words: list[str]) -> int:
+    """Run site.yml; what it would refuse is said first, in one line each, and nothing is run."""
+    refused = ansible.refusals(*words)
+    for reason in refused:
+        print(f"gridberry: {reason}", file=sys.stderr)
+    return FAILED if refused else ansible.playbook("site", *words)
 
 
 def drift(options: argparse.Namespace, ansible: Ansible) -> int:
@@ -156,8 +163,7 @@ def ask_hosts(ansible: Ansible) -> list[dict[str, Any]]:
     Raises:
         UserError: Not even a file came of it.
     """
-    state = Path(os.environ.get("GRIDBERRY_STATE", ROOT / ".gridberry"))
-    state.mkdir(parents=True, exist_ok=True)
+    state = state_directory()
     file, log = state / "status.json", state / "status.log"
     words = ["-e", json.dumps({"status_output": os.fspath(file), "status_hosts": ansible.limit})]
     if ansible.playbook("status", *words, log=log, quick=True) != 0:

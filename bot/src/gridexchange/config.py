@@ -11,7 +11,16 @@ from typing import Annotated, Any, get_type_hints
 
 from gridbase.errors import UserError
 from gridbase.market import plain
-from gridbase.settings import Read, WrongValueError, choice, integer, known_names, read_each, text
+from gridbase.settings import (
+    Read,
+    WrongValueError,
+    choice,
+    integer,
+    known_names,
+    read_each,
+    switch,
+    text,
+)
 
 from gridexchange.faults.plan import FaultSettings
 from gridexchange.faults.settings import read_faults, told
@@ -129,6 +138,7 @@ class ExchangeConfig:
         state_directory: where the books are kept.
         api_key_file: file with the API key that clients must send.
         api_secret_file: file with the secret that clients must sign with.
+        withdrawals: whether the API key says of itself that it may withdraw.
         candles: recorded market; None makes a synthetic one.
         live: name of the exchange whose public prices are followed; empty for none.
         live_rest: where it answers; empty for its own address.
@@ -164,6 +174,7 @@ class ExchangeConfig:
     state_directory: Annotated[Path, _path]
     api_key_file: Annotated[Path, _path]
     api_secret_file: Annotated[Path, _path]
+    withdrawals: Annotated[bool, switch] = False
     symbol: Annotated[str, _symbol, OF_A_SYMBOL] = "BTC/USDT"
     candles: Annotated[Path | None, _candles, OF_A_SYMBOL] = None
     live: Annotated[str, choice("", *LIVE, quote='"')] = ""

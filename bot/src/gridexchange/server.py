@@ -253,7 +253,8 @@ def _credentials(config: ExchangeConfig) -> Credentials:
         raise UserError(
             f"api_key_file = {config.api_key_file} needs 1 to 128 letters, digits, - or _"
         )
-    return Credentials(api_key, read_secret(config.api_secret_file, "api_secret_file"))
+    secret = read_secret(config.api_secret_file, "api_secret_file")
+    return Credentials(api_key, secret, config.withdrawals)
 
 
 def _series(config: ExchangeConfig, tick_size: Decimal) -> Series:

@@ -151,6 +151,7 @@ def _online(account: AccountConfig, config: GridConfig, price: Decimal | None) -
     broker = connected.broker(config.symbol)
     try:
         market = broker.connect()
+        broker.check_key()
         broker.balances()
         free: Decimal | None = broker.free_balance(config.quote)
         prefix = client_prefix(account.bot_name, market.exchange_symbol)

@@ -174,6 +174,13 @@ class Broker(Protocol):
     def connect(self) -> Market:
         """Synchronise time and read the symbol's rules."""
 
+    def check_key(self) -> None:
+        """Refuse a key for real money that may withdraw, where the exchange can tell; asked once.
+
+        Raises:
+            UserError: it may.
+        """
+
     def balances(self) -> dict[str, Decimal]:
         """Free plus locked of every coin that the account holds."""
 

@@ -418,7 +418,9 @@ def _say_ended(grid_run: GridRun, result: GridResult) -> None:
 def rules_of(session: Session) -> Market:
     """The exchange's rules, asked for once."""
     if session.market is None:
-        session.market = session.broker.connect()
+        market = session.broker.connect()
+        session.broker.check_key()
+        session.market = market
         prices = session.broker.market_label or f"those of {session.account.exchange.name}"
         log.info("connected: %s, prices: %s", session.config.symbol, prices)
     return session.market

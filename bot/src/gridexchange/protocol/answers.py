@@ -171,6 +171,25 @@ def commission(rules: Rules) -> Json:
     }
 
 
+def key_permissions(*, withdrawals: bool) -> Json:
+    """What the key may do, for GET /sapi/v1/account/apiRestrictions."""
+    return {
+        "ipRestrict": False,
+        "createTime": 0,
+        "enableReading": True,
+        "enableWithdrawals": withdrawals,
+        "enableInternalTransfer": False,
+        "enableMargin": False,
+        "enableFutures": False,
+        "permitsUniversalTransfer": False,
+        "enableVanillaOptions": False,
+        "enableFixApiTrade": False,
+        "enableFixReadOnly": False,
+        "enableSpotAndMarginTrading": True,
+        "enablePortfolioMarginTrading": False,
+    }
+
+
 def order(symbol: str, item: Order) -> Json:
     """An order, for GET order, openOrders and allOrders."""
     return {

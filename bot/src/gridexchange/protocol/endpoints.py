@@ -20,6 +20,7 @@ from gridexchange.protocol.requests import SYMBOL, Credentials, Parameters
 from gridexchange.protocol.routes import Request, Route
 from gridexchange.protocol.time_unit import answer_in_microseconds
 
+KEY_PATH = "/sapi/v1/account/apiRestrictions"
 DAY_MS = 86_400_000
 DEPTH_WEIGHTS = ((100, 5), (500, 25), (1000, 50), (5000, 250))
 
@@ -122,6 +123,7 @@ class Endpoints:
             ("GET", "ticker/bookTicker"): Route(self._book_ticker, by_symbol(2, 4)),
             ("GET", "account"): Route(self._account, 20, signed=True),
             ("GET", "account/commission"): Route(self._commission, 20, signed=True),
+            ("GET", KEY_PATH): Route(self._key, 1, signed=True),
             ("GET", "order"): Route(self._get_order, 4, signed=True),
             ("GET", "openOrders"): Route(self._open_orders, by_symbol(6, 80), signed=True),
             ("GET", "allOrders"): Route(self._all_orders, 20, signed=True),
@@ -225,6 +227,10 @@ class Endpoints:
         listing = self._listing(request.parameters)
         request.parameters.finish()
         return answers.commission(listing.rules)
+
+    def _key(self, request: Request) -> object:
+        request.parameters.finish()
+        return answers.key_permissions(withdrawals=self._credentials.withdrawals)
 
     def _get_order(self, request: Request) -> object:
         parameters = request.parameters

@@ -55,10 +55,11 @@ UNSUPPORTED_TYPES = {
 
 @dataclass(frozen=True, repr=False)
 class Credentials:
-    """The API key and its secret; never printed."""
+    """The API key and its secret; never printed. `withdrawals`: whether the key may withdraw."""
 
     api_key: str
     api_secret: str
+    withdrawals: bool = False
 
 
 class Parameters:

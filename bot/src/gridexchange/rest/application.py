@@ -15,7 +15,7 @@ from gridexchange.errors import ApiError, mandatory, unknown_error
 from gridexchange.exchange import Exchange
 from gridexchange.faults.plan import PLAN, REST, Fate, Faults, FaultSettings, Plan, Severed
 from gridexchange.limits import Limits
-from gridexchange.protocol.endpoints import Endpoints
+from gridexchange.protocol.endpoints import KEY_PATH, Endpoints
 from gridexchange.protocol.requests import Credentials, Parameters
 from gridexchange.protocol.routes import Request
 from gridexchange.protocol.time_unit import wants_microseconds
@@ -98,7 +98,8 @@ class Api:
         own = self._own.get((method, path))
         if own is not None:
             return own()
-        name = next((path.removeprefix(base) for base in BASES if path.startswith(base)), "")
+        rest = path if path == KEY_PATH else ""
+        name = next((path.removeprefix(base) for base in BASES if path.startswith(base)), rest)
         known = self._endpoints.knows(method, name)
         self.exchange.counters.add(REST, f"{method} {name}" if known else OTHER)
         plan = environ.get(PLAN)

@@ -42,7 +42,8 @@ def test_a_paper_bot_knows_one_address(name):
     document["exchange"]["name"] = name
     client = account(document).rest._client
     assert client.id == name
-    assert set(client.urls["api"].values()) == {"http://exchange:8000/api/v3"}
+    own = {"http://exchange:8000/api/v3", "http://exchange:8000/sapi/v1"}
+    assert set(client.urls["api"].values()) == own
 
 
 @pytest.mark.parametrize(

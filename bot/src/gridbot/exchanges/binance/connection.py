@@ -101,6 +101,8 @@ class BinanceConnection:
         time: the exchange's time.
         weight: how much the exchange is asked.
         market: prices and candles; None without streams.
+        config: as above.
+        key_checked: whether it is known that the key cannot withdraw.
         exchange: name of the exchange.
         poll_seconds: how often what no stream tells is asked for.
         monotonic: the clock's.
@@ -119,7 +121,8 @@ class BinanceConnection:
         dice: random.Random | None = None,
     ) -> None:
         self._clock = clock
-        self._config = config
+        self.config = config
+        self.key_checked = False
         self.exchange = config.exchange.name
         self.poll_seconds = float(config.poll_seconds)
         self.monotonic = clock.monotonic
@@ -154,7 +157,7 @@ class BinanceConnection:
         connect: Connect | None,
         dice: random.Random | None,
     ) -> None:
-        timeout = float(self._config.exchange.timeout_seconds)
+        timeout = float(self.config.exchange.timeout_seconds)
         self._channel = Channel(
             urls[0],
             api_key,

@@ -76,9 +76,13 @@ class BinanceRest:
         )
         self._client.milliseconds = now_ms
         if config.url is not None:
-            # These two and no others: a paper bot knows no address of a real exchange.
+            # These and no others: a paper bot knows no address of a real exchange.
             address = config.url + "/api/v3"
-            self._client.urls["api"] = {"public": address, "private": address}
+            self._client.urls["api"] = {
+                "public": address,
+                "private": address,
+                "sapi": config.url + "/sapi/v1",
+            }
         elif config.testnet:
             use_testnet(self._client)
         self.address = str(self._client.urls["api"]["private"])

@@ -21,6 +21,7 @@ from gridbot.exchanges.binance.answers import (
     read_weight_limit,
 )
 from gridbot.exchanges.binance.connection import BinanceConnection, Operation
+from gridbot.exchanges.binance.key_permissions import refuse_withdrawals
 from gridbot.exchanges.binance.market_stream import PRICE_INTERVAL, read_kline
 from gridbot.exchanges.binance.rest import RECEIVE_WINDOW_MS
 from gridbot.exchanges.port import (
@@ -148,6 +149,10 @@ class BinanceBroker:
         if self.account.time.due:
             self.account.synchronise()
         return market
+
+    def check_key(self) -> None:
+        """Refuse a live key that may withdraw; see `refuse_withdrawals`."""
+        refuse_withdrawals(self.account)
 
     def _read_rules(self, document: Json) -> Market:
         row = document["symbols"][0]

@@ -122,6 +122,9 @@ class CcxtBroker:
                 ExitCode.EXCHANGE,
             ) from error
 
+    def check_key(self) -> None:
+        """Nothing: ccxt has no common way to ask what a key may do."""
+
     def ask_price(self) -> Decimal:
         """What a buy pays now (quote)."""
         return self._price("ask")

@@ -1,0 +1,160 @@
+"""Wrong starts of a fleet: one line each, before a host changes; docs/wrong-starts.md has them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from gridbase.errors import UserError
+
+from fleet.ansible import find_inventory
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = ROOT / "docs/wrong-starts.md"
+KEYS = {"grid_bot_api_key": "key", "grid_bot_api_secret": "secret"}
+# Nobody listens there: what is refused before a host is asked does not say so.
+NOWHERE = {"ansible_host": "127.0.0.1", "ansible_port": 9, "ansible_user": "trader"}
+CONFIRMED = {"grid_bot_live_confirmation": "I accept that this bot trades real money"}
+TWICE = [{"symbol": "BTC/USDT", "lower": "42000", "upper": "50000", "grids": 10}] * 2
+SETTINGS: dict[str, dict[str, object]] = {
+    "a setting that does not exist": {"grid_bot_lowr": "42000"},
+    "an amount without quotes": {"grid_bot_investment": 9000.5},
+    "a range upside down": {"grid_bot_lower": "50000", "grid_bot_upper": "42000"},
+    "live without its confirmation": {"grid_bot_mode": "live"},
+    "live without keys": {
+        "grid_bot_mode": "live",
+        "grid_bot_api_key": "",
+        "grid_bot_api_secret": "",
+        **CONFIRMED,
+    },
+    "a candle file that is missing": {"grid_bot_candles": "/no/such/candles.csv"},
+    "a symbol twice": {"grid_bot_symbols": [{**one, "investment": "1000"} for one in TWICE]},
+    "a symbol in a wrong form": {"grid_bot_symbol": "BTCUSDT"},
+    "too many lines": {"grid_bot_grids": 2000},
+    "a budget too small": {"grid_bot_investment": "20"},
+    "pairs that lose": {"grid_bot_investment": "300"},
+    "a price far from the range": {
+        "grid_bot_lower": "90000",
+        "grid_bot_upper": "110000",
+        "grid_bot_exchange_start_price": "46000",
+    },
+    "a host that is off": {},
+}
+OTHERS = (
+    "an inventory that is missing",
+    "several inventories, and none is named",
+    "a host that is not in the inventory",
+    "an NVMe drive that is missing",
+    "sudo asks for a password, and none is given",
+)
+REFUSED = "What check and deploy refuse"
+
+
+def check(inventory: Path | str, state: Path, *words: str) -> tuple[int, list[str]]:
+    """What `./gridberry check` ends with, and its lines that say why."""
+    begun = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "fleet.cli", "check", "-i", str(inventory), *words],
+        check=False,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env={
+            **os.environ,
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "GRIDBERRY_STATE": str(state),
+        },
+    )
+    print(f"{time.monotonic() - begun:.1f} s\n{done.stderr}")
+    assert done.stdout == "", "something was run"
+    return done.returncode, [line for line in done.stderr.splitlines() if line[0] != "$"]
+
+
+def inventory_of(directory: Path, **settings: object) -> Path:
+    path = directory / "inventory.yml"
+    host = NOWHERE | KEYS | {"grid_bot_cache": str(directory / "cache")} | settings
+    path.write_text(yaml.safe_dump({"trading": {"hosts": {"pi1": host}}}))
+    return path
+
+
+def documented(heading: str) -> dict[str, str]:
+    """The rows of one table of the document."""
+    part = DOCUMENT.read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    return dict(re.findall(r"^\| (.+?) \| `(.+)` \|$", part, re.MULTILINE))
+
+
+def matches(pattern: str, line: str) -> bool:
+    """Whether a line is the document's; `...` stands for anything."""
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("..."))), line) is not None
+
+
+def test_the_document_has_each_case() -> None:
+    assert set(documented(REFUSED)) == {*SETTINGS, *OTHERS}
+
+
+@pytest.mark.parametrize("case", SETTINGS)
+def test_it_is_refused_in_one_line(tmp_path: Path, case: str) -> None:
+    status, lines = check(inventory_of(tmp_path, **SETTINGS[case]), tmp_path / "state")
+    assert status != 0
+    [line] = lines
+    assert matches(documented(REFUSED)[case], line)
+
+
+def test_an_inventory_that_is_missing(tmp_path: Path) -> None:
+    status, [line] = check("inventory/hme", tmp_path / "state")
+    assert status == 2
+    assert matches(documented(REFUSED)[OTHERS[0]], line)
+
+
+def test_a_host_that_is_not_in_the_inventory(tmp_path: Path) -> None:
+    status, [line] = check(inventory_of(tmp_path), tmp_path / "state", "--limit", "pi9")
+    assert status == 2
+    assert matches(documented(REFUSED)[OTHERS[2]], line)
+
+
+def test_several_inventories_and_none_is_named(tmp_path: Path) -> None:
+    for name in ("home", "office"):
+        (tmp_path / "inventory" / name).mkdir(parents=True)
+    with pytest.raises(UserError) as refused:
+        find_inventory("", tmp_path)
+    assert matches(documented(REFUSED)[OTHERS[1]], f"gridberry: {refused.value}")
+
+
+def stand_in(directory: Path, name: str, text: str) -> Path:
+    path = directory / "bin" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+# This machine is the host, so that preflight really looks; what else it lacks of a Pi is said too.
+HERE = {"ansible_host": "localhost", "ansible_connection": "local"}
+
+
+def test_an_nvme_drive_that_is_missing(tmp_path: Path) -> None:
+    inventory = inventory_of(tmp_path, **HERE, preflight_nvme_device="/dev/nvme9n1")
+    status, lines = check(inventory, tmp_path / "state")
+    assert status == 1
+    [line] = [line for line in lines if "preflight_nvme_device" in line]
+    assert matches(documented(REFUSED)[OTHERS[3]], line)
+
+
+def test_sudo_asks_for_a_password_and_none_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sudo = stand_in(tmp_path, "sudo", "echo sudo: a password is required >&2; exit 1")
+    stand_in(tmp_path, "id", "[ $1 = -u ] && echo 1000 || echo trader")
+    monkeypatch.setenv("PATH", f"{sudo.parent}:{os.environ['PATH']}")
+    # Root becomes somebody else: Ansible asks nobody for what the user is already.
+    become = {"ansible_become_exe": str(sudo), "ansible_become_user": "nobody"}
+    status, lines = check(inventory_of(tmp_path, **HERE, **become), tmp_path / "state")
+    assert status == 1
+    [line] = [line for line in lines if "sudo" in line]
+    assert matches(documented(REFUSED)[OTHERS[4]], line)
