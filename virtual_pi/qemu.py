@@ -90,8 +90,17 @@ def _network(machine: Machine) -> list[str]:
     settings = machine.settings()
     forwards = [(22, settings.ssh_port), *settings.forwards.items()]
     rules = "".join(f",hostfwd=tcp:{LOOPBACK}:{host}-:{guest}" for guest, host in forwards)
+    end = "router" if settings.tap else "net"
+    parts = [f"user,id={end},hostname={machine.name}{rules}"]
+    if settings.tap:
+        # A hub: one network with the router that QEMU plays, the machine, and who has the tap.
+        parts += [
+            f"tap,id=tap,ifname={settings.tap},script=no,downscript=no",
+            *(f"hubport,id=hub-{end},hubid=0,netdev={end}" for end in ("router", "tap")),
+            "hubport,id=net,hubid=0",
+        ]
     return [
-        *("-netdev", f"user,id=net,hostname={machine.name}{rules}"),
+        *(word for part in parts for word in ("-netdev", part)),
         *("-device", f"virtio-net-pci,netdev=net,romfile=,mac={settings.mac}"),
     ]
 
@@ -100,8 +109,10 @@ def credential_files(machine: Machine) -> dict[str, Path]:
     """Return the systemd credentials that give a machine its identity, by name.
 
     Args:
-        machine: The machine.
+        machine: The machine; one on a tap has none.
     """
+    if machine.settings().tap:
+        return {}
     return {
         "tmpfiles.extra": machine.directory / "credential.tmpfiles",
         "system.hostname": machine.directory / "credential.hostname",
