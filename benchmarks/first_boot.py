@@ -21,13 +21,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
+from benchmarks.home_network import home_network
 from benchmarks.plays import ROOT, VIRTUAL
 from virtual_pi import lifecycle
 from virtual_pi.card import ensure_card, read_card, write_card
@@ -37,7 +37,6 @@ from virtual_pi.image import BOOT_BYTES, Image
 from virtual_pi.machines import CreateOptions, Machine, create_machine
 from virtual_pi.time_server import HOST_IN_GUEST
 
-LAPTOP, RESOLVER = "10.0.2.100", "10.0.2.3"
 BOOT_SECONDS = 1200
 PAGE_SECONDS = 300
 PAUSE_SECONDS = 5
@@ -109,52 +108,6 @@ def orders_open(found: Sequence[Mapping[str, Any]]) -> int:
     """
     bots = [host.get("bot") or {} for host in found]
     return sum(int(grid.get("open_orders") or 0) for bot in bots for grid in bot.get("grids") or [])
-
-
-def ip(*words: str) -> None:
-    """Run iproute2's ip.
-
-    Args:
-        words: Its arguments.
-
-    Raises:
-        VirtualPiError: It failed.
-    """
-    done = subprocess.run(["ip", *words], check=False, capture_output=True, text=True)
-    if done.returncode:
-        raise VirtualPiError(f"ip {' '.join(words)}: {done.stderr.strip()}")
-
-
-@contextmanager
-def home_network(name: str) -> Iterator[str]:
-    """Yield a tap's name while a namespace of this name is on the same network.
-
-    Args:
-        name: Of the namespace, at most 12 characters; beginning of the devices' names.
-    """
-    tap, bridge, here, there = (f"{name}-{end}" for end in "tbhn")
-    resolver = Path("/etc/netns") / name
-    try:
-        ip("netns", "add", name)
-        ip("link", "add", bridge, "type", "bridge")
-        ip("tuntap", "add", tap, "mode", "tap")
-        ip("link", "add", here, "type", "veth", "peer", "name", there, "netns", name)
-        for device in (tap, here):
-            ip("link", "set", device, "master", bridge)
-        for device in (bridge, tap, here):
-            ip("link", "set", device, "up")
-        ip("-n", name, "link", "set", "lo", "up")
-        ip("-n", name, "addr", "add", f"{LAPTOP}/24", "brd", "+", "dev", there)
-        ip("-n", name, "link", "set", there, "up")
-        ip("-n", name, "route", "add", "default", "via", HOST_IN_GUEST)
-        resolver.mkdir(parents=True)
-        (resolver / "resolv.conf").write_text(f"nameserver {RESOLVER}\n")
-        yield tap
-    finally:
-        shutil.rmtree(resolver, ignore_errors=True)
-        gone = (["link", "del", tap], ["link", "del", bridge], ["netns", "del", name])
-        for words in (["link", "del", here], *gone):
-            subprocess.run(["ip", *words], check=False, capture_output=True)
 
 
 class FirstBoot:
