@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from virtual_pi.errors import VirtualPiError
+from virtual_pi.qemu import router_tap
 from virtual_pi.time_server import HOST_IN_GUEST
 
 # Addresses of the network that QEMU plays the router of, which is HOST_IN_GUEST.
@@ -31,7 +32,7 @@ def ip(*words: str) -> None:
 
 @contextmanager
 def home_network(name: str) -> Iterator[str]:
-    """Yield a tap's name while a namespace of this name is on the same network.
+    """Yield the name of a machine's tap while a namespace of this name is on the same bridge.
 
     Args:
         name: Of the namespace, at most 12 characters; beginning of the devices' names.
@@ -41,11 +42,12 @@ def home_network(name: str) -> Iterator[str]:
     try:
         ip("netns", "add", name)
         ip("link", "add", bridge, "type", "bridge")
-        ip("tuntap", "add", tap, "mode", "tap")
+        for device in (tap, router_tap(tap)):
+            ip("tuntap", "add", device, "mode", "tap")
         ip("link", "add", here, "type", "veth", "peer", "name", there, "netns", name)
-        for device in (tap, here):
+        for device in (tap, router_tap(tap), here):
             ip("link", "set", device, "master", bridge)
-        for device in (bridge, tap, here):
+        for device in (bridge, tap, router_tap(tap), here):
             ip("link", "set", device, "up")
         ip("-n", name, "link", "set", "lo", "up")
         ip("-n", name, "addr", "add", f"{LAPTOP}/24", "brd", "+", "dev", there)
@@ -56,6 +58,6 @@ def home_network(name: str) -> Iterator[str]:
         yield tap
     finally:
         shutil.rmtree(resolver, ignore_errors=True)
-        gone = (["link", "del", tap], ["link", "del", bridge], ["netns", "del", name])
-        for words in (["link", "del", here], *gone):
-            subprocess.run(["ip", *words], check=False, capture_output=True)
+        for device in (here, tap, router_tap(tap), bridge):
+            subprocess.run(["ip", "link", "del", device], check=False, capture_output=True)
+        subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)

@@ -33,7 +33,15 @@ apt:
 """
 # The seed lies on a file system of its own, which cloud-init would not wait for.
 WAIT = "[Unit]\nRequiresMountsFor=/boot/firmware\n"
+# The seed calls the network card optional, so systemd-networkd would wait two minutes for none.
+ONLINE = """\
+[Service]
+ExecStart=
+ExecStart=/usr/lib/systemd/systemd-networkd-wait-online --interface=eth0
+"""
 FILES = {
+    "etc/hostname": "raspberrypi\n",
+    "etc/systemd/system/systemd-networkd-wait-online.service.d/eth0.conf": ONLINE,
     "etc/cloud/cloud.cfg.d/99_seed.cfg": CLOUD,
     "etc/systemd/system/cloud-init-main.service.d/seed.conf": WAIT,
     "etc/systemd/system/cloud-init-local.service.d/seed.conf": WAIT,
@@ -66,8 +74,9 @@ def make_card(tree: Path) -> None:
     """
     run("chroot", os.fspath(tree), "userdel", "--remove", USER)
     (tree / f"etc/sudoers.d/010_{USER}-nopasswd").unlink()
-    # The network is what the seed says.
+    # Network and name are what the seed says.
     (tree / "etc/systemd/network/20-wired.network").unlink()
+    (tree / "etc/systemd/system/systemd-tmpfiles-setup.service.d/hostname.conf").unlink()
     for name, text in FILES.items():
         path = tree / name
         path.parent.mkdir(parents=True, exist_ok=True)

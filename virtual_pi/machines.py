@@ -41,8 +41,8 @@ class Settings:
         record_boot: Whether what it writes to its boot partition is recorded.
         time_port: The UDP port of 127.0.0.1 where the guest asks for the time. It is in the guest's
             configuration: a copy of the machine keeps it, whatever its other ports are.
-        tap: A tap device on the machine's network, for others there; empty for none. Such a machine
-            gets no name, keys and user from here: its card brings them.
+        tap: The tap device that its network card is, for a bridge with others; empty for none. Such
+            a machine gets no name, keys and user from here: its card brings them.
     """
 
     memory_mib: int
@@ -122,7 +122,7 @@ class CreateOptions:
         release: Debian's release.
         record_boot: Whether what it writes to its boot partition is recorded.
         time_port: Where a snapshot's guest asks for the time; None for a port of its own.
-        tap: A tap device on its network; its identity is its card's then. Empty for none.
+        tap: A tap device as its network card; its identity is its card's then. Empty for none.
     """
 
     memory_mib: int = 2048

@@ -63,10 +63,10 @@ def test_a_tap_is_on_the_machines_network_and_its_card_says_who_it_is(machine: M
     parts = [command[at + 1] for at, word in enumerate(command) if word == "-netdev"]
     assert parts[0].startswith("user,id=router,")
     assert parts[1:] == [
-        "tap,id=tap,ifname=lan-t,script=no,downscript=no",
+        "tap,id=net,ifname=lan-t,script=no,downscript=no",
+        "tap,id=tap,ifname=lan-tr,script=no,downscript=no",
         "hubport,id=hub-router,hubid=0,netdev=router",
         "hubport,id=hub-tap,hubid=0,netdev=tap",
-        "hubport,id=net,hubid=0",
     ]
     assert "-fw_cfg" not in command
 
