@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.first_boot import FirstBoot, orders_open, run_stages, settings_of_emulated, wait_for
+from benchmarks.home_network import home_network
 from fleet.card.cloud_init import META_DATA, NETWORK, USER_DATA
 from fleet.card.place import CardImage, open_place
 from fleet.card.prepare import TRIXIE, release_of
@@ -99,3 +101,19 @@ def test_a_card_has_the_seeds_place_where_prepare_looks_for_it(tmp_path: Path) -
     card.read_card(file, parts, size)
     assert parts.boot.read_bytes() == made.boot.read_bytes()
     assert parts.root.read_bytes() == made.root.read_bytes()
+
+
+def test_the_network_is_gone_afterwards() -> None:
+    name = f"gbt{os.getpid()}"
+    if os.geteuid() != 0 or not shutil.which("ip"):
+        pytest.skip("only root can make a network namespace, with iproute2")
+    try:
+        with home_network(name) as tap:
+            there = run("ip", "netns", "exec", name, "cat", "/etc/resolv.conf")
+            assert there == "nameserver 10.0.2.3\n"
+            bridged = run("ip", "-o", "link", "show", "master", f"{name}-b")
+            assert {f"{tap}:", f"{tap}r:", f"{name}-h@if2:"} <= set(bridged.split())
+    except VirtualPiError as error:
+        pytest.skip(f"no network can be made here: {error}")
+    assert name not in run("ip", "-o", "link", "show") + run("ip", "netns", "list")
+    assert not Path("/etc/netns", name).exists()
