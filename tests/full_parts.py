@@ -131,6 +131,12 @@ PARTS = (
         ("virtual_pi", "tests/branches.py"),
     ),
     Part(
+        "first-boot",
+        "from an image file with cloud-init to the bot's page: prepare, find, new, deploy, open",
+        python("-m", "benchmarks.first_boot"),
+        (*HOST, *BOT, "fleet", "gridberry"),
+    ),
+    Part(
         "crash-sweep",
         "a crash at every point at which the bot touches the world",
         python("bot/benchmarks/crash_sweep.py", "--seed", "1"),

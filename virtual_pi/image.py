@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,8 +70,24 @@ def ensure_image(release: str) -> Image:
     Raises:
         VirtualPiError: It cannot be built.
     """
-    request = image_request(release)
-    image = Image(cache_directory() / rootfs.recipe_hash(request, __file__))
+    return ensure(image_request(release))
+
+
+def ensure(
+    request: rootfs.Request, adapt: Callable[[Path], None] | None = None, *modules: str
+) -> Image:
+    """Return the image of a request, built first if it is not in the cache.
+
+    Args:
+        request: What goes into it.
+        adapt: Changes the root file system before it is written; None for nothing.
+        modules: The files with the code of `adapt`, which is part of the recipe then.
+
+    Raises:
+        VirtualPiError: It cannot be built.
+    """
+    name = "-".join(rootfs.recipe_hash(request, module) for module in (__file__, *modules))
+    image = Image(cache_directory() / name)
     if image.directory.is_dir():
         return image
     rootfs.require_build_tools("mke2fs", "mkfs.vfat", "mcopy")
@@ -81,6 +97,8 @@ def ensure_image(release: str) -> Image:
         progress = rootfs.Progress()
         tree = work / "tree"
         rootfs.build(request, tree, archives(), work / "build.log", progress)
+        if adapt:
+            adapt(tree)
         progress.stage("write the disks")
         made = Image(work / "image")
         made.directory.mkdir()

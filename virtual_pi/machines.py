@@ -41,6 +41,8 @@ class Settings:
         record_boot: Whether what it writes to its boot partition is recorded.
         time_port: The UDP port of 127.0.0.1 where the guest asks for the time. It is in the guest's
             configuration: a copy of the machine keeps it, whatever its other ports are.
+        tap: The tap device that its network card is, for a bridge with others; empty for none. Such
+            a machine gets no name, keys and user from here: its card brings them.
     """
 
     memory_mib: int
@@ -52,6 +54,7 @@ class Settings:
     forwards: dict[int, int]
     time_port: int
     record_boot: bool = False
+    tap: str = ""
 
     def to_json(self) -> str:
         """Return it as JSON."""
@@ -119,6 +122,7 @@ class CreateOptions:
         release: Debian's release.
         record_boot: Whether what it writes to its boot partition is recorded.
         time_port: Where a snapshot's guest asks for the time; None for a port of its own.
+        tap: A tap device as its network card; its identity is its card's then. Empty for none.
     """
 
     memory_mib: int = 2048
@@ -129,6 +133,7 @@ class CreateOptions:
     release: str = "trixie"
     record_boot: bool = False
     time_port: int | None = None
+    tap: str = ""
 
 
 class Machine:
@@ -345,6 +350,7 @@ def create_machine(state_dir: Path, name: str, image: Image, options: CreateOpti
             forwards=dict(zip(forwards, ports, strict=True)),
             time_port=options.time_port or ssh_port,
             record_boot=options.record_boot,
+            tap=options.tap,
         )
         _make_disks(machine, image, options)
         _make_keys(machine, ssh_port)

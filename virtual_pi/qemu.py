@@ -90,18 +90,39 @@ def _network(machine: Machine) -> list[str]:
     settings = machine.settings()
     forwards = [(22, settings.ssh_port), *settings.forwards.items()]
     rules = "".join(f",hostfwd=tcp:{LOOPBACK}:{host}-:{guest}" for guest, host in forwards)
+    user = f"user,id={'router' if settings.tap else 'net'},hostname={machine.name}{rules}"
+    parts = [user]
+    if settings.tap:
+        # The router has a tap of its own: it would answer whatever it hears, and a bridge lets it
+        # hear only what is for it.
+        parts += [
+            f"tap,id=net,ifname={settings.tap},script=no,downscript=no",
+            f"tap,id=tap,ifname={router_tap(settings.tap)},script=no,downscript=no",
+            *(f"hubport,id=hub-{end},hubid=0,netdev={end}" for end in ("router", "tap")),
+        ]
     return [
-        *("-netdev", f"user,id=net,hostname={machine.name}{rules}"),
+        *(word for part in parts for word in ("-netdev", part)),
         *("-device", f"virtio-net-pci,netdev=net,romfile=,mac={settings.mac}"),
     ]
+
+
+def router_tap(tap: str) -> str:
+    """Return the name of the tap of the router, which QEMU plays, beside that of a machine.
+
+    Args:
+        tap: The machine's.
+    """
+    return f"{tap}r"
 
 
 def credential_files(machine: Machine) -> dict[str, Path]:
     """Return the systemd credentials that give a machine its identity, by name.
 
     Args:
-        machine: The machine.
+        machine: The machine; one on a tap has none.
     """
+    if machine.settings().tap:
+        return {}
     return {
         "tmpfiles.extra": machine.directory / "credential.tmpfiles",
         "system.hostname": machine.directory / "credential.hostname",

@@ -56,6 +56,21 @@ def test_a_boot_partition_that_is_recorded_goes_through_the_log(machine: Machine
     assert not any("id=boot" in part for part in command)
 
 
+def test_a_tap_is_on_the_machines_network_and_its_card_says_who_it_is(machine: Machine) -> None:
+    settings = replace(machine.settings(), tap="lan-t")
+    machine.settings_file.write_text(settings.to_json())
+    command = qemu.command_line(machine, BOOT, Path("/kernel"), None)
+    parts = [command[at + 1] for at, word in enumerate(command) if word == "-netdev"]
+    assert parts[0].startswith("user,id=router,")
+    assert parts[1:] == [
+        "tap,id=net,ifname=lan-t,script=no,downscript=no",
+        "tap,id=tap,ifname=lan-tr,script=no,downscript=no",
+        "hubport,id=hub-router,hubid=0,netdev=router",
+        "hubport,id=hub-tap,hubid=0,netdev=tap",
+    ]
+    assert "-fw_cfg" not in command
+
+
 def test_forwards_lead_from_loopback_only(command: list[str]) -> None:
     assert value(command, "-netdev").endswith(
         ",hostfwd=tcp:127.0.0.1:20022-:22,hostfwd=tcp:127.0.0.1:28080-:8080"
