@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 from gridbase.errors import ExitCode, UserError
 from gridbot.core.grid import Spacing
+from gridbot.indicators.candle_cache import MOST_CANDLES
 from gridbot.indicators.window import CandleWindow
 from gridbot.policies.atr_range import atr_range, candles_for_range
 from gridbot.policies.range_moves import CONFIRM_MS, Reposition, left, new_range
@@ -200,6 +201,11 @@ def test_the_candles_of_a_range_are_enough():
     long = window_of(candles).atr(14).line.value
     short = window_of(candles[-candles_for_range(14) :]).atr(14).line.value
     assert short == pytest.approx(long, rel=1e-3)
+
+
+def test_a_range_asks_for_no_more_candles_than_it_needs_or_one_answer_holds():
+    assert candles_for_range(14) == 11 * 14 + 1
+    assert candles_for_range(MOST_CANDLES) == MOST_CANDLES
 
 
 def test_too_few_candles_for_a_range():
