@@ -142,11 +142,14 @@ class Ansible:
         secret = [] if password is None else ["--become-password-file", os.fspath(password)]
         return [sys.executable, "-m", "ansible", program or "adhoc", *words, *secret]
 
-    def refusals(self, *words: str) -> list[str]:
-        """Run preflight with its output in a log; return what it refuses, each once.
+    def refusals(self, *words: str) -> tuple[list[str], bool]:
+        """Run preflight with its output in a log.
 
         Args:
             words: Further arguments.
+
+        Returns:
+            What it refuses, each once, and whether a host was asked: else the settings are wrong.
 
         Raises:
             UserError: A host is named that the inventory does not have.
@@ -159,9 +162,10 @@ class Ansible:
         if unknown:
             raise UserError(f"{self.inventory} has no host or group '{unknown[0]}'; see --limit")
         if not failed:
-            return []
+            return [], True
         said = "\n".join(REFUSAL.findall(text)).splitlines()
-        return list(dict.fromkeys(said)) or [f"preflight failed; the log: {log}"]
+        refused = list(dict.fromkeys(said)) or [f"preflight failed; the log: {log}"]
+        return refused, text.count("\nPLAY [") > 1
 
     def hosts(self) -> dict[str, dict[str, Any]]:
         """Return the variables of each host in the group `trading`, in the inventory's order.

@@ -66,10 +66,12 @@ def check(options: argparse.Namespace, ansible: Ansible) -> int:
 
 def _site(ansible: Ansible, words: list[str]) -> int:
     """Run site.yml; what it would refuse is said first, in one line each, and nothing is run."""
-    refused = ansible.refusals(*words)
+    refused, asked = ansible.refusals(*words)
     for reason in refused:
         print(f"gridberry: {reason}", file=sys.stderr)
-    return FAILED if refused else ansible.playbook("site", *words)
+    if refused:
+        return FAILED if asked else USAGE
+    return ansible.playbook("site", *words)
 
 
 def drift(options: argparse.Namespace, ansible: Ansible) -> int:
