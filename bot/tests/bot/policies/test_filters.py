@@ -5,6 +5,7 @@ import math
 from decimal import Decimal
 
 import pytest
+from gridbot.config.settings import SETTINGS
 from gridbot.indicators.candle_cache import INTERVALS, MOST_CANDLES
 from gridbot.indicators.window import CandleWindow
 from gridbot.policies.buy_filters import (
@@ -163,5 +164,14 @@ def test_the_largest_periods_fit_into_one_answer_of_the_exchange():
         assert widest.needs()[1] == MOST_CANDLES
     assert TrendFilter().needs() == ("1h", 225 + LOOK_BACK)
     assert TrendFilter(average="sma", adx_period=2).needs() == ("1h", 50 + LOOK_BACK)
+    assert TrendFilter(adx_period=20, slow=10).needs() == ("1h", 240 + LOOK_BACK)
     assert VolatilityFilter().needs() == ("15m", 155 + LOOK_BACK)
+
+
+@pytest.mark.parametrize(
+    ("table", "policy"), [("trend", TrendFilter()), ("volatility", VolatilityFilter())]
+)
+def test_defaults_are_those_of_the_settings(table, policy):
+    own = {f"{table}.{name}": value for name, value in vars(policy).items()}
+    assert own == {name: SETTINGS[name].default for name in own}
     assert {TrendFilter().interval, VolatilityFilter().interval} <= set(INTERVALS)
