@@ -320,6 +320,8 @@ def main() -> int:
     if os.geteuid() != 0:
         parser.error("only root can make a network namespace, a bridge and a tap")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # A shell in the background has it ignored, and the tunnel, which it ends, would ignore it, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Short: the path of a socket must fit into 108 bytes.
     place = Path(tempfile.mkdtemp(prefix="gb-", dir="/var/tmp"))
 
