@@ -187,9 +187,7 @@ def test_one_pi_of_two_is_off(tmp_path: Path) -> None:
 
 
 def test_a_verb_that_does_not_exist() -> None:
-    done = subprocess.run(
-        [ROOT / "gridberry", "chek"], check=False, capture_output=True, text=True
-    )
+    done = subprocess.run([ROOT / "gridberry", "chek"], check=False, capture_output=True, text=True)
     assert done.returncode == 2
     [line] = done.stderr.splitlines()
     assert line == documented(REFUSED)[OTHERS[7]]

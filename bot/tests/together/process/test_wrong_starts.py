@@ -63,7 +63,10 @@ OUTSIDE = {
     ),
 }
 REFUSED = {
-    "a coin that the exchange does not have": ({"symbol": '"NOPE/USDT"'}, r'market\.symbol = "NOPE/USDT" is not traded on'),
+    "a coin that the exchange does not have": (
+        {"symbol": '"NOPE/USDT"'},
+        r'market\.symbol = "NOPE/USDT" is not traded on',
+    ),
     "a budget below the smallest": (
         {"symbol": '"DEAR/USDT"'},
         r"grid\.investment = 9000 is too small .*; the smallest investment that is allowed is \d+",
@@ -88,7 +91,10 @@ REFUSED = {
         {"symbol": '"STEPS/USDT"', "lower": '"1"'},
         r"grid\.lower = 1 rounds to a price of 0 at the tick size 500",
     ),
-    "more orders than the exchange takes": ({"symbol": '"FEW/USDT"'}, r"grid\.grids = 20 .*; use at most 10 grids$"),
+    "more orders than the exchange takes": (
+        {"symbol": '"FEW/USDT"'},
+        r"grid\.grids = 20 .*; use at most 10 grids$",
+    ),
     "too close": ({"grids": 400}, r"grid\.grids = 400 .* use at most \d+ grids in this range$"),
     "one tick": ({"symbol": '"STEPS/USDT"'}, r"puts two lines on the same price"),
     "largest order": (
@@ -172,7 +178,12 @@ def as_documented(case: str, said: str) -> bool:
 
 def test_the_document_has_no_other_case():
     assert len(documented()) == 6
-    assert set(documented()) < {*OUTSIDE, *REFUSED, "an account with too little money", "a key that may withdraw"}
+    assert set(documented()) < {
+        *OUTSIDE,
+        *REFUSED,
+        "an account with too little money",
+        "a key that may withdraw",
+    }
 
 
 def one_line(result, symbol: str) -> str:
@@ -212,7 +223,9 @@ def test_the_bot_ends_with_the_same_line(market, wrong, changes, said):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"), [*OUTSIDE.values(), POOR], ids=[*OUTSIDE, "an account with too little money"]
+    ("changes", "said"),
+    [*OUTSIDE.values(), POOR],
+    ids=[*OUTSIDE, "an account with too little money"],
 )
 def test_the_bot_waits_for_what_may_pass(market, wrong, changes, said):
     wrong(changes)
