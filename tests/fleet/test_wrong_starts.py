@@ -58,6 +58,7 @@ OTHERS = (
     "candles that cannot be read",
     "one Pi of two is off",
     "a verb that does not exist",
+    "limits above what the board has",
 )
 REFUSED = "What check and deploy refuse"
 
@@ -164,6 +165,14 @@ def test_sudo_asks_for_a_password_and_none_is_given(
     assert status == 1
     [line] = [line for line in lines if "sudo" in line]
     assert matches(documented(REFUSED)[OTHERS[4]], line)
+
+
+def test_limits_above_what_the_board_has(tmp_path: Path) -> None:
+    inventory = inventory_of(tmp_path, **HERE, grid_bot_memory="900g")
+    status, lines = check(inventory, tmp_path / "state")
+    assert status == 1
+    [line] = [line for line in lines if "grid_bot_memory" in line]
+    assert matches(documented(REFUSED)[OTHERS[8]], line)
 
 
 def test_candles_that_cannot_be_read(tmp_path: Path) -> None:
