@@ -26,7 +26,7 @@ from gridbot.core.orders_in_flight import Refusal
 from gridbot.exchanges.port import Broker, BrokerError, Failure
 from gridbot.store import GridResult, GridRun, HaltRow
 from gridbot.trading import start_grid
-from gridbot.trading.cancels import hurry
+from gridbot.trading.cancels import cancel_all, hurry
 from gridbot.trading.funds import Funds
 from gridbot.trading.reconciliation import Reconciler
 from gridbot.trading.risk_guard import RiskGuard
@@ -106,6 +106,11 @@ class Trader:
     def paused(self) -> str:
         """Why new buys wait; empty where they do not."""
         return self.session.paused
+
+    @property
+    def paused_by_hand(self) -> bool:
+        """Whether a person has paused the grid."""
+        return self.session.pause is not None
 
     @property
     def wind_down(self) -> WindDown | None:
@@ -195,7 +200,9 @@ class Trader:
         return not self._is_watched
 
     def _step(self) -> bool:
-        session, engine, wind_down = self.session, self.session.engine, self.session.wind_down
+        session, engine = self.session, self.session.engine
+        self._risk_guard.listen(engine)
+        wind_down = session.wind_down
         if engine is not None and wind_down is not None and wind_down.next_range is None:
             return self._wind_down(engine)  # which needs nothing else to be in order
         start_grid.rules_of(session)
@@ -248,12 +255,15 @@ class Trader:
             self._risk_guard.look(engine)
             if session.wind_down is not None:
                 return True
-            start_grid.reprice(session, engine)
-            settle(session, engine)
+            if session.pause is None:
+                start_grid.reprice(session, engine)
+                settle(session, engine)
+        failed = cancel_all(session, engine) if session.pause and session.pause.cancel else {}
         self._reconciler.follow(engine)
+        start_grid.refuse_open(engine, failed)
         settle(session, engine)
         self._risk_guard.look(engine)
-        if not engine.grid_started and session.wind_down is None:
+        if not engine.grid_started and session.wind_down is None and session.pause is None:
             hurry(session, engine)
         self._funds.look(engine)
         doubtful = self._reconciler.passed.due(engine)

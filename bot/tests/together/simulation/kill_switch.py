@@ -32,14 +32,14 @@ class KillSwitch:
         self._stop = None if text is None else Decimal(str(text))
         self._known: tuple[float, Decimal] | None = None  # own seconds, and the price
         self._asking = 0
-        self._asked_since = self._waited = 0.0
+        self.asked_since = self._waited = 0.0  # when the request that is under way began
         self.told = 0  # how often the bot has got to know a price beyond the stop
 
     @property
     def _own_seconds(self) -> float:
         """Time that the bot had to itself: not while it waits for an answer."""
         now = self._world.time.seconds
-        return now - self._waited - (now - self._asked_since if self._asking else 0.0)
+        return now - self._waited - (now - self.asked_since if self._asking else 0.0)
 
     def begin_life(self) -> None:
         """A new bot knows nothing."""
@@ -52,14 +52,14 @@ class KillSwitch:
         def asked(*arguments: Any) -> Any:
             self.look()
             if not self._asking:
-                self._asked_since = self._world.time.seconds
+                self.asked_since = self._world.time.seconds
             self._asking += 1
             try:
                 return ask(*arguments)
             finally:
                 self._asking -= 1
                 if not self._asking:
-                    self._waited += self._world.time.seconds - self._asked_since
+                    self._waited += self._world.time.seconds - self.asked_since
 
         return asked
 
