@@ -61,7 +61,7 @@ class RiskGuard:
     def listen(self, engine: GridEngine | None) -> None:
         """Take what a person has written down beside this process: a pause, or an end.
 
-        The end is written down beside the grid, too, as that of a kill switch: see `_halt`.
+        Before anything is done about an end it is written down beside the grid, too: see `_halt`.
         """
         session = self._session
         before, session.pause = session.pause, session.store.open_pause(session.config.symbol)

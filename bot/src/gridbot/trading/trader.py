@@ -224,7 +224,8 @@ class Trader:
             return
         start_grid.load(session, grid_run)
         self._reconciler.forget()
-        session.wind_down = self._unfinished_wind_down(grid_run)
+        unfinished = (grid_run.watch or {}).get("ending")
+        session.wind_down = None if unfinished is None else WindDown.from_document(unfinished)
         if session.engine is not None:
             session.engine.winding_down = session.wind_down is not None
 
@@ -240,12 +241,6 @@ class Trader:
             return False
         start_grid.start(session, self._reconciler, grid_run)
         return True
-
-    def _unfinished_wind_down(self, grid_run: GridRun) -> WindDown | None:
-        if self.halt is not None:
-            return WindDown(self.halt.text, liquidate=self.halt.liquidate, takes_over=True)
-        document = (grid_run.watch or {}).get("ending")
-        return None if document is None else WindDown.from_document(document)
 
     def _trade(self, engine: GridEngine) -> bool:
         session = self.session

@@ -13,7 +13,7 @@ from unittest.mock import patch
 from gridbase.errors import ExitCode
 from gridbot.cli import main as gridbot
 from gridbot.core.orders import Role
-from gridbot.store import Store
+from gridbot.store import Store, StoreError
 
 if TYPE_CHECKING:
     from .world import World
@@ -34,6 +34,7 @@ class Person:
     def __init__(self, world: "World") -> None:
         self._world = world
         self._told_at: float | None = None  # when the grid was told to stand still
+        self._calm = False
         self.told = 0  # how many words were new to the bot
         for at, word in world.setup.person:
             world.time.after(at, lambda word=word: self.say(*word))
@@ -41,7 +42,7 @@ class Person:
     def say(self, *word: str) -> None:
         """Run a command; nothing is to do where the bot has no books yet."""
         world = self._world
-        if not self._has_books:
+        if self._calm or not self._has_books:
             return
         command = importlib.import_module(f"gridbot.commands.{word[0]}")
         said = io.StringIO()
@@ -57,7 +58,8 @@ class Person:
             self._told_at = world.time.seconds
 
     def calm(self) -> None:
-        """In the end no grid is paused; one that was told to end stays ended."""
+        """From here on nothing is said, and no grid is paused; one that was to end stays ended."""
+        self._calm = True
         if self._world.setup.person and self._has_books:
             store = Store(self._world.state, beside=True)
             store.clear_pause(SYMBOL, 0)
@@ -94,7 +96,12 @@ class Person:
 
     @property
     def _has_books(self) -> bool:
-        return (self._world.state / "gridbot.sqlite3").exists()
+        """Whether the bot has made its books: a crash may have left the beginning of them."""
+        try:
+            Store(self._world.state, read_only=True).close()
+        except StoreError:
+            return False
+        return True
 
     def _stands_still(self) -> bool:
         reader = Store(self._world.state, read_only=True)
