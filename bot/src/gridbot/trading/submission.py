@@ -64,8 +64,6 @@ def _wanted(session: Session, engine: GridEngine, order: Order) -> bool:
     """Whether an order that the exchange does not have is to be sent now."""
     if engine.winding_down:
         return order.role is Role.LIQUIDATION
-    if session.pause is not None:
-        return False
     held_back = session.paused and order.role is Role.GRID and order.side is Side.BUY
     return not held_back
 

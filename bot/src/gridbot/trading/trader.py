@@ -258,7 +258,7 @@ class Trader:
         start_grid.refuse_open(engine, failed)
         settle(session, engine)
         self._risk_guard.look(engine)
-        if not engine.grid_started and session.wind_down is None and session.pause is None:
+        if not engine.grid_started and session.wind_down is None:
             hurry(session, engine)
         self._funds.look(engine)
         doubtful = self._reconciler.passed.due(engine)

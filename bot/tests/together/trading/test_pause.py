@@ -74,7 +74,9 @@ def test_a_paused_grid_sends_nothing_and_books_what_fills(make_world, say):
     sent, trades = placed(world), trader.engine.books.buys + trader.engine.books.sells
     step(world, trader, 120)
     assert placed(world) == sent
-    assert trader.engine.books.buys + trader.engine.books.sells > trades
+    filled = trader.engine.books.buys + trader.engine.books.sells - trades
+    assert filled > 0
+    assert len(world.broker().open_orders()) == len(trader.engine.live) - intended(trader) > 0
     assert intended(trader) > 0
     assert trader.paused.startswith("paused by hand since ")
     assert trader.paused.endswith(": holidays")
@@ -83,6 +85,27 @@ def test_a_paused_grid_sends_nothing_and_books_what_fills(make_world, say):
     assert is_equal(world, trader)
     assert placed(world) > sent
     assert intended(trader) == 0
+
+
+@pytest.mark.parametrize("words", [("pause",), ("flatten", "--yes")])
+def test_what_is_said_in_the_middle_of_a_step_counts(make_world, say, words):
+    world = make_world(zigzag())
+    trader = world.trader()
+    fail(world, trader, "POST")
+    say(world, "pause")
+    step(world, trader, 4)
+    say(world, "resume")
+    orders = []
+
+    def speak(method, path):
+        if (method, path) == ("POST", "order"):
+            orders.append(path)
+            if len(orders) == 2:  # the first one buys the base
+                say(world, *words)
+
+    world.wire.before = speak
+    step(world, trader, 20)
+    assert len(orders) == 2
 
 
 def test_a_pause_lasts_over_a_restart(make_world, say):
@@ -126,6 +149,40 @@ def test_a_first_grid_waits_as_long_as_it_is_paused(make_world, say):
     say(world, "resume")
     step(world, trader, 10)
     assert trader.engine.grid_started
+
+
+def test_a_refused_purchase_is_not_planned_again_while_it_is_paused(make_world, say):
+    refused = {"kind": "reject", "method": "POST", "path": "order", "count": 1}
+    world = make_world(zigzag(), faults={"rules": [refused]})
+    trader = world.trader()
+    with pytest.raises(BrokerError):
+        trader.step()
+    assert trader.engine.waiting_for_price
+    say(world, "pause")
+    planned = len(world.store.orders(1))
+    step(world, trader, 30)
+    assert len(world.store.orders(1)) == planned
+    say(world, "resume")
+    step(world, trader, 10)
+    assert trader.engine.grid_started
+
+
+def test_flatten_ends_a_grid_that_moves(make_world, say):
+    candles = path(50_000, 50_000, 56_000, minutes=3)
+    world, _ = running(make_world, candles, at_end="hold")
+    world.document |= {"reposition": {"direction": "up", "cooldown_minutes": 0}}
+    trader = world.trader()
+    while trader.wind_down is None:
+        trader.step()
+        world.clock.sleep(1.0)
+    say(world, "pause")
+    step(world, trader, 20)
+    assert ended(world) == []
+    say(world, "flatten", "--yes", "--sell")
+    step(world, trader, 40)
+    (grid,) = ended(world)
+    assert grid.result.next_range is None
+    assert grid.result.base < Decimal("0.0001")
 
 
 def test_a_range_does_not_move_while_it_is_paused(make_world, say):
