@@ -1,4 +1,4 @@
-"""playbooks/pause.yml, flatten.yml, resume.yml against a bot's real books, without its container."""
+"""playbooks/pause.yml, flatten.yml, resume.yml against a bot's books, without its container."""
 
 import json
 import os
