@@ -8,7 +8,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from gridbot.store import Store
+from gridbot.store import GridRun, Store
 
 if TYPE_CHECKING:
     from .world import World
@@ -100,7 +100,8 @@ class KillSwitch:
     def _halted(self) -> bool:
         reader = Store(self._world.state, read_only=True)
         try:
-            return reader.open_halt(SYMBOL) is not None
+            grid_run = reader.grid_run(SYMBOL)
+            return reader.open_halt(SYMBOL) is not None or _ends(grid_run)
         finally:
             reader.close()
 
@@ -119,6 +120,12 @@ class KillSwitch:
         long_enough = now_ms - listing._anchor_ms >= seconds * 1000
         prices = (listing.feed.price(position) for position in range(first, last + 1))
         return long_enough and all(Decimal(units) / 10**8 <= self._stop for units in prices)
+
+
+def _ends(grid_run: GridRun | None) -> bool:
+    """Whether a grid ends for good, though the switch or the word for it was taken back."""
+    ending = None if grid_run is None else (grid_run.watch or {}).get("ending")
+    return ending is not None and ending["next_range"] is None
 
 
 def price_in_answer(path: str, query: dict[str, Any], answer: Any) -> str | None:

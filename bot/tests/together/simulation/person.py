@@ -13,6 +13,7 @@ from unittest.mock import patch
 from gridbase.errors import ExitCode
 from gridbot.cli import main as gridbot
 from gridbot.core.orders import Role
+from gridbot.exchanges.binance.connection import SECONDS_BETWEEN_ORDERS
 from gridbot.store import Store, StoreError
 
 if TYPE_CHECKING:
@@ -66,14 +67,18 @@ class Person:
             store.close()
 
     def leaving(self, client_id: str) -> None:
-        """An order is about to leave: not where the bot began to send it after the word."""
+        """An order is about to leave: at most one may, which was waiting for its turn."""
         world = self._world
-        if self._told_at is None or world.kill_switch.asked_since <= self._told_at:
+        if self._told_at is None:
+            return
+        if world.kill_switch.asked_since <= self._told_at + SECONDS_BETWEEN_ORDERS:
             return
         engine = None if world.trader is None else world.trader.engine
         order = None if engine is None else engine.live.get(client_id)
         if self._stands_still() and (order is None or order.role is not Role.LIQUIDATION):
-            world.violations.append(f"order {client_id} left though a person has paused the grid")
+            text = f"order {client_id} left though a person has told the grid to stand still"
+            world.note(text)
+            world.violations.append(text)
 
     def problems(self) -> list[str]:
         """What is wrong in the end with a grid that was told to end."""
