@@ -215,7 +215,7 @@ class LiveWorld(World):
             if not own.is_maker:
                 continue
             if not sources[own.trade_id]:
-                # The account's own order took it, as it may where the symbol prevents no such trade.
+                # The account's own order took it, as it may where nothing prevents that.
                 if (own.time_ms, own.price, own.quantity) not in taken:
                     found.append(f"trade {own.trade_id} is from nowhere")
                 continue
