@@ -118,6 +118,11 @@ def flatten(options: argparse.Namespace, ansible: Ansible) -> int:
     return ansible.playbook("flatten", *(["-e", json.dumps(given)] if given else []))
 
 
+def rotate_keys(_: argparse.Namespace, ansible: Ansible) -> int:
+    """Replace API keys by those in the vault, each once it has shown that it works."""
+    return ansible.playbook("rotate_keys")
+
+
 def stop(_: argparse.Namespace, ansible: Ansible) -> int:
     """Stop the bots."""
     status = ansible.command(f"docker stop {BOT}")
@@ -332,6 +337,8 @@ def _add_bots(verbs: Verbs) -> None:
     one.add_argument("--symbol", default="", help="of several grids this one")
     text = "the coins that the ended grid left (docs/bot.md)"
     one.add_argument("--take", choices=("nothing", "over"), default="", help=text)
+    text = "Replace API keys by those in the vault, each once it was tried"
+    verbs.for_all("rotate-keys", text, "rotate-keys --limit pi1", rotate_keys)
 
 
 def _add_what(verb: argparse.ArgumentParser) -> None:
