@@ -69,7 +69,7 @@ def test_an_error_that_the_bot_outlives_is_found(monkeypatch):
         return whole(reconciler, engine)
 
     monkeypatch.setattr(reconciliation.Reconciler, "follow", follow)
-    assert "unexpected TypeError at test_planted.py" in complaints(2)
+    assert "unexpected TypeError at test_planted.py" in complaints(6)
 
 
 def test_a_purchase_outside_the_range_that_nobody_has_confirmed_is_found(monkeypatch):
