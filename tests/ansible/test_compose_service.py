@@ -70,6 +70,7 @@ def test_every_service_is_hardened_and_bounded(tmp_path):
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service["ulimits"] == {"core": 0}
         assert service["logging"]["options"] == {
             "max-size": "5m",
             "max-file": "2",

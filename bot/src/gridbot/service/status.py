@@ -96,6 +96,7 @@ def base_document(account: AccountConfig, config: GridConfig) -> dict[str, Any]:
         "foreign_orders": 0,
         "funds_missing": "",
         "paused": "",
+        "paused_by_hand": False,
         "halt": None,
         "closing": None,
         "range": "fixed" if config.grid.atr is None else "atr",
@@ -125,6 +126,7 @@ def status_document(trader: Trader, latest: list[Traded]) -> dict[str, Any]:
     document["foreign_orders"] = trader.foreign_orders
     document["funds_missing"] = trader.funds_missing
     document["paused"] = trader.paused
+    document["paused_by_hand"] = trader.paused_by_hand
     document["halt"] = _halt(trader)
     if trader.engine is None:
         document["closing"] = _result(trader)
@@ -242,7 +244,7 @@ def _halt(trader: Trader) -> dict[str, Any] | None:
     return {
         "reason": halt.reason_code,
         "text": halt.text,
-        "price": plain(halt.price),
+        "price": plain(halt.price) if halt.price else None,
         "at_ms": halt.at_ms,
         "liquidate": halt.liquidate,
         "resume": resume_command(trader.session.account.path, halt.symbol),

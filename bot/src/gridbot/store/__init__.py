@@ -5,7 +5,7 @@ Every change is one transaction, on the disk before the call returns (WAL with
 """
 
 from gridbot.store.database import FILE_NAME, StoreError
-from gridbot.store.records import GridResult, GridRun, HaltRow, Sample, TradeRow
+from gridbot.store.records import GridResult, GridRun, HaltRow, PauseRow, Sample, TradeRow
 from gridbot.store.schema import APPLICATION_ID, SCHEMA_VERSION
 from gridbot.store.store import Store
 
@@ -16,6 +16,7 @@ __all__ = [
     "GridResult",
     "GridRun",
     "HaltRow",
+    "PauseRow",
     "Sample",
     "Store",
     "StoreError",

@@ -3,7 +3,7 @@
 import sqlite3
 
 APPLICATION_ID = 0x47524442
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 # A commit writes every page that it touches, mostly for a few bytes: small pages wear the card
 # less.
 PAGE_BYTES = 1024
@@ -16,6 +16,18 @@ CREATE TABLE acknowledgements (
     reason TEXT NOT NULL,
     at_ms INTEGER NOT NULL
 ) STRICT;
+"""
+# What a person has told a grid: to send nothing, and maybe to take its orders back.
+_PAUSES = """
+CREATE TABLE pauses (
+    id INTEGER PRIMARY KEY,
+    symbol TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    cancel INTEGER NOT NULL,      -- take back what rests
+    cleared_ms INTEGER
+) STRICT;
+CREATE UNIQUE INDEX pauses_open ON pauses (symbol) WHERE cleared_ms IS NULL;
 """
 # A row of `generations` is a grid run; the file keeps the name that it began with.
 # `progress` changes with every trade: it is apart from `generations`, whose rows are long.
@@ -141,7 +153,7 @@ CREATE TABLE samples (
     PRIMARY KEY (symbol, hour_ms)
 ) STRICT, WITHOUT ROWID;
 """
-SCHEMA += _IDENTITIES + _ACKNOWLEDGEMENTS + _SETTLED
+SCHEMA += _IDENTITIES + _ACKNOWLEDGEMENTS + _SETTLED + _PAUSES
 
 _PUT_ASIDE = """
 DROP INDEX fills_by_order;
@@ -211,8 +223,10 @@ def migrate(connection: sqlite3.Connection, version: int) -> None:
     if version == 1:
         _renew_pages(connection)
         script = _PUT_ASIDE + _PUT_ASIDE_1 + SCHEMA + _COPY_FROM_1 + _COPY_IDENTITIES
+    elif version == 5:
+        script = _PAUSES
     else:
-        script = _SETTLED + _COPY_TOTALS + _ACKNOWLEDGEMENTS * (version == 2)
+        script = _SETTLED + _COPY_TOTALS + _ACKNOWLEDGEMENTS * (version == 2) + _PAUSES
         if version < 4:
             before = _PUT_ASIDE + _PUT_ASIDE_3 + _IDENTITIES + _COPY_FROM_3 + _COPY_IDENTITIES
             script = before + script

@@ -11,12 +11,12 @@ from gridbase.market import Market, plain
 
 from gridbot.config.load import AccountConfig, GridConfig
 from gridbot.core.engine import Carried, Changes, GridEngine
-from gridbot.core.orders import OrderState, Role
+from gridbot.core.orders import Order, OrderState, Role
 from gridbot.core.orders_in_flight import OrdersInFlight, State
 from gridbot.exchanges.port import Broker
 from gridbot.indicators.candle_cache import INTERVALS, CandleCache
 from gridbot.indicators.window import CandleWindow
-from gridbot.store import GridRun, Store
+from gridbot.store import GridRun, PauseRow, Store
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,18 @@ class WindDown:
         )
 
 
+def engine_of(account: AccountConfig, grid_run: GridRun) -> GridEngine:
+    """An engine for a stored grid of an account, without its history yet."""
+    return GridEngine(
+        bot_name=account.bot_name,
+        tag=grid_run.tag,
+        market=grid_run.market,
+        plan=grid_run.plan,
+        investment=grid_run.investment,
+        carried=Carried(grid_run.carried, grid_run.carried_cost),
+    )
+
+
 @dataclass
 class Session:
     """One grid on one account, as far as it is known in this process.
@@ -72,6 +84,7 @@ class Session:
         market: the exchange's rules; None until it was asked.
         wind_down: the grid comes to its end; None while it runs.
         paused: why new buys wait; empty where they do not.
+        pause: a person has paused the grid: nothing is sent; None where nobody has.
         price: the latest that was seen (quote); None before the first look.
         clears: whether an order that adds risk may leave now; see `RiskGuard.clears`.
         news: how often something became known that orders answer.
@@ -94,6 +107,7 @@ class Session:
     market: Market | None = None
     wind_down: WindDown | None = None
     paused: str = ""
+    pause: PauseRow | None = None
     price: Decimal | None = None
     clears: Callable[[GridEngine], bool] = lambda _engine: False
     news: int = 0
@@ -130,16 +144,9 @@ class Session:
         self.booked.clear()
         self.trades_due = True
 
-    def new_engine(self, grid_run: GridRun) -> GridEngine:
-        """An engine for a stored grid, without its history yet."""
-        return GridEngine(
-            bot_name=self.account.bot_name,
-            tag=grid_run.tag,
-            market=grid_run.market,
-            plan=grid_run.plan,
-            investment=grid_run.investment,
-            carried=Carried(grid_run.carried, grid_run.carried_cost),
-        )
+    def may_send(self, order: Order) -> bool:
+        """Whether nobody has told the grid to stand still, as of now; what is held may be sold."""
+        return order.role is Role.LIQUIDATION or not self.store.stands_still(self.config.symbol)
 
     @property
     def unsettled(self) -> int:

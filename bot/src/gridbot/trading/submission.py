@@ -5,7 +5,8 @@ answer came is asked for by its client order ID, and it is sent again, under the
 it certainly has not. The rules are the table in docs/orders.md.
 
 `_send` is the only way out for an order. One that adds risk passes only where the kill switches
-have been judged at the price of now, and none fires: `Session.clears`.
+have been judged at the price of now, and none fires: `Session.clears`. None passes that a person
+has told to wait: `Session.may_send`.
 """
 
 import logging
@@ -89,6 +90,8 @@ def _never_arrived(session: Session, engine: GridEngine, order: Order) -> bool:
 
 def _send(session: Session, engine: GridEngine, order: Order, *, again: bool = False) -> None:
     if order.side is Side.BUY and not session.clears(engine):
+        return
+    if not session.may_send(order):
         return
     # From here on it may be there, whatever happens to this process.
     session.orders.move(order.client_id, Event.SEND, latest_arrival(session))

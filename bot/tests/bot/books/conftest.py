@@ -194,6 +194,7 @@ def unsettle(store, form="csv"):
             connection.execute("INSERT INTO archive_files VALUES (?,?,?,?,?,?)", known)
         connection.execute("DROP TABLE settled_totals")
         connection.execute("DROP TABLE settled")
+        connection.execute("DROP TABLE pauses")
         connection.execute("PRAGMA user_version = 4")
     store.close()
     return sorted(directory.iterdir())
