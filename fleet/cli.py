@@ -101,6 +101,12 @@ def resume(options: argparse.Namespace, ansible: Ansible) -> int:
     return ansible.playbook("resume", *(["-e", json.dumps(given)] if given else []))
 
 
+def rollback(options: argparse.Namespace, ansible: Ansible) -> int:
+    """Go back to an earlier release."""
+    release = ["-e", f"rollback_release={options.release}"] if options.release else []
+    return ansible.playbook("rollback", *release, *options.rest)
+
+
 def stop(_: argparse.Namespace, ansible: Ansible) -> int:
     """Stop the bots."""
     status = ansible.command(f"docker stop {BOT}")
@@ -272,6 +278,10 @@ def _add_deployment(verbs: Verbs) -> None:
     ):
         one = verbs.for_all(name, text, f"{name} -i inventory/home --limit pi1", run)
         one.set_defaults(takes="further arguments of ansible-playbook, such as --tags grid_bot")
+    text = "Go back to the last good release, image and configuration"
+    one = verbs.for_all("rollback", text, "rollback --limit pi1", rollback)
+    one.add_argument("--release", type=_count, help="to this one (the last good one)")
+    one.set_defaults(takes="further arguments of ansible-playbook, such as --check --diff")
 
 
 def _add_reports(verbs: Verbs) -> None:
