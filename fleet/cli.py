@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 
 from gridbase.errors import UserError
 
+from fleet import rollout_verb
 from fleet.ansible import Ansible, find_inventory, state_directory, sudo_password
 from fleet.completion import completion
 from fleet.drift import Reader, status_of
@@ -282,6 +283,7 @@ def _add_deployment(verbs: Verbs) -> None:
     one = verbs.for_all("rollback", text, "rollback --limit pi1", rollback)
     one.add_argument("--release", type=_count, help="to this one (the last good one)")
     one.set_defaults(takes="further arguments of ansible-playbook, such as --check --diff")
+    rollout_verb.add(verbs.for_all("rollout", *rollout_verb.WORDS, rollout_verb.run))
 
 
 def _add_reports(verbs: Verbs) -> None:

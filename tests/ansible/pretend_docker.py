@@ -21,6 +21,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """#!/bin/sh
 exec {python} {program} {world} "$@"
 """
+# A second apart: what becomes of the old container, and then of the new one.
+EVENTS = ("exec_die", "kill", "die", "destroy", "start", "health_status: healthy", "exec_die")
+ADDRESS = "127.77.0.1"  # of every container
 # The bot's `check`, as the program of an image with this schema answers.
 CHECK = """
 import sys
@@ -175,6 +178,24 @@ class Docker:
     def volume(self) -> str:
         name = self.option("--filter").removeprefix("name=^").removesuffix("$")
         return name if (self.world / "volumes" / name).is_dir() else ""
+
+    def container(self) -> str:
+        found = [one for one in self.containers.values() if one["name"] == self.words[-1]]
+        if not found:
+            sys.exit(f"Error: No such container: {self.words[-1]}")
+        health = {"Status": found[0]["health"]}
+        started = "2026-01-01T00:00:00.0Z"
+        status = {"Status": "running", "Pid": 0, "StartedAt": started, "Health": health}
+        network = {"Networks": {"own": {"IPAddress": ADDRESS}}}
+        inspected = {"State": status, "NetworkSettings": network, "RestartCount": 0}
+        return json.dumps([inspected | {"Image": found[0]["image"]}])
+
+    def exec(self) -> str:
+        return json.dumps({"equal": True})  # of an audit
+
+    def events(self) -> str:
+        lines = [f"{10**9 * n} bot {what}" for n, what in enumerate(EVENTS)]
+        return "\n".join(lines) if len(self.containers) else ""
 
     def logs(self) -> str:
         return "a line of the log"

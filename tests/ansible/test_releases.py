@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import json
 import os
 import re
@@ -10,6 +11,8 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,9 @@ import yaml
 from gridbot.store import SCHEMA_VERSION, Store, schema
 from gridbot.store.database import FILE_NAME
 
+from fleet.ansible import Ansible
+from fleet.rollout_judge import FAILED, Needs
+from fleet.rollout_verb import Task, roll_out
 from roles.compose_service.library import compose_release
 from roles.compose_service.library.compose_release import History, ReleaseError, configuration
 from tests.ansible import pretend_docker
@@ -54,26 +60,34 @@ class Host:
         self.kept = place / "kept"
         self.path = pretend_docker.make(self.world)
         (place / "deploy.yml").write_text(DEPLOY)
+        self.own = {
+            "__grid_bot_uid": str(os.getuid()),
+            "__compose_service_kept_images": str(self.kept),
+        }
 
-    def play(self, name: str | Path, *words: str, **settings: Any) -> subprocess.CompletedProcess:
+    def inventory(self, settings: dict[str, Any]) -> None:
         host = SETTINGS | {"grid_bot_directory": str(self.directory)}
-        own = {"__grid_bot_uid": str(os.getuid()), "__compose_service_kept_images": str(self.kept)}
         inventory = {"trading": {"hosts": {"pi1": host | settings}}}
         (self.place / "inventory.yml").write_text(yaml.safe_dump(inventory))
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_NOCOLOR": "true",
+            "PATH": f"{self.path}:{os.environ['PATH']}",
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'bot/src'}",
+        }
+
+    def play(self, name: str | Path, *words: str, **settings: Any) -> subprocess.CompletedProcess:
+        self.inventory(settings)
         return subprocess.run(
             [
                 *(sys.executable, "-m", "ansible", "playbook", "-i", self.place / "inventory.yml"),
-                *(ROOT / "playbooks" / name, "-e", json.dumps(own), *words),
+                *(ROOT / "playbooks" / name, "-e", json.dumps(self.own), *words),
             ],
             check=False,
             cwd=ROOT,
-            env=os.environ
-            | {
-                "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-                "ANSIBLE_NOCOLOR": "true",
-                "PATH": f"{self.path}:{os.environ['PATH']}",
-                "PYTHONPATH": f"{ROOT}:{ROOT / 'bot/src'}",
-            },
+            env=os.environ | self.environment(),
             capture_output=True,
             text=True,
         )
@@ -108,7 +122,9 @@ def changed(done: subprocess.CompletedProcess) -> int:
 def refusal(done: subprocess.CompletedProcess) -> str:
     """What the task that failed said, on one line."""
     assert done.returncode != 0, done.stdout
-    said = re.search(r"(?:Action|Module) failed: (.*?)\nOrigin: ", done.stdout + done.stderr, re.DOTALL)
+    said = re.search(
+        r"(?:Action|Module) failed: (.*?)\nOrigin: ", done.stdout + done.stderr, re.DOTALL
+    )
     assert said, done.stdout + done.stderr
     return " ".join(said[1].split())
 
@@ -131,6 +147,7 @@ def test_a_history_of_good_and_failed_and_the_way_back(host: Host) -> None:
     first, second, _ = host.releases().values()
     assert second["images"]["bot"]["reference"] == "gridbot:b"
     assert second["state_schema"] == 5
+    assert second["pauses"] == {"bot": 4.0}
     assert second["who"].count("@") == 1
     assert first["configuration"] != second["configuration"]
     assert next(iter(second["secrets"].values())) not in ("", second["configuration"])
@@ -185,6 +202,64 @@ def test_an_image_says_the_schema_that_its_bot_writes() -> None:
     }
 
 
+class Page(http.server.BaseHTTPRequestHandler):
+    """What a bot answers that trades."""
+
+    def do_GET(self) -> None:
+        circuit = {"circuit": {"state": "closed"}, "account_stream": True, "reconnects": 0}
+        grid = {"symbol": "BTC/USDT", "state": "trading", "unsettled": 0}
+        answers = {"acknowledged": 9, "refused": 0, "unanswered": 0, "doubled": 0}
+        grid["answers"] = answers | {"milliseconds": 80}
+        status = {"state": "trading", "grids": [grid], "connection": circuit}
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(status).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class Site(Ansible):
+    """Ansible, for which the site is the bot's part of this test."""
+
+    host: Host
+
+    def _of_playbook(self, name: str, words: Sequence[str]) -> list[str]:
+        found = super()._of_playbook(name, words)
+        site = [str(self.host.place / "deploy.yml")] if name == "site" else [found[2]]
+        rest = [one for one in found[3:] if one not in ("--tags", "grid_bot")]
+        return [*found[:2], *site, "-e", json.dumps(self.host.own), *rest]
+
+
+def test_a_rollout_that_fails_is_put_back(
+    host: Host, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for version in "ab":
+        host.image(version, healthy=version == "a")
+        deployed = host.deploy(version) if version == "a" else None
+        assert deployed is None or deployed.returncode == 0
+    host.inventory({"__container_image_references": {"gridbot": "gridbot:b"}})
+    for name, text in host.environment().items():
+        monkeypatch.setenv(name, text)
+    monkeypatch.setenv("GRIDBERRY_STATE", str(host.place / "state"))
+    site = Site(str(host.place / "inventory.yml"), "", None)
+    site.host = host
+    task = Task([], Needs(0, 0), 0, [])
+    with http.server.ThreadingHTTPServer((pretend_docker.ADDRESS, 8080), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        verdict = roll_out(site, task, how="begin", sleep=lambda _: None)
+        server.shutdown()
+    said = capfd.readouterr().out
+    assert verdict == FAILED, said
+    assert "its release 2 failed: bot is running and unhealthy" in said
+    assert "pi1: put back to release 1" in said
+    assert "pi1: it has no backup yet" in said
+    assert re.search(r"^pi1  batch 1  put back, its bot was away for 4\.0 s: ", said, re.MULTILINE)
+    assert host.runs() == "gridbot:a"
+    assert host.results()[3] == "good"
+    assert "digest" not in (host.place / "state/rollout.json").read_text()
+
+
 COMPOSE = """
 services:
   bot: {image: "bot:%s", volumes: ["./bot.toml:/etc/bot.toml:ro", "books:/books"], secrets: [key]}
@@ -202,7 +277,7 @@ class Project:
         self.path = pretend_docker.make(self.world)
         (self.directory / "secrets").mkdir(parents=True)
         (self.directory / "secrets/key").write_text("planted")
-        self.given = {"who": "me@here", "number": 0, "failed": "", "keep": 5}
+        self.given = {"who": "me@here", "number": 0, "failed": "", "keep": 5, "project": ""}
         self.given["kept_images"] = str(place / "kept")
 
     def write(self, version: str) -> None:

@@ -34,6 +34,8 @@ options:
     choices: [begin, end, look, back]
     required: true
   who: {type: str, default: "", description: Who does it, as user@host.}
+  project: {type: str, default: "", description: Compose's name of the project. With C(end), how
+    long each service was away is recorded.}
   number: {type: int, default: 0, description: The release to go back to; 0 for the last good one
     before the current one.}
   failed: {type: str, default: "", description: With C(end), why it failed. Empty means that it is
@@ -177,6 +179,32 @@ def describe(directory: Path) -> dict[str, Any]:
         "volumes": {key: one["name"] for key, one in sorted(compose.get("volumes", {}).items())},
         "secrets": secrets_of(compose),
     }
+
+
+def pauses(project: str, since: str) -> dict[str, float]:
+    """Return for how many seconds each service was away: from its end to its health.
+
+    Args:
+        project: Compose's name of the project.
+        since: When the start began (UTC).
+    """
+    form = '{{.TimeNano}} {{index .Actor.Attributes "com.docker.compose.service"}} {{.Action}}'
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    label = f"label=com.docker.compose.project={project}"
+    words = ("--filter", label, "--since", since, "--until", now, "--format", form)
+    ended: dict[str, int] = {}
+    away: dict[str, float] = {}
+    try:
+        lines = docker("events", "--filter", "type=container", *words).splitlines()
+    except ReleaseError:
+        return {}  # a measurement, on which nothing depends
+    for line in lines:
+        moment, service, action = line.split(" ", 2)
+        if action in ("kill", "die"):
+            ended.setdefault(service, int(moment))
+        elif action == "health_status: healthy" and service in ended:
+            away[service] = round((int(moment) - ended[service]) / 1e9, 1)
+    return away
 
 
 class History:
@@ -341,6 +369,7 @@ def end(history: History, given: dict[str, Any]) -> bool:
     changed: bool = release["result"] == "starting"
     if changed:
         release["result"] = f"failed: {given['failed']}" if given["failed"] else "good"
+        release["pauses"] = pauses(given["project"], release["when"]) if given["project"] else {}
         history.write(release)
     if release["result"] == "good":
         history.prune(given["keep"], given["kept_images"] or "")
@@ -388,6 +417,7 @@ def main() -> None:
                 "choices": ["begin", "end", "look", "back"],
             },
             "who": {"type": "str", "default": ""},
+            "project": {"type": "str", "default": ""},
             "number": {"type": "int", "default": 0},
             "failed": {"type": "str", "default": ""},
             "keep": {"type": "int", "default": 5},
