@@ -110,7 +110,7 @@ def look_of(status: Mapping[str, Any], more: Mapping[str, Any]) -> Look:
         equal=None if audit is None else bool(audit["equal"]),
         releases=[
             {key: one.get(key) for key in ("number", "result", "pauses")}
-            for one in more["releases"]
+            for one in sorted(more["releases"], key=lambda one: int(one["number"]))
         ],
         backup=more["backup"],
     )

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from gridbase.errors import UserError
 
 from fleet import rollout_state
@@ -29,6 +33,7 @@ from fleet.rollout_plan import batches
 from fleet.rollout_state import RolloutState
 from fleet.rollout_verb import Task, planned, unfinished
 
+ROOT = Path(__file__).resolve().parents[2]
 GOOD = {"number": 1, "result": "good", "pauses": {"bot": 3.5}}
 WELL = Look(
     "pi1", at=1000, state="trading", health="healthy", circuit="closed", acknowledged=100,
@@ -155,6 +160,11 @@ def test_what_fails_in_three_of_five_looks(name: str, bad: list[dict[str, Any]])
     assert judge(before, after({}, {}, {}, *bad[:2]), NEEDS)[0] == PASSED
 
 
+def test_only_the_latest_five_looks_count() -> None:
+    slow: dict[str, Any] = {"milliseconds": 999}
+    assert judge(WELL, after(slow, {}, {}, slow, {}, {}, {}, slow), NEEDS) == (PASSED, [])
+
+
 def test_what_is_within_bounds_is_no_signal() -> None:
     usual = {"milliseconds": 180, "memory": 75}
     assert judge(WELL, after(*[usual] * 5), NEEDS) == (PASSED, [])
@@ -171,10 +181,11 @@ def test_a_look_is_read_from_what_the_host_says() -> None:
     bot |= {"grids": grids, "answers": answers, "unsettled": 1, "circuit": "open"}
     release = GOOD | {"secrets": {"key": "digest"}}
     more = {"audit": {"equal": False}, "releases": [release], "now": 77, "backup": None}
+    more["releases"] = [GOOD | {"number": 10}, release]  # as a glob has them
     found = look_of({"host": "pi1", "bot": bot}, more)
     assert found.halted == ["loss"]
-    assert (found.at, found.acknowledged, found.equal, found.newest) == (77, 5, False, 1)
-    assert found.releases == [GOOD]
+    assert (found.at, found.acknowledged, found.equal, found.newest) == (77, 5, False, 10)
+    assert found.releases == [GOOD, GOOD | {"number": 10}]
     assert look_of({"host": "pi1", "error": "no route"}, {}).trouble == "no route"
     assert look_of({"host": "pi1", "bot": bot}, {}).trouble == "it did not say what it has"
 
@@ -305,6 +316,28 @@ def test_too_few_orders_pause_and_are_waited_for(tmp_path: Path) -> None:
     assert changes(hosts) == ["deploy a"]
     del hosts.ill["a"]
     assert rollout(hosts, tmp_path)[0].run() == PASSED
+    assert changes(hosts) == ["deploy a", "deploy b c", "deploy d e"]
+
+
+def test_a_host_with_nothing_to_change_is_not_watched(tmp_path: Path) -> None:
+    hosts = Hosts(["a", "b"])
+    hosts.release["a"] = 2
+    state = planned(dict.fromkeys("ab", "paper"), Task([], NEEDS, 0, []), "home")
+    rollout_state.save(tmp_path / "rollout.json", state)
+    going, said = rollout(hosts, tmp_path)
+    assert going.run() == PASSED
+    assert "  a: nothing to change" in said
+    assert hosts.done[:4] == ["look a", "deploy a", "look a", "look b"]
+
+
+def test_a_host_that_could_not_be_deployed_is_as_it_was(tmp_path: Path) -> None:
+    hosts = Hosts(NAMES)
+    hosts.deploy = lambda _hosts: False  # type: ignore[method-assign]
+    going, said = rollout(hosts, tmp_path)
+    assert going.run() == INCONCLUSIVE
+    assert "  a: inconclusive: it was not deployed, and is as it was" in said
+    assert going.back() == FAILED
+    assert changes(hosts) == []
 
 
 def test_a_host_that_cannot_be_put_back_is_named_and_tried_again(tmp_path: Path) -> None:
@@ -375,6 +408,26 @@ def test_another_operator_is_named_and_one_that_died_is_told(tmp_path: Path) -> 
         assert (
             left == "an earlier rollout ended without a word: me@away, process 7, since yesterday"
         )
+
+
+def test_the_playbook_is_the_verb(tmp_path: Path) -> None:
+    host = {"ansible_connection": "local", "grid_bot_mode": "live"}
+    hosts = {"trading": {"hosts": {"pi1": host, "pi2": host | {"grid_bot_mode": "paper"}}}}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(hosts))
+    words = ["-i", tmp_path / "hosts.yml", ROOT / "playbooks/rollout.yml", "--check"]
+    own = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "GRIDBERRY_STATE": str(tmp_path / "state")}
+    for options, status, says in (
+        ("--canary=pi2 --soak 5", 0, "batch 1: pi2\\nbatch 2: pi1\\neach release is watched for 5"),
+        ("--canary=pi9", 2, "gridberry: --canary names 'pi9'; the hosts are pi1, pi2"),
+    ):
+        given = ["-e", f"rollout_options='{options}'"]
+        done = subprocess.run(
+            [sys.executable, "-m", "ansible", "playbook", *words, *given],
+            check=False, cwd=ROOT, env=os.environ | own, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == status, done.stdout
+        assert says in done.stdout.replace("\n            ", "\\n").replace("\n        ", "\\n")
+    assert not (tmp_path / "state/rollout.json").exists()
 
 
 def test_what_there_is_to_go_on_with() -> None:

@@ -5,9 +5,10 @@
 audit=$(docker exec gridberry-bot gridbot audit --json --config /etc/gridbot/bot.toml 2>/dev/null)
 printf '{"audit": %s, "releases": [' "${audit:-null}"
 between=
-for number in $(ls "$DIRECTORY/releases" 2>/dev/null | grep -x '[0-9]*' | sort -n); do
+for record in "$DIRECTORY"/releases/*/release.json; do
+    [ -f "$record" ] || continue
     printf '%s' "$between"
-    cat "$DIRECTORY/releases/$number/release.json"
+    cat "$record"
     between=,
 done
 printf '], "now": %s, "backup": %s}\n' "$(date +%s)" "$(cat "$BACKUP" 2>/dev/null || echo null)"
