@@ -58,7 +58,9 @@ def save(world: Path, name: str, value: dict[str, Any]) -> None:
     (world / f"{name}.json").write_text(json.dumps(value))
 
 
-def add_image(world: Path, reference: str, *, schema: int = SCHEMA_VERSION, healthy: bool = True) -> None:
+def add_image(
+    world: Path, reference: str, *, schema: int = SCHEMA_VERSION, healthy: bool = True
+) -> None:
     """Have an image on this host."""
     labels = {"gridberry.state-schema": str(schema), "gridberry.state-oldest-reader": str(schema)}
     identity = "sha256:" + hashlib.sha256(reference.encode()).hexdigest()
