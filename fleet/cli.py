@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 
 from gridbase.errors import UserError
 
+from fleet import rollout_verb
 from fleet.ansible import Ansible, find_inventory, state_directory, sudo_password
 from fleet.completion import completion
 from fleet.drift import Reader, status_of
@@ -121,6 +122,12 @@ def flatten(options: argparse.Namespace, ansible: Ansible) -> int:
 def rotate_keys(_: argparse.Namespace, ansible: Ansible) -> int:
     """Replace API keys by those in the vault, each once it has shown that it works."""
     return ansible.playbook("rotate_keys")
+
+
+def rollback(options: argparse.Namespace, ansible: Ansible) -> int:
+    """Go back to an earlier release."""
+    release = ["-e", f"rollback_release={options.release}"] if options.release else []
+    return ansible.playbook("rollback", *release, *options.rest)
 
 
 def stop(_: argparse.Namespace, ansible: Ansible) -> int:
@@ -294,6 +301,11 @@ def _add_deployment(verbs: Verbs) -> None:
     ):
         one = verbs.for_all(name, text, f"{name} -i inventory/home --limit pi1", run)
         one.set_defaults(takes="further arguments of ansible-playbook, such as --tags grid_bot")
+    text = "Go back to the last good release, image and configuration"
+    one = verbs.for_all("rollback", text, "rollback --limit pi1", rollback)
+    one.add_argument("--release", type=_count, help="to this one (the last good one)")
+    one.set_defaults(takes="further arguments of ansible-playbook, such as --check --diff")
+    rollout_verb.add(verbs.for_all("rollout", *rollout_verb.WORDS, rollout_verb.run))
 
 
 def _add_reports(verbs: Verbs) -> None:

@@ -162,6 +162,7 @@ def test_each_container_is_compared_with_its_own_image(tmp_path, containers, say
     }.items():
         (tmp_path / name).write_text(text)
     (tmp_path / "docker").chmod(0o755)
+    (tmp_path / "releases").mkdir()
     done = subprocess.run(
         ["sh", ROLE / "files/state.sh"],
         env={

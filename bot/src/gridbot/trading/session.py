@@ -1,6 +1,7 @@
 """What the parts of a trader share: one grid, its exchange, its books, and what is on its way."""
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -19,6 +20,7 @@ from gridbot.indicators.window import CandleWindow
 from gridbot.store import GridRun, PauseRow, Store
 
 log = logging.getLogger(__name__)
+RECENT_ANSWERS = 50
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,36 @@ def engine_of(account: AccountConfig, grid_run: GridRun) -> GridEngine:
 
 
 @dataclass
+class Answers:
+    """What the exchange said to the orders that this process sent.
+
+    Attributes:
+        acknowledged: it has them.
+        refused: it does not take them.
+        unanswered: it did not answer, or broke down.
+        doubled: it has another order under the same client order ID.
+        seconds: how long it took to acknowledge the latest.
+    """
+
+    acknowledged: int = 0
+    refused: int = 0
+    unanswered: int = 0
+    doubled: int = 0
+    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_ANSWERS))
+
+    def document(self) -> dict[str, int | None]:
+        """As the status shows it; the median of the latest acknowledgements in milliseconds."""
+        middle = sorted(self.seconds)[len(self.seconds) // 2] if self.seconds else None
+        return {
+            "acknowledged": self.acknowledged,
+            "refused": self.refused,
+            "unanswered": self.unanswered,
+            "doubled": self.doubled,
+            "milliseconds": None if middle is None else round(middle * 1000),
+        }
+
+
+@dataclass
 class Session:
     """One grid on one account, as far as it is known in this process.
 
@@ -92,6 +124,7 @@ class Session:
         cursor: the exchange's trades up to here are booked; see `Broker.trades_after`.
         booked: trades that were booked since, as the stream brought them.
         orders: where each order stands.
+        answers: what came of those that were sent.
         traded_since: monotonic time since which the initial trade or liquidation rests.
         trades_due: something happened of which no order list tells.
         again: there is something to be read at once.
@@ -115,6 +148,7 @@ class Session:
     cursor: str = ""
     booked: set[str] = field(default_factory=set)
     orders: OrdersInFlight = field(default_factory=OrdersInFlight)
+    answers: Answers = field(default_factory=Answers)
     traded_since: float = 0.0
     trades_due: bool = True
     again: bool = False

@@ -195,6 +195,7 @@ def unsettle(store, form="csv"):
         connection.execute("DROP TABLE settled_totals")
         connection.execute("DROP TABLE settled")
         connection.execute("DROP TABLE pauses")
+        connection.execute("DROP TABLE compatibility")
         connection.execute("PRAGMA user_version = 4")
     store.close()
     return sorted(directory.iterdir())

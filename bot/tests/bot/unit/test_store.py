@@ -144,11 +144,17 @@ def test_reading_before_the_first_start_says_so(tmp_path):
         Store(tmp_path, read_only=True)
 
 
-def test_a_newer_schema_is_refused(tmp_path, store):
-    store._connection.execute("PRAGMA user_version = 99")
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_newer_schema_is_refused_unless_it_says_that_this_bot_may_use_it(tmp_path, store, beside):
+    store._connection.execute("PRAGMA user_version = 7")
     store.close()
+    newer = Store(tmp_path, beside=beside)
+    newer._connection.execute("UPDATE compatibility SET oldest_reader = 7")
+    version = newer._connection.execute("PRAGMA user_version").fetchone()
+    newer.close()
+    assert version == (7,)
     with pytest.raises(StoreError, match="written by a newer gridbot"):
-        Store(tmp_path)
+        Store(tmp_path, beside=beside)
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path):
