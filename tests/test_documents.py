@@ -53,7 +53,10 @@ WAYS: dict[str, tuple[str, ...]] = {
     r'\(umask 077 && "\$\{EDITOR:-nano\}" ~/.gridberry-vault\)$': ("run",),
     r"export ANSIBLE_VAULT_PASSWORD_FILE=~/.gridberry-vault$": ("run",),
     # For a recipient instead of a passphrase, which age asks a terminal for.
-    r"age --encrypt ": ("elsewhere", "tests/fleet/test_vault_password_age.py", '"age", "--encrypt"'),
+    r"age --encrypt ": (
+        *("elsewhere", "tests/fleet/test_vault_password_age.py"),
+        '"age", "--encrypt"',
+    ),
     r"export ANSIBLE_VAULT_PASSWORD_FILE=\$PWD/fleet/vault-password-age$": (
         *("elsewhere", "tests/fleet/test_vault_password_age.py"),
         '"fleet" / "vault-password-age"',
