@@ -225,7 +225,9 @@ class Fleet:
         full = [*ssh_command(Machine(self.state, name)), *words]
         done = subprocess.run(full, capture_output=True, text=True, check=False, timeout=600)
         if done.returncode:
-            raise VirtualPiError(f"{name}: {command.partition(' ')[0]}: {done.stderr.strip()[-300:]}")
+            raise VirtualPiError(
+                f"{name}: {command.partition(' ')[0]}: {done.stderr.strip()[-300:]}"
+            )
         return done.stdout
 
     def wait_healthy(self) -> None:
