@@ -1,7 +1,7 @@
 """Rollouts of good and bad releases over three virtual Pis: is a bad one stopped at the canary?
 
     python -m benchmarks.rollouts [--release NAME ...] [--from SNAPSHOT] [--soak MINUTES]
-        [--orders N] [--json FILE] [--keep]
+        [--orders N] [--json FILE] [--keep | --kept DIRECTORY]
 
 Three virtual Pis start from one snapshot, with a bot that trades on recorded candles. Each release
 is a copy of this checkout with one line changed; `./gridberry rollout` brings it out, the first Pi
@@ -34,6 +34,7 @@ from typing import Any
 
 from benchmarks.plays import ROOT
 from fleet.rollout_state import load
+from fleet.rollout_verb import say_now
 from tests.provisioned import snapshot as provisioned
 from virtual_pi import lifecycle
 from virtual_pi.errors import VirtualPiError
@@ -384,6 +385,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--orders", default="3", help="acknowledged orders that each needs (3)")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--keep", action="store_true", help="keep machines, copies and logs")
+    parser.add_argument("--kept", type=Path, metavar="DIRECTORY", help="go on with what was kept")
     return parser.parse_args(words)
 
 
@@ -402,15 +404,15 @@ def base(wanted: Path | None) -> Path:
     return directory
 
 
-def run_all(options: argparse.Namespace, say: Callable[[str], None] = print) -> list[Result]:
+def run_all(options: argparse.Namespace, say: Callable[[str], None] = say_now) -> list[Result]:
     """Create the machines, roll out each release, and remove them."""
-    snapshot = load_snapshot(base(options.snapshot))
-    work = Path(tempfile.mkdtemp(prefix="rollouts-"))
+    work = options.kept or Path(tempfile.mkdtemp(prefix="rollouts-"))
     state = work / "state"
     make_private(state)
     fleet, results = Fleet(state, work), []
     try:
-        fleet.create(snapshot)
+        if options.kept is None:
+            fleet.create(load_snapshot(base(options.snapshot)))
         fleet.wait_healthy()
         say(f"three bots are healthy; logs: {work}")
         for name in options.release:
@@ -425,7 +427,7 @@ def run_all(options: argparse.Namespace, say: Callable[[str], None] = print) -> 
                 f"    {result.named or '-'}; pauses {result.pauses}"
             )
     finally:
-        if not options.keep:
+        if not (options.keep or options.kept):
             for machine in fleet.machines:
                 lifecycle.remove(machine)
             shutil.rmtree(work, ignore_errors=True)
