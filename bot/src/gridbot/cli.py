@@ -22,6 +22,8 @@ COMMANDS = (
     ("audit", "gridbot.commands.audit", "compare the bot's books with the exchange's"),
     ("close", "gridbot.commands.close", "cancel the bot's open orders and end its grids"),
     ("resume", "gridbot.commands.resume", "clear a kill switch, so that a new grid begins"),
+    ("backup", "gridbot.commands.backup", "write a copy of the books beside a running bot"),
+    ("restore", "gridbot.commands.restore", "put a copy in place of the books"),
     ("tax", "gridbot.commands.tax", "write lots, gains and holding periods of a year as CSV"),
     ("export", "gridbot.commands.export", "write every order and trade as CSV or Parquet"),
     ("report", "gridbot.commands.report", "profit by day or month, fees, drawdown, time in range"),
