@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 
 from gridbase.errors import UserError
 
+from fleet import rollout_verb
 from fleet.ansible import Ansible, find_inventory, state_directory, sudo_password
 from fleet.completion import completion
 from fleet.drift import Reader, status_of
@@ -99,6 +100,34 @@ def resume(options: argparse.Namespace, ansible: Ansible) -> int:
     given = {key: value for key, value in settings.items() if value}
     given |= {"resume_confirmed": True} if options.yes else {}
     return ansible.playbook("resume", *(["-e", json.dumps(given)] if given else []))
+
+
+def pause(options: argparse.Namespace, ansible: Ansible) -> int:
+    """Let the bots send nothing until resume."""
+    settings = {"pause_symbol": options.symbol, "pause_reason": options.reason}
+    given: dict[str, Any] = {key: value for key, value in settings.items() if value}
+    given |= {"pause_cancel": True} if options.cancel else {}
+    return ansible.playbook("pause", *(["-e", json.dumps(given)] if given else []))
+
+
+def flatten(options: argparse.Namespace, ansible: Ansible) -> int:
+    """Say what would be canceled and sold; with --yes, do it."""
+    settings = {"flatten_symbol": options.symbol, "flatten_reason": options.reason}
+    given: dict[str, Any] = {key: value for key, value in settings.items() if value}
+    given |= {"flatten_sell": True} if options.sell else {}
+    given |= {"flatten_confirmed": True} if options.yes else {}
+    return ansible.playbook("flatten", *(["-e", json.dumps(given)] if given else []))
+
+
+def rotate_keys(_: argparse.Namespace, ansible: Ansible) -> int:
+    """Replace API keys by those in the vault, each once it has shown that it works."""
+    return ansible.playbook("rotate_keys")
+
+
+def rollback(options: argparse.Namespace, ansible: Ansible) -> int:
+    """Go back to an earlier release."""
+    release = ["-e", f"rollback_release={options.release}"] if options.release else []
+    return ansible.playbook("rollback", *release, *options.rest)
 
 
 def stop(_: argparse.Namespace, ansible: Ansible) -> int:
@@ -272,6 +301,11 @@ def _add_deployment(verbs: Verbs) -> None:
     ):
         one = verbs.for_all(name, text, f"{name} -i inventory/home --limit pi1", run)
         one.set_defaults(takes="further arguments of ansible-playbook, such as --tags grid_bot")
+    text = "Go back to the last good release, image and configuration"
+    one = verbs.for_all("rollback", text, "rollback --limit pi1", rollback)
+    one.add_argument("--release", type=_count, help="to this one (the last good one)")
+    one.set_defaults(takes="further arguments of ansible-playbook, such as --check --diff")
+    rollout_verb.add(verbs.for_all("rollout", *rollout_verb.WORDS, rollout_verb.run))
 
 
 def _add_reports(verbs: Verbs) -> None:
@@ -299,12 +333,29 @@ def _add_bots(verbs: Verbs) -> None:
     text = "Stop the bots; their orders stay on the exchange"
     verbs.for_all("stop", text, "stop --limit pi1", stop)
     verbs.for_all("start", "Start stopped bots", "start --limit pi1", start)
-    text = "Show which kill switches have fired"
+    text = "Let the bots send nothing until resume; their orders stay"
+    one = verbs.for_all("pause", text, "pause --reason holidays", pause)
+    _add_what(one)
+    text = "take their open orders back, and place them again after the pause"
+    one.add_argument("--cancel", action="store_true", help=text)
+    text = "Show what ending the grids would cancel"
+    one = verbs.for_all("flatten", text, "flatten --yes --sell --limit pi1", flatten)
+    _add_what(one)
+    one.add_argument("--sell", action="store_true", help="sell what they hold, too")
+    one.add_argument("--yes", action="store_true", help="do it; no grid begins before resume")
+    text = "Show which kill switches have fired, and which grids are paused"
     one = verbs.for_all("resume", text, "resume --yes --limit pi1", resume)
-    one.add_argument("--yes", action="store_true", help="begin new grids at the current price")
+    one.add_argument("--yes", action="store_true", help="go on; begin new grids where one ended")
     one.add_argument("--symbol", default="", help="of several grids this one")
     text = "the coins that the ended grid left (docs/bot.md)"
     one.add_argument("--take", choices=("nothing", "over"), default="", help=text)
+    text = "Replace API keys by those in the vault, each once it was tried"
+    verbs.for_all("rotate-keys", text, "rotate-keys --limit pi1", rotate_keys)
+
+
+def _add_what(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--symbol", default="", help="of several grids this one")
+    verb.add_argument("--reason", default="", help="what the page and status say")
 
 
 def _add_hosts(verbs: Verbs) -> None:

@@ -149,7 +149,7 @@ PARTS = (
             python("bot/benchmarks/crash_sweep.py", "--world", world, "--every", "5"),
             BOT,
         )
-        for world in ("sinking", "stopping", "moving")
+        for world in ("sinking", "stopping", "moving", "told")
     ),
     *(
         Part(

@@ -36,7 +36,8 @@ WAYS: dict[str, tuple[str, ...]] = {
     r"\./gridberry try\b": ("elsewhere", "tests/fleet/test_try_out.py", '"fleet.try_out"'),
     r"\./gridberry demo\b": ("elsewhere", "tests/test_launcher.py", '"demo"'),
     r"\./gridberry setup\b": ("elsewhere", "tests/test_launcher.py", '"setup"'),
-    r"\./gridberry (check|deploy|status|audit|report|logs|open|ssh|stop|start|resume)\b": ("verb",),
+    r"\./gridberry (check|deploy|rollback|rollout|status|audit|report|logs|open|ssh)\b": ("verb",),
+    r"\./gridberry (stop|start|pause|flatten|resume|rotate-keys)\b": ("verb",),
     r'eval "\$\(\./gridberry completion bash\)"$': (
         *("elsewhere", "tests/fleet/test_cli.py"),
         'run("completion", "bash")',

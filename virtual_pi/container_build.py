@@ -200,6 +200,11 @@ class Builder:
         """Set variables of the image."""
         stage.config.setdefault("Env", []).extend(shlex.split(step.rest))
 
+    def do_label(self, stage: Stage, step: Step) -> None:
+        """Set labels of the image."""
+        labels = dict(one.split("=", 1) for one in shlex.split(step.rest))
+        stage.config.setdefault("Labels", {}).update(labels)
+
     def do_user(self, stage: Stage, step: Step) -> None:
         """Set the user."""
         stage.config["User"] = step.rest

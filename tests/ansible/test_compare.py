@@ -83,7 +83,10 @@ def test_books_that_the_new_bot_migrates(docker):
 
 def test_no_books_or_the_same_settings(docker):
     (docker / "bot.toml").write_text("changed")
+    (docker / "compose.yaml").write_text("    image: bot:new\n")
     assert compare(docker) == ""
+    (docker / "compose.yaml").write_text("    image: bot:old\n")
+    assert compare(docker, "1 no") == "refused: no"  # another image asks, too
     (docker / "bot.toml").unlink()
     (docker / "volumes").write_text("")
     assert compare(docker) == ""

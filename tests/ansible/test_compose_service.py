@@ -70,6 +70,7 @@ def test_every_service_is_hardened_and_bounded(tmp_path):
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service["ulimits"] == {"core": 0}
         assert service["logging"]["options"] == {
             "max-size": "5m",
             "max-file": "2",
@@ -161,6 +162,7 @@ def test_each_container_is_compared_with_its_own_image(tmp_path, containers, say
     }.items():
         (tmp_path / name).write_text(text)
     (tmp_path / "docker").chmod(0o755)
+    (tmp_path / "releases").mkdir()
     done = subprocess.run(
         ["sh", ROLE / "files/state.sh"],
         env={

@@ -36,11 +36,14 @@ PLAY = [
 ]
 
 
-def play(directory: Path, inventory: Path) -> subprocess.CompletedProcess:
+def play(directory: Path, inventory: Path, *words: str) -> subprocess.CompletedProcess:
     """Check an inventory as site.yml does; what bot and exchange would get is in `directory`."""
     (directory / "play.yml").write_text(yaml.safe_dump(PLAY))
     return subprocess.run(
-        [sys.executable, "-m", "ansible", "playbook", "-i", inventory, directory / "play.yml"],
+        [
+            *(sys.executable, "-m", "ansible", "playbook", "-i", inventory),
+            *(directory / "play.yml", *words),
+        ],
         check=False,
         cwd=ROOT,
         env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "true"},
@@ -124,7 +127,8 @@ CANDLES = "timestamp,open,high,low,close,volume\n" + "".join(
 def accepted(tmp_path_factory):
     """The directory with what bot and exchange of each good host and example get."""
     directory = tmp_path_factory.mktemp("accepted")
-    keys = {"grid_bot_api_key": "key", "grid_bot_api_secret": "secret"}  # from a vault, there
+    # From a vault, there.
+    keys = {"grid_bot_api_key": "{{ inventory_hostname }}", "grid_bot_api_secret": "secret"}
     for name, high in (("one", "101"), ("two", "102")):
         (directory / name).mkdir()
         (directory / name / "market.csv").write_text(CANDLES.replace("101", high))
@@ -372,3 +376,34 @@ def test_every_amount_without_quotes_is_refused_by_its_name(tmp_path):
     }
     for number, (_, name) in enumerate(cases.values()):
         assert f"{name} = " in said.get(f"host{number}", ""), (name, result.stdout)
+
+
+ACCOUNT = {"grid_bot_mode": "testnet", "grid_bot_account": "main", "grid_bot_api_secret": "secret"}
+
+
+def test_bots_in_each_others_way_are_refused(tmp_path):
+    several = [GRID, GRID | {"symbol": "BTC/USDT"}]
+    hosts = {
+        "pi1": ACCOUNT | {"grid_bot_api_key": "one"},
+        "pi2": ACCOUNT | {"grid_bot_api_key": "{{ 'o' }}ne", "grid_bot_symbol": "C/D"},
+        "a-very-long-1": ACCOUNT | {"grid_bot_api_key": "three", "grid_bot_symbols": several},
+        "a-very-long-2": ACCOUNT | {"grid_bot_api_key": "four", "grid_bot_symbol": "D/E"},
+        # None of these has an account with one above.
+        "own": ACCOUNT | {"grid_bot_api_key": "five", "grid_bot_account": ""},
+        "other": ACCOUNT | {"grid_bot_api_key": "six", "grid_bot_exchange": "binanceus"},
+        "paper": {"grid_bot_api_key": "one", "grid_bot_account": "main"},
+        "gone": ACCOUNT | {"grid_bot_api_key": "one", "grid_bot_state": "absent"},
+    }
+    inventory = write_inventory(tmp_path, hosts)
+    result = play(tmp_path, inventory, "--limit", "own")
+    assert result.returncode != 0
+    said = re.findall(r"(?s)Action failed: (.*?)\n(?:Origin|fatal)", result.stdout + result.stderr)
+    # As Ansible has the hosts: sorted by name.
+    key, name, symbol = said[0].splitlines()
+    assert key.startswith("pi1, pi2: grid_bot_api_key is the same on each of these hosts; ")
+    assert name.startswith(
+        "a-very-long-1, a-very-long-2: grid_bot_name is a-very-long- on each of these hosts of the"
+    )
+    assert symbol.startswith(
+        "a-very-long-1, pi1: each of these hosts trades BTC/USDT on the account"
+    )

@@ -473,7 +473,7 @@ def prune(tmp_path: Path, images: list[tuple[str, int, int, str]], days: int = 1
     calls = tmp_path / "calls"
     calls.unlink(missing_ok=True)
     result = subprocess.run(
-        ["sh", FILES / "prune.sh", str(days), str(keep)],
+        ["sh", FILES / "prune.sh", str(days), str(keep), tmp_path / "noted"],
         check=False,
         env={
             "PATH": f"{tmp_path}:{os.environ['PATH']}",
@@ -508,6 +508,13 @@ def test_prune_keeps_what_runs_and_the_image_to_go_back_to(tmp_path):
     ]
     assert prune(tmp_path, images, keep=0)[1] == "image rm gridbot:b-arm64"
     assert prune(tmp_path, images[:2]) == [CACHE]
+
+
+def test_prune_keeps_the_images_of_recorded_releases(tmp_path):
+    (tmp_path / "noted").mkdir()
+    (tmp_path / "noted/opt-gridberry-bot").write_text("sha256:b\nsha256:a\n")
+    images = [(f"sha256:{name}", 100, 100, f"gridbot:{name}-arm64") for name in "abc"]
+    assert prune(tmp_path, images, keep=0) == ["image rm gridbot:c-arm64", CACHE]
 
 
 # Containers of a Docker of paper, as its inspection prints them; one of them does not start.

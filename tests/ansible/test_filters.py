@@ -35,6 +35,7 @@ WANTED = {
     "pciex1": False,
     "boot_only": False,
     "drive": True,
+    "limits": {},
 }
 GOOD = """user trader
 sudo yes

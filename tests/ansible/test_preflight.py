@@ -32,6 +32,7 @@ WANTED = {
     "boot_only": False,
     "drive": True,
     "boot": True,
+    "limits": {},
 }
 GOOD = """clock -2
 user trader
@@ -57,6 +58,7 @@ def host(tmp_path):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "etc/os-release").write_text("ID=debian\nVERSION_CODENAME=trixie\n")
     (tmp_path / "proc/meminfo").write_text("MemTotal:         927744 kB\nMemFree: 1 kB\n")
+    (tmp_path / "proc/cpuinfo").write_text("processor\t: 0\nBogoMIPS\t: 1\nprocessor\t: 1\n")
     (tmp_path / "proc/mounts").write_text("/dev/mmcblk0p2 / ext4 rw,noatime 0 0\n")
 
     def look(board: str = "pi4", answers: str = "", clock: int = 0, proc: str = "proc") -> str:
@@ -113,6 +115,31 @@ def test_every_board_is_known_and_healthy(host, board, model):
     assert found["memory"] == "906"
     assert preflight.host_problems(look, WANTED) == []
     assert preflight.host_warnings(look, WANTED) == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"grid_bot_memory": "450m", "grid_bot_exchange_memory": "262144K"}, ""),
+        (
+            {"grid_bot_memory": "451M", "grid_bot_exchange_memory": "256mb"},
+            (
+                "grid_bot_memory is 451M and grid_bot_exchange_memory is 256mb: the board has"
+                " 706 MB for containers; use less, or another board"
+            ),
+        ),
+        ({"grid_bot_cpus": "2"}, ""),
+        (
+            {"grid_bot_cpus": "2.5"},
+            "grid_bot_cpus is 2.5 and the board has 2 processors; use fewer",
+        ),
+        ({"grid_bot_memory": "lots"}, "grid_bot_memory is 'lots'; use a number such as 384m"),
+        ({"grid_bot_cpus": "all"}, "grid_bot_cpus is 'all'; use a number such as 0.75"),
+    ],
+)
+def test_limits_are_held_against_the_board(host, limits, said):
+    found = preflight.host_problems(host(), WANTED | {"limits": limits})
+    assert found == ([said] if said else [])
 
 
 @pytest.mark.parametrize(

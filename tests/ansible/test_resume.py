@@ -1,5 +1,6 @@
-"""playbooks/resume.yml against the real books of a bot, without the container around it."""
+"""playbooks/pause.yml, flatten.yml, resume.yml against a bot's books, without its container."""
 
+import json
 import os
 import re
 import subprocess
@@ -9,7 +10,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from gridbot.store import Store
+from gridbase.market import Market
+from gridbot.core.engine import Changes
+from gridbot.core.grid import Plan
+from gridbot.store import GridRun, HaltRow, PauseRow, Store
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = """
@@ -33,9 +37,24 @@ directory = "{directory}/state"
 # docker exec gridberry-bot COMMAND --config /etc/gridbot/bot.toml, on this machine.
 DOCKER = """#!/bin/sh
 [ "$1 $2 $3" = "exec gridberry-bot gridbot" ] || exit 99
-shift 3
-PYTHONPATH={source} exec {python} -m gridbot "$1" --config {directory}/bot.toml
+command=$4
+shift 6
+PYTHONPATH={source} exec {python} -m gridbot "$command" --config {directory}/bot.toml "$@"
 """
+
+GRID_RUN = GridRun(
+    id=1,
+    symbol="BTC/USDT",
+    tag="abc123",
+    settings={},
+    market=Market("BTC/USDT", "BTC", "USDT", *map(Decimal, ("0.01", "0.00001", "0.00001", "5"))),
+    plan=Plan((Decimal(1), Decimal(2)), Decimal("1.5"), 0, Decimal("0.1"), Decimal(1000)),
+    investment=Decimal(1000),
+    opening={},
+    first_cursor="6",
+    trade_cursor="6",
+    started_ms=123,
+)
 
 
 @pytest.fixture
@@ -57,10 +76,15 @@ def host(tmp_path):
 
 def resume(host: Path) -> tuple[str, int]:
     """Run the playbook, told to clear; what it said, and how many tasks changed something."""
+    return play(host, "resume", "-e", "resume_confirmed=true")
+
+
+def play(host: Path, name: str, *words: str) -> tuple[str, int]:
+    """Run a playbook; what it said, and how many tasks changed something."""
     result = subprocess.run(
         [
             *(sys.executable, "-m", "ansible", "playbook", "-i", host / "inventory.yml"),
-            *(ROOT / "playbooks/resume.yml", "-e", "resume_confirmed=true"),
+            *(ROOT / f"playbooks/{name}.yml", *words),
         ],
         check=False,
         cwd=ROOT,
@@ -95,3 +119,53 @@ def test_a_kill_switch_is_cleared_once(host):
     assert "cleared (the price fell to 37999)" in said
     assert changed == 1
     assert resume(host)[1] == 0
+
+
+def test_a_grid_is_paused_once_and_goes_on(host):
+    reason = json.dumps({"pause_reason": 'it\'s "Monday"', "pause_symbol": "BTC/USDT"})
+    said, changed = play(host, "pause", "--check", "-e", reason)
+    assert (changed, "would pause BTC/USDT" in said) == (1, True)
+    assert pause_of(host) is None
+    said, changed = play(host, "pause", "-e", reason)
+    assert (changed, "BTC/USDT: paused; open orders stay" in said) == (1, True)
+    assert pause_of(host).reason == 'it\'s "Monday"'
+    assert play(host, "pause", "-e", reason)[1] == 0
+    assert not pause_of(host).cancel
+    assert play(host, "pause", "-e", "pause_cancel=true")[1] == 1
+    assert pause_of(host).cancel
+    said, changed = resume(host)
+    assert (changed, "goes on after its pause" in said) == (1, True)
+    assert pause_of(host) is None
+
+
+def test_a_grid_is_ended_only_if_that_is_confirmed(host):
+    said, changed = play(host, "flatten", "-e", "flatten_confirmed=true")
+    assert (changed, "nothing to do: no grid runs" in said) == (0, True)
+    store = Store(host / "state")
+    store.start_grid_run(GRID_RUN, Changes(123))
+    store.close()
+    for words, changes in (([], 0), (["--check", "-e", "flatten_confirmed=true"], 1)):
+        said, changed = play(host, "flatten", "-e", "flatten_sell=true", *words)
+        assert "would cancel 0 open orders and sell 0 BTC" in said
+        assert changed == changes
+        assert halt_of(host) is None
+    words = ("-e", "flatten_confirmed=true", "-e", "flatten_reason=holidays")
+    said, changed = play(host, "flatten", *words)
+    assert (changed, "the bot is told to cancel 0 open orders and keep" in said) == (1, True)
+    assert halt_of(host).text == "flattened by hand: holidays"
+    assert not halt_of(host).liquidate
+    assert play(host, "flatten", *words)[1] == 0
+
+
+def pause_of(host: Path) -> PauseRow | None:
+    store = Store(host / "state", read_only=True)
+    found = store.open_pause("BTC/USDT")
+    store.close()
+    return found
+
+
+def halt_of(host: Path) -> HaltRow | None:
+    store = Store(host / "state", read_only=True)
+    found = store.open_halt("BTC/USDT")
+    store.close()
+    return found

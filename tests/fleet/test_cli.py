@@ -123,6 +123,11 @@ def test_logs_of_one_host(tmp_path: Path, docker: dict[str, str]) -> None:
         (["open", "-i", "INVENTORY"], "name the host: "),
         (["resume", "--take", "all"], "invalid choice: 'all'"),
         (["report", "--by", "week"], "invalid choice: 'week'"),
+        (["rollback", "--release", "0"], "'0' is not allowed; use a whole number from 1 on"),
+        (["rollout", "--soak", "1h"], "'1h' is not allowed; use a whole number from 0 on"),
+        (["rollout", "--plan", "--back"], "not allowed with argument"),
+        (["rollout", "--canary", "pi9", "-i", "INVENTORY"], "--canary names 'pi9'; the hosts are "),
+        (["rollout", "--back", "-i", "INVENTORY"], "--back: there is no rollout that was paused"),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_2(tmp_path: Path, words: list[str], says: str) -> None:
@@ -339,5 +344,5 @@ def test_the_launcher_knows_each_verb_and_its_help_has_an_example() -> None:
 
 
 def test_the_document_has_each_verb_once() -> None:
-    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/gridberry.md").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `([\w-]+)` \|", (ROOT / "docs/gridberry.md").read_text(), re.MULTILINE)
     assert sorted(rows) == sorted(verbs_of(cli.all_verbs().each))

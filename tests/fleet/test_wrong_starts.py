@@ -55,6 +55,10 @@ OTHERS = (
     "a host that is not in the inventory",
     "an NVMe drive that is missing",
     "sudo asks for a password, and none is given",
+    "candles that cannot be read",
+    "one Pi of two is off",
+    "a verb that does not exist",
+    "limits above what the board has",
 )
 REFUSED = "What check and deploy refuse"
 
@@ -161,3 +165,38 @@ def test_sudo_asks_for_a_password_and_none_is_given(
     assert status == 1
     [line] = [line for line in lines if "sudo" in line]
     assert matches(documented(REFUSED)[OTHERS[4]], line)
+
+
+def test_limits_above_what_the_board_has(tmp_path: Path) -> None:
+    inventory = inventory_of(tmp_path, **HERE, grid_bot_memory="900g")
+    status, lines = check(inventory, tmp_path / "state")
+    assert status == 1
+    [line] = [line for line in lines if "grid_bot_memory" in line]
+    assert matches(documented(REFUSED)[OTHERS[8]], line)
+
+
+def test_candles_that_cannot_be_read(tmp_path: Path) -> None:
+    candles = tmp_path / "candles.csv"
+    candles.write_text("open,close\n1,2\n")
+    inventory = inventory_of(tmp_path, grid_bot_candles=str(candles))
+    status, [line] = check(inventory, tmp_path / "state")
+    assert status == 2
+    assert matches(documented(REFUSED)[OTHERS[5]], line)
+
+
+def test_one_pi_of_two_is_off(tmp_path: Path) -> None:
+    inventory = inventory_of(tmp_path, **HERE)
+    hosts = yaml.safe_load(inventory.read_text())["trading"]["hosts"]
+    hosts["pi2"] = hosts["pi1"] | NOWHERE | {"ansible_connection": "ssh", "grid_bot_name": "pi2"}
+    inventory.write_text(yaml.safe_dump({"trading": {"hosts": hosts}}))
+    status, lines = check(inventory, tmp_path / "state")
+    assert status == 1
+    [line] = [line for line in lines if "pi2" in line]
+    assert matches(documented(REFUSED)[OTHERS[6]], line)
+
+
+def test_a_verb_that_does_not_exist() -> None:
+    done = subprocess.run([ROOT / "gridberry", "chek"], check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert line == documented(REFUSED)[OTHERS[7]]

@@ -39,6 +39,7 @@ FROM parent AS second
 COPY --from=one /srv/here/a.txt /second.txt
 USER 10001:10001
 EXPOSE 8080
+LABEL state=5 oldest="4"
 HEALTHCHECK --interval=30s --start-period=2m --retries=3 \\
     CMD ["run", "health"]
 ENTRYPOINT ["other"]
@@ -111,6 +112,7 @@ def test_configuration_is_that_of_the_stage_and_those_it_is_from(tmp_path: Path)
         "Env": ["A=1", "B=two words"],
         "User": "10001:10001",
         "ExposedPorts": {"8080/tcp": {}},
+        "Labels": {"state": "5", "oldest": "4"},
         "Healthcheck": {
             "Test": ["CMD", "run", "health"],
             "Interval": 30 * 10**9,

@@ -1,6 +1,7 @@
 """The bot's container, as the kernel holds it and not as its configuration says."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -55,6 +56,8 @@ def test_limits_hold_inside_the_container(pi):
         f"docker exec {BOT} cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/cpu.max"
     )
     assert said.split("\n") == [str(384 * MEBIBYTE), "75000 100000"]
+    limits = pi.check_output(f"docker exec {BOT} cat /proc/1/limits")
+    assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE)  # it would hold secrets
 
 
 def test_bot_uses_at_most_120_mb(pi, details):

@@ -11,6 +11,7 @@ images=$(docker image ls --no-trunc --format '{{.Repository}}:{{.Tag}} {{.ID}}' 
 containers=$(docker ps --all --quiet --filter label=com.docker.compose.project="$PROJECT" |
     xargs -r docker inspect --format '{{with .Config.Labels}}{{index . "com.docker.compose.service"}} {{index . "com.docker.compose.config-hash"}}{{end}} {{.State.Status}} {{with .State.Health}}{{.Status}}{{else}}unchecked{{end}} {{.Image}}')
 differs=
+[ -d releases ] || { echo "no release is recorded"; differs=1; }
 while read -r service hash; do
     # shellcheck disable=SC2046 # five words, or none
     set -- $(echo "$containers" | grep "^$service ")

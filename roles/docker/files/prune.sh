@@ -2,14 +2,16 @@
 # Removes images that nobody uses and build cache that nobody needs, once they are old enough. Put in
 # place by Ansible (role docker); run by gridberry-docker-prune.timer.
 #
-#   prune.sh DAYS KEEP
+#   prune.sh DAYS KEEP [NOTED]
 #
 # DAYS  how long something must have been on this host (image) or unused (build cache)
 # KEEP  how many of the bot's images stay besides those in use, the newest first: the one to go back to
 #
+# NOTED a directory with files of IDs, a line each: images of releases that a host can go back to stay, too
+#
 # Containers and volumes are never touched, and an image that a container has, running or not, stays.
 set -u
-days=$1 keep=$2
+days=$1 keep=$2 noted=${3:-/var/lib/gridberry/kept-images}
 limit=$(($(date +%s) - days * 86400))
 status=0
 
@@ -17,6 +19,8 @@ status=0
 containers=$(docker container ls --all --quiet) || exit
 # shellcheck disable=SC2086 # words
 used=$([ -z "$containers" ] || docker container inspect --format '{{.Image}}' $containers) || exit
+used="$used
+$(cat "$noted"/* 2>/dev/null)"
 ids=$(docker image ls --quiet --no-trunc) || exit
 
 # A line for each image: seconds of its age's beginning, ID, names. It was built some time, and came to

@@ -3,13 +3,16 @@
 #
 #   DIRECTORY, VOLUME, IMAGE and TOML (the text of the bot.toml to come) must be set before.
 #
-# Prints nothing where it would, else one line:
+# Prints nothing where it would, else one of these lines, and the last one beside it:
 #
 #   refused: REASON       it would not go on
 #   not compared: REASON  nobody can say yet: the books are of an older bot, which the new one migrates
 #   unknown: REASON       the question could not be asked, also not again; nothing may be replaced
+#   migrates: OLD NEW     the image to come brings the books to a schema that the bot which runs cannot
+#                         read: there is no way back
 command -v docker >/dev/null || exit 0 # check mode on a host to come
-printf '%s' "$TOML" | cmp -s - "$DIRECTORY/bot.toml" && exit 0
+printf '%s' "$TOML" | cmp -s - "$DIRECTORY/bot.toml" &&
+    grep -qxF "    image: $IMAGE" "$DIRECTORY/compose.yaml" && exit 0
 volumes=$(docker volume ls --quiet --filter "name=^$VOLUME\$" 2>&1) || {
     echo "unknown: docker volume ls: $(echo "$volumes" | tail -n 1)"
     exit 0
@@ -24,6 +27,12 @@ if ! docker image inspect "$IMAGE" >/dev/null 2>&1; then
         exit 0
     }
 fi
+# Images name the schema that they write, and the oldest one whose bots can read that.
+schemas='{{with .Config.Labels}}{{index . "gridberry.state-schema"}} {{index . "gridberry.state-oldest-reader"}}{{end}}'
+# shellcheck disable=SC2046 # three words, or fewer
+set -- $(docker inspect --format "$schemas" gridberry-bot 2>/dev/null | cut -d ' ' -f 1) \
+    $(docker image inspect --format "$schemas" "$IMAGE" 2>/dev/null)
+[ $# -ne 3 ] || [ "$1" -ge "$3" ] || echo "migrates: $1 $2"
 file=$(mktemp /run/gridberry-XXXXXX) || exit
 trap 'rm -f "$file"' EXIT
 printf '%s' "$TOML" >"$file"
@@ -41,6 +50,7 @@ while :; do
     case "$status $older $said" in
         "0 "*) ;;
         "1 "*) echo "refused: $said" ;;
+        *"written by a newer gridbot"*) echo "refused: $said" ;;
         *"written by an older gridbot"*) echo "not compared: $said" ;;
         "2 yes "*) echo "not compared: the image that runs cannot: $said" ;;
         *)

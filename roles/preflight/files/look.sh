@@ -20,6 +20,7 @@ echo "release ${VERSION_CODENAME:-unknown}"
 case " ${ID:-} ${ID_LIKE:-} " in *" debian "*) echo "family debian" ;; *) echo "family ${ID:-unknown}" ;; esac
 echo "free $(df -Pm /var | awk 'NR == 2 {print $4}')"
 echo "memory $(awk '$1 == "MemTotal:" {print int($2 / 1024)}' "$PROC/meminfo")"
+echo "processors $(grep -c '^processor' "$PROC/cpuinfo" 2>/dev/null)"
 # What is mounted last is what is seen: raspi-config's overlay file system is mounted over the card.
 awk '$2 == "/" {type = $3; options = "," $4 ","} END {
     if (type == "overlay" || type == "tmpfs") print "root " type; else if (index(options, ",ro,")) print "root read-only"

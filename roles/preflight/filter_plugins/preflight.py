@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import re
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
@@ -38,6 +39,10 @@ THROTTLED_ONCE = (
     "its processor was at the soft temperature limit",
 )
 HOT = 80  # degrees Celsius
+SYSTEM_MB = 200  # what Debian and Docker need beside the containers
+# Sizes and numbers as Docker takes them; the units in MB.
+SIZE, NUMBER = re.compile(r"(\d+(?:\.\d+)?)([bkmg]?)b?"), re.compile(r"\d+(\.\d+)?")
+UNITS = {"": 2**-20, "b": 2**-20, "k": 2**-10, "m": 1, "g": 2**10}
 BOOT_FREE = 256  # KB: the boot files and their originals once more, in clusters of up to 16
 
 # Those with 1 GB or more: a Zero 2 W, a 3A+ have half of that, which preflight_memory_mb refuses.
@@ -144,7 +149,8 @@ def host_problems(look: str, wanted: dict) -> list[str]:
             whether this run does nothing else than boot files; C(drive): whether data is to be
             on an NVMe drive; C(host): its name in the inventory; C(ipv6_off): whether the kernel
             is to lose IPv6 in this run; C(boot): whether this run may write boot files;
-            C(address): what the inventory reaches the host by.
+            C(address): what the inventory reaches the host by; C(limits): of the containers, by
+            setting.
     """
     found = looked(look)
     user = found.get("user", "the login user")
@@ -177,6 +183,7 @@ def host_problems(look: str, wanted: dict) -> list[str]:
         )
     if not (wanted["boot_only"] and pcie_line(found, wanted)):
         problems += nvme_lines(found, wanted)
+    problems += limit_lines(found, wanted)
     problems += boot_lines(found, wanted) + ipv6_lines(found, wanted)
     problems += clock_lines(found, None)
     if wanted.get("throttled") == "fail":
@@ -184,6 +191,26 @@ def host_problems(look: str, wanted: dict) -> list[str]:
             f"{line}; use preflight_throttled: warn nevertheless" for line in throttled_lines(found)
         ]
     return problems
+
+
+def limit_lines(found: dict[str, str], wanted: dict) -> list[str]:
+    """Return a line for each limit of the containers that is wrong, or above what the board has."""
+    sizes, lines = {}, []
+    processors = int(found.get("processors") or 0)
+    for name, value in wanted["limits"].items():
+        kind, example = (SIZE, "384m") if name.endswith("memory") else (NUMBER, "0.75")
+        number = kind.fullmatch(str(value).lower())
+        if number is None:
+            lines.append(f"{name} is '{value}'; use a number such as {example}")
+        elif kind is SIZE:
+            sizes[name] = float(number[1]) * UNITS[number[2]]
+        elif float(number[0]) > processors > 0:
+            lines.append(f"{name} is {value} and the board has {processors} processors; use fewer")
+    room = int(found.get("memory") or 0) - SYSTEM_MB
+    if sum(sizes.values()) > room > 0:
+        told = " and ".join(f"{name} is {wanted['limits'][name]}" for name in sizes)
+        lines.append(f"{told}: the board has {room} MB for containers; use less, or another board")
+    return lines
 
 
 def boot_lines(found: dict[str, str], wanted: dict) -> list[str]:

@@ -43,6 +43,7 @@ CGROUPS = "/sys/fs/cgroup"
 # and of each.
 FROM_BOT = ("mode", "symbol", "open_orders", "buys", "sells", "grid_profit", "price")
 OF_GRID = ("symbol", "state", "prices", "price", "grid_profit", "buys", "sells", "open_orders")
+ANSWERS = ("acknowledged", "refused", "unanswered", "doubled")
 TIMEOUT = 10
 
 INCIDENTS = "/var/lib/gridberry/incidents"
@@ -244,6 +245,14 @@ def profit(grid: dict) -> str | None:
     return format(Decimal(equity) - Decimal(investment), "f")
 
 
+def answers(grids: list[dict]) -> dict:
+    """Return what the exchange said to the orders of all grids; the slowest one's milliseconds."""
+    said = [grid["answers"] for grid in grids if "answers" in grid]
+    times = [one["milliseconds"] for one in said if one["milliseconds"] is not None]
+    sums = {key: sum(one[key] for one in said) for key in ANSWERS}
+    return {**sums, "milliseconds": max(times, default=None)}
+
+
 def what_it_says(said: dict) -> dict:
     """Return what is shown of the bot's own status.
 
@@ -265,6 +274,9 @@ def what_it_says(said: dict) -> dict:
             }
             for grid in grids
         ],
+        "unsettled": sum(grid.get("unsettled", 0) for grid in grids),
+        "answers": answers(grids),
+        "reconnects": connection.get("reconnects"),
         "circuit": connection.get("circuit", {}).get("state"),
         "account_stream": connection.get("account_stream"),
     }
@@ -282,6 +294,7 @@ def bot_status(details: dict | None, now: datetime, *, known: bool = True) -> di
         return {
             "state": "absent" if known else "unknown",
             **what_it_says({} if known else {"error": "Docker does not answer"}),
+            "health": None,
             "memory_limit_bytes": None,
             "memory_used_bytes": None,
             "uptime_seconds": None,
@@ -295,6 +308,7 @@ def bot_status(details: dict | None, now: datetime, *, known: bool = True) -> di
     return {
         "state": state,
         **what_it_says(said),
+        "health": details["State"].get("Health", {}).get("Status"),
         "memory_limit_bytes": limit,
         "memory_used_bytes": used,
         "uptime_seconds": said.get("uptime_seconds", uptime),

@@ -82,6 +82,7 @@ class Link:
         self._opened_at = self._heard_at = float("-inf")
         self._probed_at: float | None = None
         self._reason = ""
+        self.losses = 0  # connections that were lost
 
     @property
     def open(self) -> bool:
@@ -171,6 +172,7 @@ class Link:
         if socket is None:
             return
         socket.close()
+        self.losses += 1
         if self._clock.monotonic() - self._opened_at >= STEADY_SECONDS:
             self._failures = 0
         self._failed(reason)

@@ -31,6 +31,13 @@ def add_symbol(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_reason(parser: argparse.ArgumentParser) -> None:
+    """Add `--reason`."""
+    parser.add_argument(
+        "--reason", default="no reason given", metavar="TEXT", help="what the page and status say"
+    )
+
+
 def chosen(config: BotConfig, symbol: str | None) -> tuple[GridConfig, ...]:
     """The grids of a file that `--symbol` means: one of them, or all.
 

@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
         for symbol in symbols:
             broker = account.broker(symbol)
             broker.connect()
+            broker.check_key()
             reports[symbol] = audit(broker, store, clock, symbol)
         return reports
 

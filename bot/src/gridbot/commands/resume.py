@@ -1,4 +1,4 @@
-"""`gridbot resume`: clear a kill switch, so that the bot begins a new grid."""
+"""`gridbot resume`: end a pause, and clear a kill switch, so that the bot begins a new grid."""
 
 import argparse
 import time
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Clear the switches; exit 1 where there is nothing to do. The bot may run meanwhile."""
+    """End pauses, clear switches; exit 1 where there are none. The bot may run meanwhile."""
     config = load_config(args.config)
     store = Store(config.state_directory, beside=True)
     try:
@@ -47,8 +47,9 @@ def run(args: argparse.Namespace) -> int:
 def _resume(
     account: AccountConfig, config: GridConfig, store: Store, args: argparse.Namespace
 ) -> bool:
-    """Clear one grid's switch, and say what comes of it; whether there was anything to do."""
+    """End one grid's pause, clear its switch, say what comes of it; whether there was any."""
     symbol, halt = config.symbol, store.open_halt(config.symbol)
+    pause = store.open_pause(symbol)
     told = False
     if args.take_nothing or args.take_over:
         if halt is not None and _runs(store.grid_run(symbol)):
@@ -56,11 +57,16 @@ def _resume(
             return False
         # Before the switch is cleared: a grid that began in between would not know.
         told = _tell(store, symbol, take_nothing=args.take_nothing)
-    if halt is None and not told:
-        print(f"{symbol}: no kill switch has fired")
-        return False
+    now_ms = time.time_ns() // 1_000_000
     if halt is not None:
-        store.clear_halt(symbol, time.time_ns() // 1_000_000)
+        store.clear_halt(symbol, now_ms)
+    if pause is not None:
+        store.clear_pause(symbol, now_ms)
+        print(f"{symbol}: goes on after its pause ({pause.reason})")
+    if halt is None and not told:
+        if pause is None:
+            print(f"{symbol}: no kill switch has fired")
+        return pause is not None
     cleared = "" if halt is None else f"cleared ({halt.text}); "
     print(f"{symbol}: {cleared}a new grid begins{_with(account, config, store.grid_run(symbol))}")
     return True

@@ -365,7 +365,7 @@ def _state_of(trader: Trader) -> tuple[str, str]:
         return "waiting", trader.held_back
     if trader.wind_down is not None:
         return "ending", f"the grid ends: {trader.wind_down.reason}"
-    if trader.engine is None:
+    if trader.engine is None or trader.paused_by_hand:
         return _idle_state(trader)
     if not trader.engine.grid_started:
         return "starting", "the base for the sells is being bought"

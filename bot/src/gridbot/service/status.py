@@ -23,6 +23,7 @@ from gridbot.core.engine import GridEngine
 from gridbot.core.orders import Order, OrderState, Side, number_or_text
 from gridbot.core.orders_in_flight import Refusal
 from gridbot.store import GridRun
+from gridbot.trading.session import Answers
 from gridbot.trading.trader import Trader
 
 RECENT_FILLS = 20
@@ -94,8 +95,11 @@ def base_document(account: AccountConfig, config: GridConfig) -> dict[str, Any]:
         "fees": "0",
         "fees_by_coin": {},
         "foreign_orders": 0,
+        "unsettled": 0,
+        "answers": Answers().document(),
         "funds_missing": "",
         "paused": "",
+        "paused_by_hand": False,
         "halt": None,
         "closing": None,
         "range": "fixed" if config.grid.atr is None else "atr",
@@ -123,8 +127,11 @@ def status_document(trader: Trader, latest: list[Traded]) -> dict[str, Any]:
     document["recent_fills"] = [_fill(one) for one in latest]
     document["price"] = _text(price)
     document["foreign_orders"] = trader.foreign_orders
+    document["unsettled"] = trader.unsettled
+    document["answers"] = trader.session.answers.document()
     document["funds_missing"] = trader.funds_missing
     document["paused"] = trader.paused
+    document["paused_by_hand"] = trader.paused_by_hand
     document["halt"] = _halt(trader)
     if trader.engine is None:
         document["closing"] = _result(trader)
@@ -242,7 +249,7 @@ def _halt(trader: Trader) -> dict[str, Any] | None:
     return {
         "reason": halt.reason_code,
         "text": halt.text,
-        "price": plain(halt.price),
+        "price": plain(halt.price) if halt.price else None,
         "at_ms": halt.at_ms,
         "liquidate": halt.liquidate,
         "resume": resume_command(trader.session.account.path, halt.symbol),

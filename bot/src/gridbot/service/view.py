@@ -207,6 +207,8 @@ def _note(grid: dict[str, Any]) -> str:
         return f"Now {grid['reason']}."
     if not grid["paused"]:
         return ""
+    if grid["paused_by_hand"]:
+        return f"P{grid['paused'][1:]}. Nothing is sent until gridbot resume."
     if grid["lines"]:
         return f"New buys are paused: {grid['paused']}. Open orders stay, sells go on."
     return f"The next grid waits: {grid['paused']}."

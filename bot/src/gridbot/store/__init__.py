@@ -6,7 +6,7 @@ Every change is one transaction, on the disk before the call returns (WAL with
 
 from gridbot.store.backup import back_up, restore
 from gridbot.store.database import FILE_NAME, StoreError
-from gridbot.store.records import GridResult, GridRun, HaltRow, Sample, TradeRow
+from gridbot.store.records import GridResult, GridRun, HaltRow, PauseRow, Sample, TradeRow
 from gridbot.store.schema import APPLICATION_ID, SCHEMA_VERSION
 from gridbot.store.store import Store
 
@@ -17,6 +17,7 @@ __all__ = [
     "GridResult",
     "GridRun",
     "HaltRow",
+    "PauseRow",
     "Sample",
     "Store",
     "StoreError",

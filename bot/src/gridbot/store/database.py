@@ -9,7 +9,7 @@ from typing import TextIO
 
 from gridbase.errors import ExitCode, UserError
 
-from gridbot.store.schema import SCHEMA_VERSION, create, migrate
+from gridbot.store.schema import SCHEMA_VERSION, create, migrate, oldest_reader
 
 FILE_NAME = "gridbot.sqlite3"
 
@@ -88,14 +88,14 @@ class Database:
 
     def _check(self, connection: sqlite3.Connection, *, owned: bool) -> None:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA_VERSION:
+        if version > SCHEMA_VERSION and oldest_reader(connection, version) > SCHEMA_VERSION:
             raise StoreError(
                 f"{self.path} was written by a newer gridbot (schema {version}, this one knows "
                 f"{SCHEMA_VERSION}); use that one",
                 lasting=True,
             )
         if not owned:
-            if version != SCHEMA_VERSION:
+            if version < SCHEMA_VERSION:
                 raise StoreError(
                     f"{self.path} was written by an older gridbot (schema {version}, this one "
                     f"reads {SCHEMA_VERSION}); start the bot once, which brings it up to date",

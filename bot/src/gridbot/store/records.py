@@ -104,6 +104,23 @@ class HaltRow:
 
 
 @dataclass(frozen=True)
+class PauseRow:
+    """A person has paused a grid.
+
+    Attributes:
+        symbol: unified name.
+        reason: one line for a person.
+        at_ms: Unix milliseconds.
+        cancel: whether its orders are taken back; else they rest on.
+    """
+
+    symbol: str
+    reason: str
+    at_ms: int
+    cancel: bool
+
+
+@dataclass(frozen=True)
 class Sample:
     """What the bot saw of the price in one hour.
 

@@ -3,7 +3,12 @@
 import sqlite3
 
 APPLICATION_ID = 0x47524442
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
+# The oldest version whose bots trade rightly on these tables. A change that they need not know of
+# (a column with a default, a table for reports) leaves it: then a release can be taken back. Each
+# version is to be read by the one before it; what cannot be, as version 6, says so: a bot of
+# version 5 would not heed a pause.
+OLDEST_READER = 6
 # A commit writes every page that it touches, mostly for a few bytes: small pages wear the card
 # less.
 PAGE_BYTES = 1024
@@ -16,6 +21,24 @@ CREATE TABLE acknowledgements (
     reason TEXT NOT NULL,
     at_ms INTEGER NOT NULL
 ) STRICT;
+"""
+_COMPATIBILITY = f"""
+CREATE TABLE compatibility (
+    oldest_reader INTEGER NOT NULL  -- the oldest version whose bots may use this file
+) STRICT;
+INSERT INTO compatibility VALUES ({OLDEST_READER});
+"""  # noqa: S608  a constant
+# What a person has told a grid: to send nothing, and maybe to take its orders back.
+_PAUSES = """
+CREATE TABLE pauses (
+    id INTEGER PRIMARY KEY,
+    symbol TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    cancel INTEGER NOT NULL,      -- take back what rests
+    cleared_ms INTEGER
+) STRICT;
+CREATE UNIQUE INDEX pauses_open ON pauses (symbol) WHERE cleared_ms IS NULL;
 """
 # A row of `generations` is a grid run; the file keeps the name that it began with.
 # `progress` changes with every trade: it is apart from `generations`, whose rows are long.
@@ -141,7 +164,7 @@ CREATE TABLE samples (
     PRIMARY KEY (symbol, hour_ms)
 ) STRICT, WITHOUT ROWID;
 """
-SCHEMA += _IDENTITIES + _ACKNOWLEDGEMENTS + _SETTLED
+SCHEMA += _IDENTITIES + _ACKNOWLEDGEMENTS + _SETTLED + _PAUSES + _COMPATIBILITY
 
 _PUT_ASIDE = """
 DROP INDEX fills_by_order;
@@ -201,6 +224,18 @@ def create(connection: sqlite3.Connection) -> None:
     _write(connection, SCHEMA)
 
 
+def oldest_reader(connection: sqlite3.Connection, version: int) -> int:
+    """Return the oldest version whose bots may use a file.
+
+    Args:
+        connection: to the file.
+        version: its version.
+    """
+    if version < 6:  # it does not say so
+        return version
+    return int(connection.execute("SELECT oldest_reader FROM compatibility").fetchone()[0])
+
+
 def migrate(connection: sqlite3.Connection, version: int) -> None:
     """Bring an older file to this version: all of it or nothing, whenever the power goes.
 
@@ -211,8 +246,11 @@ def migrate(connection: sqlite3.Connection, version: int) -> None:
     if version == 1:
         _renew_pages(connection)
         script = _PUT_ASIDE + _PUT_ASIDE_1 + SCHEMA + _COPY_FROM_1 + _COPY_IDENTITIES
+    elif version == 5:
+        script = _PAUSES + _COMPATIBILITY
     else:
         script = _SETTLED + _COPY_TOTALS + _ACKNOWLEDGEMENTS * (version == 2)
+        script += _PAUSES + _COMPATIBILITY
         if version < 4:
             before = _PUT_ASIDE + _PUT_ASIDE_3 + _IDENTITIES + _COPY_FROM_3 + _COPY_IDENTITIES
             script = before + script

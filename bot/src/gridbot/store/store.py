@@ -17,6 +17,7 @@ from gridbot.store.records import (
     GridResult,
     GridRun,
     HaltRow,
+    PauseRow,
     Sample,
     grid_run_of,
     grid_run_values,
@@ -283,6 +284,58 @@ class Store(Database):
         with self.transaction() as connection:
             changed = connection.execute(
                 "UPDATE halts SET cleared_ms = ? WHERE symbol = ? AND cleared_ms IS NULL",
+                (now_ms, symbol),
+            ).rowcount
+        return changed > 0
+
+    # Pauses.
+
+    def pause(self, symbol: str, *, reason: str, at_ms: int, cancel: bool = False) -> bool:
+        """A person pauses a symbol's grid; the first reason stands until it goes on.
+
+        Args:
+            symbol: unified name.
+            reason: one line for a person.
+            at_ms: Unix milliseconds.
+            cancel: its orders are taken back; once told, until it goes on.
+
+        Returns:
+            Whether that was new.
+        """
+        with self.transaction() as connection:
+            new = connection.execute(
+                "INSERT INTO pauses (symbol, reason, at_ms, cancel) VALUES (?,?,?,?)"
+                " ON CONFLICT (symbol) WHERE cleared_ms IS NULL DO UPDATE SET cancel = 1"
+                " WHERE excluded.cancel > cancel",
+                (symbol, reason, at_ms, int(cancel)),
+            ).rowcount
+        return new > 0
+
+    def open_pause(self, symbol: str) -> PauseRow | None:
+        """The pause that a person has told a symbol's grid, as long as it lasts."""
+        with self.reported():
+            row = self._connection.execute(
+                "SELECT symbol, reason, at_ms, cancel FROM pauses"
+                " WHERE symbol = ? AND cleared_ms IS NULL",
+                (symbol,),
+            ).fetchone()
+        return None if row is None else PauseRow(row[0], row[1], row[2], bool(row[3]))
+
+    def stands_still(self, symbol: str) -> bool:
+        """Whether a person or a kill switch has told a symbol's grid to send nothing more."""
+        with self.reported():
+            row = self._connection.execute(
+                "SELECT EXISTS (SELECT 1 FROM pauses WHERE symbol = :symbol AND cleared_ms IS NULL)"
+                " OR EXISTS (SELECT 1 FROM halts WHERE symbol = :symbol AND cleared_ms IS NULL)",
+                {"symbol": symbol},
+            ).fetchone()
+        return bool(row[0])
+
+    def clear_pause(self, symbol: str, now_ms: int) -> bool:
+        """A person lets a grid go on; whether it was paused."""
+        with self.transaction() as connection:
+            changed = connection.execute(
+                "UPDATE pauses SET cleared_ms = ? WHERE symbol = ? AND cleared_ms IS NULL",
                 (now_ms, symbol),
             ).rowcount
         return changed > 0

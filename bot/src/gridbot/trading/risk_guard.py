@@ -3,6 +3,7 @@
 import logging
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from gridbase.errors import UserError
@@ -18,7 +19,7 @@ from gridbot.policies.kill_switches import Halt, KillSwitchState, KillSwitchWatc
 from gridbot.policies.kill_switches import check as check_stops
 from gridbot.policies.range_moves import CONFIRM_MS, left, new_range
 from gridbot.policies.support_resistance import find_levels
-from gridbot.store import GridRun
+from gridbot.store import GridRun, PauseRow
 from gridbot.trading.reconciliation import Reconciler
 from gridbot.trading.session import Session, WindDown
 
@@ -57,12 +58,40 @@ class RiskGuard:
             -REFUSED_PAUSE_MS
         )  # when the latest new range was found not to be tradable
 
+    def listen(self, engine: GridEngine | None) -> None:
+        """Take what a person has written down beside this process: a pause, or an end.
+
+        Before anything is done about an end it is written down beside the grid, too: see `_halt`.
+        """
+        session = self._session
+        before, session.pause = session.pause, session.store.open_pause(session.config.symbol)
+        if session.pause is None and before is not None:
+            log.info("%s goes on", session.config.symbol)
+        elif session.pause is not None and before is None:
+            log.warning("%s %s", session.config.symbol, paused_by_hand(session.pause))
+        grid_run, wind_down = session.grid_run, session.wind_down
+        if engine is None or grid_run is None or (wind_down and wind_down.next_range is None):
+            return
+        halt = session.store.open_halt(session.config.symbol)
+        if halt is not None:
+            if self._watched != grid_run.id:
+                self._take_up(grid_run)
+            wind_down = WindDown(halt.text, liquidate=halt.liquidate, takes_over=True)
+            document = self._document() | {"ending": wind_down.document()}
+            session.store.set_watch(grid_run.id, document)
+            log.error("%s stopped by %s: %s", halt.symbol, halt.reason_code, halt.text)
+            session.wind_down = wind_down
+            engine.winding_down = True
+
     def pause(self) -> None:
         """Find out whether new buys wait, and why.
 
         Without candles they do: a filter that is switched on must not be blind.
         """
         config = self._session.config
+        if self._session.pause is not None:
+            self._session.paused = paused_by_hand(self._session.pause)
+            return
         reasons = [self._verdict(rule) for rule in (config.trend, config.volatility)]
         paused = "; ".join(reason for reason in reasons if reason)
         if _kind(paused) != _kind(self._filtered):
@@ -294,6 +323,12 @@ class RiskGuard:
             log.warning("%s moves without levels: %s", self._session.config.symbol, error)
             return []
         return [level.price for level in find_levels(window, rules.levels_candles)]
+
+
+def paused_by_hand(pause: PauseRow) -> str:
+    """What a person is told of a pause."""
+    since = datetime.fromtimestamp(pause.at_ms / 1000, UTC)
+    return f"paused by hand since {since:%Y-%m-%d %H:%M} UTC: {pause.reason}"
 
 
 def _kind(reason: str) -> str:

@@ -1,6 +1,7 @@
 """What the parts of a trader share: one grid, its exchange, its books, and what is on its way."""
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -11,14 +12,15 @@ from gridbase.market import Market, plain
 
 from gridbot.config.load import AccountConfig, GridConfig
 from gridbot.core.engine import Carried, Changes, GridEngine
-from gridbot.core.orders import OrderState, Role
+from gridbot.core.orders import Order, OrderState, Role
 from gridbot.core.orders_in_flight import OrdersInFlight, State
 from gridbot.exchanges.port import Broker, RemoteOrder
 from gridbot.indicators.candle_cache import INTERVALS, CandleCache
 from gridbot.indicators.window import CandleWindow
-from gridbot.store import GridRun, Store
+from gridbot.store import GridRun, PauseRow, Store
 
 log = logging.getLogger(__name__)
+RECENT_ANSWERS = 50
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,48 @@ class WindDown:
         )
 
 
+def engine_of(account: AccountConfig, grid_run: GridRun) -> GridEngine:
+    """An engine for a stored grid of an account, without its history yet."""
+    return GridEngine(
+        bot_name=account.bot_name,
+        tag=grid_run.tag,
+        market=grid_run.market,
+        plan=grid_run.plan,
+        investment=grid_run.investment,
+        carried=Carried(grid_run.carried, grid_run.carried_cost),
+    )
+
+
+@dataclass
+class Answers:
+    """What the exchange said to the orders that this process sent.
+
+    Attributes:
+        acknowledged: it has them.
+        refused: it does not take them.
+        unanswered: it did not answer, or broke down.
+        doubled: it has another order under the same client order ID.
+        seconds: how long it took to acknowledge the latest.
+    """
+
+    acknowledged: int = 0
+    refused: int = 0
+    unanswered: int = 0
+    doubled: int = 0
+    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_ANSWERS))
+
+    def document(self) -> dict[str, int | None]:
+        """As the status shows it; the median of the latest acknowledgements in milliseconds."""
+        middle = sorted(self.seconds)[len(self.seconds) // 2] if self.seconds else None
+        return {
+            "acknowledged": self.acknowledged,
+            "refused": self.refused,
+            "unanswered": self.unanswered,
+            "doubled": self.doubled,
+            "milliseconds": None if middle is None else round(middle * 1000),
+        }
+
+
 @dataclass
 class Session:
     """One grid on one account, as far as it is known in this process.
@@ -72,6 +116,7 @@ class Session:
         market: the exchange's rules; None until it was asked.
         wind_down: the grid comes to its end; None while it runs.
         paused: why new buys wait; empty where they do not.
+        pause: a person has paused the grid: nothing is sent; None where nobody has.
         price: the latest that was seen (quote); None before the first look.
         clears: whether an order that adds risk may leave now; see `RiskGuard.clears`.
         news: how often something became known that orders answer.
@@ -79,6 +124,7 @@ class Session:
         cursor: the exchange's trades up to here are booked; see `Broker.trades_after`.
         booked: trades that were booked since, as the stream brought them.
         orders: where each order stands.
+        answers: what came of those that were sent.
         traded_since: monotonic time since which the initial trade or liquidation rests.
         trades_due: something happened of which no order list tells.
         again: there is something to be read at once.
@@ -96,6 +142,7 @@ class Session:
     market: Market | None = None
     wind_down: WindDown | None = None
     paused: str = ""
+    pause: PauseRow | None = None
     price: Decimal | None = None
     clears: Callable[[GridEngine], bool] = lambda _engine: False
     news: int = 0
@@ -103,6 +150,7 @@ class Session:
     cursor: str = ""
     booked: set[str] = field(default_factory=set)
     orders: OrdersInFlight = field(default_factory=OrdersInFlight)
+    answers: Answers = field(default_factory=Answers)
     traded_since: float = 0.0
     trades_due: bool = True
     again: bool = False
@@ -134,16 +182,9 @@ class Session:
         self.booked.clear()
         self.trades_due = True
 
-    def new_engine(self, grid_run: GridRun) -> GridEngine:
-        """An engine for a stored grid, without its history yet."""
-        return GridEngine(
-            bot_name=self.account.bot_name,
-            tag=grid_run.tag,
-            market=grid_run.market,
-            plan=grid_run.plan,
-            investment=grid_run.investment,
-            carried=Carried(grid_run.carried, grid_run.carried_cost),
-        )
+    def may_send(self, order: Order) -> bool:
+        """Whether nobody has told the grid to stand still, as of now; what is held may be sold."""
+        return order.role is Role.LIQUIDATION or not self.store.stands_still(self.config.symbol)
 
     @property
     def unsettled(self) -> int:

@@ -1,7 +1,7 @@
 """How a grid begins and ends: starts it, takes over from the one before, winds it down."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
@@ -28,7 +28,7 @@ from gridbot.trading.cancels import cancel_all, hurry
 from gridbot.trading.handover import Takeover, base_to_carry, elsewhere, takeover_of, watch_goes_on
 from gridbot.trading.reconciliation import Reconciler
 from gridbot.trading.run_settings import check_settings, settings_of
-from gridbot.trading.session import Session, WindDown
+from gridbot.trading.session import Session, WindDown, engine_of
 from gridbot.trading.start_range import check_first, first_purchase, wait_for_range
 from gridbot.trading.submission import give_up, latest_arrival, settle
 
@@ -64,7 +64,7 @@ def check_funds(config: GridConfig, broker: Broker, needed: Decimal) -> None:
 def load(session: Session, grid_run: GridRun, *, to_end: bool = False) -> None:
     """Take up a stored grid that has not ended, to trade it on or only to end it."""
     check_settings(session.account, session.config, grid_run, to_end=to_end)
-    engine = session.new_engine(grid_run)
+    engine = engine_of(session.account, grid_run)
     session.store.restore(grid_run.id, engine)
     session.grid_run, session.engine = grid_run, engine
     session.cursor = grid_run.trade_cursor
@@ -131,7 +131,7 @@ def start(session: Session, reconciler: Reconciler, previous: GridRun | None) ->
         carried_cost=carried_cost,
         watch=watch_goes_on(previous, takeover),
     )
-    engine = session.new_engine(grid_run)
+    engine = engine_of(session.account, grid_run)
     changes = session.changes()
     engine.begin(changes)
     session.store.start_grid_run(grid_run, changes, previous if takeover else None)
@@ -338,9 +338,7 @@ def continue_wind_down(
         ],
     )
     reconciler.follow(engine)
-    for client_id, error in failed.items():
-        if client_id in engine.live:
-            raise error
+    refuse_open(engine, failed)
     hurry(session, engine)
     if engine.live:
         return False
@@ -352,6 +350,21 @@ def continue_wind_down(
             settle(session, engine)
             return False
     return True
+
+
+def refuse_open(engine: GridEngine, failed: Mapping[str, BrokerError]) -> None:
+    """Stop at the first order that may not be canceled, and is open, as all was read since.
+
+    Args:
+        engine: the grid.
+        failed: why, by client order ID; see `cancel_all`.
+
+    Raises:
+        BrokerError: there is one.
+    """
+    for client_id, error in failed.items():
+        if client_id in engine.live:
+            raise error
 
 
 def close(session: Session, engine: GridEngine, wind_down: WindDown) -> None:

@@ -5,7 +5,8 @@ answer came is asked for by its client order ID, and it is sent again, under the
 it certainly has not. The rules are the table in docs/orders.md.
 
 `_send` is the only way out for an order. One that adds risk passes only where the kill switches
-have been judged at the price of now, and none fires: `Session.clears`.
+have been judged at the price of now, and none fires: `Session.clears`. None passes that a person
+has told to wait: `Session.may_send`.
 """
 
 import logging
@@ -90,14 +91,19 @@ def _never_arrived(session: Session, engine: GridEngine, order: Order) -> bool:
 def _send(session: Session, engine: GridEngine, order: Order, *, again: bool = False) -> None:
     if order.side is Side.BUY and not session.clears(engine):
         return
+    if not session.may_send(order):
+        return
     # From here on it may be there, whatever happens to this process.
     session.orders.move(order.client_id, Event.SEND, latest_arrival(session))
     post_only = session.config.grid.post_only and order.role is Role.GRID
+    since = session.clock.monotonic()
     try:
         remote = session.broker.place(order, post_only=post_only)
     except BrokerError as error:
         event = Event.REFUSED if error.failure in _NOT_ACCEPTED else Event.UNANSWERED
         session.orders.move(order.client_id, event, latest_arrival(session))
+        session.answers.refused += error.failure is Failure.REJECTED
+        session.answers.unanswered += event is Event.UNANSWERED
         if error.failure is Failure.WOULD_TAKE:
             _wait_for_price(session, order, error)
         elif error.failure is Failure.REJECTED:
@@ -108,6 +114,8 @@ def _send(session: Session, engine: GridEngine, order: Order, *, again: bool = F
         else:
             raise
         return
+    session.answers.seconds.append(session.clock.monotonic() - since)
+    session.answers.acknowledged += 1
     accept(session, engine, order, remote)
 
 
@@ -156,6 +164,7 @@ def accept(session: Session, engine: GridEngine, order: Order, remote: RemoteOrd
     """
     same = (order.side, order.price, order.quantity)
     if (remote.side, remote.price, remote.quantity) != same:
+        session.answers.doubled += 1
         raise MismatchError(
             f"order {order.client_id} should be {_words(*same)} and is "
             f"{_words(remote.side, remote.price, remote.quantity)}"

@@ -26,7 +26,7 @@ from gridbot.core.orders_in_flight import Refusal
 from gridbot.exchanges.port import Broker, BrokerError, Failure
 from gridbot.store import GridResult, GridRun, HaltRow
 from gridbot.trading import start_grid
-from gridbot.trading.cancels import hurry
+from gridbot.trading.cancels import cancel_all, hurry
 from gridbot.trading.funds import Funds
 from gridbot.trading.reconciliation import Reconciler
 from gridbot.trading.risk_guard import RiskGuard
@@ -106,6 +106,11 @@ class Trader:
     def paused(self) -> str:
         """Why new buys wait; empty where they do not."""
         return self.session.paused
+
+    @property
+    def paused_by_hand(self) -> bool:
+        """Whether a person has paused the grid."""
+        return self.session.pause is not None
 
     @property
     def wind_down(self) -> WindDown | None:
@@ -195,7 +200,9 @@ class Trader:
         return not self._is_watched
 
     def _step(self) -> bool:
-        session, engine, wind_down = self.session, self.session.engine, self.session.wind_down
+        session, engine = self.session, self.session.engine
+        self._risk_guard.listen(engine)
+        wind_down = session.wind_down
         if engine is not None and wind_down is not None and wind_down.next_range is None:
             return self._wind_down(engine)  # which needs nothing else to be in order
         start_grid.rules_of(session)
@@ -217,7 +224,8 @@ class Trader:
             return
         start_grid.load(session, grid_run)
         self._reconciler.forget()
-        session.wind_down = self._unfinished_wind_down(grid_run)
+        unfinished = (grid_run.watch or {}).get("ending")
+        session.wind_down = None if unfinished is None else WindDown.from_document(unfinished)
         if session.engine is not None:
             session.engine.winding_down = session.wind_down is not None
 
@@ -234,12 +242,6 @@ class Trader:
         start_grid.start(session, self._reconciler, grid_run)
         return True
 
-    def _unfinished_wind_down(self, grid_run: GridRun) -> WindDown | None:
-        if self.halt is not None:
-            return WindDown(self.halt.text, liquidate=self.halt.liquidate, takes_over=True)
-        document = (grid_run.watch or {}).get("ending")
-        return None if document is None else WindDown.from_document(document)
-
     def _trade(self, engine: GridEngine) -> bool:
         session = self.session
         settle(session, engine)
@@ -248,9 +250,12 @@ class Trader:
             self._risk_guard.look(engine)
             if session.wind_down is not None:
                 return True
-            start_grid.reprice(session, engine)
-            settle(session, engine)
+            if session.pause is None:
+                start_grid.reprice(session, engine)
+                settle(session, engine)
+        failed = cancel_all(session, engine) if session.pause and session.pause.cancel else {}
         self._reconciler.follow(engine)
+        start_grid.refuse_open(engine, failed)
         settle(session, engine)
         self._risk_guard.look(engine)
         if not engine.grid_started and session.wind_down is None:

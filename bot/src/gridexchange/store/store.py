@@ -81,6 +81,8 @@ class Store:
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = FULL")
         run("PRAGMA foreign_keys = ON")
+        # SQLite's own 2 MB fill within weeks, and look like a leak until then.
+        run("PRAGMA cache_size = -512")
         result = run("PRAGMA quick_check(1)").fetchone()[0]
         if result != "ok":
             raise UserError(f"{self.path}: is damaged: {result}", ExitCode.STATE)

@@ -5,8 +5,10 @@ import logging
 import socket
 import struct
 import threading
+import time
 from http import HTTPStatus
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
@@ -34,6 +36,7 @@ class Socket(ServerConnection):
     """A client's socket, and the connection that it carries."""
 
     side: Connection | None = None
+    sender: threading.Thread | None = None
 
     def close_socket(self) -> None:
         """Close the socket; the exchange need not tell it anything any more."""
@@ -53,6 +56,7 @@ class StreamServer:
     def __init__(self, streams: Streams, listener: socket.socket) -> None:
         self._streams = streams
         self._stopping = threading.Event()
+        self._sockets: WeakSet[Socket] = WeakSet()
         self._server: Server = serve_sockets(
             _carry,
             sock=listener,
@@ -71,6 +75,10 @@ class StreamServer:
         """Tell all clients, and close their sockets and the listening one."""
         self._stopping.set()
         self._streams.shut_down()
+        # The server's own end would overtake what the clients are told.
+        last = time.monotonic() + CLOSE_LIMIT_S
+        for sender in [one.sender for one in list(self._sockets) if one.sender is not None]:
+            sender.join(max(0.0, last - time.monotonic()))
         self._server.shutdown()
         self._thread.join()
 
@@ -92,6 +100,7 @@ class StreamServer:
             return None
         if isinstance(websocket, Socket):
             websocket.side = side
+            self._sockets.add(websocket)
         return None
 
 
@@ -103,9 +112,9 @@ def _refusal(error: ApiError) -> Response:
 
 def _carry(websocket: ServerConnection) -> None:
     """Carry messages both ways until one side ends the connection."""
-    side = websocket.side if isinstance(websocket, Socket) else None
-    if side is None:
+    if not isinstance(websocket, Socket) or websocket.side is None:
         return
+    side = websocket.side
     limit = struct.pack("ll", SEND_LIMIT_S, 0)
     websocket.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
     ready = threading.Event()
@@ -113,6 +122,7 @@ def _carry(websocket: ServerConnection) -> None:
     ready.set()
     sender = threading.Thread(target=_send, args=(websocket, side, ready), daemon=True)
     sender.start()
+    websocket.sender = sender
     try:
         for message in websocket:
             if isinstance(message, str):

@@ -194,6 +194,8 @@ def unsettle(store, form="csv"):
             connection.execute("INSERT INTO archive_files VALUES (?,?,?,?,?,?)", known)
         connection.execute("DROP TABLE settled_totals")
         connection.execute("DROP TABLE settled")
+        connection.execute("DROP TABLE pauses")
+        connection.execute("DROP TABLE compatibility")
         connection.execute("PRAGMA user_version = 4")
     store.close()
     return sorted(directory.iterdir())

@@ -11,6 +11,7 @@ import yaml
 from gridbot.service.deltas import changes
 from gridbot.service.status import market_of, prices_of, resume_command, totals
 from gridbot.service.view import shown as shown_amount
+from gridbot.store import Store
 
 from bot.tests.together.trading.test_policies import DOWNTREND, FALL, TREND, path
 
@@ -221,6 +222,21 @@ def test_paused_buys_say_why(browser, make_world):
     assert (text(page, "state"), page["state"]["class"]) == ("● trading, buys paused", "badge")
     assert text(page, "paused").startswith("New buys are paused: downtrend: ADX")
     assert "buys pause while ADX(" in text(page, "policies")
+
+
+def test_a_grid_that_a_person_has_paused_says_so(browser, make_world):
+    world = make_world(path(50_000, 50_000, 48_000, minutes=40), at_end="hold")
+    reported(world, 20)
+    books = Store(world.config.state_directory, beside=True)
+    books.pause("BTC/USDT", reason="holidays until Monday", at_ms=1_640_995_200_000)
+    books.close()
+    status, history = reported(world, 10)
+    page = shown(browser, status, history)
+    assert text(page, "state") == "● paused"
+    assert text(page, "paused") == (
+        "Paused by hand since 2022-01-01 00:00 UTC: holidays until Monday."
+        " Nothing is sent until gridbot resume."
+    )
 
 
 def test_orders_that_are_held_back_are_not_drawn_as_open(browser, make_world):

@@ -45,7 +45,7 @@ MAY_WITHDRAW = (
     r"make a key that cannot withdraw, and use that$"
 )
 OUTSIDE = {
-    "below": (
+    "price below the range": (
         {"lower": '"90000"', "upper": '"110000"'},
         (
             r"the price [0-9.]+ is outside the range grid\.lower = 90000 to grid\.upper = 110000: "
@@ -63,8 +63,11 @@ OUTSIDE = {
     ),
 }
 REFUSED = {
-    "unknown coin": ({"symbol": '"NOPE/USDT"'}, r'market\.symbol = "NOPE/USDT" is not traded on'),
-    "small budget": (
+    "a coin that the exchange does not have": (
+        {"symbol": '"NOPE/USDT"'},
+        r'market\.symbol = "NOPE/USDT" is not traded on',
+    ),
+    "a budget below the smallest": (
         {"symbol": '"DEAR/USDT"'},
         r"grid\.investment = 9000 is too small .*; the smallest investment that is allowed is \d+",
     ),
@@ -88,7 +91,10 @@ REFUSED = {
         {"symbol": '"STEPS/USDT"', "lower": '"1"'},
         r"grid\.lower = 1 rounds to a price of 0 at the tick size 500",
     ),
-    "too many orders": ({"symbol": '"FEW/USDT"'}, r"grid\.grids = 20 .*; use at most 10 grids$"),
+    "more orders than the exchange takes": (
+        {"symbol": '"FEW/USDT"'},
+        r"grid\.grids = 20 .*; use at most 10 grids$",
+    ),
     "too close": ({"grids": 400}, r"grid\.grids = 400 .* use at most \d+ grids in this range$"),
     "one tick": ({"symbol": '"STEPS/USDT"'}, r"puts two lines on the same price"),
     "largest order": (
@@ -172,7 +178,12 @@ def as_documented(case: str, said: str) -> bool:
 
 def test_the_document_has_no_other_case():
     assert len(documented()) == 6
-    assert set(documented()) < {*OUTSIDE, *REFUSED, "account too poor", "key that may withdraw"}
+    assert set(documented()) < {
+        *OUTSIDE,
+        *REFUSED,
+        "an account with too little money",
+        "a key that may withdraw",
+    }
 
 
 def one_line(result, symbol: str) -> str:
@@ -188,7 +199,7 @@ def one_line(result, symbol: str) -> str:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [*OUTSIDE.values(), *REFUSED.values(), POOR],
-    ids=[*OUTSIDE, *REFUSED, "account too poor"],
+    ids=[*OUTSIDE, *REFUSED, "an account with too little money"],
 )
 def test_check_says_why_in_one_line(market, wrong, request, changes, said):
     symbol = wrong(changes)
@@ -212,7 +223,9 @@ def test_the_bot_ends_with_the_same_line(market, wrong, changes, said):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"), [*OUTSIDE.values(), POOR], ids=[*OUTSIDE, "account too poor"]
+    ("changes", "said"),
+    [*OUTSIDE.values(), POOR],
+    ids=[*OUTSIDE, "an account with too little money"],
 )
 def test_the_bot_waits_for_what_may_pass(market, wrong, changes, said):
     wrong(changes)
@@ -246,7 +259,7 @@ def test_a_key_that_may_withdraw_is_refused_by_check(withdrawing):
     print(f"{time.monotonic() - begun:.1f} s")
     line = one_line(result, "BTC/USDT")
     assert re.search(MAY_WITHDRAW, line)
-    assert as_documented("key that may withdraw", line)
+    assert as_documented("a key that may withdraw", line)
     nothing_spent(withdrawing)
 
 
@@ -264,16 +277,24 @@ def test_a_key_that_cannot_withdraw_is_good(market):
     assert live("check", market).returncode == 0
 
 
-def test_a_wrong_key_is_refused_in_one_line(market):
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("api_key_file", r"does not accept the API key of exchange\.api_key_file = "),
+        ("api_secret_file", r"exchange\.api_secret_file = "),
+    ],
+)
+def test_a_wrong_key_or_secret_is_refused_in_one_line(market, setting, said):
     (market.directory / "other").touch(mode=0o600)
-    (market.directory / "other").write_text("another-key")
-    market.write_config(api_key_file=f'"{market.directory}/other"')
+    (market.directory / "other").write_text("another")
+    market.write_config(**{setting: f'"{market.directory}/other"'})
     begun = time.monotonic()
     result = gridbot("check", "--config", market.config)
     print(f"{time.monotonic() - begun:.1f} s")
     assert result.returncode != 0
     assert result.stderr.count("\n") == 1
-    assert re.search(r"does not accept the API key of exchange\.api_key_file = ", result.stderr)
+    assert re.search(said, result.stderr)
+    assert "another" not in result.stderr
     nothing_spent(market)
 
 

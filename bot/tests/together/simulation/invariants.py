@@ -27,6 +27,7 @@ def problems(world: World) -> list[str]:
         *_audit(world),
         *_equation(world.trader.engine),
         *_flows(world),
+        *world.person.problems(),
     ]
 
 

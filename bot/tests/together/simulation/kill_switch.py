@@ -8,7 +8,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from gridbot.store import Store
+from gridbot.store import GridRun, Store
 
 if TYPE_CHECKING:
     from .world import World
@@ -32,14 +32,14 @@ class KillSwitch:
         self._stop = None if text is None else Decimal(str(text))
         self._known: tuple[float, Decimal] | None = None  # own seconds, and the price
         self._asking = 0
-        self._asked_since = self._waited = 0.0
+        self.asked_since = self._waited = 0.0  # when the request that is under way began
         self.told = 0  # how often the bot has got to know a price beyond the stop
 
     @property
     def _own_seconds(self) -> float:
         """Time that the bot had to itself: not while it waits for an answer."""
         now = self._world.time.seconds
-        return now - self._waited - (now - self._asked_since if self._asking else 0.0)
+        return now - self._waited - (now - self.asked_since if self._asking else 0.0)
 
     def begin_life(self) -> None:
         """A new bot knows nothing."""
@@ -52,14 +52,14 @@ class KillSwitch:
         def asked(*arguments: Any) -> Any:
             self.look()
             if not self._asking:
-                self._asked_since = self._world.time.seconds
+                self.asked_since = self._world.time.seconds
             self._asking += 1
             try:
                 return ask(*arguments)
             finally:
                 self._asking -= 1
                 if not self._asking:
-                    self._waited += self._world.time.seconds - self._asked_since
+                    self._waited += self._world.time.seconds - self.asked_since
 
         return asked
 
@@ -100,7 +100,8 @@ class KillSwitch:
     def _halted(self) -> bool:
         reader = Store(self._world.state, read_only=True)
         try:
-            return reader.open_halt(SYMBOL) is not None
+            grid_run = reader.grid_run(SYMBOL)
+            return reader.open_halt(SYMBOL) is not None or _ends(grid_run)
         finally:
             reader.close()
 
@@ -119,6 +120,12 @@ class KillSwitch:
         long_enough = now_ms - listing._anchor_ms >= seconds * 1000
         prices = (listing.feed.price(position) for position in range(first, last + 1))
         return long_enough and all(Decimal(units) / 10**8 <= self._stop for units in prices)
+
+
+def _ends(grid_run: GridRun | None) -> bool:
+    """Whether a grid ends for good, though the switch or the word for it was taken back."""
+    ending = None if grid_run is None else (grid_run.watch or {}).get("ending")
+    return ending is not None and ending["next_range"] is None
 
 
 def price_in_answer(path: str, query: dict[str, Any], answer: Any) -> str | None:

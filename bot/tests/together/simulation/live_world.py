@@ -6,8 +6,9 @@ orders get is held against the trades of the other exchange, trade by trade.
 """
 
 from array import array
-from collections import defaultdict
+from collections import defaultdict, deque
 from decimal import Decimal
+from pathlib import Path
 
 import requests
 from gridbase.sockets.dialer import DirectDialer
@@ -24,7 +25,35 @@ from .chance import dice
 from .world import World
 
 DAY_SECONDS = 86_400.0
+ENTRY_BYTES = 8
 UPSTREAM = {"live_rest": "http://upstream.test", "live_streams": "ws://upstream.test"}
+
+
+class Sources:
+    """What each of the account's trades was filled from, by its ID; 0: from the book.
+
+    Args:
+        path: of a file, which is made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._count = 0
+        path.touch()
+
+    def note(self, first: int, numbers: list[int]) -> None:
+        """The trades from `first` on; after a loss of power they are filled again."""
+        if not numbers and self._count <= first:
+            return
+        self._count = first + len(numbers)
+        with self._path.open("r+b") as file:
+            file.truncate(first * ENTRY_BYTES)  # where it was shorter, what is between is 0
+            file.seek(first * ENTRY_BYTES)
+            array("q", numbers).tofile(file)
+
+    def all(self) -> array:
+        """Numbers of trades of others, by the account's trade ID."""
+        return array("q", self._path.read_bytes())
 
 
 class LiveWorld(World):
@@ -62,12 +91,12 @@ class LiveWorld(World):
         }
         self.upstream = build_api(load_config(None, flags), self.time)
         self.way = UpstreamWire(self.upstream)
+        self.way.asked = deque(maxlen=1)  # of no use here, and a month of it is memory
         self.chance = dice("live", self.setup.seed)
         self.calmed = False
         self.gaps = self.restarts = self.cuts = 0
-        # What each of the account's trades was filled from, by its ID; 0: from the book. A month of
-        # them takes less memory than the bot is allowed to.
-        self.sources = array("q")
+        # In a file: a month of them would count as the bot's memory.
+        self.sources = Sources(self.directory / "sources")
 
     def _connect_networks(self) -> None:
         self._follow()
@@ -158,7 +187,7 @@ class LiveWorld(World):
     @property
     def fills(self) -> int:
         """How many trades of resting orders there are."""
-        return sum(number > 0 for number in self.sources)
+        return sum(number > 0 for number in self.sources.all())
 
     def watch_fills(self, monkeypatch) -> None:
         """Note which trade of others each of the account's trades was filled from."""
@@ -168,9 +197,7 @@ class LiveWorld(World):
         def noting(engine, traded, time_ms):
             first = engine.next_trade_id
             trade(engine, traded, time_ms)
-            del sources[first:]  # after a loss of power they are filled again
-            sources.extend([0] * (first - len(sources)))
-            sources.extend([traded.number] * (engine.next_trade_id - first))
+            sources.note(first, [traded.number] * (engine.next_trade_id - first))
 
         monkeypatch.setattr(LiveEngine, "trade", noting)
 
@@ -178,14 +205,21 @@ class LiveWorld(World):
         """What the account got that did not trade at its price or beyond, or got twice."""
         found: list[str] = []
         given: defaultdict[int, Decimal] = defaultdict(Decimal)
+        sources = self.sources.all()
         there = self.upstream.exchange.listings[self.listing.symbol]
         trades = self.exchange.store.trades(
             self.listing.symbol, order_id=None, from_id=1, start_ms=0, end_ms=None, limit=10**9
         )
+        taken = {(own.time_ms, own.price, own.quantity) for own in trades if not own.is_maker}
         for own in trades:
             if not own.is_maker:
                 continue
-            other = tape.trade(there.feed, there.rules, self.sources[own.trade_id])
+            if not sources[own.trade_id]:
+                # The account's own order took it, as it may where nothing prevents that.
+                if (own.time_ms, own.price, own.quantity) not in taken:
+                    found.append(f"trade {own.trade_id} is from nowhere")
+                continue
+            other = tape.trade(there.feed, there.rules, sources[own.trade_id])
             order = self.exchange.store.order(self.listing.symbol, own.order_id)
             given[other.number] += own.quantity
             worse = other.price <= own.price if order.side == BUY else other.price >= own.price

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from .chance import dice
 from .markets import crash, market
+from .person import CANCEL, FLATTEN, PAUSE, RESUME, SELL
 from .start_purchase import SETTING
 from .world import Setup
 
@@ -70,10 +71,21 @@ def outside_setup(seed: int) -> Setup:
     )
 
 
+def told_setup(seed: int) -> Setup:
+    """A person pauses the grid again and again, with its orders and without, and ends it twice."""
+    words = (PAUSE, RESUME, CANCEL, RESUME, SELL, RESUME, PAUSE, CANCEL, FLATTEN, RESUME, PAUSE)
+    pick = dice("told", seed)
+    return replace(
+        sweep_setup(seed),
+        person=[(at * 90 + pick.uniform(0, 60), word) for at, word in enumerate(words, 1)],
+    )
+
+
 SWEPT = {
     "swing": sweep_setup,
     "moving": moving_setup,
     "stopping": stopping_setup,
     "sinking": sinking_setup,
     "outside": outside_setup,
+    "told": told_setup,
 }

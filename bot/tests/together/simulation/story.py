@@ -11,6 +11,7 @@ from .boundaries import Boundaries, watched
 from .chance import dice
 from .invariants import problems
 from .markets import KINDS, crash, market
+from .person import CANCEL, FLATTEN, PAUSE, RESUME, SELL
 from .start_purchase import SETTING
 from .sweep import DOWN_SECONDS, SETTLE_SECONDS, memory_directory, remove
 from .workers import Report
@@ -57,7 +58,17 @@ def setup_of(seed: int) -> tuple[Setup, float]:
     if "stop" in setup.more:
         stop_at_price(setup, dice("stop", seed))
     begin_at_an_end(setup, dice("outside", seed))
+    setup.person += words_of(dice("person", seed), seconds)
     return setup, seconds
+
+
+def words_of(pick: Random, seconds: float) -> list[tuple[float, tuple[str, ...]]]:
+    """In some worlds a person says something, at moments within so many world seconds."""
+    if pick.random() < 0.7:
+        return []
+    at = sorted(pick.uniform(5.0, seconds) for _ in range(pick.randint(1, 6)))
+    words = (PAUSE, PAUSE, CANCEL, RESUME, RESUME, FLATTEN, SELL)
+    return [(moment, pick.choice(words)) for moment in at]
 
 
 def begin_at_an_end(setup: Setup, pick: Random) -> None:

@@ -8,6 +8,7 @@ from gridbot.exchanges.binance.symbol import BinanceBroker
 from gridbot.exchanges.port import BrokerError, Failure
 from gridbot.store import Store
 from gridbot.trading import reconciliation, start_grid
+from gridbot.trading.session import Session
 
 from .test_fault_world import tell
 
@@ -68,7 +69,7 @@ def test_an_error_that_the_bot_outlives_is_found(monkeypatch):
         return whole(reconciler, engine)
 
     monkeypatch.setattr(reconciliation.Reconciler, "follow", follow)
-    assert "unexpected TypeError at test_planted.py" in complaints(2)
+    assert "unexpected TypeError at test_planted.py" in complaints(6)
 
 
 def test_a_purchase_outside_the_range_that_nobody_has_confirmed_is_found(monkeypatch):
@@ -77,6 +78,11 @@ def test_a_purchase_outside_the_range_that_nobody_has_confirmed_is_found(monkeyp
     found = " ".join(str(result["problems"]) for result in results)
     assert "outside the range" in found
     assert "confirmed: 500" in found
+
+
+def test_an_order_that_a_paused_grid_sends_is_found(monkeypatch):
+    monkeypatch.setattr(Session, "may_send", lambda *_arguments: True)
+    assert "told the grid to stand still" in complaints(40)
 
 
 @pytest.fixture(autouse=True)

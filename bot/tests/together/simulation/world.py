@@ -31,6 +31,7 @@ from .chance import dice
 from .clocks import BotClock, WorldTime
 from .faults import Faults, exchange_rules
 from .kill_switch import KillSwitch
+from .person import Person
 from .sockets import STREAM_ADDRESS, Network
 from .start_purchase import SETTING, StartPurchase
 from .wire import ADDRESS, Wire
@@ -56,6 +57,7 @@ class Setup:
         fault_rate: share of requests and messages that something happens to.
         world_seconds: seconds between two faults of the world.
         script: further faults of the exchange's own.
+        person: what a person says, and when (world seconds).
     """
 
     candles: list[str]
@@ -69,6 +71,7 @@ class Setup:
     fault_rate: float = 0.0
     world_seconds: float = 20.0
     script: list[dict[str, object]] = field(default_factory=list)
+    person: list[tuple[float, tuple[str, ...]]] = field(default_factory=list)
 
 
 class World:
@@ -100,6 +103,7 @@ class World:
         self.account: BinanceAccount | None = None
         self.kill_switch = KillSwitch(self)
         self.start_purchase = StartPurchase(self)
+        self.person = Person(self)
         self._dead: list[tuple[Runner | None, BotClock, BinanceAccount | None]] = []
         self._trace = trace
         seed_chance(setup.seed)
@@ -306,6 +310,7 @@ class World:
         self.wire.down = self.network.down = None
         self.network.hang_all(0.0)
         self.clock.offset_ms = 0
+        self.person.calm()
         self.exchange.advance()
         position = self.listing.position
         self.listing.feed.limit = lambda wanted: min(wanted, position)
@@ -351,6 +356,7 @@ class World:
         self._check_states(client_id)
         self.kill_switch.leaving(client_id, side)
         self.start_purchase.leaving(client_id)
+        self.person.leaving(client_id)
 
     def _check_written(self, client_id: str) -> None:
         """An order leaves only once its intent is committed, for anyone to read."""

@@ -6,6 +6,7 @@ import logging
 import pytest
 import requests
 from gridbase.errors import UserError
+from gridbot import cli
 
 from .conftest import World, zigzag
 
@@ -57,3 +58,14 @@ def test_an_exchange_that_cannot_tell_is_no_refusal(tmp_path, caplog):
         broker.check_key()
     said = [text for text in caplog.messages if "does not say whether the API key" in text]
     assert len(said) == 1
+
+
+def test_the_audit_refuses_it(tmp_path, monkeypatch, capsys):
+    world = World(tmp_path, zigzag(), withdrawals=True)
+    world.trader().step()
+    account = world.account()
+    account.config = dataclasses.replace(account.config, mode="live")
+    monkeypatch.setattr("gridbot.commands.audit.load_config", lambda _path: world.config)
+    monkeypatch.setattr("gridbot.commands.audit.open_account", lambda *_arguments: account)
+    assert cli.main(["audit", "--config", "bot.toml"]) == 2
+    assert "this API key may withdraw" in capsys.readouterr().err

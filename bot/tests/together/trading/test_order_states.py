@@ -142,6 +142,7 @@ def one_sent(world: World, *, when: str):
     with pytest.raises(BrokerError) as told:
         trader.step()
     assert told.value.failure is Failure.AMBIGUOUS
+    assert trader.session.answers.unanswered == 1
     world.wire.before = world.wire.after = lambda *_: None
     assert order.client_id not in trader.session.orders.in_state(State.UNSENT)
     return trader, order
@@ -240,6 +241,10 @@ def test_a1_an_accepted_order_is_open(make_world):
     for name, order in trader.engine.live.items():
         assert order.state is stored[name].state is OrderState.OPEN
         assert order.exchange_id == stored[name].exchange_id
+    said = trader.session.answers.document()
+    assert said.pop("milliseconds") >= 0
+    sent = len(trader.engine.live) + 1  # and the initial one
+    assert said == {"acknowledged": sent, "refused": 0, "unanswered": 0, "doubled": 0}
 
 
 def test_a2_trades_of_an_order_that_takes_are_booked(make_world):
@@ -256,6 +261,7 @@ def test_a3_a_refused_order_is_tried_again_under_its_id(make_world):
     fail_post(world, lambda *_: refusal(400, -1013, "Filter failure: LOT_SIZE"))
     trader.step()
     assert trader.refused[order.client_id].delay == 30
+    assert trader.session.answers.refused == 1
     world.wire.requests.clear()
     trader.step()
     assert ("POST", "order") not in world.wire.requests
@@ -397,6 +403,7 @@ def test_s2_another_order_under_the_same_id_stops_the_bot(make_world, monkeypatc
     monkeypatch.setattr(broker, "find", lambda name: replace(find(name), **change))
     with pytest.raises(MismatchError, match="should be buy"):
         trader.step()
+    assert trader.session.answers.doubled == 1
 
 
 def test_s3_a_request_that_may_still_arrive_is_waited_for(make_world):

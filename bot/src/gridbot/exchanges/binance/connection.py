@@ -209,6 +209,7 @@ class BinanceConnection:
             "circuit": self.circuit.document(),
             "account_stream": self.streaming,
             "market_stream": self.market is not None and self.market.up,
+            "reconnects": 0 if self._channel is None else self._channel.link.losses,
             "clock_ahead_ms": self.time.ahead_ms,
             "weight_used": self.weight.used,
             "weight_limit": self.weight.limit,

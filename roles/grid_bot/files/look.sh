@@ -1,0 +1,14 @@
+# Tells what a rollout asks beside the bot's status, as one object of JSON. Reads only.
+#
+#   DIRECTORY, of the bot's configuration, and BACKUP, the file with the last backup's result, must be
+#   set before.
+audit=$(docker exec gridberry-bot gridbot audit --json --config /etc/gridbot/bot.toml 2>/dev/null)
+printf '{"audit": %s, "releases": [' "${audit:-null}"
+between=
+for record in "$DIRECTORY"/releases/*/release.json; do
+    [ -f "$record" ] || continue
+    printf '%s' "$between"
+    cat "$record"
+    between=,
+done
+printf '], "now": %s, "backup": %s}\n' "$(date +%s)" "$(cat "$BACKUP" 2>/dev/null || echo null)"

@@ -1,0 +1,70 @@
+"""Ansible filter: bots of one inventory that would be in each other's way on the exchange."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+NAME_LENGTH = 12
+
+
+def account_conflicts(inventory: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return a line for each API key, name or symbol that two bots must not share.
+
+    Args:
+        inventory: The variables of each host, of those that the inventory sets. Without a
+            C(grid_bot_account) no other bot trades on its account; a paper bot's exchange is its
+            own.
+    """
+    keys, names, symbols = (defaultdict[tuple[str, ...], list[str]](list) for _ in range(3))
+    for host, found in inventory.items():
+        mode = found.get("grid_bot_mode", "paper")
+        if mode == "paper" or found.get("grid_bot_state") == "absent":
+            continue
+        if key := found.get("grid_bot_api_key"):
+            keys[str(key),].append(host)
+        if name := found.get("grid_bot_account"):
+            account = (mode, found.get("grid_bot_exchange", "binance"), name)
+            names[*account, found.get("grid_bot_name") or _default_name(host)].append(host)
+            for symbol in _symbols(found):
+                symbols[*account, symbol].append(host)
+    return [
+        *_lines(keys, "grid_bot_api_key is the same on each of these hosts; make one for each"),
+        *_lines(
+            names,
+            "grid_bot_name is {3} on each of these hosts of the account {2}; use another for each"
+            f" (at most {NAME_LENGTH} letters, digits or hyphens)",
+        ),
+        *_lines(
+            symbols, "each of these hosts trades {3} on the account {2}; use one host for a symbol"
+        ),
+    ]
+
+
+def _default_name(host: str) -> str:
+    """A bot's name where the inventory has none, as the role's defaults make it."""
+    return re.sub("[^A-Za-z0-9-]", "-", host)[:NAME_LENGTH]
+
+
+def _symbols(found: Mapping[str, Any]) -> set[str]:
+    """The symbols that a host's bot trades; what is none is the bot's to refuse."""
+    grids = found.get("grid_bot_symbols") or []
+    if not grids:
+        return {str(found.get("grid_bot_symbol", "BTC/USDT"))}
+    return {str(grid.get("symbol")) for grid in grids if isinstance(grid, Mapping)}
+
+
+def _lines(shared: Mapping[tuple[str, ...], Sequence[str]], text: str) -> list[str]:
+    """Return a line for each entry that has several hosts."""
+    several = [(entry, hosts) for entry, hosts in shared.items() if len(hosts) > 1]
+    return [f"{', '.join(hosts)}: {text.format(*entry)}" for entry, hosts in several]
+
+
+class FilterModule:
+    """What Ansible finds in this file."""
+
+    def filters(self) -> dict[str, object]:
+        """Return the filters by name."""
+        return {"grid_bot_account_conflicts": account_conflicts}
