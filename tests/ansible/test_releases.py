@@ -187,7 +187,7 @@ def test_a_schema_that_the_bot_which_runs_cannot_read(host: Host) -> None:
     # What the new bot does when it starts.
     with contextlib.closing(sqlite3.connect(state / FILE_NAME)) as books:
         books.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
-        books.execute(f"UPDATE compatibility SET oldest_reader = {SCHEMA_VERSION + 1}")
+        books.execute("UPDATE compatibility SET oldest_reader = ?", (SCHEMA_VERSION + 1,))
         books.commit()
     said = refusal(host.play("rollback.yml"))
     assert "written by a newer gridbot" in said
