@@ -37,7 +37,7 @@ WAYS: dict[str, tuple[str, ...]] = {
     r"\./gridberry demo\b": ("elsewhere", "tests/test_launcher.py", '"demo"'),
     r"\./gridberry setup\b": ("elsewhere", "tests/test_launcher.py", '"setup"'),
     r"\./gridberry (check|deploy|rollback|rollout|status|audit|report|logs|open|ssh)\b": ("verb",),
-    r"\./gridberry (stop|start|pause|flatten|resume|rotate-keys)\b": ("verb",),
+    r"\./gridberry (stop|start|pause|flatten|resume|rotate-keys|backup|restore)\b": ("verb",),
     r'eval "\$\(\./gridberry completion bash\)"$': (
         *("elsewhere", "tests/fleet/test_cli.py"),
         'run("completion", "bash")',

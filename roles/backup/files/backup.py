@@ -24,9 +24,12 @@ from pathlib import Path
 
 SETTINGS = Path(os.environ.get("BACKUP_SETTINGS", "/etc/gridberry/backup"))
 STATE = Path(os.environ.get("BACKUP_STATE", "/var/lib/gridberry/backup"))
-STAGING, RESTORED, RESULT = STATE / "staging", STATE / "restored", STATE / "result.json"
-TAG = "gridberry"
-USER = 10001  # inside the containers
+STAGING, RESTORED = STATE / "staging", STATE / "restored"
+RESULT = STATE.with_name(f"{STATE.name}.json")
+# What is kept before a restore is none of the night's: it must not replace the day's good one.
+TAG, SAFETY = "gridberry", "before-restore"
+KEPT_SAFETY = 5
+USER = int(os.environ.get("BACKUP_USER", "10001"))  # inside the containers
 INSIDE = "/backup"
 BOT, EXCHANGE = "gridberry-bot", "gridberry-exchange"
 # The exchange after the bot: what it has beyond the bot's books, the bot takes over.
@@ -106,11 +109,12 @@ class Repository:
                     "backup_password is not the repository's; use the one it was made with"
                 ) from None
             self.restic("init")
+        (STATE / "made").touch()
 
-    def write(self) -> dict[str, object]:
+    def write(self, tag: str) -> dict[str, object]:
         """Write the staged files; returns the snapshot's ID and sizes in bytes."""
         self.restic("unlock")  # what a power cut left; others' locks stay
-        said = self.restic("backup", "--json", "--host", self.host, "--tag", TAG, STAGING)
+        said = self.restic("backup", "--json", "--host", self.host, "--tag", tag, STAGING)
         summary = json.loads(said.splitlines()[-1])
         return {
             "snapshot": summary["snapshot_id"][:8],
@@ -123,16 +127,24 @@ class Repository:
         if self.settings["append_only"]:
             return
         keep = [f"--keep-{one}={self.settings[f'keep_{one}']}" for one in ("daily", "weekly")]
-        self.restic("forget", "--host", self.host, "--tag", TAG, *keep, "--prune")
+        forget = ("forget", "--host", self.host, "--tag")
+        self.restic(*forget, SAFETY, f"--keep-last={KEPT_SAFETY}")
+        self.restic(*forget, TAG, *keep, "--prune")
 
     def check(self) -> None:
-        """Check the repository's structure, and read a part of its data; all of it in a week."""
+        """Check the repository's structure, and read its data; what is far away, all in a week."""
         part = int(time.time() // 86400) % PARTS_OF_DATA + 1
-        self.restic("check", f"--read-data-subset={part}/{PARTS_OF_DATA}")
+        where = (SETTINGS / "repository").read_text(encoding="utf-8")
+        near = where.startswith("/")
+        self.restic(
+            "check", "--read-data" if near else f"--read-data-subset={part}/{PARTS_OF_DATA}"
+        )
 
     def snapshot(self, wanted: str, host: str) -> dict[str, str]:
         """Return a host's snapshot by its ID, or its latest."""
-        said = self.restic("snapshots", "--json", "--host", host, "--tag", TAG)
+        tags = (TAG,) if wanted == "latest" else (TAG, SAFETY)
+        words = [word for tag in tags for word in ("--tag", tag)]
+        said = self.restic("snapshots", "--json", "--host", host, *words)
         found = sorted(json.loads(said) or [], key=lambda one: one["time"])
         if wanted != "latest":
             found = [one for one in found if one["id"].startswith(wanted)]
@@ -227,25 +239,26 @@ def stage(repository: Repository, bots: list[Container]) -> None:
     (STAGING / "about.json").write_text(json.dumps(about), encoding="utf-8")
 
 
-def back_up(repository: Repository) -> dict[str, object]:
-    """Copy, write, thin out and check; returns what is to be known of it."""
+def back_up(repository: Repository, tag: str = TAG) -> dict[str, object]:
+    """Copy, write and check, and of the night's thin out; returns what is to be known of it."""
     begun = time.monotonic()
     try:
         stage(repository, containers())
-        result = repository.write()
+        result = repository.write(tag)
     finally:
         shutil.rmtree(STAGING, ignore_errors=True)
-    repository.thin_out()
+    if tag == TAG:
+        repository.thin_out()
     repository.check()
     return result | {"seconds": round(time.monotonic() - begun, 1)}
 
 
 def note(result: dict[str, object]) -> None:
-    """Write the result down; of a failed backup together with the last good one's time."""
+    """Write the result down, with the time (Unix seconds) of this one and of the last good one."""
     before: dict[str, object] = {}
     with contextlib.suppress(OSError, ValueError):
         before = json.loads(RESULT.read_text(encoding="utf-8"))
-    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    at = int(time.time())
     good = at if result["ok"] else before.get("last_good")
     new = RESULT.with_suffix(".new")
     new.write_text(json.dumps({"time": at, "last_good": good} | result) + "\n", encoding="utf-8")
@@ -291,7 +304,7 @@ def restore(repository: Repository, wanted: str, host: str) -> None:
     """Put a snapshot back: a safety backup first, and the bot is stopped meanwhile."""
     files, bots = fitting(repository, wanted, host)
     try:
-        now(repository)
+        say(f"what is there: snapshot {back_up(repository, SAFETY)['snapshot']}")
     except BackupError as error:  # damaged books, or none: what is there is kept beside them
         say(f"no safety backup in the repository: {error}")
     run("docker", "stop", *(one.name for one in bots))
@@ -310,7 +323,8 @@ def restore(repository: Repository, wanted: str, host: str) -> None:
 def main(words: list[str]) -> int:
     """Do what the arguments say; returns the exit status."""
     verbs = {"init": Repository.init, "now": now, "show": show, "restore": restore}
-    if not words or words[0] not in verbs or len(words) != (3 if words[0] in {"show", "restore"} else 1):
+    count = 3 if words[:1] in (["show"], ["restore"]) else 1
+    if not words or words[0] not in verbs or len(words) != count:
         sys.stderr.write("use init, now, show SNAPSHOT HOST or restore SNAPSHOT HOST\n")
         return 2
     os.umask(0o077)

@@ -10,16 +10,23 @@ from pathlib import Path
 from gridbase.sqlite_copy import DamagedError, copy_database, sync
 
 from gridbot.store.database import FILE_NAME, StoreError, locked
-from gridbot.store.schema import APPLICATION_ID, SCHEMA_VERSION
+from gridbot.store.schema import APPLICATION_ID, SCHEMA_VERSION, migrate, oldest_reader
 
 REPLACED = ".replaced-"
 NEW = ".restored"
 COMPANIONS = ("", "-wal", "-shm")
-# What fired after the backup stays fired. Kill switches have been in the books since version 2.
-_CARRY_HALTS = """
+# What fired after the backup stays fired, and what was paused since stays paused. Kill switches have
+# been in the books since version 2, pauses since version 6.
+_CARRIED = (
+    """
 INSERT OR IGNORE INTO halts (symbol, reason_code, text, price, at_ms, liquidate)
 SELECT symbol, reason_code, text, price, at_ms, liquidate FROM old.halts WHERE cleared_ms IS NULL
-"""
+""",
+    """
+INSERT OR IGNORE INTO pauses (symbol, reason, at_ms, cancel)
+SELECT symbol, reason, at_ms, cancel FROM old.pauses WHERE cleared_ms IS NULL
+""",
+)
 
 
 def back_up(directory: Path, file: Path) -> None:
@@ -68,8 +75,11 @@ def restore(directory: Path, file: Path) -> Path | None:
             with _told(books):
                 replaced = _keep(books)
         with _told(new), closing(sqlite3.connect(new, isolation_level=None)) as connection:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version < SCHEMA_VERSION:
+                migrate(connection, version)  # what is carried over has its tables then
             if replaced is not None:
-                _carry_halts(connection, replaced)
+                _carry(connection, replaced)
             connection.execute("PRAGMA journal_mode = WAL")
         with _told(books):
             # A log beside the new file would be taken for its own.
@@ -91,9 +101,11 @@ def _check_copy(file: Path) -> None:
     ):
         application = connection.execute("PRAGMA application_id").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if application != APPLICATION_ID:
+        ours = application == APPLICATION_ID
+        oldest = oldest_reader(connection, version) if ours else 0
+    if not ours:
         raise StoreError(f"{file} is no copy of a bot's books", lasting=True)
-    if version > SCHEMA_VERSION:
+    if oldest > SCHEMA_VERSION:
         raise StoreError(
             f"{file} was written by a newer gridbot (schema {version}, this one knows "
             f"{SCHEMA_VERSION}); use that one",
@@ -120,11 +132,14 @@ def _keep(books: Path) -> Path:
     return kept
 
 
-def _carry_halts(connection: sqlite3.Connection, replaced: Path) -> None:
-    with suppress(sqlite3.DatabaseError):  # of a version without them, or damaged: nobody can say
-        connection.execute("ATTACH ? AS old", (str(replaced),))
-        connection.execute(_CARRY_HALTS)
-        connection.execute("DETACH old")
+def _carry(connection: sqlite3.Connection, replaced: Path) -> None:
+    for statement in _CARRIED:
+        # Of a version without them, or damaged: nobody can say.
+        with suppress(sqlite3.DatabaseError):
+            connection.execute("ATTACH ? AS old", (str(replaced),))
+            connection.execute(statement)
+        with suppress(sqlite3.DatabaseError):
+            connection.execute("DETACH old")
 
 
 @contextmanager

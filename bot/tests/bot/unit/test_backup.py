@@ -100,11 +100,18 @@ def test_nothing_is_restored_below_a_running_bot(store, state, tmp_path, capsys)
     assert run("restore", state, tmp_path / "copy") == 0
 
 
-def test_what_was_there_is_kept_and_a_halt_stays(store, state, tmp_path):
+@pytest.mark.parametrize("older", [False, True])
+def test_what_was_there_is_kept_and_a_halt_and_a_pause_stay(store, state, tmp_path, older):
     assert run("backup", state, tmp_path / "copy") == 0
     store.clear_halt("BTC/USDT", 6)
     store.halt("ETH/USDT", text="later", **HALT)
+    store.pause("BTC/USDT", reason="mine", at_ms=7, cancel=True)
     store.close()
+    if older:
+        with closing(sqlite3.connect(tmp_path / "copy")) as connection:
+            connection.executescript(
+                "DROP TABLE pauses; DROP TABLE compatibility; PRAGMA user_version = 5"
+            )
     assert run("restore", state, tmp_path / "copy") == 0
     kept = next(state.glob("gridbot.sqlite3.replaced-*"))
     assert halts(kept) == ["first", "later"]
@@ -112,6 +119,7 @@ def test_what_was_there_is_kept_and_a_halt_stays(store, state, tmp_path):
     restored = Store(state)
     assert restored.open_halt("ETH/USDT").text == "later"
     assert restored.open_halt("BTC/USDT").text == "first"  # not cleared then
+    assert restored.open_pause("BTC/USDT").reason == "mine"
     with closing(sqlite3.connect(restored.path)) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     restored.close()
@@ -128,6 +136,8 @@ def test_what_is_no_copy_of_books_is_refused(store, state, tmp_path, capsys):
     assert run("backup", state, tmp_path / "copy") == 0
     with closing(sqlite3.connect(tmp_path / "copy")) as connection:
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+        connection.execute("UPDATE compatibility SET oldest_reader = ?", (SCHEMA_VERSION + 1,))
+        connection.commit()
     assert "written by a newer gridbot" in refused(capsys, "restore", state, tmp_path / "copy")
     assert (state / "gridbot.sqlite3").read_bytes() == before
     assert not list(state.glob("*.replaced-*"))
