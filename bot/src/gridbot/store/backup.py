@@ -15,7 +15,7 @@ from gridbot.store.schema import APPLICATION_ID, SCHEMA_VERSION, migrate, oldest
 REPLACED = ".replaced-"
 NEW = ".restored"
 COMPANIONS = ("", "-wal", "-shm")
-# What fired after the backup stays fired, and what was paused since stays paused. Kill switches have
+# What fired after the backup stays fired, and what was paused stays paused. Kill switches have
 # been in the books since version 2, pauses since version 6.
 _CARRIED = (
     """
