@@ -9,10 +9,12 @@ as the canary. Of a bad release must hold: the exit status is not zero, its caus
 others were not touched (same container, same start, same configuration), and the canary has its
 old image back, with equal books and its orders open. Of a good one: all three run it.
 
-The good one comes first, and makes the market slower: three emulated Pis that trade as fast as the
-gate's one leave nothing for a rollout. A bot's pause is from the end of the old container until the
-new one is healthy. It is printed in units of a bare container start: `docker run --rm` of the same
-image with Python doing nothing, the median of three on the same machine.
+One machine is made first, whose market is slower than that of the gate's Pi, and the three begin
+with its disks: three emulated Pis that trade as fast as that one leave no processor for a rollout.
+
+A bot's pause is from the end of the old container until the new one is healthy. It is printed in
+units of a bare container start: `docker run --rm` of the same image with Python doing nothing, the
+median of three on the same machine.
 """
 
 from __future__ import annotations
@@ -35,12 +37,12 @@ from typing import Any
 from benchmarks.plays import ROOT
 from fleet.rollout_state import load
 from fleet.rollout_verb import say_now
-from tests.provisioned import snapshot as provisioned
+from tests import provisioned
 from virtual_pi import lifecycle
 from virtual_pi.errors import VirtualPiError
 from virtual_pi.machines import CreateOptions, Machine, create_machine, ssh_command
 from virtual_pi.paths import make_private
-from virtual_pi.snapshot import Snapshot
+from virtual_pi.snapshot import Snapshot, take
 from virtual_pi.snapshot import load as load_snapshot
 
 NAMES = ("pi1", "pi2", "pi3")
@@ -96,6 +98,7 @@ def leak() -> None:
 threading.Thread(target=leak, daemon=True).start()
 """
 RUN, CLOSING = "bot/src/gridbot/commands/run.py", "    config = load_config(args.config)\n"
+SAME = Change("same", "nothing", "pyproject.toml", "", "")
 CHANGES = (
     Change("good", "a comment", "bot/src/gridbot/__init__.py", "", "# another release\n"),
     Change(
@@ -202,18 +205,34 @@ class Fleet:
         self.state, self.work = state, work
         self.machines = [Machine(state, name) for name in NAMES]
 
-    def create(self, snapshot: Snapshot) -> None:
-        """Create the machines, start them, and wait until they answer."""
+    def slow_down(self, snapshot: Snapshot) -> Snapshot:
+        """Return a snapshot of the same Pi with this checkout's bot in a slower market."""
+        checkout = Path(tempfile.mkdtemp(prefix="base-", dir=self.work))
+        make_checkout(SAME, checkout)
+        machine = self.machines[0]
+        self.create(snapshot, [machine])
+        words = ["playbook", "-i", "inventory/virtual", "playbooks/site.yml", "--tags", "grid_bot"]
+        log = self.work / "base.log"
+        status = run_in(checkout, self.state, log, "ansible", *words)
+        if status:
+            raise VirtualPiError(f"the machine was not deployed; its log: {log}")
+        lifecycle.press_power_button([machine])
+        slower = take(machine, self.work / "base")
+        lifecycle.remove(machine)
+        return slower
+
+    def create(self, snapshot: Snapshot, machines: Sequence[Machine]) -> None:
+        """Create machines, start them, and wait until they answer."""
         options = CreateOptions(
             forwards=(PAGE_PORT,),
             release=snapshot.release,
             nvme_bytes=NVME_BYTES if snapshot.has_nvme else None,
             time_port=snapshot.time_port,
         )
-        for machine in self.machines:
+        for machine in machines:
             create_machine(self.state, machine.name, snapshot.image, options)
             lifecycle.start(machine)
-        lifecycle.wait_for_ssh(self.machines, BOOT_SECONDS)
+        lifecycle.wait_for_ssh(machines, BOOT_SECONDS)
 
     def ssh(self, name: str, command: str) -> str:
         """Run a command as root on one; what it printed."""
@@ -256,18 +275,28 @@ class Fleet:
 
     def roll_out(self, checkout: Path, log: Path, *words: str) -> tuple[int, str]:
         """Run the verb in a checkout; its exit status, and what it and Ansible said."""
-        environment = os.environ | {
-            "GRIDBERRY_STATE": os.fspath(self.state),
-            "PYTHONPATH": os.pathsep.join([os.fspath(checkout), os.fspath(checkout / "bot/src")]),
-            "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_CONFIG": os.fspath(checkout / "ansible.cfg"),
-        }
-        command = [sys.executable, "-m", "fleet.cli", "rollout", "-i", "inventory/virtual", *words]
-        with log.open("w") as output:
-            done = subprocess.run(
-                command, cwd=checkout, env=environment, stdout=output, stderr=output, check=False
-            )
-        return done.returncode, log.read_text()
+        how = ("rollout", "-i", "inventory/virtual", *words)
+        return run_in(checkout, self.state, log, "fleet.cli", *how), log.read_text()
+
+
+def run_in(checkout: Path, state: Path, log: Path, module: str, *words: str) -> int:
+    """Run a Python module in a checkout; its exit status."""
+    environment = os.environ | {
+        "GRIDBERRY_STATE": os.fspath(state),
+        "PYTHONPATH": os.pathsep.join([os.fspath(checkout), os.fspath(checkout / "bot/src")]),
+        "GRIDBERRY_CANDLES": provisioned.candles(ROOT),
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_CONFIG": os.fspath(checkout / "ansible.cfg"),
+    }
+    with log.open("w") as output:
+        return subprocess.run(
+            [sys.executable, "-m", module, *words],
+            cwd=checkout,
+            env=environment,
+            stdout=output,
+            stderr=output,
+            check=False,
+        ).returncode
 
 
 def make_checkout(change: Change, directory: Path) -> None:
@@ -395,7 +424,7 @@ def base(wanted: Path | None) -> Path:
     Raises:
         VirtualPiError: There is none.
     """
-    directory = wanted or provisioned(ROOT, os.environ.get("GRIDBERRY_CANDLES", ""))
+    directory = wanted or provisioned.snapshot(ROOT, provisioned.candles(ROOT))
     if directory is None or not directory.is_dir():
         raise VirtualPiError(
             "there is no snapshot of a provisioned virtual Pi; run `./gridberry test`, which keeps"
@@ -412,7 +441,8 @@ def run_all(options: argparse.Namespace, say: Callable[[str], None] = say_now) -
     fleet, results = Fleet(state, work), []
     try:
         if options.kept is None:
-            fleet.create(load_snapshot(base(options.snapshot)))
+            slower = fleet.slow_down(load_snapshot(base(options.snapshot)))
+            fleet.create(slower, fleet.machines)
         fleet.wait_healthy()
         say(f"three bots are healthy; logs: {work}")
         for name in options.release:
