@@ -130,6 +130,19 @@ def rollback(options: argparse.Namespace, ansible: Ansible) -> int:
     return ansible.playbook("rollback", *release, *options.rest)
 
 
+def backup(_: argparse.Namespace, ansible: Ansible) -> int:
+    """Back up the bots now."""
+    return ansible.playbook("backup")
+
+
+def restore(options: argparse.Namespace, ansible: Ansible) -> int:
+    """Say what a backup would bring back; with --yes, put it back."""
+    given: dict[str, Any] = {"restore_confirmed": True} if options.yes else {}
+    given |= {"restore_snapshot": options.snapshot} if options.snapshot else {}
+    given |= {"restore_from_host": options.from_host} if options.from_host else {}
+    return ansible.playbook("restore", *(["-e", json.dumps(given)] if given else []))
+
+
 def stop(_: argparse.Namespace, ansible: Ansible) -> int:
     """Stop the bots."""
     status = ansible.command(f"docker stop {BOT}")
@@ -351,6 +364,12 @@ def _add_bots(verbs: Verbs) -> None:
     one.add_argument("--take", choices=("nothing", "over"), default="", help=text)
     text = "Replace API keys by those in the vault, each once it was tried"
     verbs.for_all("rotate-keys", text, "rotate-keys --limit pi1", rotate_keys)
+    verbs.for_all("backup", "Back up the bots now; they trade on", "backup --limit pi1", backup)
+    text = "Show what a backup would bring back"
+    one = verbs.for_all("restore", text, "restore --yes --limit pi1", restore)
+    one.add_argument("--yes", action="store_true", help="put it back")
+    one.add_argument("--snapshot", default="", metavar="ID", help="this one (the latest)")
+    one.add_argument("--from-host", default="", metavar="HOST", help="another host's, which is off")
 
 
 def _add_what(verb: argparse.ArgumentParser) -> None:

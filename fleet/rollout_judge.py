@@ -205,6 +205,7 @@ def signals(before: Look, previous: Look | None, look: Look) -> set[str]:
     refused = [grown(previous, look, name) for name in ("refused", "acknowledged")]
     found = {
         "refusals": refusal_percent(*refused) > usual + REFUSAL_POINTS,
+        "circuit breaker": look.circuit not in ("closed", ""),
         "reconnects": grown(previous, look, "reconnects") > 0,
         "restarts": grown(previous, look, "restarts") > 0,
     }

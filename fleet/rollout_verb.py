@@ -86,7 +86,7 @@ class AnsibleFleet:
         self._ansible.limit = ",".join(hosts)
         settings = {"look_output": os.fspath(file), "look_hosts": self._ansible.limit}
         words = ["-e", json.dumps(settings)]
-        if self._ansible.playbook("look", *words, log=log, quick=True) and not file.exists():
+        if self._ansible.playbook("look", *words, log=log) and not file.exists():
             raise UserError(f"the hosts cannot be looked at; the log: {log}")
         said = json.loads(file.read_text())
         return {

@@ -15,6 +15,11 @@ STORIES_OF_A_PART = 2_500
 SEED = "2611"
 # Drawn ones, and all on lines that are newer than the move of the bot's modules.
 DRAWN = ("--seed", SEED, "--count", "150", "--since", "6880628")
+ROLLOUTS = (
+    ("good", "crash", "books"),
+    ("leak", "breaker", "silent"),
+    ("configuration", "processor", "state"),
+)
 # A package of the bot, in how many parts, and which of its mutants.
 MUTANTS = (
     ("core", 3, ()),
@@ -199,6 +204,15 @@ PARTS = (
         "the role's grid on 100 seeds of the made-up market, 180 days each: nobody is favored",
         python("bot/benchmarks/made_up_market.py"),
         (*BOT, "inventory/demo_market.py"),
+    ),
+    *(
+        Part(
+            f"rollouts-{number}",
+            f"rollouts over three virtual Pis, stopped at the canary where bad: {', '.join(names)}",
+            python("-m", "benchmarks.rollouts", "--release", *names),
+            (*HOST, "fleet", *BOT),
+        )
+        for number, names in enumerate(ROLLOUTS, 1)
     ),
     Part(
         "live-month",

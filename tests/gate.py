@@ -276,8 +276,7 @@ def molecule_stage(name: str, scenario: str, junit: Path) -> Stage:
         junit: Where the results go.
     """
     # Recorded candles where they lie beside the checkout, else the synthetic market.
-    found = sorted((ROOT.parent / "shared" / "data").glob("*.csv"))
-    candles = os.environ.get("GRIDBERRY_CANDLES", os.fspath(found[0]) if found else "")
+    candles = provisioned.candles(ROOT)
     snapshot = provisioned.snapshot(ROOT, candles) if scenario == "default" else None
     environment = {
         # Those that take minutes each are in the part `trixie` of `./gridberry test --full`.

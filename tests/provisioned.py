@@ -58,6 +58,16 @@ def packages_now(image: Image) -> str | None:
     return total.hexdigest() if addresses else None
 
 
+def candles(root: Path) -> str:
+    """Return the file of recorded candles: the environment's, or the first beside the checkout.
+
+    Args:
+        root: The checkout.
+    """
+    found = sorted((root.parent / "shared" / "data").glob("*.csv"))
+    return os.environ.get(CANDLES, os.fspath(found[0]) if found else "")
+
+
 def snapshot(root: Path, candles: str) -> Path | None:
     """Return where the snapshot of the scenario `default` is, or is to be; None without a name.
 

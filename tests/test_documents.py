@@ -37,7 +37,7 @@ WAYS: dict[str, tuple[str, ...]] = {
     r"\./gridberry demo\b": ("elsewhere", "tests/test_launcher.py", '"demo"'),
     r"\./gridberry setup\b": ("elsewhere", "tests/test_launcher.py", '"setup"'),
     r"\./gridberry (check|deploy|rollback|rollout|status|audit|report|logs|open|ssh)\b": ("verb",),
-    r"\./gridberry (stop|start|pause|flatten|resume|rotate-keys)\b": ("verb",),
+    r"\./gridberry (stop|start|pause|flatten|resume|rotate-keys|backup|restore)\b": ("verb",),
     r'eval "\$\(\./gridberry completion bash\)"$': (
         *("elsewhere", "tests/fleet/test_cli.py"),
         'run("completion", "bash")',
@@ -52,6 +52,15 @@ WAYS: dict[str, tuple[str, ...]] = {
     r"cd inventory/home/group_vars/trading\n": ("run",),
     r'\(umask 077 && "\$\{EDITOR:-nano\}" ~/.gridberry-vault\)$': ("run",),
     r"export ANSIBLE_VAULT_PASSWORD_FILE=~/.gridberry-vault$": ("run",),
+    # For a recipient instead of a passphrase, which age asks a terminal for.
+    r"age --encrypt ": (
+        *("elsewhere", "tests/fleet/test_vault_password_age.py"),
+        '"age", "--encrypt"',
+    ),
+    r"export ANSIBLE_VAULT_PASSWORD_FILE=\$PWD/fleet/vault-password-age$": (
+        *("elsewhere", "tests/fleet/test_vault_password_age.py"),
+        '"fleet" / "vault-password-age"',
+    ),
     r"ansible-playbook ": ("listed",),
     r"cd /opt/gridberry/bot\n": ("inside",),
     r"for host in ": ("inside",),

@@ -76,9 +76,18 @@ def test_docker_that_does_not_answer(docker):
     assert compare(docker) == "unknown: docker volume ls: cannot connect"
 
 
-def test_books_that_the_new_bot_migrates(docker):
-    said = compare(docker, "4 state was written by an older gridbot (schema 1)")
-    assert said == "not compared: state was written by an older gridbot (schema 1)"
+def test_books_that_the_new_bot_migrates_are_compared_by_the_one_that_runs(docker):
+    older = "4 state was written by an older gridbot (schema 1)"
+    assert compare(docker, older) == f"not compared: {older[2:]}"  # none runs
+    (docker / "running").write_text("bot:old\n")
+    assert compare(docker, older, "1 bot_name differs") == "refused: bot_name differs"
+    assert compare(docker, older, "0 fine") == ""
+    assert compare(docker, older, older) == (
+        f"not compared: the image that runs cannot: {older[2:]}"
+    )
+    assert compare(docker, older, "2 grid.new is unknown") == (
+        "not compared: the image that runs cannot: grid.new is unknown"
+    )
 
 
 def test_no_books_or_the_same_settings(docker):

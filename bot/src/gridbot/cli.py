@@ -24,6 +24,8 @@ COMMANDS = (
     ("pause", "gridbot.commands.pause", "send nothing until resume; open orders stay"),
     ("flatten", "gridbot.commands.flatten", "cancel open orders, sell if told, and stay off"),
     ("resume", "gridbot.commands.resume", "go on after a pause, or after a kill switch"),
+    ("backup", "gridbot.commands.backup", "write a copy of the books beside a running bot"),
+    ("restore", "gridbot.commands.restore", "put a copy in place of the books"),
     ("tax", "gridbot.commands.tax", "write lots, gains and holding periods of a year as CSV"),
     ("export", "gridbot.commands.export", "write every order and trade as CSV or Parquet"),
     ("report", "gridbot.commands.report", "profit by day or month, fees, drawdown, time in range"),

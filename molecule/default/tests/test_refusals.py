@@ -57,6 +57,13 @@ def test_changed_grid_is_refused_and_the_bot_trades_on(pi, machine):
     assert pi.check_output(state) == before
 
 
+def test_host_whose_key_nobody_knows(machine):
+    # A connection that is open already would be taken.
+    options = "-o ControlPath=none -o UserKnownHostsFile=/dev/null -o StrictHostKeyChecking=yes"
+    result = machine.playbook("-e", f"ansible_ssh_common_args='{options}'")
+    assert_refused(result, "Host key verification failed")
+
+
 @pytest.fixture
 def guest(pi):
     """A user who may log in but not use sudo."""

@@ -13,11 +13,22 @@ from gridbot.store import Store
 ALL = "all"
 
 
-def add_state(parser: argparse.ArgumentParser) -> None:
-    """Add `--config` or `--state`, and `--symbol`."""
+def add_directory(parser: argparse.ArgumentParser) -> None:
+    """Add `--config` or `--state`."""
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--config", type=Path, metavar="FILE", help="the bot's TOML file")
     where.add_argument("--state", type=Path, metavar="DIR", help="the bot's state.directory")
+
+
+def directory_of(args: argparse.Namespace) -> Path:
+    """The state directory that `--config` or `--state` names."""
+    state: Path | None = args.state
+    return load_config(args.config).state_directory if state is None else state
+
+
+def add_state(parser: argparse.ArgumentParser) -> None:
+    """Add `--config` or `--state`, and `--symbol`."""
+    add_directory(parser)
     parser.add_argument("--symbol", metavar="BASE/QUOTE", help="only this symbol (default: all)")
 
 
@@ -28,8 +39,7 @@ def open_books(args: argparse.Namespace) -> Iterator[tuple[Store, list[str]]]:
     Raises:
         UserError: there are none.
     """
-    directory = args.state if args.config is None else load_config(args.config).state_directory
-    store = Store(directory, read_only=True)
+    store = Store(directory_of(args), read_only=True)
     try:
         yield store, _meant(store, args.symbol)
     finally:

@@ -172,6 +172,21 @@ class Database:
                 raise
 
 
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Hold the state directory as its only writer, without opening the books.
+
+    Raises:
+        StoreError: it is no directory, or a bot runs on it.
+    """
+    if not directory.is_dir():
+        raise StoreError(
+            f"state.directory = {directory} is not a directory; create it", lasting=True
+        )
+    with _take_lock(directory):
+        yield
+
+
 def _take_lock(directory: Path) -> TextIO:
     path = directory / "lock"
     try:

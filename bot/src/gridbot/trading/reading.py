@@ -6,7 +6,7 @@ from decimal import Decimal
 from gridbase.market import EXACT
 
 from gridbot.core.engine import GridEngine
-from gridbot.core.orders import Order
+from gridbot.core.orders import Fill, Order, Side
 from gridbot.exchanges.port import RemoteTrade
 
 
@@ -33,3 +33,19 @@ class Reading:
             if trade.exchange_id == order.exchange_id:
                 total = EXACT.add(total, trade.quantity)
         return total
+
+
+def fill_of(trade: RemoteTrade, client_id: str) -> Fill:
+    """A trade of the exchange as a fill of one of the bot's orders."""
+    return Fill(
+        trade_id=trade.trade_id,
+        client_id=client_id,
+        side=Side(trade.side),
+        price=trade.price,
+        quantity=trade.quantity,
+        quote=trade.quote,
+        commission=trade.commission,
+        commission_coin=trade.commission_coin,
+        time_ms=trade.time_ms,
+        maker=trade.maker,
+    )

@@ -13,7 +13,7 @@ from gridbase.errors import MismatchError
 from gridbase.market import EXACT, plain
 
 from gridbot.core.engine import Changes, GridEngine
-from gridbot.core.orders import Fill, Order, OrderState, Side, client_prefix
+from gridbot.core.orders import Order, OrderState, client_prefix
 from gridbot.core.orders_in_flight import Event, Refusal, State
 from gridbot.exchanges.port import (
     BrokerError,
@@ -24,8 +24,9 @@ from gridbot.exchanges.port import (
     StreamGap,
 )
 from gridbot.trading.foreign_orders import ForeignOrders
+from gridbot.trading.newer_orders import find_newer, refuse_rest, take_over
 from gridbot.trading.passed_orders import PassedOrders
-from gridbot.trading.reading import Reading
+from gridbot.trading.reading import Reading, fill_of
 from gridbot.trading.session import Session
 from gridbot.trading.submission import REFUSED_RETRY_MOST_SECONDS, REFUSED_RETRY_SECONDS, accept
 
@@ -155,6 +156,21 @@ class Reconciler:
     # Asking.
 
     def _ask(self, engine: GridEngine) -> bool:
+        """Compare; books that were just loaded first take over what they lack."""
+        session, winding_down = self.session, engine.winding_down
+        try:
+            booked = self._compare(engine)
+            while not session.compared and take_over(session, engine):
+                session.trades_due = True
+                booked = self._compare(engine) or booked
+        finally:
+            engine.winding_down = winding_down
+        if not session.compared and not session.trades_due:
+            refuse_rest(session)
+            session.compared = True
+        return booked
+
+    def _compare(self, engine: GridEngine) -> bool:
         """Compare open orders with the books, read the trades that are missing, book them."""
         session = self.session
         remote = self._open_orders(engine)
@@ -190,10 +206,14 @@ class Reconciler:
         session = self.session
         listed, cursor = session.broker.trades_after(session.cursor)
         reading = Reading([trade for trade in listed if not self._is_booked(trade.trade_id)])
+        if any(engine.client_id_of(trade.exchange_id) is None for trade in reading.trades):
+            find_newer(session)
         # While the ID of an order is not known, its trades cannot be told from foreign ones:
         # they are read again.
-        if not session.unsettled:
+        if not session.unsettled and not session.newer:
             reading.cursor = cursor
+        if session.newer:
+            engine.winding_down = False  # what was answered then is answered again
         for order in engine.live.values():
             seen = remote.get(order.client_id)
             if order.state is OrderState.OPEN and seen is not None:
@@ -267,6 +287,8 @@ class Reconciler:
         live = () if self.session.engine is None else self.session.engine.live
         strays = [name for name in named if name not in live and not self.session.store.knows(name)]
         if strays:
+            find_newer(self.session)
+        if any(name not in (self.session.newer or {}) for name in strays):
             raise MismatchError(
                 f"the exchange holds {len(strays)} open orders of bot_name = "
                 f"{self.session.account.bot_name} that are not in its books ({strays[0]}, ...): "
@@ -359,22 +381,6 @@ def check_listed(session: Session) -> None:
             raise BrokerError(
                 Failure.AMBIGUOUS, f"exchange {session.account.exchange.name}: {doubt.reason}"
             )
-
-
-def fill_of(trade: RemoteTrade, client_id: str) -> Fill:
-    """A trade of the exchange as a fill of one of the bot's orders."""
-    return Fill(
-        trade_id=trade.trade_id,
-        client_id=client_id,
-        side=Side(trade.side),
-        price=trade.price,
-        quantity=trade.quantity,
-        quote=trade.quote,
-        commission=trade.commission,
-        commission_coin=trade.commission_coin,
-        time_ms=trade.time_ms,
-        maker=trade.maker,
-    )
 
 
 def _terms(order: Order) -> tuple[str, Decimal, Decimal]:

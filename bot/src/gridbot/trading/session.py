@@ -14,7 +14,7 @@ from gridbot.config.load import AccountConfig, GridConfig
 from gridbot.core.engine import Carried, Changes, GridEngine
 from gridbot.core.orders import Order, OrderState, Role
 from gridbot.core.orders_in_flight import OrdersInFlight, State
-from gridbot.exchanges.port import Broker
+from gridbot.exchanges.port import Broker, RemoteOrder
 from gridbot.indicators.candle_cache import INTERVALS, CandleCache
 from gridbot.indicators.window import CandleWindow
 from gridbot.store import GridRun, PauseRow, Store
@@ -128,6 +128,8 @@ class Session:
         traded_since: monotonic time since which the initial trade or liquidation rests.
         trades_due: something happened of which no order list tells.
         again: there is something to be read at once.
+        compared: the books hold what the exchange had when they were loaded: orders may leave.
+        newer: orders that they lack, by client order ID; None until the exchange was asked.
     """
 
     account: AccountConfig
@@ -152,6 +154,8 @@ class Session:
     traded_since: float = 0.0
     trades_due: bool = True
     again: bool = False
+    compared: bool = True
+    newer: dict[str, RemoteOrder] | None = None
     _cache: CandleCache = field(init=False)
 
     def __post_init__(self) -> None:

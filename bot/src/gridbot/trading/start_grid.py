@@ -69,6 +69,7 @@ def load(session: Session, grid_run: GridRun, *, to_end: bool = False) -> None:
     session.grid_run, session.engine = grid_run, engine
     session.cursor = grid_run.trade_cursor
     session.trades_due = True
+    session.compared, session.newer = False, None
     session.traded_since = session.clock.monotonic()
     # A request of the process before may still be on its way.
     session.orders.load(engine.live.values(), latest_arrival(session))
@@ -136,6 +137,7 @@ def start(session: Session, reconciler: Reconciler, previous: GridRun | None) ->
     session.store.start_grid_run(grid_run, changes, previous if takeover else None)
     session.forget()  # the grid before
     session.grid_run, session.engine, session.cursor = grid_run, engine, cursor
+    session.compared = True
     session.orders.take(changes)
     session.committed(changes)
     _say_started(grid_run, plan_warnings(plan, market, session.config.fees))

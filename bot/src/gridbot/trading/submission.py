@@ -56,7 +56,7 @@ def settle(session: Session, engine: GridEngine) -> None:
         if known.refusal is not None and session.clock.monotonic() < known.refusal.retry_at:
             continue
         absent = known.state is State.UNSENT or _never_arrived(session, engine, order)
-        if absent and _wanted(session, engine, order):
+        if absent and session.compared and _wanted(session, engine, order):
             _send(session, engine, order)
 
 

@@ -245,7 +245,7 @@ class Trader:
     def _trade(self, engine: GridEngine) -> bool:
         session = self.session
         settle(session, engine)
-        if engine.waiting_for_price:
+        if engine.waiting_for_price and session.compared:
             # The rest may have to wait for money; the kill switches of what is bought do not.
             self._risk_guard.look(engine)
             if session.wind_down is not None:
