@@ -30,12 +30,24 @@ import json, os, sys
 here, words = {here!r}, sys.argv[1:]
 open(here + "/calls", "a").write(" ".join(words) + "\\n")
 VOLUMES = {{"gridberry-bot": "/var/lib/gridbot", "gridberry-exchange": "/var/lib/gridbot-exchange"}}
-if words[0] == "inspect":
-    name = words[1]
+if words[0] in ("stop", "start"):
+    for name in words[1:]:
+        (open(here + "/off-" + name, "w").close if words[0] == "stop" else
+         lambda: os.path.exists(here + "/off-" + name) and os.remove(here + "/off-" + name))()
+elif words[0] == "inspect":
+    name = words[-1]
     if not os.path.isdir(here + "/" + name):
         sys.exit("Error: No such object: " + name)
+    if words[1] == "--format":
+        on = not os.path.exists(here + "/off-" + name)
+        print(words[2].replace("{{{{.State.Running}}}}", str(on).lower())
+              .replace("{{{{.State.Health.Status}}}}", "healthy"))
+        sys.exit()
     mount = {{"Destination": VOLUMES[name], "Name": "volume-" + name, "Source": here + "/" + name}}
     print(json.dumps([{{"Image": "sha256:1", "State": {{"Running": True}}, "Mounts": [mount]}}]))
+elif words[0] == "exec":
+    print("books and exchange are equal")
+    sys.exit(os.path.exists(here + "/unequal"))
 elif words[0] == "run":
     mounts = [one.split("=", 1)[1].split(":") for one in words if one.startswith("--volume=")]
     command = words[words.index("sha256:1") + 1:]
@@ -297,6 +309,72 @@ def test_a_target_that_only_takes_cannot_be_emptied(tmp_path, repository):
     assert gone.returncode != 0
     assert host.snapshots(repository) == 2
     host.well("restore", "latest", "pi1")
+
+
+def play(host: Host, name: str, *words: str) -> tuple[str, int]:
+    """Run a playbook on a host that is this machine; what it said in one line, and its status."""
+    program = host.place / "backup.py"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} {SCRIPT} "$@"\n')
+    program.chmod(0o755)
+    here = {"ansible_connection": "local", "ansible_become": False, "backup_program": str(program)}
+    gone = {"ansible_host": "127.0.0.1", "ansible_port": 9}
+    hosts = {"trading": {"hosts": {host.name: here}}}
+    # Another host with the same Docker, and one that does not answer.
+    hosts["all"] = {"hosts": {"old": here, "gone": gone}}
+    (host.place / "inventory.yml").write_text(yaml.safe_dump(hosts))
+    command = [sys.executable, "-m", "ansible", "playbook", "-i", host.place / "inventory.yml"]
+    done = subprocess.run(
+        [*command, ROOT / f"playbooks/{name}.yml", *words],
+        env=host.environment()
+        | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "true"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return " ".join(done.stdout.split()), done.returncode
+
+
+def test_the_playbooks_back_up_show_and_restore(host):
+    said, status = play(host, "backup")
+    assert (status, "checked" in said) == (0, True), said
+    assert PASSWORD not in said
+    assert KEY not in said
+    host.write("later")
+    said, status = play(host, "restore")
+    assert (status, "nothing was changed" in said) == (0, True), said
+    said, status = play(host, "restore", "--check", "-e", "restore_confirmed=true")
+    assert (status, host.halts()) == (0, ["first", "later"]), said
+    said, status = play(host, "restore", "-e", "restore_snapshot=0000", "-e", "restore_confirmed=1")
+    assert (status, "the repository has no snapshot 0000 of pi1" in said) == (2, True), said
+    said, status = play(host, "restore", "-e", "restore_confirmed=true")
+    assert (status, "books and exchange are equal" in said) == (0, True), said
+    assert host.halts() == ["first"]
+    assert not list((host.place / "docker").glob("off-*"))
+    (host.place / "docker/unequal").touch()
+    said, status = play(host, "restore", "-e", "restore_confirmed=true")
+    assert (status, "gridbot audit ended with status 1" in said) == (2, True), said
+
+
+def test_no_second_bot_on_the_same_books(host, repository, tmp_path):
+    for name in ("old", "gone"):
+        other = Host(tmp_path / name, name)
+        other.configure(repository)
+        other.well("now")
+    host.write("own")
+    confirmed = ("-e", "restore_confirmed=true", "-e")
+    off = ("-e", "restore_old_is_off=true")
+    said, status = play(host, "restore", *confirmed, "restore_from_host=old", *off)
+    assert (status, "pi1: the bot of old runs; stop it first" in said) == (2, True), said
+    said, status = play(host, "restore", *confirmed, "restore_from_host=gone")
+    assert (status, "pi1: gone does not say whether its bot runs" in said) == (2, True), said
+    assert host.halts() == ["first", "own"]
+    said, status = play(host, "restore", *confirmed, "restore_from_host=gone", *off)
+    assert (status, host.halts()) == (0, ["first"]), said
+    host.write("own")
+    (host.place / "docker/off-gridberry-bot").touch()
+    said, status = play(host, "restore", *confirmed, "restore_from_host=old")
+    assert (status, host.halts()) == (0, ["first"]), said
 
 
 WRONG = [
