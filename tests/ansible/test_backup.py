@@ -390,25 +390,37 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("settings", "said"), WRONG)
-def test_a_wrong_setting_is_one_line(tmp_path, settings, said):
-    values = {"backup_repository": "/mnt/usb", "backup_password": "x"} | settings
-    play = [
-        {
-            "hosts": "localhost",
-            "gather_facts": False,
-            "connection": "local",
-            "tasks": [{"import_role": {"name": "backup"}, "vars": values}],
-        }
-    ]
-    (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
+def apply_role(tmp_path: Path, settings: dict[str, Any], *words: str) -> tuple[str, int]:
+    """Run the role on this machine; what Ansible said in one line, and its status."""
+    values = {"backup_repository": "/mnt/usb", "backup_password": PASSWORD} | settings
+    tasks = [{"import_role": {"name": "backup"}, "vars": values}]
+    book = {"hosts": "localhost", "gather_facts": False, "connection": "local", "tasks": tasks}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([book]))
     done = subprocess.run(
-        [sys.executable, "-m", "ansible", "playbook", tmp_path / "play.yml"],
+        [sys.executable, "-m", "ansible", "playbook", *words, tmp_path / "play.yml"],
         env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "true"},
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 2
-    assert f"localhost: {said}" in " ".join(done.stdout.split()), done.stdout
+    return " ".join((done.stdout + done.stderr).split()), done.returncode
+
+
+@pytest.mark.parametrize(("settings", "said"), WRONG)
+def test_a_wrong_setting_is_one_line(tmp_path, settings, said):
+    shown, status = apply_role(tmp_path, settings)
+    assert status == 2
+    assert f"localhost: {said}" in shown
+
+
+def test_a_dry_run_shows_the_files_and_no_secret(tmp_path):
+    ssh = {"backup_repository": "rclone:", "backup_ssh": "backup@pi9", "backup_ssh_key": KEY}
+    ssh |= {"backup_ssh_known_hosts": "pi9 ssh-ed25519 AAAA"}
+    ssh |= {"backup_environment": {"AWS_SECRET_ACCESS_KEY": KEY}}
+    said, status = apply_role(tmp_path, ssh, "--check", "--diff", "-vvv")
+    assert status == 0, said
+    assert "+OnCalendar=02:00" in said
+    assert "after: /etc/gridberry/backup/ssh_key" in said
+    assert PASSWORD not in said
+    assert KEY not in said
