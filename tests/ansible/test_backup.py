@@ -174,7 +174,7 @@ def host(tmp_path: Path, repository: Path) -> Host:
 
 
 def test_a_backup_is_put_back_and_what_was_there_is_a_backup_first(host, repository):
-    assert "checked" in host.well("now")
+    made = re.search(r"snapshot (\w+): .* checked", host.well("now"))
     assert host.result()["ok"] is True
     assert abs(host.result()["time"] - time.time()) < 600
     host.write("later")
@@ -192,7 +192,8 @@ def test_a_backup_is_put_back_and_what_was_there_is_a_backup_first(host, reposit
     assert calls.index(" restore --state") < calls.index("start gridberry-exchange")
     assert calls.index("start gridberry-exchange") < calls.index("start gridberry-bot")
     assert not list(host.state.glob("staging*")) + list(host.state.glob("restored*"))
-    # It is not the latest, and the day's good one is still there after the next night.
+    # It is not the latest one, and the day's good one is still there after the next night.
+    assert f"snapshot {made[1]} of pi1" in host.well("show", "latest", "pi1")
     host.well("now")
     assert host.snapshots(repository) == 2
     host.well("restore", safety[1], "pi1")
@@ -240,8 +241,9 @@ def test_errors_are_one_line_and_noted_and_show_no_secret(host, repository):
         "error": host.result()["error"],
     }
     host.configure(repository)
-    (host.settings / "repository").write_text(f"s3:http://127.0.0.1:9/{KEY}")
-    assert KEY not in host.refused("now")
+    (host.settings / "repository").write_text(f"/nowhere/{KEY}")
+    assert "no such file" in (said := host.refused("now"))
+    assert KEY not in said
     host.configure(repository)
     (host.books / "gridbot.sqlite3").write_bytes(b"no books")
     assert "gridbot" in host.refused("now")
@@ -250,13 +252,22 @@ def test_errors_are_one_line_and_noted_and_show_no_secret(host, repository):
     assert host.run("restore").returncode == 2
 
 
-def test_a_backup_that_is_killed_leaves_the_one_before(host):
+def test_a_backup_that_is_killed_leaves_the_one_before(host, repository):
     host.well("now")
     for pause in (0.2, 0.6, 1.0, 1.5):
-        process = subprocess.Popen([sys.executable, SCRIPT, "now"], env=host.environment())
+        command = [sys.executable, SCRIPT, "now"]
+        process = subprocess.Popen(command, env=host.environment(), start_new_session=True)
         time.sleep(pause)
-        process.send_signal(signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)  # as a power cut: restic, too
         process.wait()
+    # One that certainly held the repository.
+    own = host.environment() | {"RESTIC_PASSWORD": PASSWORD}
+    command = ["restic", "--repo", str(repository), "backup", "--stdin"]
+    with subprocess.Popen(command, env=own, stdin=subprocess.PIPE) as process:
+        while process.poll() is None and not any((repository / "locks").iterdir()):
+            time.sleep(0.05)
+        process.kill()
+    assert any((repository / "locks").iterdir())
     host.well("now")
     host.well("restore", "latest", "pi1")
     assert host.halts() == ["first"]
@@ -264,15 +275,16 @@ def test_a_backup_that_is_killed_leaves_the_one_before(host):
 
 def test_old_ones_go_but_not_of_others_nor_where_it_may_not(host, repository, tmp_path):
     other = Host(tmp_path / "pi2", "pi2")
-    other.configure(repository)
-    other.well("now")
+    other.configure(repository, append_only=True)
+    for _ in range(2):
+        other.well("now")
     for _ in range(3):
         host.well("now")
-    assert host.snapshots(repository) == 2  # of one day the last, and the other host's
+    assert host.snapshots(repository) == 3  # of one day the last, and all of the other host's
     host.configure(repository, append_only=True)
     for _ in range(2):
         host.well("now")
-    assert host.snapshots(repository) == 4
+    assert host.snapshots(repository) == 5
 
 
 def test_a_damaged_repository_is_told(host, repository):
@@ -390,25 +402,37 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("settings", "said"), WRONG)
-def test_a_wrong_setting_is_one_line(tmp_path, settings, said):
-    values = {"backup_repository": "/mnt/usb", "backup_password": "x"} | settings
-    play = [
-        {
-            "hosts": "localhost",
-            "gather_facts": False,
-            "connection": "local",
-            "tasks": [{"import_role": {"name": "backup"}, "vars": values}],
-        }
-    ]
-    (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
+def apply_role(tmp_path: Path, settings: dict[str, Any], *words: str) -> tuple[str, int]:
+    """Run the role on this machine; what Ansible said in one line, and its status."""
+    values = {"backup_repository": "/mnt/usb", "backup_password": PASSWORD} | settings
+    tasks = [{"import_role": {"name": "backup"}, "vars": values}]
+    book = {"hosts": "localhost", "gather_facts": False, "connection": "local", "tasks": tasks}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([book]))
     done = subprocess.run(
-        [sys.executable, "-m", "ansible", "playbook", tmp_path / "play.yml"],
+        [sys.executable, "-m", "ansible", "playbook", *words, tmp_path / "play.yml"],
         env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "true"},
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 2
-    assert f"localhost: {said}" in " ".join(done.stdout.split()), done.stdout
+    return " ".join((done.stdout + done.stderr).split()), done.returncode
+
+
+@pytest.mark.parametrize(("settings", "said"), WRONG)
+def test_a_wrong_setting_is_one_line(tmp_path, settings, said):
+    shown, status = apply_role(tmp_path, settings)
+    assert status == 2
+    assert f"localhost: {said}" in shown
+
+
+def test_a_dry_run_shows_the_files_and_no_secret(tmp_path):
+    ssh = {"backup_repository": "rclone:", "backup_ssh": "backup@pi9", "backup_ssh_key": KEY}
+    ssh |= {"backup_ssh_known_hosts": "pi9 ssh-ed25519 AAAA"}
+    ssh |= {"backup_environment": {"AWS_SECRET_ACCESS_KEY": KEY}}
+    said, status = apply_role(tmp_path, ssh, "--check", "--diff", "-vvv")
+    assert status == 0, said
+    assert "+OnCalendar=02:00" in said
+    assert "after: /etc/gridberry/backup/ssh_key" in said
+    assert PASSWORD not in said
+    assert KEY not in said
