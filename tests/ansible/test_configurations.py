@@ -13,6 +13,8 @@ import yaml
 from gridbase.settings import WrongValueError
 from gridbot.config.settings import SETTINGS
 
+from roles.grid_bot.filter_plugins.accounts import share_conflicts
+
 ROOT = Path(__file__).resolve().parents[2]
 PLAY = [
     {
@@ -378,19 +380,20 @@ def test_every_amount_without_quotes_is_refused_by_its_name(tmp_path):
         assert f"{name} = " in said.get(f"host{number}", ""), (name, result.stdout)
 
 
+HOME = {"grid_bot_address_group": "home"}
 ACCOUNT = {"grid_bot_mode": "testnet", "grid_bot_account": "main", "grid_bot_api_secret": "secret"}
 
 
 def test_bots_in_each_others_way_are_refused(tmp_path):
     several = [GRID, GRID | {"symbol": "BTC/USDT"}]
     hosts = {
-        "pi1": ACCOUNT | {"grid_bot_api_key": "one"},
+        "pi1": ACCOUNT | {"grid_bot_api_key": "one"} | HOME,
         "pi2": ACCOUNT | {"grid_bot_api_key": "{{ 'o' }}ne", "grid_bot_symbol": "C/D"},
         "a-very-long-1": ACCOUNT | {"grid_bot_api_key": "three", "grid_bot_symbols": several},
         "a-very-long-2": ACCOUNT | {"grid_bot_api_key": "four", "grid_bot_symbol": "D/E"},
         # None of these has an account with one above.
-        "own": ACCOUNT | {"grid_bot_api_key": "five", "grid_bot_account": ""},
-        "other": ACCOUNT | {"grid_bot_api_key": "six", "grid_bot_exchange": "binanceus"},
+        "own": ACCOUNT | {"grid_bot_api_key": "five", "grid_bot_account": ""} | HOME,
+        "other": ACCOUNT | {"grid_bot_api_key": "six", "grid_bot_exchange": "binanceus"} | HOME,
         "paper": {"grid_bot_api_key": "one", "grid_bot_account": "main"},
         "gone": ACCOUNT | {"grid_bot_api_key": "one", "grid_bot_state": "absent"},
     }
@@ -399,11 +402,33 @@ def test_bots_in_each_others_way_are_refused(tmp_path):
     assert result.returncode != 0
     said = re.findall(r"(?s)Action failed: (.*?)\n(?:Origin|fatal)", result.stdout + result.stderr)
     # As Ansible has the hosts: sorted by name.
-    key, name, symbol = said[0].splitlines()
+    key, name, symbol, share = said[0].splitlines()
     assert key.startswith("pi1, pi2: grid_bot_api_key is the same on each of these hosts; ")
     assert name.startswith(
         "a-very-long-1, a-very-long-2: grid_bot_name is a-very-long- on each of these hosts of the"
     )
     assert symbol.startswith(
         "a-very-long-1, pi1: each of these hosts trades BTC/USDT on the account"
+    )
+    assert share.startswith("own (100), pi1 (100): grid_bot_request_share adds up to 200 percent")
+
+
+def test_shares_of_one_address_above_the_whole_are_refused():
+    bot = {"grid_bot_mode": "live", "grid_bot_address_group": "home"}
+    hosts = {
+        "pi1": bot | {"grid_bot_request_share": "60"},
+        "pi2": bot | {"grid_bot_request_share": 40},
+        # None of these asks from the address above, or the same exchange.
+        "away": bot | {"grid_bot_address_group": "office"},
+        "alone": {"grid_bot_mode": "live"},
+        "paper": {"grid_bot_address_group": "home"},
+        "gone": bot | {"grid_bot_state": "absent"},
+        "testnet": bot | {"grid_bot_mode": "testnet"},
+        "other": bot | {"grid_bot_exchange": "kraken"},
+    }
+    assert share_conflicts(hosts) == []
+    [line] = share_conflicts(hosts | {"pi2": bot})
+    assert line == (
+        "pi1 (60), pi2 (100): grid_bot_request_share adds up to 160 percent on the address home;"
+        " use at most 100"
     )

@@ -1,4 +1,4 @@
-"""Ansible filter: bots of one inventory that would be in each other's way on the exchange."""
+"""Ansible filters: bots of one inventory that would be in each other's way on the exchange."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 NAME_LENGTH = 12
+WHOLE = 100  # percent of the request weight that an exchange allows an address
 
 
 def account_conflicts(inventory: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -43,6 +44,33 @@ def account_conflicts(inventory: Mapping[str, Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def share_conflicts(inventory: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return a line for each address whose bots may together ask more than the exchange allows.
+
+    Args:
+        inventory: As for C(account_conflicts). Without a C(grid_bot_address_group) a bot has an
+            address of its own.
+    """
+    groups = defaultdict[tuple[str, ...], dict[str, int]](dict)
+    for host, found in inventory.items():
+        mode = found.get("grid_bot_mode", "paper")
+        group = found.get("grid_bot_address_group")
+        if not group or mode == "paper" or found.get("grid_bot_state") == "absent":
+            continue
+        address = str(mode), str(found.get("grid_bot_exchange", "binance")), str(group)
+        groups[address][host] = int(found.get("grid_bot_request_share", WHOLE))
+    lines = []
+    for (_, _, group), shares in groups.items():
+        bots = ", ".join(f"{host} ({share})" for host, share in shares.items())
+        total = sum(shares.values())
+        if total > WHOLE:
+            lines.append(
+                f"{bots}: grid_bot_request_share adds up to {total} percent on the address {group};"
+                f" use at most {WHOLE}"
+            )
+    return lines
+
+
 def _default_name(host: str) -> str:
     """A bot's name where the inventory has none, as the role's defaults make it."""
     return re.sub("[^A-Za-z0-9-]", "-", host)[:NAME_LENGTH]
@@ -67,4 +95,7 @@ class FilterModule:
 
     def filters(self) -> dict[str, object]:
         """Return the filters by name."""
-        return {"grid_bot_account_conflicts": account_conflicts}
+        return {
+            "grid_bot_account_conflicts": account_conflicts,
+            "grid_bot_share_conflicts": share_conflicts,
+        }

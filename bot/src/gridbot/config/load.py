@@ -37,6 +37,7 @@ class ExchangeConfig:
         api_key_file: file with the key.
         api_secret_file: file with the secret.
         timeout_seconds: how long an answer may take.
+        request_share: percent of the request weight of its address that this bot may use.
         testnet: whether it is the exchange's own test network, where money is play money.
     """
 
@@ -47,6 +48,7 @@ class ExchangeConfig:
     api_secret_file: Path
     timeout_seconds: Decimal
     testnet: bool = False
+    request_share: int = 100
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,7 @@ def parse_config(document: dict[str, Any], path: Path) -> BotConfig:
 
 def _parse_grid(values: dict[str, Any]) -> GridConfig:
     _check_mode(values)
+    _check_share(values)
     _check_range(values)
     if (values["grid.investment"] is None) == (values["grid.quantity"] is None):
         state = "both set" if values["grid.quantity"] else "both missing"
@@ -238,6 +241,15 @@ def _grid(values: dict[str, Any]) -> GridSettings:
         outside_range_purchase=values["grid.outside_range_purchase"],
         allow_losing_pairs=values["grid.allow_losing_pairs"],
     )
+
+
+def _check_share(values: dict[str, Any]) -> None:
+    share = values["exchange.request_share"]
+    if share != 100 and values["exchange.name"] not in PAPER_EXCHANGES:
+        raise UserError(
+            f"exchange.request_share = {share} is for {' and '.join(PAPER_EXCHANGES)}, whose "
+            "request weights are known; leave it out"
+        )
 
 
 def _check_testnet(values: dict[str, Any]) -> None:

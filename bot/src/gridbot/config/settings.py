@@ -161,6 +161,7 @@ _BOT: dict[str, Setting] = {
     "exchange.testnet": Setting(switch, default=False),
     "exchange.api_key_file": Setting(_path, required=True),
     "exchange.api_secret_file": Setting(_path, required=True),
+    "exchange.request_share": Setting(integer(5, 100), 100),
     "exchange.timeout_seconds": Setting(_seconds("1", "60"), Decimal(10)),
     "state.directory": Setting(_path, Path("/var/lib/gridbot")),
     "page.host": Setting(_host, "0.0.0.0"),  # noqa: S104 - inside its container
