@@ -13,6 +13,7 @@ from typing import Any
 from gridbase.errors import UserError
 from gridbase.market import coins_of, plain
 
+from gridbot.config.account_guard import AccountGuardConfig, account_guard_of
 from gridbot.config.settings import flatten, read_settings, split_grids
 from gridbot.core.grid import AtrRange, Fees, FeesIn, GridSettings, Spacing
 from gridbot.policies.buy_filters import TrendFilter, VolatilityFilter
@@ -109,6 +110,7 @@ class BotConfig:
     state_directory: Path
     page: PageConfig
     log_level: str
+    account_guard: AccountGuardConfig
     grids: tuple[GridConfig, ...]
 
 
@@ -163,6 +165,7 @@ def parse_config(document: dict[str, Any], path: Path) -> BotConfig:
         state_directory=values["state.directory"],
         page=PageConfig(**_section(values, "page")),
         log_level=values["log.level"],
+        account_guard=account_guard_of(_section(values, "account_guard"), symbols),
         grids=tuple(grids),
     )
 
