@@ -282,8 +282,10 @@ class World:
             return False
         if trader.engine is None and (trader.halt is not None or trader.paused):
             return not self.engine.orders
-        if trader.wind_down is not None:
-            return False
+        if trader.wind_down is not None or (
+            trader.engine is not None and self.kill_switch.halted()
+        ):
+            return False  # a bot that waits hears of its end at its next step
         if trader.engine is None or not trader.engine.grid_started:
             live = trader.engine is not None and trader.engine.live
             return self.start_purchase.waits(trader) and not live and not self.engine.orders
