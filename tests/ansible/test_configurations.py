@@ -68,6 +68,13 @@ def examples() -> dict[str, dict]:
     return {f"example{number}": yaml.safe_load(block) for number, block in enumerate(blocks)}
 
 
+def guard_example() -> dict:
+    """What the documents set for all bots of an account with a loss limit."""
+    text = (ROOT / "docs/ansible.md").read_text()
+    [block] = re.findall(r"```yaml\n(# group_vars.*?grid_bot_account_guard.*?)```", text, re.DOTALL)
+    return yaml.safe_load(block)
+
+
 GRID = {"symbol": "A/B", "lower": "90", "upper": "110", "grids": 10, "investment": "1000"}
 GUARD = {
     "grid_bot_mode": "testnet",
@@ -152,6 +159,8 @@ def accepted(tmp_path_factory):
     keys["grid_bot_cache"] = str(directory / "cache")
     hosts = {name: settings | keys for name, settings in GOOD.items()}
     hosts |= {name: settings | keys for name, settings in examples().items()}
+    group = guard_example() | {"grid_bot_mode": "testnet", "grid_bot_account_token": "token"}
+    hosts |= {"pi1": group | keys, "pi2": group | keys | {"grid_bot_symbol": "ETH/USDT"}}
     result = play(directory, write_inventory(directory, hosts))
     assert result.returncode == 0, result.stdout
     return directory
@@ -183,7 +192,16 @@ def test_a_bot_on_the_testnet_has_no_practice_exchange(accepted):
     assert not texts["exchange"]
 
 
+def rendered_bot(directory: Path, host: str) -> dict:
+    """What the bot of a host would read, where it has no practice exchange."""
+    texts = json.loads((directory / f"{host}.json").read_text(encoding="utf-8"))
+    return tomllib.loads(texts["bot"])
+
+
 def test_the_guard_of_an_account_reaches_its_bots(accepted):
+    assert rendered_bot(accepted, "pi1")["account_guard"]["role"] == "judge"
+    assert rendered_bot(accepted, "pi2")["account_guard"]["role"] == "follower"
+    assert rendered_bot(accepted, "pi2")["exchange"]["request_share"] == 50
     for host, expected in (
         (
             "judge",
@@ -196,8 +214,7 @@ def test_the_guard_of_an_account_reaches_its_bots(accepted):
         ),
         ("follower", {"role": "follower", "url": "http://judge:8090"}),
     ):
-        texts = json.loads((accepted / f"{host}.json").read_text(encoding="utf-8"))
-        guard = tomllib.loads(texts["bot"])["account_guard"]
+        guard = rendered_bot(accepted, host)["account_guard"]
         assert guard == expected | {"token_file": "/run/secrets/account_token"}
 
 
