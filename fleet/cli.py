@@ -140,6 +140,7 @@ def restore(options: argparse.Namespace, ansible: Ansible) -> int:
     given: dict[str, Any] = {"restore_confirmed": True} if options.yes else {}
     given |= {"restore_snapshot": options.snapshot} if options.snapshot else {}
     given |= {"restore_from_host": options.from_host} if options.from_host else {}
+    given |= {"restore_old_is_off": True} if options.old_is_off else {}
     return ansible.playbook("restore", *(["-e", json.dumps(given)] if given else []))
 
 
@@ -369,7 +370,10 @@ def _add_bots(verbs: Verbs) -> None:
     one = verbs.for_all("restore", text, "restore --yes --limit pi1", restore)
     one.add_argument("--yes", action="store_true", help="put it back")
     one.add_argument("--snapshot", default="", metavar="ID", help="this one (the latest)")
-    one.add_argument("--from-host", default="", metavar="HOST", help="another host's, which is off")
+    text = "another host's, whose bot is stopped"
+    one.add_argument("--from-host", default="", metavar="HOST", help=text)
+    text = "that host cannot be asked: it is off, and stays off"
+    one.add_argument("--old-is-off", action="store_true", help=text)
 
 
 def _add_what(verb: argparse.ArgumentParser) -> None:

@@ -73,7 +73,11 @@ class Machine:
 
     def playbook(self, *words: str) -> subprocess.CompletedProcess:
         """Run site.yml against it."""
-        command = ["ansible-playbook", "-i", "inventory/virtual", "playbooks/site.yml"]
+        return self.play("site", *words)
+
+    def play(self, name: str, *words: str) -> subprocess.CompletedProcess:
+        """Run a playbook against it."""
+        command = ["ansible-playbook", "-i", "inventory/virtual", f"playbooks/{name}.yml"]
         # Molecule asks for colours, which would be in the middle of the words that tests look for.
         plain = os.environ | {"ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_NOCOLOR": "true"}
         return subprocess.run(

@@ -208,7 +208,8 @@ class Docker:
         inside = {one.split(":")[1]: one.split(":")[0] for one in mounts}
         state = self.world / "volumes" / inside["/var/lib/gridbot"]
         at = self.words.index("check")
-        schema = self.images[self.words[at - 1]]["labels"]["gridberry.state-schema"]
+        known = self.images | {one["id"]: one for one in self.images.values()}
+        schema = known[self.words[at - 1]]["labels"]["gridberry.state-schema"]
         config = inside["/etc/gridbot/bot.toml"]
         words = ["check", "--offline", "--config", config, "--state", str(state)]
         environment = os.environ | {"PYTHONPATH": str(ROOT / "bot/src")}

@@ -30,12 +30,24 @@ import json, os, sys
 here, words = {here!r}, sys.argv[1:]
 open(here + "/calls", "a").write(" ".join(words) + "\\n")
 VOLUMES = {{"gridberry-bot": "/var/lib/gridbot", "gridberry-exchange": "/var/lib/gridbot-exchange"}}
-if words[0] == "inspect":
-    name = words[1]
+if words[0] in ("stop", "start"):
+    for name in words[1:]:
+        (open(here + "/off-" + name, "w").close if words[0] == "stop" else
+         lambda: os.path.exists(here + "/off-" + name) and os.remove(here + "/off-" + name))()
+elif words[0] == "inspect":
+    name = words[-1]
     if not os.path.isdir(here + "/" + name):
         sys.exit("Error: No such object: " + name)
+    if words[1] == "--format":
+        on = not os.path.exists(here + "/off-" + name)
+        print(words[2].replace("{{{{.State.Running}}}}", str(on).lower())
+              .replace("{{{{.State.Health.Status}}}}", "healthy"))
+        sys.exit()
     mount = {{"Destination": VOLUMES[name], "Name": "volume-" + name, "Source": here + "/" + name}}
     print(json.dumps([{{"Image": "sha256:1", "State": {{"Running": True}}, "Mounts": [mount]}}]))
+elif words[0] == "exec":
+    print("books and exchange are equal")
+    sys.exit(os.path.exists(here + "/unequal"))
 elif words[0] == "run":
     mounts = [one.split("=", 1)[1].split(":") for one in words if one.startswith("--volume=")]
     command = words[words.index("sha256:1") + 1:]
@@ -162,7 +174,7 @@ def host(tmp_path: Path, repository: Path) -> Host:
 
 
 def test_a_backup_is_put_back_and_what_was_there_is_a_backup_first(host, repository):
-    assert "checked" in host.well("now")
+    made = re.search(r"snapshot (\w+): .* checked", host.well("now"))
     assert host.result()["ok"] is True
     assert abs(host.result()["time"] - time.time()) < 600
     host.write("later")
@@ -180,7 +192,8 @@ def test_a_backup_is_put_back_and_what_was_there_is_a_backup_first(host, reposit
     assert calls.index(" restore --state") < calls.index("start gridberry-exchange")
     assert calls.index("start gridberry-exchange") < calls.index("start gridberry-bot")
     assert not list(host.state.glob("staging*")) + list(host.state.glob("restored*"))
-    # It is not the latest, and the day's good one is still there after the next night.
+    # It is not the latest one, and the day's good one is still there after the next night.
+    assert f"snapshot {made[1]} of pi1" in host.well("show", "latest", "pi1")
     host.well("now")
     assert host.snapshots(repository) == 2
     host.well("restore", safety[1], "pi1")
@@ -228,8 +241,9 @@ def test_errors_are_one_line_and_noted_and_show_no_secret(host, repository):
         "error": host.result()["error"],
     }
     host.configure(repository)
-    (host.settings / "repository").write_text(f"s3:http://127.0.0.1:9/{KEY}")
-    assert KEY not in host.refused("now")
+    (host.settings / "repository").write_text(f"/nowhere/{KEY}")
+    assert "no such file" in (said := host.refused("now"))
+    assert KEY not in said
     host.configure(repository)
     (host.books / "gridbot.sqlite3").write_bytes(b"no books")
     assert "gridbot" in host.refused("now")
@@ -238,13 +252,22 @@ def test_errors_are_one_line_and_noted_and_show_no_secret(host, repository):
     assert host.run("restore").returncode == 2
 
 
-def test_a_backup_that_is_killed_leaves_the_one_before(host):
+def test_a_backup_that_is_killed_leaves_the_one_before(host, repository):
     host.well("now")
     for pause in (0.2, 0.6, 1.0, 1.5):
-        process = subprocess.Popen([sys.executable, SCRIPT, "now"], env=host.environment())
+        command = [sys.executable, SCRIPT, "now"]
+        process = subprocess.Popen(command, env=host.environment(), start_new_session=True)
         time.sleep(pause)
-        process.send_signal(signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)  # as a power cut: restic, too
         process.wait()
+    # One that certainly held the repository.
+    own = host.environment() | {"RESTIC_PASSWORD": PASSWORD}
+    command = ["restic", "--repo", str(repository), "backup", "--stdin"]
+    with subprocess.Popen(command, env=own, stdin=subprocess.PIPE) as process:
+        while process.poll() is None and not any((repository / "locks").iterdir()):
+            time.sleep(0.05)
+        process.kill()
+    assert any((repository / "locks").iterdir())
     host.well("now")
     host.well("restore", "latest", "pi1")
     assert host.halts() == ["first"]
@@ -252,15 +275,16 @@ def test_a_backup_that_is_killed_leaves_the_one_before(host):
 
 def test_old_ones_go_but_not_of_others_nor_where_it_may_not(host, repository, tmp_path):
     other = Host(tmp_path / "pi2", "pi2")
-    other.configure(repository)
-    other.well("now")
+    other.configure(repository, append_only=True)
+    for _ in range(2):
+        other.well("now")
     for _ in range(3):
         host.well("now")
-    assert host.snapshots(repository) == 2  # of one day the last, and the other host's
+    assert host.snapshots(repository) == 3  # of one day the last, and all of the other host's
     host.configure(repository, append_only=True)
     for _ in range(2):
         host.well("now")
-    assert host.snapshots(repository) == 4
+    assert host.snapshots(repository) == 5
 
 
 def test_a_damaged_repository_is_told(host, repository):
@@ -299,6 +323,72 @@ def test_a_target_that_only_takes_cannot_be_emptied(tmp_path, repository):
     host.well("restore", "latest", "pi1")
 
 
+def play(host: Host, name: str, *words: str) -> tuple[str, int]:
+    """Run a playbook on a host that is this machine; what it said in one line, and its status."""
+    program = host.place / "backup.py"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} {SCRIPT} "$@"\n')
+    program.chmod(0o755)
+    here = {"ansible_connection": "local", "ansible_become": False, "backup_program": str(program)}
+    gone = {"ansible_host": "127.0.0.1", "ansible_port": 9}
+    hosts = {"trading": {"hosts": {host.name: here}}}
+    # Another host with the same Docker, and one that does not answer.
+    hosts["all"] = {"hosts": {"old": here, "gone": gone}}
+    (host.place / "inventory.yml").write_text(yaml.safe_dump(hosts))
+    command = [sys.executable, "-m", "ansible", "playbook", "-i", host.place / "inventory.yml"]
+    done = subprocess.run(
+        [*command, ROOT / f"playbooks/{name}.yml", *words],
+        env=host.environment()
+        | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "true"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return " ".join(done.stdout.split()), done.returncode
+
+
+def test_the_playbooks_back_up_show_and_restore(host):
+    said, status = play(host, "backup")
+    assert (status, "checked" in said) == (0, True), said
+    assert PASSWORD not in said
+    assert KEY not in said
+    host.write("later")
+    said, status = play(host, "restore")
+    assert (status, "nothing was changed" in said) == (0, True), said
+    said, status = play(host, "restore", "--check", "-e", "restore_confirmed=true")
+    assert (status, host.halts()) == (0, ["first", "later"]), said
+    said, status = play(host, "restore", "-e", "restore_snapshot=0000", "-e", "restore_confirmed=1")
+    assert (status, "the repository has no snapshot 0000 of pi1" in said) == (2, True), said
+    said, status = play(host, "restore", "-e", "restore_confirmed=true")
+    assert (status, "books and exchange are equal" in said) == (0, True), said
+    assert host.halts() == ["first"]
+    assert not list((host.place / "docker").glob("off-*"))
+    (host.place / "docker/unequal").touch()
+    said, status = play(host, "restore", "-e", "restore_confirmed=true")
+    assert (status, "gridbot audit ended with status 1" in said) == (2, True), said
+
+
+def test_no_second_bot_on_the_same_books(host, repository, tmp_path):
+    for name in ("old", "gone"):
+        other = Host(tmp_path / name, name)
+        other.configure(repository)
+        other.well("now")
+    host.write("own")
+    confirmed = ("-e", "restore_confirmed=true", "-e")
+    off = ("-e", "restore_old_is_off=true")
+    said, status = play(host, "restore", *confirmed, "restore_from_host=old", *off)
+    assert (status, "pi1: the bot of old runs; stop it first" in said) == (2, True), said
+    said, status = play(host, "restore", *confirmed, "restore_from_host=gone")
+    assert (status, "pi1: gone does not say whether its bot runs" in said) == (2, True), said
+    assert host.halts() == ["first", "own"]
+    said, status = play(host, "restore", *confirmed, "restore_from_host=gone", *off)
+    assert (status, host.halts()) == (0, ["first"]), said
+    host.write("own")
+    (host.place / "docker/off-gridberry-bot").touch()
+    said, status = play(host, "restore", *confirmed, "restore_from_host=old")
+    assert (status, host.halts()) == (0, ["first"]), said
+
+
 WRONG = [
     ({"backup_password": ""}, "backup_repository is set, which also needs backup_password"),
     ({"backup_time": "2am"}, 'backup_time is 2am; use a time such as "02:00"'),
@@ -312,25 +402,37 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("settings", "said"), WRONG)
-def test_a_wrong_setting_is_one_line(tmp_path, settings, said):
-    values = {"backup_repository": "/mnt/usb", "backup_password": "x"} | settings
-    play = [
-        {
-            "hosts": "localhost",
-            "gather_facts": False,
-            "connection": "local",
-            "tasks": [{"import_role": {"name": "backup"}, "vars": values}],
-        }
-    ]
-    (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
+def apply_role(tmp_path: Path, settings: dict[str, Any], *words: str) -> tuple[str, int]:
+    """Run the role on this machine; what Ansible said in one line, and its status."""
+    values = {"backup_repository": "/mnt/usb", "backup_password": PASSWORD} | settings
+    tasks = [{"import_role": {"name": "backup"}, "vars": values}]
+    book = {"hosts": "localhost", "gather_facts": False, "connection": "local", "tasks": tasks}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([book]))
     done = subprocess.run(
-        [sys.executable, "-m", "ansible", "playbook", tmp_path / "play.yml"],
+        [sys.executable, "-m", "ansible", "playbook", *words, tmp_path / "play.yml"],
         env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "true"},
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 2
-    assert f"localhost: {said}" in " ".join(done.stdout.split()), done.stdout
+    return " ".join((done.stdout + done.stderr).split()), done.returncode
+
+
+@pytest.mark.parametrize(("settings", "said"), WRONG)
+def test_a_wrong_setting_is_one_line(tmp_path, settings, said):
+    shown, status = apply_role(tmp_path, settings)
+    assert status == 2
+    assert f"localhost: {said}" in shown
+
+
+def test_a_dry_run_shows_the_files_and_no_secret(tmp_path):
+    ssh = {"backup_repository": "rclone:", "backup_ssh": "backup@pi9", "backup_ssh_key": KEY}
+    ssh |= {"backup_ssh_known_hosts": "pi9 ssh-ed25519 AAAA"}
+    ssh |= {"backup_environment": {"AWS_SECRET_ACCESS_KEY": KEY}}
+    said, status = apply_role(tmp_path, ssh, "--check", "--diff", "-vvv")
+    assert status == 0, said
+    assert "+OnCalendar=02:00" in said
+    assert "after: /etc/gridberry/backup/ssh_key" in said
+    assert PASSWORD not in said
+    assert KEY not in said

@@ -13,6 +13,8 @@ import yaml
 from gridbase.settings import WrongValueError
 from gridbot.config.settings import SETTINGS
 
+from roles.grid_bot.filter_plugins.accounts import guard_conflicts, share_conflicts
+
 ROOT = Path(__file__).resolve().parents[2]
 PLAY = [
     {
@@ -66,7 +68,25 @@ def examples() -> dict[str, dict]:
     return {f"example{number}": yaml.safe_load(block) for number, block in enumerate(blocks)}
 
 
+def guard_example() -> dict:
+    """What the documents set for all bots of an account with a loss limit."""
+    text = (ROOT / "docs/ansible.md").read_text()
+    [block] = re.findall(r"```yaml\n(# group_vars.*?grid_bot_account_guard.*?)```", text, re.DOTALL)
+    return yaml.safe_load(block)
+
+
 GRID = {"symbol": "A/B", "lower": "90", "upper": "110", "grids": 10, "investment": "1000"}
+GUARD = {
+    "grid_bot_mode": "testnet",
+    "grid_bot_account": "guarded",
+    "grid_bot_account_token": "token",
+    "grid_bot_account_guard": {
+        "role": "judge",
+        "start_equity": "10000",
+        "loss_limit": 500,
+        "symbols": ["BTC/USDT", "ETH/USDT"],
+    },
+}
 GOOD = {
     "plain": {},
     "confirmed": {
@@ -75,6 +95,10 @@ GOOD = {
         "grid_bot_outside_range_purchase": "10000",
     },
     "testnet": {"grid_bot_mode": "testnet"},
+    "judge": GUARD | {"grid_bot_symbol": "BTC/USDT"},
+    "follower": GUARD
+    | {"grid_bot_symbol": "ETH/USDT"}
+    | {"grid_bot_account_guard": {"role": "follower", "url": "http://judge:8090"}},
     # No price is known here: a start price is for made-up ones, and any range may be right.
     "live": {
         "grid_bot_prices": "live",
@@ -135,6 +159,8 @@ def accepted(tmp_path_factory):
     keys["grid_bot_cache"] = str(directory / "cache")
     hosts = {name: settings | keys for name, settings in GOOD.items()}
     hosts |= {name: settings | keys for name, settings in examples().items()}
+    group = guard_example() | {"grid_bot_mode": "testnet", "grid_bot_account_token": "token"}
+    hosts |= {"pi1": group | keys, "pi2": group | keys | {"grid_bot_symbol": "ETH/USDT"}}
     result = play(directory, write_inventory(directory, hosts))
     assert result.returncode == 0, result.stdout
     return directory
@@ -164,6 +190,32 @@ def test_a_bot_on_the_testnet_has_no_practice_exchange(accepted):
     assert "url" not in bot["exchange"]
     assert "live_confirmation" not in bot
     assert not texts["exchange"]
+
+
+def rendered_bot(directory: Path, host: str) -> dict:
+    """What the bot of a host would read, where it has no practice exchange."""
+    texts = json.loads((directory / f"{host}.json").read_text(encoding="utf-8"))
+    return tomllib.loads(texts["bot"])
+
+
+def test_the_guard_of_an_account_reaches_its_bots(accepted):
+    assert rendered_bot(accepted, "pi1")["account_guard"]["role"] == "judge"
+    assert rendered_bot(accepted, "pi2")["account_guard"]["role"] == "follower"
+    assert rendered_bot(accepted, "pi2")["exchange"]["request_share"] == 50
+    for host, expected in (
+        (
+            "judge",
+            {
+                "role": "judge",
+                "start_equity": "10000",
+                "loss_limit": "500",
+                "symbols": ["BTC/USDT", "ETH/USDT"],
+            },
+        ),
+        ("follower", {"role": "follower", "url": "http://judge:8090"}),
+    ):
+        guard = rendered_bot(accepted, host)["account_guard"]
+        assert guard == expected | {"token_file": "/run/secrets/account_token"}
 
 
 def test_only_what_is_set_reaches_the_bot(accepted):
@@ -350,6 +402,9 @@ def amounts() -> dict[str, tuple[dict, str]]:
             own = {"grid": name, "fees": f"fee_{name}"}.get(table)
             variable = f"grid_bot_{own or table}"
             settings = {variable: 0.5 if own else {name: 0.5}}
+            if table == "account_guard":
+                settings = GUARD | {"grid_bot_api_key": key, "grid_bot_account": key}
+                settings |= {variable: {"role": "judge", name: 0.5}, "grid_bot_api_secret": "s"}
             found[key] = (settings | ({"grid_bot_range": "atr"} if "atr" in key else {}), key)
     found["balance"] = ({"grid_bot_exchange_balance": 10000.5}, "balances")
     start = {"grid_bot_prices": "made-up", "grid_bot_exchange_start_price": 46000.5}
@@ -365,7 +420,7 @@ def amounts() -> dict[str, tuple[dict, str]]:
 
 def test_every_amount_without_quotes_is_refused_by_its_name(tmp_path):
     cases = amounts()
-    assert len(cases) == 21
+    assert len(cases) == 23
     hosts = {f"host{number}": settings for number, (settings, _) in enumerate(cases.values())}
     result = play(tmp_path, write_inventory(tmp_path, hosts))
     assert result.returncode != 0
@@ -378,20 +433,22 @@ def test_every_amount_without_quotes_is_refused_by_its_name(tmp_path):
         assert f"{name} = " in said.get(f"host{number}", ""), (name, result.stdout)
 
 
+GUARDED = {"grid_bot_account_guard": {"role": "follower"}}
+HOME = {"grid_bot_address_group": "home"}
 ACCOUNT = {"grid_bot_mode": "testnet", "grid_bot_account": "main", "grid_bot_api_secret": "secret"}
 
 
 def test_bots_in_each_others_way_are_refused(tmp_path):
     several = [GRID, GRID | {"symbol": "BTC/USDT"}]
     hosts = {
-        "pi1": ACCOUNT | {"grid_bot_api_key": "one"},
+        "pi1": ACCOUNT | {"grid_bot_api_key": "one"} | HOME,
         "pi2": ACCOUNT | {"grid_bot_api_key": "{{ 'o' }}ne", "grid_bot_symbol": "C/D"},
         "a-very-long-1": ACCOUNT | {"grid_bot_api_key": "three", "grid_bot_symbols": several},
         "a-very-long-2": ACCOUNT | {"grid_bot_api_key": "four", "grid_bot_symbol": "D/E"},
         # None of these has an account with one above.
-        "own": ACCOUNT | {"grid_bot_api_key": "five", "grid_bot_account": ""},
-        "other": ACCOUNT | {"grid_bot_api_key": "six", "grid_bot_exchange": "binanceus"},
-        "paper": {"grid_bot_api_key": "one", "grid_bot_account": "main"},
+        "own": ACCOUNT | {"grid_bot_api_key": "five", "grid_bot_account": ""} | HOME,
+        "other": ACCOUNT | {"grid_bot_api_key": "six", "grid_bot_exchange": "binanceus"} | HOME,
+        "paper": {"grid_bot_api_key": "one", "grid_bot_account": "main"} | GUARDED,
         "gone": ACCOUNT | {"grid_bot_api_key": "one", "grid_bot_state": "absent"},
     }
     inventory = write_inventory(tmp_path, hosts)
@@ -399,11 +456,66 @@ def test_bots_in_each_others_way_are_refused(tmp_path):
     assert result.returncode != 0
     said = re.findall(r"(?s)Action failed: (.*?)\n(?:Origin|fatal)", result.stdout + result.stderr)
     # As Ansible has the hosts: sorted by name.
-    key, name, symbol = said[0].splitlines()
+    key, name, symbol, share, guard = said[0].splitlines()
     assert key.startswith("pi1, pi2: grid_bot_api_key is the same on each of these hosts; ")
     assert name.startswith(
         "a-very-long-1, a-very-long-2: grid_bot_name is a-very-long- on each of these hosts of the"
     )
     assert symbol.startswith(
         "a-very-long-1, pi1: each of these hosts trades BTC/USDT on the account"
+    )
+    assert share.startswith("own (100), pi1 (100): grid_bot_request_share adds up to 200 percent")
+    assert guard == "paper: grid_bot_account_guard is set, and this bot has an account of its own"
+
+
+def test_shares_of_one_address_above_the_whole_are_refused():
+    bot = {"grid_bot_mode": "live", "grid_bot_address_group": "home"}
+    hosts = {
+        "pi1": bot | {"grid_bot_request_share": "60"},
+        "pi2": bot | {"grid_bot_request_share": 40},
+        # None of these asks from the address above, or the same exchange.
+        "away": bot | {"grid_bot_address_group": "office"},
+        "alone": {"grid_bot_mode": "live"},
+        "paper": {"grid_bot_address_group": "home"},
+        "gone": bot | {"grid_bot_state": "absent"},
+        "testnet": bot | {"grid_bot_mode": "testnet"},
+        "other": bot | {"grid_bot_exchange": "kraken"},
+    }
+    assert share_conflicts(hosts) == []
+    [line] = share_conflicts(hosts | {"pi2": bot})
+    assert line == (
+        "pi1 (60), pi2 (100): grid_bot_request_share adds up to 160 percent on the address home;"
+        " use at most 100"
+    )
+
+
+def test_a_guard_with_a_gap_is_refused():
+    judge = GUARD | {"grid_bot_mode": "live", "grid_bot_symbol": "BTC/USDT"}
+    follower = judge | GUARDED | {"grid_bot_symbol": "ETH/USDT"}
+    hosts = {"pi1": judge, "pi2": follower, "own": {"grid_bot_mode": "live"}}
+    assert guard_conflicts(hosts) == []
+
+    def one(**changed):
+        [line] = guard_conflicts(hosts | changed)
+        return line
+
+    assert one(pi2=judge) == (
+        "pi1, pi2: 2 bots of the account guarded have the role judge in grid_bot_account_guard;"
+        " use exactly one"
+    )
+    assert one(pi1=follower).startswith("pi1, pi2: 0 bots of the account guarded have the role")
+    assert one(pi2=follower | {"grid_bot_account_guard": {}}) == (
+        "pi2: grid_bot_account_guard is not set, and other bots of the account guarded have it"
+    )
+    for token in ("other", ""):
+        assert one(pi2=follower | {"grid_bot_account_token": token}) == (
+            "pi1, pi2: grid_bot_account_token has to be set, and the same for all bots of the"
+            " account guarded"
+        )
+    assert one(pi2=follower | {"grid_bot_symbol": "SOL/USDT"}) == (
+        "pi1: grid_bot_account_guard.symbols lacks SOL/USDT, which bots of the account guarded"
+        " trade"
+    )
+    assert one(own=GUARDED | {"grid_bot_mode": "live"}) == (
+        "own: grid_bot_account_guard is set, and this bot has no grid_bot_account"
     )

@@ -404,6 +404,11 @@ class TestFirewall:
         assert render() == render(grid_bot_page_address="127.0.0.1") == "[]"
         shown = render(grid_bot_page_address="0.0.0.0", grid_bot_page_port=81)
         assert shown.replace("&#39;", "'") == "[{'port': 81}]"
+        follower, judge = ({"role": role} for role in ("follower", "judge"))
+        there = {"grid_bot_judge_address": "192.168.1.21"}
+        assert render(**there) == render(**there, grid_bot_account_guard=follower) == "[]"
+        shown = render(**there, grid_bot_account_guard=judge)
+        assert shown.replace("&#39;", "'") == "[{'port': 8090}]"
 
     def test_what_listens_and_is_not_opened(self):
         lines = hardening.unexpected(FOUND, ALL)

@@ -1,4 +1,4 @@
-"""Ansible filter: bots of one inventory that would be in each other's way on the exchange."""
+"""Ansible filters: bots of one inventory that would be in each other's way on the exchange."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 NAME_LENGTH = 12
+WHOLE = 100  # percent of the request weight that an exchange allows an address
 
 
 def account_conflicts(inventory: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -43,6 +44,96 @@ def account_conflicts(inventory: Mapping[str, Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def share_conflicts(inventory: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return a line for each address whose bots may together ask more than the exchange allows.
+
+    Args:
+        inventory: As for C(account_conflicts). Without a C(grid_bot_address_group) a bot has an
+            address of its own.
+    """
+    groups = defaultdict[tuple[str, ...], dict[str, int]](dict)
+    for host, found in inventory.items():
+        mode = found.get("grid_bot_mode", "paper")
+        group = found.get("grid_bot_address_group")
+        if not group or mode == "paper" or found.get("grid_bot_state") == "absent":
+            continue
+        address = str(mode), str(found.get("grid_bot_exchange", "binance")), str(group)
+        groups[address][host] = int(found.get("grid_bot_request_share", WHOLE))
+    lines = []
+    for (_, _, group), shares in groups.items():
+        bots = ", ".join(f"{host} ({share})" for host, share in shares.items())
+        total = sum(shares.values())
+        if total > WHOLE:
+            lines.append(
+                f"{bots}: grid_bot_request_share adds up to {total} percent on the address {group};"
+                f" use at most {WHOLE}"
+            )
+    return lines
+
+
+def guard_conflicts(inventory: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return a line for each gap in the loss limit over an account.
+
+    Args:
+        inventory: As for C(account_conflicts).
+    """
+    lines = []
+    accounts = defaultdict[tuple[str, ...], dict[str, Mapping[str, Any]]](dict)
+    for host, found in inventory.items():
+        if found.get("grid_bot_state") == "absent":
+            continue
+        mode, name = found.get("grid_bot_mode", "paper"), found.get("grid_bot_account")
+        if name and mode != "paper":
+            account = str(mode), str(found.get("grid_bot_exchange", "binance")), str(name)
+            accounts[account][host] = found
+        elif _role(found):
+            why = "has an account of its own" if mode == "paper" else "has no grid_bot_account"
+            lines.append(f"{host}: grid_bot_account_guard is set, and this bot {why}")
+    for (_, _, name), bots in accounts.items():
+        if any(_role(found) for found in bots.values()):
+            lines += _guard_lines(name, bots)
+    return lines
+
+
+def _guard_lines(name: str, bots: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Lines for the bots of one account that has a guard."""
+    lines, hosts = [], ", ".join(bots)
+    judges = [host for host, found in bots.items() if _role(found) == "judge"]
+    if len(judges) != 1:
+        lines.append(
+            f"{hosts}: {len(judges)} bots of the account {name} have the role judge in"
+            " grid_bot_account_guard; use exactly one"
+        )
+    lines += [
+        f"{host}: grid_bot_account_guard is not set, and other bots of the account {name} have it"
+        for host, found in bots.items()
+        if not _role(found)
+    ]
+    tokens = {found.get("grid_bot_account_token") or "" for found in bots.values()}
+    if len(tokens) > 1 or "" in tokens:
+        lines.append(
+            f"{hosts}: grid_bot_account_token has to be set, and the same for all bots of the"
+            f" account {name}"
+        )
+    traded = set[str]().union(*map(_symbols, bots.values()))
+    for host in judges:
+        found = bots[host]
+        valued = found["grid_bot_account_guard"].get("symbols") or _symbols(found)
+        if missing := sorted(traded.difference(valued)):
+            lines.append(
+                f"{host}: grid_bot_account_guard.symbols lacks {', '.join(missing)}, which bots of"
+                f" the account {name} trade"
+            )
+    return lines
+
+
+def _role(found: Mapping[str, Any]) -> str:
+    """A bot's part in the guard of its account; empty for none."""
+    guard = found.get("grid_bot_account_guard")
+    role = guard.get("role") if isinstance(guard, Mapping) else ""
+    return str(role or "")
+
+
 def _default_name(host: str) -> str:
     """A bot's name where the inventory has none, as the role's defaults make it."""
     return re.sub("[^A-Za-z0-9-]", "-", host)[:NAME_LENGTH]
@@ -67,4 +158,8 @@ class FilterModule:
 
     def filters(self) -> dict[str, object]:
         """Return the filters by name."""
-        return {"grid_bot_account_conflicts": account_conflicts}
+        return {
+            "grid_bot_account_conflicts": account_conflicts,
+            "grid_bot_share_conflicts": share_conflicts,
+            "grid_bot_guard_conflicts": guard_conflicts,
+        }

@@ -16,13 +16,15 @@ def toml_value(value: object, kind: str) -> str:
 
     Args:
         value: As the inventory has it, or as text from the command line.
-        kind: C(bool), C(int) or C(str), from the argument specification.
+        kind: C(bool), C(int), C(list) of texts or C(str), from the argument specification.
     """
     try:
         if kind == "bool":
             return str(boolean(value)).lower()
         if kind == "int":
             return str(int(str(value)))
+        if kind == "list" and isinstance(value, (list, tuple)):
+            return json.dumps([str(one) for one in value], ensure_ascii=False)
     except (TypeError, ValueError):
         pass
     if value is False:

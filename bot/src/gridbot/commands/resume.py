@@ -4,12 +4,13 @@ import argparse
 import time
 from dataclasses import replace
 
-from gridbase.errors import ExitCode
+from gridbase.errors import ExitCode, UserError
 from gridbase.market import plain
 
 from gridbot.commands.arguments import add_config, add_symbol, chosen
 from gridbot.config.load import AccountConfig, GridConfig, load_config
 from gridbot.store import GridRun, Store
+from gridbot.trading.account_guard import ACCOUNT
 from gridbot.trading.handover import elsewhere, takeover_of
 from gridbot.trading.run_settings import settings_of
 
@@ -38,10 +39,31 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     store = Store(config.state_directory, beside=True)
     try:
+        # First: a grid that began in between would be ended again.
+        told = _clear_account(store, all_grids=args.symbol is None)
         done = [_resume(config.account, one, store, args) for one in chosen(config, args.symbol)]
     finally:
         store.close()
-    return ExitCode.OK if any(done) else ExitCode.DIFFERS
+    return ExitCode.OK if told or any(done) else ExitCode.DIFFERS
+
+
+def _clear_account(store: Store, *, all_grids: bool) -> bool:
+    """Clear this judge's verdict over the whole account; whether there was one.
+
+    Raises:
+        UserError: it stands, and one grid cannot go on without the others.
+    """
+    verdict = store.open_halt(ACCOUNT)
+    if verdict is None:
+        return False
+    if not all_grids:
+        raise UserError(
+            f"--symbol: the loss limit of the whole account is passed ({verdict.text}); "
+            "leave it out"
+        )
+    store.clear_halt(ACCOUNT, time.time_ns() // 1_000_000)
+    print(f"account: cleared ({verdict.text}); then resume the other bots of the account")
+    return True
 
 
 def _resume(

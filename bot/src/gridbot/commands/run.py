@@ -4,22 +4,30 @@ import argparse
 import logging
 import signal
 import threading
+from typing import TYPE_CHECKING
 
 import waitress.server
 from gridbase.clock import SystemClock
 from gridbase.errors import ExitCode, UserError
+from gridbase.secret_files import read_secret
 
 from gridbot import __version__
 from gridbot.accounting.settle import KEPT, Settler
 from gridbot.commands.arguments import add_config
 from gridbot.commands.logs import start_logging
-from gridbot.config.load import PageConfig, load_config
+from gridbot.config.load import BotConfig, load_config
+from gridbot.exchanges.account import Account
 from gridbot.exchanges.open_account import open_account
 from gridbot.service.bot import Runner
 from gridbot.service.grid_worker import AfterStep
+from gridbot.service.verdicts import Follower, VerdictPage
 from gridbot.service.web import Page
 from gridbot.store import Store
+from gridbot.trading.account_guard import AccountGuard, Judge
 from gridbot.trading.trader import Trader
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +43,15 @@ def run(args: argparse.Namespace) -> int:
     start_logging(config.log_level)
     clock = SystemClock()
     account = open_account(config.account, clock)
+    guard, judge = _account_guard(config, account, clock)
     runner = Runner(
-        config, account, lambda: Store(config.state_directory), clock, after_step=settling()
+        config,
+        account,
+        lambda: Store(config.state_directory),
+        clock,
+        after_step=settling(),
+        guard=guard,
+        judge=judge,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: clock.stop())
@@ -48,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         config.account.mode,
         config.page.port,
     )
-    _serve(config.page, runner)
+    _serve(Page(runner), "page", config.page.host, config.page.port)
     try:
         runner.run()
     finally:
@@ -73,19 +88,38 @@ def settling(kept: int = KEPT) -> AfterStep:
     return after_step
 
 
-def _serve(page: PageConfig, runner: Runner) -> None:
-    """Serve the page from a thread of its own.
+def _account_guard(
+    config: BotConfig, account: Account, clock: SystemClock
+) -> tuple[AccountGuard | None, Judge | None]:
+    """What watches over the account, started; None where nobody does, or another bot judges.
+
+    A follower asks from the start. A judge answers once it has judged.
+    """
+    rules = config.account_guard
+    if rules.token_file is None or rules.role == "off":
+        return None, None
+    token = read_secret(rules.token_file, "account_guard.token_file")
+    guard = AccountGuard(rules.silence_seconds, clock)
+    if rules.role == "judge":
+        _serve(VerdictPage(guard, token, clock), "account_guard", rules.host, rules.port)
+        return guard, Judge(rules, account.broker, clock, guard)
+    Follower(str(rules.url), token, clock, guard).start()
+    return guard, None
+
+
+def _serve(application: "WSGIApplication", section: str, host: str, port: int) -> None:
+    """Serve an application from a thread of its own.
 
     It is never closed: it says what goes on until the process ends, and ends with it.
     """
     try:
         server = waitress.server.create_server(
-            Page(runner), host=page.host, port=page.port, threads=2, ident="gridbot"
+            application, host=host, port=port, threads=2, ident="gridbot"
         )
     except (OSError, ValueError) as error:  # ValueError: a name that is not known
         reason = getattr(error, "strerror", None) or "this name is not known"
         raise UserError(
-            f"page.host = {page.host}, page.port = {page.port}: the page cannot be served there: "
+            f"{section}.host = {host}, {section}.port = {port}: the page cannot be served there: "
             f"{reason}"
         ) from error
-    threading.Thread(target=server.run, name="page", daemon=True).start()
+    threading.Thread(target=server.run, name=section, daemon=True).start()

@@ -13,6 +13,7 @@ from typing import Any
 from gridbase.errors import UserError
 from gridbase.market import coins_of, plain
 
+from gridbot.config.account_guard import AccountGuardConfig, account_guard_of
 from gridbot.config.settings import flatten, read_settings, split_grids
 from gridbot.core.grid import AtrRange, Fees, FeesIn, GridSettings, Spacing
 from gridbot.policies.buy_filters import TrendFilter, VolatilityFilter
@@ -37,6 +38,7 @@ class ExchangeConfig:
         api_key_file: file with the key.
         api_secret_file: file with the secret.
         timeout_seconds: how long an answer may take.
+        request_share: percent of the request weight of its address that this bot may use.
         testnet: whether it is the exchange's own test network, where money is play money.
     """
 
@@ -47,6 +49,7 @@ class ExchangeConfig:
     api_secret_file: Path
     timeout_seconds: Decimal
     testnet: bool = False
+    request_share: int = 100
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ class BotConfig:
     state_directory: Path
     page: PageConfig
     log_level: str
+    account_guard: AccountGuardConfig
     grids: tuple[GridConfig, ...]
 
 
@@ -161,12 +165,14 @@ def parse_config(document: dict[str, Any], path: Path) -> BotConfig:
         state_directory=values["state.directory"],
         page=PageConfig(**_section(values, "page")),
         log_level=values["log.level"],
+        account_guard=account_guard_of(_section(values, "account_guard"), symbols),
         grids=tuple(grids),
     )
 
 
 def _parse_grid(values: dict[str, Any]) -> GridConfig:
     _check_mode(values)
+    _check_share(values)
     _check_range(values)
     if (values["grid.investment"] is None) == (values["grid.quantity"] is None):
         state = "both set" if values["grid.quantity"] else "both missing"
@@ -238,6 +244,15 @@ def _grid(values: dict[str, Any]) -> GridSettings:
         outside_range_purchase=values["grid.outside_range_purchase"],
         allow_losing_pairs=values["grid.allow_losing_pairs"],
     )
+
+
+def _check_share(values: dict[str, Any]) -> None:
+    share = values["exchange.request_share"]
+    if share != 100 and values["exchange.name"] not in PAPER_EXCHANGES:
+        raise UserError(
+            f"exchange.request_share = {share} is for {' and '.join(PAPER_EXCHANGES)}, whose "
+            "request weights are known; leave it out"
+        )
 
 
 def _check_testnet(values: dict[str, Any]) -> None:

@@ -33,6 +33,7 @@ PRACTICE_HOSTS = ("demo-api.binance.com",)
 MOST_WILDER_PERIOD = 79
 MOST_AVERAGE_PERIOD = 210
 HOST_LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
+_SYMBOL = (r"[A-Z0-9]{1,20}/[A-Z0-9]{1,20}", 'a symbol such as "BTC/USDT"')
 MOST_NAME = 253  # characters of a host's name
 INTERVALS = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d")
 
@@ -141,6 +142,13 @@ def _practice_url(value: Any, schemes: tuple[str, ...], example: str) -> str:
     return value.rstrip("/")
 
 
+def _symbols(value: Any) -> tuple[str, ...]:
+    read = _pattern(*_SYMBOL)
+    if not isinstance(value, list) or not value:
+        raise WrongValueError('needs a list of symbols, such as ["BTC/USDT", "ETH/USDT"]')
+    return tuple(dict.fromkeys(read(one) for one in value))
+
+
 def _percent(below: int) -> Read:
     return _amount(below=Decimal(below))
 
@@ -161,17 +169,25 @@ _BOT: dict[str, Setting] = {
     "exchange.testnet": Setting(switch, default=False),
     "exchange.api_key_file": Setting(_path, required=True),
     "exchange.api_secret_file": Setting(_path, required=True),
+    "exchange.request_share": Setting(integer(5, 100), 100),
     "exchange.timeout_seconds": Setting(_seconds("1", "60"), Decimal(10)),
     "state.directory": Setting(_path, Path("/var/lib/gridbot")),
     "page.host": Setting(_host, "0.0.0.0"),  # noqa: S104 - inside its container
     "page.port": Setting(integer(1, 65535), 8080),
     "loop.poll_seconds": Setting(_seconds("0.05", "3600"), Decimal(2)),
+    "account_guard.role": Setting(_choice("off", "judge", "follower"), "off"),
+    "account_guard.start_equity": Setting(_amount()),
+    "account_guard.loss_limit": Setting(_amount()),
+    "account_guard.symbols": Setting(_symbols, ()),
+    "account_guard.host": Setting(_host, "0.0.0.0"),  # noqa: S104 - as the page's
+    "account_guard.port": Setting(integer(1, 65535), 8090),
+    "account_guard.url": Setting(_url("http", "https", example="http://192.168.1.21:8090")),
+    "account_guard.token_file": Setting(_path),
+    "account_guard.silence_seconds": Setting(integer(30, 3600), 120),
     "log.level": Setting(_choice("debug", "info", "warning", "error"), "info"),
 }
 _GRID: dict[str, Setting] = {
-    "market.symbol": Setting(
-        _pattern(r"[A-Z0-9]{1,20}/[A-Z0-9]{1,20}", 'a symbol such as "BTC/USDT"'), required=True
-    ),
+    "market.symbol": Setting(_pattern(*_SYMBOL), required=True),
     "grid.range": Setting(_choice("fixed", "atr"), "fixed"),
     "grid.lower": Setting(_amount()),
     "grid.upper": Setting(_amount()),

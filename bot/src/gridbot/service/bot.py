@@ -13,7 +13,8 @@ from gridbot.exchanges.account import Account
 from gridbot.service.books_reader import BooksReader
 from gridbot.service.grid_worker import AfterStep, GridWorker
 from gridbot.service.status import totals
-from gridbot.store import Store
+from gridbot.store import Store, StoreError
+from gridbot.trading.account_guard import AccountGuard, Judge
 from gridbot.trading.run_settings import check_running
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,8 @@ class Runner:
         open_store: opens the state; it may fail for a while (a full disk).
         clock: time; its stop ends the run.
         after_step: told of every completed step of a grid.
+        guard: what is known of the account as a whole; None: nobody judges it.
+        judge: judges the account, where this bot is to; it tells `guard`.
     """
 
     def __init__(
@@ -40,7 +43,12 @@ class Runner:
         open_store: Callable[[], Store],
         clock: Clock,
         after_step: AfterStep | None = None,
+        *,
+        guard: AccountGuard | None = None,
+        judge: Judge | None = None,
     ) -> None:
+        self._guard, self._judge = guard, judge
+        hold = str if guard is None else guard.hold
         self._config = config
         self._account = account
         self._open_store = open_store
@@ -48,7 +56,14 @@ class Runner:
         self._store: Store | None = None
         self._started = clock.monotonic()
         self._workers = [
-            GridWorker(config.account, grid, account.broker(grid.symbol), clock, after_step)
+            GridWorker(
+                config.account,
+                grid,
+                account.broker(grid.symbol),
+                clock,
+                after_step,
+                account_hold=hold,
+            )
             for grid in config.grids
         ]
         self._connection: dict[str, object] = {}
@@ -77,10 +92,24 @@ class Runner:
 
     def _step(self) -> float:
         """Let every grid have its turn; returns the seconds until one has to be again."""
+        self._step_guard()
         pauses = [self._step_worker(worker) for worker in self._workers]
         with self._lock:
             self._connection = self._account.document()
         return min(pauses)
+
+    def _step_guard(self) -> None:
+        """Judge the account, and fire the kill switches where its limit was passed."""
+        if self._guard is None or self._store is None:
+            return  # before the books are open nothing is bought: the guard has heard nothing
+        try:
+            if self._judge is not None:
+                self._judge.turn(self._store)
+            self._guard.enforce(self._store, self._config.grids, self._clock.now_ms())
+        except StoreError as error:
+            if error.lasting:
+                raise
+            log.warning("the account's guard waits: %s", error)
 
     def _step_worker(self, worker: GridWorker) -> float:
         try:
@@ -112,6 +141,8 @@ class Runner:
             for worker in self._workers
             for reason in worker.troubles()
         ]
+        if self._guard is not None and self._guard.silent:
+            reasons.append(self._guard.hold())
         return {"ok": not reasons, "state": self._state(), "reasons": reasons}
 
     def _state(self) -> str:

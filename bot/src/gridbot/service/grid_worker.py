@@ -65,6 +65,7 @@ class GridWorker:
         broker: the exchange.
         clock: time.
         after_step: told of every completed step, such as to settle.
+        account_hold: see `Session`.
 
     Attributes:
         config: of this grid.
@@ -82,6 +83,8 @@ class GridWorker:
         broker: Broker,
         clock: Clock,
         after_step: AfterStep | None = None,
+        *,
+        account_hold: Callable[[], str] = str,
     ) -> None:
         self.config = config
         self.state = "starting"
@@ -93,6 +96,7 @@ class GridWorker:
         self._broker = broker
         self._clock = clock
         self._after_step = after_step
+        self._account_hold = account_hold
         self._sampler = Sampler(config.symbol)
         self._failures = 0
         self._progress = 0  # of the trader, at the latest failure
@@ -187,6 +191,7 @@ class GridWorker:
         """One step that nothing stops."""
         if self.trader is None:
             session = Session(self._account, self.config, self._broker, store, self._clock)
+            session.account_hold = self._account_hold
             self.trader = Trader(session)
         again = self.trader.step()
         self._sample(self.trader, store)

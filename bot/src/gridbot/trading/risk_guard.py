@@ -93,6 +93,7 @@ class RiskGuard:
             self._session.paused = paused_by_hand(self._session.pause)
             return
         reasons = [self._verdict(rule) for rule in (config.trend, config.volatility)]
+        reasons.append(self._session.account_hold())
         paused = "; ".join(reason for reason in reasons if reason)
         if _kind(paused) != _kind(self._filtered):
             log.info(

@@ -12,7 +12,7 @@ from gridbase.market import Market, plain
 
 from gridbot.config.load import AccountConfig, GridConfig
 from gridbot.core.engine import Carried, Changes, GridEngine
-from gridbot.core.orders import Order, OrderState, Role
+from gridbot.core.orders import Order, OrderState, Role, Side
 from gridbot.core.orders_in_flight import OrdersInFlight, State
 from gridbot.exchanges.port import Broker, RemoteOrder
 from gridbot.indicators.candle_cache import INTERVALS, CandleCache
@@ -118,6 +118,7 @@ class Session:
         paused: why new buys wait; empty where they do not.
         pause: a person has paused the grid: nothing is sent; None where nobody has.
         price: the latest that was seen (quote); None before the first look.
+        account_hold: why nothing may be bought for the whole account's sake; empty where it may.
         clears: whether an order that adds risk may leave now; see `RiskGuard.clears`.
         news: how often something became known that orders answer.
         progress: how often an order was taken, traded or canceled.
@@ -144,6 +145,7 @@ class Session:
     paused: str = ""
     pause: PauseRow | None = None
     price: Decimal | None = None
+    account_hold: Callable[[], str] = str
     clears: Callable[[GridEngine], bool] = lambda _engine: False
     news: int = 0
     progress: int = 0
@@ -184,6 +186,8 @@ class Session:
 
     def may_send(self, order: Order) -> bool:
         """Whether nobody has told the grid to stand still, as of now; what is held may be sold."""
+        if order.side is Side.BUY and self.account_hold():
+            return False
         return order.role is Role.LIQUIDATION or not self.store.stands_still(self.config.symbol)
 
     @property

@@ -112,6 +112,11 @@ def test_a_short_configuration_gets_the_defaults():
         ("exchange.url", "https://api.binance.com", "is the real exchange; paper mode needs"),
         ("exchange.url", "https://API1.Binance.us.", "is the real exchange; paper mode needs"),
         ("exchange.api_key_file", "key", 'exchange.api_key_file = "key" needs an absolute path'),
+        (
+            "exchange.request_share",
+            4,
+            "exchange.request_share = 4 needs a whole number from 5 to 100",
+        ),
         ("exchange.timeout_seconds", 0, "exchange.timeout_seconds = 0 needs seconds from 1 to 60"),
         ("loop.poll_seconds", "often", 'loop.poll_seconds = "often" needs seconds from 0.05 to'),
         ("loop.poll_seconds", float("nan"), "loop.poll_seconds = nan needs seconds from 0.05 to"),

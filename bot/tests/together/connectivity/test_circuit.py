@@ -269,6 +269,30 @@ def test_nearly_used_up_weight_slows_reads_down_and_not_orders(make_world):
     assert 4.0 < world.clock.seconds - before < 6.0
 
 
+def test_a_share_bounds_reads_and_neither_orders_nor_what_takes_risk_away(make_world):
+    world = make_world(at_end="hold", weight_per_minute=1000)
+    del world.document["exchange"]["stream_url"]
+    world.document["exchange"]["request_share"] = 10
+    broker = world.broker()
+    broker.connect()
+    weight = broker.account.weight
+    while weight.own + 20 <= weight.share:
+        broker.balances()
+    with pytest.raises(BrokerError) as error:
+        broker.balances()
+    assert error.value.failure is Failure.UNREACHABLE
+    assert "exchange.request_share = 10" in str(error.value)
+    assert weight.share == 100
+    assert 80 < weight.own <= weight.share
+    assert weight.own == weight.used  # the exchange has counted the same
+    assert broker.account.circuit.document()["failures"] == 0
+    broker.place(order("pi9-a"))
+    broker.look()
+    world.clock.sleep(error.value.retry_after)
+    assert weight.own == 0
+    assert broker.balances()
+
+
 def test_what_takes_risk_away_is_let_through_sooner(clock, circuit, request_gate):
     request = Script()
     fail(request_gate, request, FAILURES)

@@ -28,6 +28,7 @@ def problems(world: World) -> list[str]:
         *_equation(world.trader.engine),
         *_flows(world),
         *world.person.problems(),
+        *world.judge.problems(),
     ]
 
 

@@ -69,7 +69,7 @@ class KillSwitch:
         if self._stop is None or price > self._stop or self._known is not None:
             return
         trader = self._world.trader
-        if trader is not None and trader.grid_run is not None and not self._halted():
+        if trader is not None and trader.grid_run is not None and not self.halted():
             self.told += 1
             self._known = self._own_seconds, price
             self._world.note(f"the bot knows the price {price}")
@@ -87,7 +87,7 @@ class KillSwitch:
         """The bot has had time to halt, or not."""
         if self._known is None:
             return
-        if self._halted():
+        if self.halted():
             self._known = None
         elif self._own_seconds - self._known[0] > HALT_SECONDS:
             self._violated(f"no halt {HALT_SECONDS} s after {self._known[1]} was known")
@@ -97,7 +97,8 @@ class KillSwitch:
         self._world.note(text)
         self._world.violations.append(text)
 
-    def _halted(self) -> bool:
+    def halted(self) -> bool:
+        """Whether the books say that the grid is to end for good, or has."""
         reader = Store(self._world.state, read_only=True)
         try:
             grid_run = reader.grid_run(SYMBOL)

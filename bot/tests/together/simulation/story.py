@@ -10,6 +10,7 @@ from gridbot.store import Store
 from .boundaries import Boundaries, watched
 from .chance import dice
 from .invariants import problems
+from .judge import FIRES, SILENT, WELL
 from .markets import KINDS, crash, market
 from .person import CANCEL, FLATTEN, PAUSE, RESUME, SELL
 from .start_purchase import SETTING
@@ -59,6 +60,7 @@ def setup_of(seed: int) -> tuple[Setup, float]:
         stop_at_price(setup, dice("stop", seed))
     begin_at_an_end(setup, dice("outside", seed))
     setup.person += words_of(dice("person", seed), seconds)
+    setup.judge += judgments_of(dice("judge", seed), seconds)
     return setup, seconds
 
 
@@ -69,6 +71,14 @@ def words_of(pick: Random, seconds: float) -> list[tuple[float, tuple[str, ...]]
     at = sorted(pick.uniform(5.0, seconds) for _ in range(pick.randint(1, 6)))
     words = (PAUSE, PAUSE, CANCEL, RESUME, RESUME, FLATTEN, SELL)
     return [(moment, pick.choice(words)) for moment in at]
+
+
+def judgments_of(pick: Random, seconds: float) -> list[tuple[float, str]]:
+    """Some worlds have a judge of the account, which falls silent now and then, or fires."""
+    if pick.random() < 0.75:
+        return []
+    at = sorted(pick.uniform(5.0, seconds) for _ in range(pick.randint(1, 5)))
+    return [(moment, pick.choice((WELL, SILENT, SILENT, FIRES))) for moment in at]
 
 
 def begin_at_an_end(setup: Setup, pick: Random) -> None:
@@ -235,6 +245,7 @@ class Story:
             "boundaries": self._boundaries.count,
             "grids": grids_of(world),
             "halted": int(world.trader is not None and world.trader.halt is not None),
+            "judged": world.judge.fired,
             "faults": dict(world.fault_counts),
             "seconds": world.time.seconds,
         }

@@ -30,6 +30,7 @@ def test_books_and_exchange_agree_after_every_story():
         faults.update(result["faults"])
     assert len(faults) > 15
     assert sum(result["kills"] for result in results) > SEEDS
+    assert sum(result["judged"] for result in results) > 5
     assert sum(result["fills"] for result in results) > 5 * SEEDS
 
 

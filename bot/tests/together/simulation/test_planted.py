@@ -8,6 +8,7 @@ from gridbot.exchanges.binance.symbol import BinanceBroker
 from gridbot.exchanges.port import BrokerError, Failure
 from gridbot.store import Store
 from gridbot.trading import reconciliation, start_grid
+from gridbot.trading.account_guard import AccountGuard
 from gridbot.trading.session import Session
 
 from .test_fault_world import tell
@@ -83,6 +84,18 @@ def test_a_purchase_outside_the_range_that_nobody_has_confirmed_is_found(monkeyp
 def test_an_order_that_a_paused_grid_sends_is_found(monkeypatch):
     monkeypatch.setattr(Session, "may_send", lambda *_arguments: True)
     assert "told the grid to stand still" in complaints(40)
+
+
+def test_a_buy_after_the_verdict_of_the_judge_is_found(monkeypatch):
+    monkeypatch.setattr(AccountGuard, "hold", lambda _guard: "")
+    found = complaints(60)
+    assert "though the judge is silent" in found
+    assert "though the judge has ended" in found
+
+
+def test_a_verdict_that_is_not_carried_out_is_found(monkeypatch):
+    monkeypatch.setattr(AccountGuard, "enforce", lambda *_arguments: None)
+    assert "the judge has ended the account's grids, and one runs" in complaints(60)
 
 
 @pytest.fixture(autouse=True)

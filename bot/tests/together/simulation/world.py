@@ -30,6 +30,7 @@ from .boundaries import Boundaries
 from .chance import dice
 from .clocks import BotClock, WorldTime
 from .faults import Faults, exchange_rules
+from .judge import Judge
 from .kill_switch import KillSwitch
 from .person import Person
 from .sockets import STREAM_ADDRESS, Network
@@ -58,6 +59,7 @@ class Setup:
         world_seconds: seconds between two faults of the world.
         script: further faults of the exchange's own.
         person: what a person says, and when (world seconds).
+        judge: what the account's judge turns to, and when (world seconds); it has none without.
     """
 
     candles: list[str]
@@ -72,6 +74,7 @@ class Setup:
     world_seconds: float = 20.0
     script: list[dict[str, object]] = field(default_factory=list)
     person: list[tuple[float, tuple[str, ...]]] = field(default_factory=list)
+    judge: list[tuple[float, str]] = field(default_factory=list)
 
 
 class World:
@@ -104,6 +107,7 @@ class World:
         self.kill_switch = KillSwitch(self)
         self.start_purchase = StartPurchase(self)
         self.person = Person(self)
+        self.judge = Judge(self)
         self._dead: list[tuple[Runner | None, BotClock, BinanceAccount | None]] = []
         self._trace = trace
         seed_chance(setup.seed)
@@ -206,10 +210,16 @@ class World:
         self._dead.append((self.runner, self.clock, self.account))
         self.kill_switch.begin_life()
         self.clock = BotClock(self.time, self.kill_switch.look)
+        self.judge.begin_life()
         self.account = self.new_account()
         state = self.state
         self.runner = Runner(
-            self.config, self.account, lambda: Store(state), self.clock, settling(self.setup.kept)
+            self.config,
+            self.account,
+            lambda: Store(state),
+            self.clock,
+            settling(self.setup.kept),
+            guard=self.judge.guard,
         )
         return self.runner
 
@@ -272,8 +282,10 @@ class World:
             return False
         if trader.engine is None and (trader.halt is not None or trader.paused):
             return not self.engine.orders
-        if trader.wind_down is not None:
-            return False
+        if trader.wind_down is not None or (
+            trader.engine is not None and self.kill_switch.halted()
+        ):
+            return False  # a bot that waits hears of its end at its next step
         if trader.engine is None or not trader.engine.grid_started:
             live = trader.engine is not None and trader.engine.live
             return self.start_purchase.waits(trader) and not live and not self.engine.orders
@@ -311,6 +323,7 @@ class World:
         self.network.hang_all(0.0)
         self.clock.offset_ms = 0
         self.person.calm()
+        self.judge.calm()
         self.exchange.advance()
         position = self.listing.position
         self.listing.feed.limit = lambda wanted: min(wanted, position)
@@ -357,6 +370,7 @@ class World:
         self.kill_switch.leaving(client_id, side)
         self.start_purchase.leaving(client_id)
         self.person.leaving(client_id)
+        self.judge.leaving(client_id, side)
 
     def _check_written(self, client_id: str) -> None:
         """An order leaves only once its intent is committed, for anyone to read."""

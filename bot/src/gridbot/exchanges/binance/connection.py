@@ -58,6 +58,7 @@ class Operation:
         signed: whether it bears key, time and signature.
         once: it changes something and is never repeated.
         urgent: it takes risk away: it does not wait where other requests are held back.
+        weight: its request weight, at most.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Operation:
     signed: bool = True
     once: bool = False
     urgent: bool = False
+    weight: int = 1
 
 
 class View(Protocol):
@@ -127,7 +129,7 @@ class BinanceConnection:
         self.poll_seconds = float(config.poll_seconds)
         self.monotonic = clock.monotonic
         self.time = ServerTime(clock)
-        self.weight = RequestWeight(clock, self.time)
+        self.weight = RequestWeight(clock, self.time, config.exchange.request_share)
         self.rest = BinanceRest(
             config.exchange,
             api_key,
@@ -211,8 +213,7 @@ class BinanceConnection:
             "market_stream": self.market is not None and self.market.up,
             "reconnects": 0 if self._channel is None else self._channel.link.losses,
             "clock_ahead_ms": self.time.ahead_ms,
-            "weight_used": self.weight.used,
-            "weight_limit": self.weight.limit,
+            **self.weight.document(),
         }
 
     # The streams.
@@ -350,7 +351,11 @@ class BinanceConnection:
         def request() -> _Result:
             if not operation.once and not operation.urgent:
                 self.weight.slow_down()
+            self.weight.spend(operation.weight)
             return self._read(operation, self._send(operation, parameters), read)
+
+        if not operation.once and not operation.urgent:
+            self.weight.check_share(operation.weight)
 
         return self._request_gate.ask(request, once=operation.once, urgent=operation.urgent)
 

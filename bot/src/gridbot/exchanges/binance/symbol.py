@@ -36,19 +36,21 @@ from gridbot.exchanges.port import (
 _NO_INTERVAL = -1120  # "Invalid interval."
 PAGE = 1000  # most orders, trades or candles that one request returns
 
-_RULES = Operation("exchangeInfo", "publicGetExchangeInfo", signed=False)
-_TICKER = Operation("bookTicker", "publicGetTickerBookTicker", signed=False)
-_PRICE = Operation("price", "publicGetTickerPrice", signed=False)
-_CANDLES = Operation("klines", "publicGetKlines", signed=False)
-_MINUTES = Operation("klines", "publicGetKlines", "klines", signed=False, urgent=True)
-_LATEST = Operation("price", "publicGetTickerPrice", "ticker.price", signed=False, urgent=True)
+_RULES = Operation("exchangeInfo", "publicGetExchangeInfo", signed=False, weight=20)
+_TICKER = Operation("bookTicker", "publicGetTickerBookTicker", signed=False, weight=2)
+_PRICE = Operation("price", "publicGetTickerPrice", signed=False, weight=2)
+_CANDLES = Operation("klines", "publicGetKlines", signed=False, weight=2)
+_MINUTES = Operation("klines", "publicGetKlines", "klines", signed=False, urgent=True, weight=2)
+_LATEST = Operation(
+    "price", "publicGetTickerPrice", "ticker.price", signed=False, urgent=True, weight=2
+)
 _PLACE = Operation("order", "privatePostOrder", "order.place", once=True)
 _CANCEL = Operation("cancel", "privateDeleteOrder", "order.cancel", once=True, urgent=True)
-_FIND = Operation("order", "privateGetOrder", "order.status")
-_OPEN = Operation("openOrders", "privateGetOpenOrders", "openOrders.status")
-_ORDERS = Operation("allOrders", "privateGetAllOrders", "allOrders")
-_TRADES = Operation("myTrades", "privateGetMyTrades", "myTrades")
-_BALANCES = Operation("account", "privateGetAccount", "account.status")
+_FIND = Operation("order", "privateGetOrder", "order.status", weight=4)
+_OPEN = Operation("openOrders", "privateGetOpenOrders", "openOrders.status", weight=6)
+_ORDERS = Operation("allOrders", "privateGetAllOrders", "allOrders", weight=20)
+_TRADES = Operation("myTrades", "privateGetMyTrades", "myTrades", weight=20)
+_BALANCES = Operation("account", "privateGetAccount", "account.status", weight=20)
 
 
 class BinanceBroker:

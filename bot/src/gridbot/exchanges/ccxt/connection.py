@@ -104,6 +104,8 @@ class CcxtConnection:
             "clock_ahead_ms": self.time.ahead_ms,
             "weight_used": None,
             "weight_limit": None,
+            "weight_own": None,
+            "weight_share": None,
         }
 
     def market(self, symbol: str) -> dict[str, Any]:
