@@ -178,7 +178,7 @@ _BOT: dict[str, Setting] = {
     "account_guard.role": Setting(_choice("off", "judge", "follower"), "off"),
     "account_guard.start_equity": Setting(_amount()),
     "account_guard.loss_limit": Setting(_amount()),
-    "account_guard.symbols": Setting(_symbols, ()),
+    "account_guard.symbols": Setting(_symbols),
     "account_guard.host": Setting(_host, "0.0.0.0"),  # noqa: S104 - as the page's
     "account_guard.port": Setting(integer(1, 65535), 8090),
     "account_guard.url": Setting(_url("http", "https", example="http://192.168.1.21:8090")),
