@@ -25,6 +25,7 @@ WANTED = {
     "pciex1": False,
     "boot_only": False,
     "drive": True,
+    "limits": {},
 }
 
 
