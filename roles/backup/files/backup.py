@@ -111,9 +111,21 @@ class Repository:
             self.restic("init")
         (STATE / "made").touch()
 
+    def unlock(self) -> None:
+        """Remove the locks that a power cut left; those of other hosts stay.
+
+        Only one backup runs on a host at a time, so its locks are of one that ended. restic does
+        not think so where another process has its number by now.
+        """
+        locked: set[str] = set()
+        with contextlib.suppress(BackupError):  # another host's may go meanwhile
+            for one in self.restic("list", "--no-lock", "locks").split():
+                locked.add(json.loads(self.restic("cat", "--no-lock", "lock", one))["hostname"])
+        self.restic("unlock", *(["--remove-all"] if locked == {os.uname().nodename} else []))
+
     def write(self, tag: str) -> dict[str, object]:
         """Write the staged files; returns the snapshot's ID and sizes in bytes."""
-        self.restic("unlock")  # what a power cut left; others' locks stay
+        self.unlock()
         said = self.restic("backup", "--json", "--host", self.host, "--tag", tag, STAGING)
         summary = json.loads(said.splitlines()[-1])
         return {
