@@ -3,10 +3,12 @@
     python -m tests.gate [--quick]
 
 `./gridberry test` calls it once everything is installed. Two rows of stages run side by side: a
-small emulated Pi keeps one processor busy, and so do the unit tests. What runs beside is heard
-once the terminal is free: its output waits in a log, is printed from its beginning, and then as it
-comes. A row ends where a stage failed; the other one goes on. Interrupted, it leaves neither
-processes nor virtual Pis behind. What takes longer than the gate may is in tests/full_parts.py.
+small emulated Pi keeps one processor busy, and so do the unit tests. Once these are through, a
+second Pi, a branch of the first one's snapshot, takes a part of what is tested on it. What runs
+beside is heard once the terminal is free: its output waits in a log, is printed from its beginning,
+and then as it comes. A row ends where a stage failed; the other one goes on. Interrupted, it leaves
+neither processes nor virtual Pis behind. What takes longer than the gate may is in
+tests/full_parts.py.
 """
 
 from __future__ import annotations
@@ -14,12 +16,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import queue
+import shlex
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +37,9 @@ END_SECONDS = 20
 # No unit test takes nearly as long, however busy the computer.
 HUNG_SECONDS = 900
 POLL_SECONDS = 0.2
+SCENARIO_STATES = ("molecule", "molecule-host", "molecule-branch")
+# Of the scenario `default`, what the scenario `branch` runs on a second machine meanwhile.
+ON_BRANCH = ("molecule/host/tests", "bot/tests/image", "molecule/default/tests/test_hang.py")
 RECORDED_SPEED = "600"  # market seconds in a second, of recorded candles on a virtual Pi
 
 
@@ -177,44 +184,57 @@ def took(stage: Stage) -> None:
 
 
 def side_by_side(
-    front: Iterable[Stage], beside: Sequence[Stage], logs: Path, processes: Processes
+    front: Iterable[Stage], beside: Iterable[Stage], logs: Path, processes: Processes
 ) -> list[Stage]:
     """Run two rows of stages at the same time, each row in its order.
 
     Args:
         front: Those that have the terminal; none of them is made, or begins, after one that failed.
-        beside: Those that are heard afterwards.
+        beside: Those that are heard afterwards; each is asked for once the one before has ended.
         logs: Directory for the output of those.
         processes: Where they are kept while they run.
 
     Returns:
         Those that ran.
     """
-    places = [logs / f"{number}.log" for number in range(len(beside))]
-    for place in places:
-        place.unlink(missing_ok=True)
+    begun: queue.Queue[tuple[Stage, Path] | None] = queue.Queue()
 
     def work() -> None:
-        for stage, place in zip(beside, places, strict=True):
-            stage.run(processes, place)
+        try:
+            for number, stage in enumerate(beside):
+                place = logs / f"{number}.log"
+                place.unlink(missing_ok=True)
+                begun.put((stage, place))
+                stage.run(processes, place)
+        finally:
+            begun.put(None)
 
     worker = threading.Thread(target=work, daemon=True)
     worker.start()
-    if beside:
-        names = "; ".join(stage.name for stage in beside)
-        print(f"\nBeside what follows: {names}. Output so far: {logs}", flush=True)
+    print(f"\nOutput of what runs beside, so far: {logs}", flush=True)
     ran: list[Stage] = []
-    for stage in front:
-        ran.append(stage)
-        heading(stage)
-        stage.run(processes)
-        took(stage)
-        if stage.status:
-            break
-    for stage, place in zip(beside, places, strict=True):
-        follow(stage, place)
+    with contextlib.closing(in_order(front)) as stages:
+        for stage in stages:
+            ran.append(stage)
+            heading(stage)
+            stage.run(processes)
+            took(stage)
+            if stage.status:
+                break
+    while (one := begun.get()) is not None:
+        follow(*one)
+        ran.append(one[0])
     worker.join()
-    return [*ran, *beside]
+    return ran
+
+
+def in_order(stages: Iterable[Stage]) -> Generator[Stage]:
+    """Yield stages; closed, it closes what they come from.
+
+    Args:
+        stages: The stages.
+    """
+    yield from stages
 
 
 def remove_machines(state: Path) -> None:
@@ -224,7 +244,7 @@ def remove_machines(state: Path) -> None:
         state: The gate's state directory.
     """
     long = sorted(found.parent for found in (state / "full").rglob("machines"))
-    for place in (state / "molecule", state / "molecule-host", *long):
+    for place in (*(state / name for name in SCENARIO_STATES), *long):
         if (place / "machines").is_dir():
             subprocess.run(
                 [sys.executable, "-m", "virtual_pi", "remove", "--all"],
@@ -267,20 +287,26 @@ def print_machines(stages: Sequence[Stage]) -> None:
             print(f"\n== {stage.name}: the machine after its tests\n{said.read_text()}")
 
 
-def molecule_stage(name: str, scenario: str, junit: Path) -> Stage:
+def molecule_stage(name: str, scenario: str, junit: Path, snapshot: Path | None = None) -> Stage:
     """Return a stage of molecule, without pytest's summary, whose lines are as long as what failed.
 
     Args:
         name: In words.
         scenario: The scenario; molecule/conftest.py ends with what matters.
         junit: Where the results go.
+        snapshot: Of the provisioned machine, made by the scenario `default` where there is none;
+            the scenario `branch` tests its part of it.
     """
     # Recorded candles where they lie beside the checkout, else the synthetic market.
     candles = provisioned.candles(ROOT)
-    snapshot = provisioned.snapshot(ROOT, candles) if scenario == "default" else None
-    environment = {
+    on_branch = ON_BRANCH if snapshot and scenario == "default" else ()
+    options = [
         # Those that take minutes each are in the part `trixie` of `./gridberry test --full`.
-        "PYTEST_ADDOPTS": f'-rN -m "not long" --junit-xml="{junit}"',
+        *("-rN", "-m", "not long", f"--junit-xml={junit}"),
+        *(f"--deselect={one}" for one in on_branch),
+    ]
+    environment = {
+        "PYTEST_ADDOPTS": shlex.join(options),
         "GRIDBERRY_MACHINE_NOW": os.fspath(machine_now(junit)),
         "GRIDBERRY_CANDLES": candles,
         # That of made-up prices is in molecule.yml.
@@ -289,6 +315,59 @@ def molecule_stage(name: str, scenario: str, junit: Path) -> Stage:
     }
     command = [sys.executable, "-m", "molecule", "test", "-s", scenario]
     return Stage(name, command, junit, environment)
+
+
+class Rows:
+    """The gate's two rows of stages.
+
+    Args:
+        quick: Without virtual machines.
+        state: Directory for results and machines.
+    """
+
+    def __init__(self, *, quick: bool, state: Path) -> None:
+        self._quick, self._state, self._junit = quick, state, state / "junit"
+        self._snapshot: Path | None = None
+        self._front_over = threading.Event()
+
+    def front(self) -> Iterator[Stage]:
+        """Yield lint, and the way of a virtual Pi from nothing to trading."""
+        try:
+            yield Stage("lint", [os.fspath(ROOT / "tests" / "lint")])
+            if self._quick:
+                return
+            yield Stage("images", [os.fspath(ROOT / "gridberry"), "images", "trixie"])
+            # Once there is an image: the snapshot's name tells what the image is.
+            self._snapshot = provisioned.snapshot(ROOT, provisioned.candles(ROOT))
+            yield molecule_stage(
+                "molecule: a virtual Pi (trixie) from nothing to trading",
+                "default",
+                self._junit / "molecule-default.xml",
+                self._snapshot,
+            )
+        finally:
+            self._front_over.set()
+
+    def beside(self) -> Iterator[Stage]:
+        """Yield the unit tests, then a second virtual Pi once there is a snapshot of the first."""
+        # One that hangs ends all, with its stack in the log: nobody is there to interrupt it.
+        hung = ("-o", f"faulthandler_timeout={HUNG_SECONDS}")
+        hung = (*hung, "-o", "faulthandler_exit_on_timeout=true")
+        # They know nothing of the machine that runs beside them.
+        own = {"GRIDBERRY_STATE": os.fspath(self._state / "unit")}
+        yield pytest_stage("unit tests", self._junit / "unit.xml", *hung, **own)
+        while not (over := self._front_over.wait(POLL_SECONDS)) and not self._has_snapshot():
+            pass
+        if not over or self._has_snapshot():
+            yield molecule_stage(
+                "molecule: a branch of it (host, images, a hang)",
+                "branch",
+                self._junit / "molecule-branch.xml",
+                self._snapshot,
+            )
+
+    def _has_snapshot(self) -> bool:
+        return self._snapshot is not None and self._snapshot.is_dir()
 
 
 def gate(*, quick: bool, state: Path, processes: Processes) -> list[Stage]:
@@ -304,25 +383,8 @@ def gate(*, quick: bool, state: Path, processes: Processes) -> list[Stage]:
         directory.mkdir(parents=True, exist_ok=True)
         for old in directory.iterdir():
             old.unlink()
-    # One that hangs ends all, with its stack in the log: nobody is there to interrupt it.
-    hung = ("-o", f"faulthandler_timeout={HUNG_SECONDS}", "-o", "faulthandler_exit_on_timeout=true")
-    # They know nothing of the machine that runs beside them.
-    own = {"GRIDBERRY_STATE": os.fspath(state / "unit")}
-    unit = pytest_stage("unit tests", junit / "unit.xml", *hung, **own)
-    lint = Stage("lint", [os.fspath(ROOT / "tests" / "lint")])
-
-    def front() -> Iterator[Stage]:
-        yield lint
-        if not quick:
-            yield Stage("images", [os.fspath(ROOT / "gridberry"), "images", "trixie"])
-            # Made once there is an image: its snapshot's name tells what the image is.
-            yield molecule_stage(
-                "molecule: a virtual Pi (trixie) from nothing to trading",
-                "default",
-                junit / "molecule-default.xml",
-            )
-
-    return side_by_side(front(), [unit], logs, processes)
+    rows = Rows(quick=quick, state=state)
+    return side_by_side(rows.front(), rows.beside(), logs, processes)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -32,7 +32,7 @@ def test_what_runs_beside_is_printed_whole_after_what_is_in_front(tmp_path, capf
     beside = [stage("slow", "echo a; sleep 0.5; echo b"), stage("last", "echo c >&2")]
     gate.side_by_side(front, beside, tmp_path, gate.Processes())
     lines = capfd.readouterr().out.splitlines()
-    said = [line for line in lines if line and not line.startswith("Beside")]
+    said = [line for line in lines if line and not line.startswith("Output")]
     assert [line.partition(":")[0] for line in said] == [
         *("== first", "1st", "== first", "== second", "2nd", "== second"),
         *("== slow", "a", "b", "== slow", "== last", "c", "== last"),
@@ -59,6 +59,50 @@ def test_nothing_begins_after_what_failed_and_what_is_beside_goes_on(tmp_path, c
     said = capfd.readouterr().out
     assert "never" not in said
     assert "said" in said
+
+
+def rows_with(monkeypatch, snapshot: Path | None, tmp_path: Path, *, status: int = 0):
+    """The gate's rows with commands of no weight; the front's `molecule` makes the snapshot."""
+    monkeypatch.setattr(gate.provisioned, "snapshot", lambda *_: snapshot)
+    make = f"mkdir -p {snapshot}" if snapshot and not status else f"exit {status}"
+
+    def light(stages):
+        for one in stages:
+            one.command = ["sh", "-c", make if "from nothing" in one.name else "true"]
+            yield one
+
+    rows = gate.Rows(quick=False, state=tmp_path)
+    ran = gate.side_by_side(light(rows.front()), light(rows.beside()), tmp_path, gate.Processes())
+    return {one.name: one for one in ran}
+
+
+BRANCH = "molecule: a branch of it (host, images, a hang)"
+WHOLE = "molecule: a virtual Pi (trixie) from nothing to trading"
+
+
+def test_a_second_machine_begins_with_the_snapshot_and_takes_its_part(monkeypatch, tmp_path):
+    ran = rows_with(monkeypatch, tmp_path / "snapshot", tmp_path)
+    left_out = ran[WHOLE].environment["PYTEST_ADDOPTS"]
+    assert all(f"--deselect={one}" in left_out for one in gate.ON_BRANCH)
+    assert ran[BRANCH].environment["GRIDBERRY_SNAPSHOT"] == os.fspath(tmp_path / "snapshot")
+    assert "deselect" not in ran[BRANCH].environment["PYTEST_ADDOPTS"]
+    assert ran[BRANCH].junit != ran[WHOLE].junit
+
+
+@pytest.mark.parametrize(("name", "status"), [("snapshot", 1), (None, 0), (None, 1)])
+def test_without_a_snapshot_no_second_machine_takes_anything(monkeypatch, tmp_path, name, status):
+    ran = rows_with(monkeypatch, name and tmp_path / name, tmp_path, status=status)
+    assert BRANCH not in ran
+    assert ("deselect" in ran[WHOLE].environment["PYTEST_ADDOPTS"]) == (name is not None)
+
+
+def test_what_one_machine_leaves_out_the_other_tests():
+    scenario = ROOT / "molecule" / "branch"
+    verifier = yaml.safe_load((scenario / "molecule.yml").read_text())["verifier"]
+    tests = scenario / verifier["directory"]
+    paths = [tests, *(tests / more for more in verifier["additional_files_or_dirs"])]
+    assert sorted(os.path.relpath(path.resolve(), ROOT) for path in paths) == sorted(gate.ON_BRANCH)
+    assert all(path.exists() for path in paths)
 
 
 def test_a_command_that_is_not_there_fails(tmp_path):
