@@ -42,9 +42,13 @@ class Circuit:
     Args:
         clock: time.
         address: of the exchange, for messages.
+
+    Attributes:
+        changes: how often it opened, also again after a try, and how often it closed.
     """
 
     def __init__(self, clock: Clock, address: str) -> None:
+        self.changes = {"open": 0, "closed": 0}
         self._clock = clock
         self._address = address
         self._failures = 0
@@ -83,6 +87,7 @@ class Circuit:
 
     def succeeded(self) -> None:
         """The exchange answered, whatever it said."""
+        self.changes["closed"] += self._opened is not None
         self._failures = 0
         self._opened = self._opened_ms = None
 
@@ -90,6 +95,7 @@ class Circuit:
         """The exchange could not be reached, did not answer, or said that it is broken."""
         self._failures += 1
         if self._failures >= FAILURES:
+            self.changes["open"] += self.state is not State.OPEN
             self._opened = self._clock.monotonic()
             self._opened_ms = self._clock.now_ms()
 
