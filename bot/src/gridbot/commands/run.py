@@ -19,6 +19,11 @@ from gridbot.commands.logs import start_logging
 from gridbot.config.load import BotConfig, load_config
 from gridbot.exchanges.account import Account
 from gridbot.exchanges.open_account import open_account
+from gridbot.service.alerts import channels
+from gridbot.service.alerts.ledger import Ledger
+from gridbot.service.alerts.messages import Sender
+from gridbot.service.alerts.queue_file import NAME as QUEUE
+from gridbot.service.alerts.sender import AlertSender
 from gridbot.service.bot import Runner
 from gridbot.service.grid_worker import AfterStep
 from gridbot.service.metrics import exposition
@@ -67,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
     )
     scraped = MetricsPage(lambda: exposition(runner.status, runner.timings), _access(config))
     _serve(Page(runner, scraped), "page", config.page.host, config.page.port)
+    if config.alerts.enabled:
+        _alert_sender(config, runner, clock).start()
     try:
         runner.run()
     finally:
@@ -109,6 +116,20 @@ def _account_guard(
         return guard, Judge(rules, account.broker, clock, guard)
     Follower(str(rules.url), token, clock, guard).start()
     return guard, None
+
+
+def _alert_sender(config: BotConfig, runner: Runner, clock: SystemClock) -> AlertSender:
+    """What raises and delivers alerts."""
+    name = config.account.bot_name
+    sender = Sender(config.alerts.host, name, config.account.mode, config.alerts.runbooks)
+    return AlertSender(
+        runner.status,
+        Ledger(name),
+        config.state_directory / QUEUE,
+        clock,
+        alertmanager=channels.alertmanager(config.alerts, sender, clock),
+        direct=channels.direct(config.alerts, sender, clock),
+    )
 
 
 def _access(config: BotConfig) -> Access:
