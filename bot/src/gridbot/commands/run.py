@@ -2,13 +2,14 @@
 
 import argparse
 import logging
+import os
 import signal
 import threading
 from typing import TYPE_CHECKING
 
-import waitress.server
 from gridbase.clock import SystemClock
 from gridbase.errors import ExitCode, UserError
+from gridbase.http import WebServer
 from gridbase.secret_files import read_secret
 
 from gridbot import __version__
@@ -27,7 +28,7 @@ from gridbot.trading.account_guard import AccountGuard, Judge
 from gridbot.trading.trader import Trader
 
 if TYPE_CHECKING:
-    from wsgiref.types import WSGIApplication
+    from gridbase.http.server import Application
 
 log = logging.getLogger(__name__)
 
@@ -107,17 +108,16 @@ def _account_guard(
     return guard, None
 
 
-def _serve(application: "WSGIApplication", section: str, host: str, port: int) -> None:
+def _serve(application: "Application", section: str, host: str, port: int) -> None:
     """Serve an application from a thread of its own.
 
     It is never closed: it says what goes on until the process ends, and ends with it.
     """
     try:
-        server = waitress.server.create_server(
-            application, host=host, port=port, threads=2, ident="gridbot"
-        )
-    except (OSError, ValueError) as error:  # ValueError: a name that is not known
-        reason = getattr(error, "strerror", None) or "this name is not known"
+        server = WebServer(application, host, port)
+    except OSError as error:
+        number = error.errno or 0  # below 0 it is one of the resolver's
+        reason = os.strerror(number) if number > 0 else "this name is not known"
         raise UserError(
             f"{section}.host = {host}, {section}.port = {port}: the page cannot be served there: "
             f"{reason}"
