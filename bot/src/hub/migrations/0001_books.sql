@@ -60,7 +60,7 @@ CREATE TABLE fills (
 SELECT create_hypertable('fills', 'time', chunk_time_interval => interval '7 days',
                          create_default_indexes => false);
 CREATE UNIQUE INDEX fills_key ON fills (run_id, time, trade_id);
-CREATE INDEX fills_time ON fills USING brin (time);
+CREATE INDEX fills_time ON fills (time DESC);
 
 -- Trades of a time whose chunk is archived already: the archiver takes in those that are new.
 CREATE TABLE late_fills (LIKE fills, PRIMARY KEY (run_id, time, trade_id));
@@ -82,7 +82,8 @@ CREATE TABLE orders (
 SELECT create_hypertable('orders', 'created', chunk_time_interval => interval '28 days',
                          create_default_indexes => false);
 CREATE UNIQUE INDEX orders_key ON orders (run_id, created, client_id);
-CREATE INDEX orders_created ON orders USING brin (created);
+CREATE INDEX orders_created ON orders (created DESC);
+CREATE INDEX orders_open ON orders (run_id) WHERE state IN ('i', 'o');
 
 -- What the trades of an hour have changed of each coin, fees included, and the fees among it.
 CREATE TABLE flows (

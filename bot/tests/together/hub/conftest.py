@@ -14,6 +14,8 @@ from hub.database import Address, connect, migrate
 
 from tests.postgres import PostgresMissingError, Server
 
+# TimescaleDB's workers hold connections, which no database that is copied may have.
+QUICK = {"fsync": "off", "full_page_writes": "off", "timescaledb.max_background_workers": "0"}
 _NUMBERS = itertools.count(1)
 
 
@@ -21,7 +23,7 @@ _NUMBERS = itertools.count(1)
 def server():
     with tempfile.TemporaryDirectory() as directory:
         try:
-            started = Server(Path(directory) / "server", settings={"fsync": "off"})
+            started = Server(Path(directory) / "server", settings=QUICK)
         except PostgresMissingError as error:
             pytest.skip(f"TimescaleDB: {error}")
         with started:
@@ -35,12 +37,20 @@ def database(server, name=None):
     return Address(server.host, server.port, name, "postgres")
 
 
-@pytest.fixture
-def address(server):
-    """A new database with the newest schema."""
-    made = database(server)
+@pytest.fixture(scope="session")
+def template(server):
+    """A database with the newest schema, to be copied."""
+    made = database(server, "template")
     in_database(made, migrate)
     return made
+
+
+@pytest.fixture
+def address(server, template):
+    """A new database with the newest schema."""
+    name = f"hub{next(_NUMBERS)}"
+    server.sql(f"CREATE DATABASE {name} TEMPLATE {template.database} STRATEGY file_copy")
+    return Address(server.host, server.port, name, "postgres")
 
 
 def in_database(address, action, *arguments):
