@@ -1,0 +1,95 @@
+"""The `hub` command: reads arguments, hands over to one subcommand, reports errors."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from gridbase.clock import SystemClock
+from gridbase.command_line import EXIT_CODES, OneLineParser, run_command
+from gridbase.errors import ExitCode, UserError
+
+from hub import __version__
+from hub.config import Config, load
+
+DEFAULT_CONFIG = Path("/etc/gridberry-hub/hub.toml")
+
+
+def _migrate(config: Config, _: argparse.Namespace) -> int:
+    from hub.database import AWAY, connect, migrate
+
+    async def run() -> list[str]:
+        connection = await connect(config.need("database"))
+        try:
+            return await migrate(connection)
+        finally:
+            await connection.close()
+
+    try:
+        applied = asyncio.run(run())
+    except AWAY as error:
+        raise UserError(f"the database does not answer: {error}", ExitCode.EXCHANGE) from error
+    print("applied: " + ", ".join(applied) if applied else "the schema is up to date")
+    return ExitCode.OK
+
+
+def _collect(config: Config, _: argparse.Namespace) -> int:
+    from hub.collector import Loop
+
+    clock = _stopping_clock()
+    loop = Loop(config.need("bot"), config.need("collector"), config.need("database"), clock)
+    asyncio.run(loop.run())
+    return ExitCode.OK
+
+
+# Each with one line of help.
+COMMANDS: dict[str, tuple[Callable[[Config, argparse.Namespace], int], str]] = {
+    "migrate": (_migrate, "bring the database's schema up to date"),
+    "collect": (_collect, "copy one bot's books to the database until stopped"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand.
+
+    Args:
+        argv: arguments after the program's name; None reads them from the process.
+
+    Returns:
+        The exit status (see `EXIT_CODES`).
+    """
+    args = _parser().parse_args(sys.argv[1:] if argv is None else list(argv))
+    if args.command == "version":
+        print(f"hub {__version__}")
+        return ExitCode.OK
+    run, _ = COMMANDS[args.command]
+    return run_command(f"hub {args.command}", lambda: run(load(args.config), args))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(
+        prog="hub",
+        description="The fleet's memory: one database, API and page over all bots.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (_, text) in COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument(
+            "--config", type=Path, default=DEFAULT_CONFIG, help="default: %(default)s"
+        )
+    commands.add_parser("version", help="print the version")
+    return parser
+
+
+def _stopping_clock() -> SystemClock:
+    """A clock that SIGTERM and SIGINT stop."""
+    clock = SystemClock()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: clock.stop())
+    return clock
