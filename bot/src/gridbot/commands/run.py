@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gridbase.clock import SystemClock
 from gridbase.errors import ExitCode, UserError
 from gridbase.http import WebServer
+from gridbase.metrics import Access, MetricsPage
 from gridbase.secret_files import read_secret
 
 from gridbot import __version__
@@ -21,6 +22,7 @@ from gridbot.exchanges.account import Account
 from gridbot.exchanges.open_account import open_account
 from gridbot.service.bot import Runner
 from gridbot.service.grid_worker import AfterStep
+from gridbot.service.metrics import exposition
 from gridbot.service.verdicts import Follower, VerdictPage
 from gridbot.service.web import Page
 from gridbot.store import Store
@@ -64,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
         config.account.mode,
         config.page.port,
     )
-    _serve(Page(runner), "page", config.page.host, config.page.port)
+    scraped = MetricsPage(lambda: exposition(runner.status, runner.timings), _access(config))
+    _serve(Page(runner, scraped), "page", config.page.host, config.page.port)
     try:
         runner.run()
     finally:
@@ -83,6 +86,7 @@ def settling(kept: int = KEPT) -> AfterStep:
         if trader.engine is None or trader.grid_run is None:
             return
         count = settlers[store].run(trader.grid_run, trader.engine)
+        trader.session.archived += count
         if count:
             log.info("%s: %d closed positions settled", trader.session.config.symbol, count)
 
@@ -106,6 +110,13 @@ def _account_guard(
         return guard, Judge(rules, account.broker, clock, guard)
     Follower(str(rules.url), token, clock, guard).start()
     return guard, None
+
+
+def _access(config: BotConfig) -> Access:
+    """Who may read the metrics."""
+    file = config.metrics_token_file
+    token = None if file is None else read_secret(file, "metrics.token_file")
+    return Access(token, config.page.host)
 
 
 def _serve(application: "Application", section: str, host: str, port: int) -> None:
