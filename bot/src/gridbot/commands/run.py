@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the bot; returns after SIGTERM or SIGINT."""
     config = load_config(args.config)
-    start_logging(config.log_level)
+    start_logging(config)
     clock = SystemClock()
     account = open_account(config.account, clock)
     guard, judge = _account_guard(config, account, clock)
