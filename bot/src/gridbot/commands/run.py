@@ -64,7 +64,9 @@ def run(args: argparse.Namespace) -> int:
         config.account.mode,
         config.page.port,
     )
-    _serve(Page(runner), "page", config.page.host, config.page.port)
+    page = Page(runner)
+    _serve(page, "page", config.page.host, config.page.port)
+    page.live(lambda: runner.revision, clock.monotonic).start()
     try:
         runner.run()
     finally:

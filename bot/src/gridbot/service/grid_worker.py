@@ -74,6 +74,7 @@ class GridWorker:
         blocked_until: no step before this time (monotonic seconds).
         trader: the grid; None before the state was opened, and after an unexpected error.
         unexpected: the latest unexpected error; None where there was none.
+        published: how often it was told what is new.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class GridWorker:
         self.blocked_until = clock.monotonic()
         self.trader: Trader | None = None
         self.unexpected: Unexpected | None = None
+        self.published = 0
         self._account = account
         self._broker = broker
         self._clock = clock
@@ -288,6 +290,7 @@ class GridWorker:
         with self._lock:
             self._note_wind_down(state)
             self.state, self.reason, self._document = state, reason, document
+            self.published += 1
             if document["price"] is not None and state not in NOT_LOOKING:
                 self._price_ms = self._clock.now_ms()
                 self._note_price(self._price_ms, document["price"])
