@@ -67,7 +67,9 @@ def run(args: argparse.Namespace) -> int:
         config.page.port,
     )
     scraped = MetricsPage(lambda: exposition(runner.status, runner.timings), _access(config))
-    _serve(Page(runner, scraped), "page", config.page.host, config.page.port)
+    page = Page(runner, scraped)
+    _serve(page, "page", config.page.host, config.page.port)
+    page.live(lambda: runner.revision, clock.monotonic).start()
     try:
         runner.run()
     finally:
