@@ -194,6 +194,12 @@ PARTS = (
         BOT,
     ),
     Part(
+        "scrape",
+        "what scraping /metrics costs a bot of 200 lines, and one of four grids",
+        python("bot/benchmarks/scrape.py", "--scrapes", "1000"),
+        BOT,
+    ),
+    Part(
         "rest-calls",
         "requests of a bot in calm and busy hours",
         python("bot/benchmarks/rest_calls.py"),

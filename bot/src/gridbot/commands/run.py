@@ -2,13 +2,15 @@
 
 import argparse
 import logging
+import os
 import signal
 import threading
 from typing import TYPE_CHECKING
 
-import waitress.server
 from gridbase.clock import SystemClock
 from gridbase.errors import ExitCode, UserError
+from gridbase.http import WebServer
+from gridbase.metrics import Access, MetricsPage
 from gridbase.secret_files import read_secret
 
 from gridbot import __version__
@@ -20,6 +22,7 @@ from gridbot.exchanges.account import Account
 from gridbot.exchanges.open_account import open_account
 from gridbot.service.bot import Runner
 from gridbot.service.grid_worker import AfterStep
+from gridbot.service.metrics import exposition
 from gridbot.service.verdicts import Follower, VerdictPage
 from gridbot.service.web import Page
 from gridbot.store import Store
@@ -27,7 +30,7 @@ from gridbot.trading.account_guard import AccountGuard, Judge
 from gridbot.trading.trader import Trader
 
 if TYPE_CHECKING:
-    from wsgiref.types import WSGIApplication
+    from gridbase.http.server import Application
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
         config.account.mode,
         config.page.port,
     )
-    _serve(Page(runner), "page", config.page.host, config.page.port)
+    scraped = MetricsPage(lambda: exposition(runner.status, runner.timings), _access(config))
+    _serve(Page(runner, scraped), "page", config.page.host, config.page.port)
     try:
         runner.run()
     finally:
@@ -82,6 +86,7 @@ def settling(kept: int = KEPT) -> AfterStep:
         if trader.engine is None or trader.grid_run is None:
             return
         count = settlers[store].run(trader.grid_run, trader.engine)
+        trader.session.archived += count
         if count:
             log.info("%s: %d closed positions settled", trader.session.config.symbol, count)
 
@@ -107,17 +112,23 @@ def _account_guard(
     return guard, None
 
 
-def _serve(application: "WSGIApplication", section: str, host: str, port: int) -> None:
+def _access(config: BotConfig) -> Access:
+    """Who may read the metrics."""
+    file = config.metrics_token_file
+    token = None if file is None else read_secret(file, "metrics.token_file")
+    return Access(token, config.page.host)
+
+
+def _serve(application: "Application", section: str, host: str, port: int) -> None:
     """Serve an application from a thread of its own.
 
     It is never closed: it says what goes on until the process ends, and ends with it.
     """
     try:
-        server = waitress.server.create_server(
-            application, host=host, port=port, threads=2, ident="gridbot"
-        )
-    except (OSError, ValueError) as error:  # ValueError: a name that is not known
-        reason = getattr(error, "strerror", None) or "this name is not known"
+        server = WebServer(application, host, port)
+    except OSError as error:
+        number = error.errno or 0  # below 0 it is one of the resolver's
+        reason = os.strerror(number) if number > 0 else "this name is not known"
         raise UserError(
             f"{section}.host = {host}, {section}.port = {port}: the page cannot be served there: "
             f"{reason}"

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, Protocol
 
+from gridbase.metrics import PATH as METRICS_PATH
+from gridbase.metrics import MetricsPage
+
 from gridbot.service.deltas import changes
 from gridbot.service.view import view
 
@@ -90,10 +93,12 @@ class Page:
 
     Args:
         reporter: the bot; asked anew for every request.
+        metrics: answers `/metrics`; None where nobody may ask.
     """
 
-    def __init__(self, reporter: Reporter) -> None:
+    def __init__(self, reporter: Reporter, metrics: MetricsPage | None = None) -> None:
         self._reporter = reporter
+        self._metrics = metrics
         self._html = resources.files("gridbot.service").joinpath("page/index.html").read_bytes()
         self._policy = _content_policy(self._html.decode())
         self._versions = {path: _Versions() for path in _DOCUMENTS}
@@ -131,6 +136,9 @@ class Page:
             seen = environ.get("HTTP_IF_NONE_MATCH", "")
             deltas = environ.get("HTTP_A_IM") == "gridberry-changes"
             return self._versions[path].answer(document, seen, deltas=deltas)
+        if path == METRICS_PATH and self._metrics is not None:
+            scraped = self._metrics.answer(environ)
+            return _Answer(scraped.status, scraped.kind, scraped.body, list(scraped.headers))
         if path == "/health":
             health = self._reporter.health()
             status = "200 OK" if health["ok"] else "503 Service Unavailable"

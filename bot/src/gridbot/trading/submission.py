@@ -114,8 +114,7 @@ def _send(session: Session, engine: GridEngine, order: Order, *, again: bool = F
         else:
             raise
         return
-    session.answers.seconds.append(session.clock.monotonic() - since)
-    session.answers.acknowledged += 1
+    session.answers.acknowledge(session.clock.monotonic() - since)
     accept(session, engine, order, remote)
 
 
