@@ -13,7 +13,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 from gridbase.errors import UserError
 from gridbase.tokens import READ, TokenFile
 from starlette.applications import Starlette
@@ -31,8 +30,6 @@ COOKIE = "gridberry_hub"
 MOST_CLIENTS = 200
 _MOST_BODY = 4096
 _PLAIN_POLICY = "default-src 'none'; frame-ancestors 'none'"
-# What the database says of a request that it cannot answer in time.
-_BUSY = (*AWAY, asyncpg.QueryCanceledError, asyncpg.TooManyConnectionsError)
 
 
 def application(
@@ -113,7 +110,7 @@ class _Site:
                 return _error(400, str(error))
             except UserError as error:
                 return _error(503, str(error))
-            except _BUSY as error:
+            except AWAY as error:
                 return _error(503, f"database: {str(error) or 'no answer in time'}")
             return _tagged(request, document)
 
