@@ -46,10 +46,75 @@ def _collect(config: Config, _: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
+def _archive(config: Config, _: argparse.Namespace) -> int:
+    from datetime import UTC, datetime, timedelta
+
+    from hub.archive.archiver import Archiver, Moved
+    from hub.archive.place import Place
+    from hub.database import AWAY, connect, require_schema
+
+    settings = config.need("archive")
+    before = datetime.now(UTC) - timedelta(days=settings.after_days)
+
+    async def run() -> Moved:
+        connection = await connect(config.need("database"))
+        try:
+            await require_schema(connection)
+            archiver = Archiver(connection, Place(settings), lambda line: print(line, flush=True))
+            return await archiver.run(before)
+        finally:
+            connection.terminate()
+
+    try:
+        moved = asyncio.run(run())
+    except AWAY as error:
+        raise UserError(f"the database does not answer: {error}", ExitCode.EXCHANGE) from error
+    print(
+        f"archived {moved.rows} trades of {moved.chunks} chunks: {moved.before} bytes in the"
+        f" database, {moved.size} in the archive; {moved.late} came late"
+    )
+    return ExitCode.OK
+
+
+def _serve(config: Config, _: argparse.Namespace) -> int:
+    from hub.api.serving import serve
+
+    serve(config)
+    return ExitCode.OK
+
+
+def _tokens(config: Config, args: argparse.Namespace) -> int:
+    import time
+
+    from gridbase import tokens
+
+    path = config.need("server").tokens_file
+    if path is None:
+        raise UserError("server.tokens_file is missing: it names the file that tokens are kept in")
+    if args.action == "list":
+        for one in tokens.load(path):
+            print(one.name, " ".join(one.scopes), one.created_ms)
+        return ExitCode.OK
+    if args.name is None:
+        raise UserError(f"{args.action} needs the token's NAME")
+    with tokens.changing(path) as kept:
+        if args.action == "revoke":
+            tokens.save(path, tokens.revoked(kept, args.name))
+            return ExitCode.OK
+        now_ms = time.time_ns() // 1_000_000
+        more, secret = tokens.created(kept, args.name, tokens.READ, now_ms)
+        tokens.save(path, more)
+    print(secret)
+    return ExitCode.OK
+
+
 # Each with one line of help.
 COMMANDS: dict[str, tuple[Callable[[Config, argparse.Namespace], int], str]] = {
     "migrate": (_migrate, "bring the database's schema up to date"),
     "collect": (_collect, "copy one bot's books to the database until stopped"),
+    "archive": (_archive, "move old trades to verified Parquet files, once"),
+    "serve": (_serve, "serve the API and the fleet's page until stopped"),
+    "tokens": (_tokens, "create, list and revoke the tokens of API and page"),
 }
 
 
@@ -83,6 +148,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--config", type=Path, default=DEFAULT_CONFIG, help="default: %(default)s"
         )
+        if name == "tokens":
+            command.add_argument("action", choices=("create", "list", "revoke"))
+            command.add_argument("name", nargs="?", metavar="NAME")
     commands.add_parser("version", help="print the version")
     return parser
 

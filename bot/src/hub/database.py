@@ -28,7 +28,16 @@ class DatabaseError(UserError):
 
 
 # What ends when the database is back: the caller tries again.
-AWAY = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
+AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # it starts, stops, or ended what took too long
+    asyncpg.InsufficientResourcesError,  # no room on the disk, no connection left
+    asyncpg.TransactionRollbackError,
+    asyncpg.ReadOnlySQLTransactionError,  # a replica, or the primary before it was fenced
+)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date
 from decimal import Decimal
 from typing import Any
 
@@ -242,13 +242,3 @@ def by_account(books: Sequence[Book]) -> list[dict[str, Any]]:
         }
         for (mode, account, currency), years in sorted(sums.items())
     ]
-
-
-def moment_of(text: str) -> datetime:
-    """A time of ISO 8601; without a zone it is UTC.
-
-    Raises:
-        ValueError: it is none.
-    """
-    found = datetime.fromisoformat(text)
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
