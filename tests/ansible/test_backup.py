@@ -118,7 +118,12 @@ class Host:
 
     def configure(self, repository: Path, **more: Any) -> None:
         """Write what the role writes."""
-        settings = {"host": self.name, "configuration": str(self.place / "opt"), "options": []}
+        settings = {
+            "host": self.name,
+            "project": "gridberry",
+            "configuration": str(self.place / "opt"),
+            "options": [],
+        }
         settings |= {"environment": {"AWS_SECRET_ACCESS_KEY": KEY}, "append_only": False}
         settings |= {"keep_daily": 7, "keep_weekly": 4} | more
         (self.settings / "settings.json").write_text(json.dumps(settings))

@@ -1,7 +1,7 @@
 # Tells whether the configuration to come would go on with the grids that run, before anything is
 # replaced. Changes nothing, and costs next to nothing where the configuration is the same.
 #
-#   DIRECTORY, VOLUME, IMAGE and TOML (the text of the bot.toml to come) must be set before.
+#   DIRECTORY, PROJECT, VOLUME, IMAGE and TOML (the text of the bot.toml to come) must be set before.
 #
 # Prints nothing where it would, else one of these lines, and the last one beside it:
 #
@@ -22,7 +22,7 @@ volumes=$(docker volume ls --quiet --filter "name=^$VOLUME\$" 2>&1) || {
 older=
 if ! docker image inspect "$IMAGE" >/dev/null 2>&1; then
     older=yes
-    IMAGE=$(docker inspect --format '{{.Image}}' gridberry-bot 2>/dev/null) || {
+    IMAGE=$(docker inspect --format '{{.Image}}' "$PROJECT-bot" 2>/dev/null) || {
         echo "not compared: the image is not here yet, and no bot runs"
         exit 0
     }
@@ -30,7 +30,7 @@ fi
 # Images name the schema that they write, and the oldest one whose bots can read that.
 schemas='{{with .Config.Labels}}{{index . "gridberry.state-schema"}} {{index . "gridberry.state-oldest-reader"}}{{end}}'
 # shellcheck disable=SC2046 # three words, or fewer
-set -- $(docker inspect --format "$schemas" gridberry-bot 2>/dev/null | cut -d ' ' -f 1) \
+set -- $(docker inspect --format "$schemas" "$PROJECT-bot" 2>/dev/null | cut -d ' ' -f 1) \
     $(docker image inspect --format "$schemas" "$IMAGE" 2>/dev/null)
 [ $# -ne 3 ] || [ "$1" -ge "$3" ] || echo "migrates: $1 $2"
 file=$(mktemp /run/gridberry-XXXXXX) || exit
@@ -54,7 +54,7 @@ while :; do
         "4  "*"written by an older gridbot"*)
             # The bot that runs reads them, where it knows all settings.
             older=yes
-            IMAGE=$(docker inspect --format '{{.Image}}' gridberry-bot 2>/dev/null) && continue
+            IMAGE=$(docker inspect --format '{{.Image}}' "$PROJECT-bot" 2>/dev/null) && continue
             echo "not compared: $said"
             ;;
         "2 yes "* | *" yes "*"written by an older gridbot"*)

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the bot; returns after SIGTERM or SIGINT."""
     config = load_config(args.config)
-    start_logging(config.log_level)
+    start_logging(config)
     clock = SystemClock()
     account = open_account(config.account, clock)
     guard, judge = _account_guard(config, account, clock)
@@ -67,7 +67,9 @@ def run(args: argparse.Namespace) -> int:
         config.page.port,
     )
     scraped = MetricsPage(lambda: exposition(runner.status, runner.timings), _access(config))
-    _serve(Page(runner, scraped), "page", config.page.host, config.page.port)
+    page = Page(runner, scraped)
+    _serve(page, "page", config.page.host, config.page.port)
+    page.live(lambda: runner.revision, clock.monotonic).start()
     try:
         runner.run()
     finally:

@@ -132,6 +132,11 @@ class Runner:
 
     # For the page, from other threads.
 
+    @property
+    def revision(self) -> int:
+        """Another one once there may be something new to say."""
+        return sum(worker.published for worker in self._workers)
+
     def health(self) -> dict[str, Any]:
         """Whether the bot is well, and if not, why."""
         several = len(self._workers) > 1

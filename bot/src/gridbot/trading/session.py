@@ -239,4 +239,5 @@ class Session:
                 fill.client_id,
                 plain(fill.commission),
                 fill.commission_coin,
+                extra={"symbol": self.config.symbol},
             )
