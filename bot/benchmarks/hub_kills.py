@@ -11,6 +11,7 @@ import argparse
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 BOT = Path(__file__).resolve().parents[1]
@@ -30,6 +31,9 @@ def main() -> int:
         try:
             counts = Killing(Path(directory), arguments.seed, arguments.kills).run()
         except AssertionError as error:
+            traceback.print_exc()
+            for log in Path(directory).glob("*.log"):
+                print(log.name, log.read_text()[-2000:])
             print(f"1 failed: seed {arguments.seed}: {error}")
             return 1
     for name, count in sorted(counts.items()):

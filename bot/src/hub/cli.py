@@ -20,7 +20,7 @@ DEFAULT_CONFIG = Path("/etc/gridberry-hub/hub.toml")
 
 
 def _migrate(config: Config, _: argparse.Namespace) -> int:
-    from hub.database import AWAY, connect, migrate
+    from hub.database import AWAY, connect, in_one_line, migrate
 
     async def run() -> list[str]:
         connection = await connect(config.need("database"))
@@ -32,7 +32,7 @@ def _migrate(config: Config, _: argparse.Namespace) -> int:
     try:
         applied = asyncio.run(run())
     except AWAY as error:
-        raise UserError(f"the database does not answer: {error}", ExitCode.EXCHANGE) from error
+        raise UserError(in_one_line(error), ExitCode.EXCHANGE) from error
     print("applied: " + ", ".join(applied) if applied else "the schema is up to date")
     return ExitCode.OK
 
@@ -51,7 +51,7 @@ def _archive(config: Config, _: argparse.Namespace) -> int:
 
     from hub.archive.archiver import Archiver, Moved
     from hub.archive.place import Place
-    from hub.database import AWAY, connect, require_schema
+    from hub.database import AWAY, connect, in_one_line, require_schema
 
     settings = config.need("archive")
     before = datetime.now(UTC) - timedelta(days=settings.after_days)
@@ -68,7 +68,7 @@ def _archive(config: Config, _: argparse.Namespace) -> int:
     try:
         moved = asyncio.run(run())
     except AWAY as error:
-        raise UserError(f"the database does not answer: {error}", ExitCode.EXCHANGE) from error
+        raise UserError(in_one_line(error), ExitCode.EXCHANGE) from error
     print(
         f"archived {moved.rows} trades of {moved.chunks} chunks: {moved.before} bytes in the"
         f" database, {moved.size} in the archive; {moved.late} came late"

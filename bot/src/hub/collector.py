@@ -19,9 +19,10 @@ from gridbase.clock import Clock
 from gridbase.errors import UserError
 from gridbase.health import fetch
 
-from hub.books import Batch, Books, BooksError, Fill, Order
+from hub.book_rows import Batch, Fill, Order
+from hub.books import Books, BooksError
 from hub.config import Bot, Collector
-from hub.database import AWAY, Address, connect, require_schema
+from hub.database import AWAY, Address, connect, in_one_line, require_schema
 from hub.writing import Writer
 
 SETTLED, CANDLES = "settled", "candles"
@@ -233,7 +234,7 @@ class Loop:
         try:
             await self.once()
         except AWAY as error:
-            self._failed(f"database: {error or type(error).__name__}")
+            self._failed(in_one_line(error))
             self._circuit.failed()
             await self._drop()
         except BooksError as error:

@@ -32,12 +32,18 @@ AWAY = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # cut off in the middle of an answer
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,  # it starts, stops, or ended what took too long
     asyncpg.InsufficientResourcesError,  # no room on the disk, no connection left
     asyncpg.TransactionRollbackError,
     asyncpg.ReadOnlySQLTransactionError,  # a replica, or the primary before it was fenced
 )
+
+
+def in_one_line(error: BaseException) -> str:
+    """What went wrong with the database; PostgreSQL says it in several lines."""
+    return "database: " + (" ".join(str(error).split()) or type(error).__name__)
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,10 @@ async def _prepare(connection: Any) -> None:
     )
 
 
+async def _nothing(_: Any) -> None:
+    """A connection that only reads leaves nothing behind for the next one."""
+
+
 async def connect(address: Address) -> Any:
     """One connection, as `pool` makes them.
 
@@ -120,10 +130,12 @@ async def pool(address: Address, size: int) -> Any:
         min_size=0,
         max_size=size,
         init=_prepare,
+        reset=_nothing,
         server_settings={
             "statement_timeout": str(STATEMENT_SECONDS * 1000),
             "default_transaction_read_only": "on",
             "timezone": "UTC",
+            "jit": "off",  # compiling costs more than any of these queries
         },
     )
 

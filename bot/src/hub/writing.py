@@ -13,7 +13,7 @@ from typing import Any
 
 from gridbase.market import EXACT
 
-from hub.books import Batch, Candle, Fill, GridRun, Incident, Order
+from hub.book_rows import Batch, Candle, Fill, GridRun, Incident, Order
 from hub.config import Bot
 from hub.units import Units
 

@@ -24,7 +24,7 @@ from starlette.routing import Route
 from hub.api import openapi
 from hub.api.endpoints import ENDPOINTS, Endpoint, Hub
 from hub.api.parameters import ParameterError, Parameters
-from hub.database import AWAY
+from hub.database import AWAY, in_one_line
 
 COOKIE = "gridberry_hub"
 MOST_CLIENTS = 200
@@ -111,7 +111,7 @@ class _Site:
             except UserError as error:
                 return _error(503, str(error))
             except AWAY as error:
-                return _error(503, f"database: {str(error) or 'no answer in time'}")
+                return _error(503, in_one_line(error))
             return _tagged(request, document)
 
         return answer

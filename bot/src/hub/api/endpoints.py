@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -17,8 +18,10 @@ from hub.api.parameters import Parameters, position
 from hub.archive.rows import key
 from hub.history import BEGIN, END, History, Wanted
 from hub.ledger import Ledger, by_account, units_by_id
+from hub.units import Units
 
 LAST = 2**31 - 1
+_FRESH_SECONDS = 5.0
 
 
 class NoDatabaseError(UserError):
@@ -44,6 +47,36 @@ class Endpoint:
 
 
 @dataclass
+class Names:
+    """Grid runs and units by their IDs, which change seldom and every answer needs.
+
+    Attributes:
+        runs: grid runs, oldest first.
+        units: of markets.
+        read: when they were read (monotonic seconds).
+    """
+
+    runs: dict[int, Any] = field(default_factory=dict)
+    units: dict[int, Units] = field(default_factory=dict)
+    read: float = -_FRESH_SECONDS
+
+    async def refresh(self, connection: Any, rows: Sequence[Any] = ()) -> None:
+        """Read them where they are old, or do not have what rows name.
+
+        Args:
+            connection: to the database.
+            rows: of trades or orders.
+        """
+        # Of both kinds of rows they are the second and the third column.
+        known = all(row[1] in self.runs and row[2] in self.units for row in rows)
+        if known and time.monotonic() - self.read < _FRESH_SECONDS:
+            return
+        self.runs = {row["id"]: row for row in await connection.fetch(queries.RUNS)}
+        self.units = await units_by_id(connection)
+        self.read = time.monotonic()
+
+
+@dataclass
 class Hub:
     """What the answers are made from.
 
@@ -58,6 +91,8 @@ class Hub:
     pool: Any
     history: History | None
     ledger: Ledger | None
+
+    names: Names = field(default_factory=Names)
 
     def connection(self) -> Any:
         """One of the pool's connections, for a `with` block."""
@@ -77,18 +112,21 @@ async def _breakers(hub: Hub, _: Parameters) -> dict[str, Any]:
 async def _fills(hub: Hub, given: Parameters) -> dict[str, Any]:
     if hub.history is None:
         raise NoDatabaseError
-    count = given.count()
-    runs, units = await _runs_and_units(hub)
+    count, names = given.count(), hub.names
+    async with hub.connection() as connection:
+        await names.refresh(connection)
     wanted = Wanted(
-        runs=_chosen(runs, given),
+        runs=_chosen(names.runs, given),
         begin=given.time("from", BEGIN),
         end=given.time("to", END),
         before=given.after(),
     )
     rows = await hub.history.latest(wanted, count + 1)
+    async with hub.connection() as connection:
+        await names.refresh(connection, rows)
     return {
         "fills": [
-            queries.fill_document(row, runs[row.run_id], units[row.market_id])
+            queries.fill_document(row, names.runs[row.run_id], names.units[row.market_id])
             for row in rows[:count]
         ],
         "next": position(key(rows[count - 1])) if len(rows) > count else None,
@@ -98,20 +136,20 @@ async def _fills(hub: Hub, given: Parameters) -> dict[str, Any]:
 async def _orders(hub: Hub, given: Parameters) -> dict[str, Any]:
     count = given.count()
     state = given.choice("state", ("live", *queries.STATES.values()))
-    runs, units = await _runs_and_units(hub)
-    before = given.after() or (END, LAST, "")
-    chosen = _chosen(runs, given)
+    before, names = given.after() or (END, LAST, ""), hub.names
     async with hub.connection() as connection:
+        await names.refresh(connection)
+        chosen = _chosen(names.runs, given)
         if state == "live":
-            rows = await connection.fetch(
-                queries.OPEN_ORDERS, *before, list(runs) if chosen is None else chosen, count + 1
-            )
+            every = list(names.runs) if chosen is None else chosen
+            rows = await connection.fetch(queries.OPEN_ORDERS, *before, every, count + 1)
         else:
             letter = None if state is None else state[0]
             rows = await connection.fetch(queries.ORDERS, *before, chosen, letter, count + 1)
+        await names.refresh(connection, rows)
     return {
         "orders": [
-            queries.order_document(row, runs[row["run_id"]], units[row["market_id"]])
+            queries.order_document(row, names.runs[row["run_id"]], names.units[row["market_id"]])
             for row in rows[:count]
         ],
         "next": position(queries.order_key(rows[count - 1])) if len(rows) > count else None,
@@ -125,11 +163,12 @@ async def _candles(hub: Hub, given: Parameters) -> dict[str, Any]:
 
 async def _equity(hub: Hub, given: Parameters) -> dict[str, Any]:
     candles = await _hours(hub, given)
-    runs, _ = await _runs_and_units(hub)
-    chosen = _chosen(runs, given) or []
     begin = candles[0]["time"] if candles else BEGIN
     end = given.time("to", END)
     async with hub.connection() as connection:
+        await hub.names.refresh(connection)
+        runs = hub.names.runs
+        chosen = _chosen(runs, given) or []
         before = await connection.fetch(queries.FLOWS_BEFORE, chosen, begin)
         flows = await connection.fetch(queries.FLOWS, chosen, begin, end)
     return {"equity": queries.equity([runs[one] for one in chosen], before, flows, candles)}
@@ -228,12 +267,6 @@ async def _books(hub: Hub) -> Any:
     if hub.ledger is None:
         raise NoDatabaseError
     return await hub.ledger.books()
-
-
-async def _runs_and_units(hub: Hub) -> tuple[dict[int, Any], dict[int, Any]]:
-    async with hub.connection() as connection:
-        runs = await connection.fetch(queries.RUNS)
-        return {row["id"]: row for row in runs}, await units_by_id(connection)
 
 
 def _chosen(runs: Mapping[int, Any], given: Parameters) -> list[int] | None:

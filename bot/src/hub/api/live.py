@@ -22,7 +22,7 @@ from gridbase.secret_files import read_secret
 from hub.api import queries
 from hub.api.fleet import Heard, fleet_document
 from hub.config import Live
-from hub.database import AWAY, Address, connect
+from hub.database import AWAY, Address, connect, in_one_line
 
 CHANNEL = "gridberry_fleet"
 # Seconds: between two looks at everything, the least between two messages, until one is repeated.
@@ -99,7 +99,7 @@ class Fleet:
                     rows = await connection.fetch(queries.BOTS)
                 self.problem = ""
             except AWAY as error:
-                self.problem = f"database: {error or type(error).__name__}"
+                self.problem = in_one_line(error)
                 rows = []
                 heard = {bot.name: bot for bot in self.heard} | heard
             heard = {row["name"]: _newer(_stored(row), heard.get(row["name"])) for row in rows} | {

@@ -10,8 +10,8 @@ from gridbase.tax_lots import Method
 from gridbot.accounting.tax_report import document, write_report
 from hub.archive.archiver import Archiver, UnverifiedError
 from hub.archive.place import Place, PlaceError
-from hub.books import Batch
-from hub.books import Fill as BookFill
+from hub.book_rows import Batch
+from hub.book_rows import Fill as BookFill
 from hub.config import Archive
 from hub.database import connect, pool
 from hub.history import History, Wanted
