@@ -115,8 +115,8 @@ SETTINGS: dict[str, Read] = {
     "rotate_mb": _scaled(1, 1_000, MEGABYTE),
     "queue": integer(100, 1_000_000),
     "silent_seconds": integer(10, 86_400),
-    "memory_warn_mb": _scaled(100, 100_000, MEGABYTE),
-    "memory_restart_mb": _scaled(100, 100_000, MEGABYTE),
+    "memory_warn_mb": _scaled(10, 100_000, MEGABYTE),
+    "memory_restart_mb": _scaled(10, 100_000, MEGABYTE),
     "disk_budget_gb": _scaled(0, 100_000, 1_000 * MEGABYTE),
     "compact": switch,
 }

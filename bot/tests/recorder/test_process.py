@@ -102,8 +102,7 @@ def test_it_stops_in_an_orderly_way_where_memory_grows(tmp_path, server):
     recorder = Recorder(
         tmp_path / "small", server, SYMBOLS, memory_warn_mb=20, memory_restart_mb=30
     )
-    recorder.start()
-    assert recorder.process.wait(timeout=60) == 75
+    assert command("run", "--config", recorder.config).returncode == 75
     assert not list((recorder.data / "active").iterdir())
 
 

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import json
 import zipfile
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -11,9 +12,10 @@ from pathlib import Path
 import duckdb
 import pytest
 import recorder
-from gridbase.candles.reader import open_candles
+from gridbase.candles.reader import load_series, open_candles
 from gridbase.errors import UserError
-from recorder.core.rows import Kind, Stream
+from gridbot.cli import main as gridbot
+from recorder.core.rows import Gap, Kind, Stream
 from recorder.files.catalog import Catalog
 from recorder.reading.database import open_database
 from recorder.reading.dumps import export_day
@@ -151,3 +153,49 @@ def test_a_directory_without_a_recording_is_one_line(tmp_path):
         answer = command(arguments[0], "--directory", tmp_path, *arguments[1:])
         assert answer.returncode == 4
         assert answer.stderr.endswith("holds no recording\n")
+
+
+def recorded(data: Path, kind: str) -> Path:
+    return data / "ready/exchange=binance" / f"kind={kind}" / "symbol=BTCUSDT"
+
+
+def test_the_bot_reads_recorded_trades_one_by_one(data):
+    candles = list(open_candles(recorded(data, "trades")))
+    table = recorder.load(data, "trades", "BTCUSDT").table
+    assert [Decimal(each.close).scaleb(-8) for each in candles] == table["price"].to_pylist()
+    assert all(each.open == each.high == each.low == each.close for each in candles)
+
+
+def test_the_bot_reads_recorded_candles(data):
+    candles = list(open_candles(recorded(data, "candles")))
+    table = recorder.load(data, "candles", "BTCUSDT").table
+    assert [Decimal(each.high).scaleb(-8) for each in candles] == table["high"].to_pylist()
+
+
+def test_the_practice_exchange_plays_recorded_trades_by_the_second(data):
+    series = load_series(recorded(data, "trades"))
+    assert series.interval_ms == 1_000
+    times = [series.candle(number).time for number in range(series.length)]
+    assert times == list(range(times[0], times[-1] + 1, 1_000))
+    trades = list(open_candles(recorded(data, "trades")))
+    assert series.candle(series.length - 1).close == trades[-1].close
+    assert max(series.candle(n).high for n in range(series.length)) == max(t.high for t in trades)
+
+
+@pytest.mark.parametrize("kind", ["trades", "candles"])
+def test_a_backtest_names_the_gaps_of_the_recording(data, capsys, kind):
+    gap = Gap(Stream("binance", Kind(kind), "BTCUSDT"), START_MS, START_MS + 1_500, 1, 2, "gone")
+    catalog = Catalog(data)
+    catalog.add_gaps([gap])
+    catalog.write_manifests()
+    catalog.close()
+    options = ("--lower", "40000", "--upper", "60000", "--grids", "20", "--investment", "1000")
+    options += ("--fee-rate", "0.001", "--symbol", "BTC/USDT", "--json")
+    assert gridbot(["backtest", "--data", str(recorded(data, kind)), *options]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert "1 gaps in the recording, 1.5 s in all" in answer["notes"]
+
+
+def test_a_directory_that_is_no_recording_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="is a directory; name a file, or what was recorded"):
+        open_candles(tmp_path)
