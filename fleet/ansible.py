@@ -73,6 +73,11 @@ class Ansible:
         self.limit = limit
         self._password = password
 
+    @property
+    def path(self) -> Path:
+        """The inventory's."""
+        return ROOT / self.inventory
+
     def playbook(self, name: str, *words: str, **how: Any) -> int:
         """Run a playbook; returns the verb's exit status.
 

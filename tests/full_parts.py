@@ -233,6 +233,18 @@ PARTS = (
         (*BOT, "tests/browser.py", "tests/browser.lock"),
     ),
     Part(
+        "hub-kills",
+        "500 random kills of collector, archiver and database: every trade once",
+        python("bot/benchmarks/hub_kills.py", "--kills", "500"),
+        (*BOT, "tests/postgres.py"),
+    ),
+    Part(
+        "hub-load",
+        "10 million trades: inserts beside pgbench, bytes a row, answers, a month of absence",
+        python("bot/benchmarks/hub_load.py", "--fills", "10000000", "--seconds", "60"),
+        (*BOT, "tests/postgres.py"),
+    ),
+    Part(
         "lynis",
         "lynis' index of a hardened host",
         python("tests/lynis_audit.py"),

@@ -2,15 +2,18 @@
 
 import argparse
 import logging
+import os
 import signal
 import threading
 from typing import TYPE_CHECKING
 
-import waitress.server
 from gridbase.clock import SystemClock
 from gridbase.errors import ExitCode, UserError
-from gridbase.metrics import Access, MetricsPage
+from gridbase.http import Channel, WebServer
+from gridbase.metrics import Access as ScrapeAccess
+from gridbase.metrics import MetricsPage
 from gridbase.secret_files import read_secret
+from gridbase.tokens import load
 
 from gridbot import __version__
 from gridbot.accounting.settle import KEPT, Settler
@@ -19,13 +22,18 @@ from gridbot.commands.logs import start_logging
 from gridbot.config.load import BotConfig, load_config
 from gridbot.exchanges.account import Account
 from gridbot.exchanges.open_account import open_account
+from gridbot.service.access import Access
+from gridbot.service.acting import Acting
 from gridbot.service.alerts import channels
 from gridbot.service.alerts.ledger import Ledger
 from gridbot.service.alerts.messages import Sender
 from gridbot.service.alerts.queue_file import NAME as QUEUE
 from gridbot.service.alerts.sender import AlertSender
+from gridbot.service.api import Api
+from gridbot.service.audit_log import AuditLog
 from gridbot.service.bot import Runner
 from gridbot.service.grid_worker import AfterStep
+from gridbot.service.log_lines import LogLines
 from gridbot.service.metrics import exposition
 from gridbot.service.verdicts import Follower, VerdictPage
 from gridbot.service.web import Page
@@ -34,7 +42,7 @@ from gridbot.trading.account_guard import AccountGuard, Judge
 from gridbot.trading.trader import Trader
 
 if TYPE_CHECKING:
-    from wsgiref.types import WSGIApplication
+    from gridbase.http.server import Application
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +78,11 @@ def run(args: argparse.Namespace) -> int:
         config.account.mode,
         config.page.port,
     )
-    scraped = MetricsPage(lambda: exposition(runner.status, runner.timings), _access(config))
-    _serve(Page(runner, scraped), "page", config.page.host, config.page.port)
+    scraped = MetricsPage(lambda: exposition(runner.status, runner.timings), _scrape_access(config))
+    page = Page(runner, scraped)
+    page.api = _api(config, runner, clock, page.channel)
+    _serve(page, "page", config.page.host, config.page.port)
+    page.live(lambda: runner.revision, clock.monotonic).start()
     if config.alerts.enabled:
         _alert_sender(config, runner, clock).start()
     try:
@@ -79,6 +90,18 @@ def run(args: argparse.Namespace) -> int:
     finally:
         account.close()
     return ExitCode.OK
+
+
+def _api(config: BotConfig, runner: Runner, clock: SystemClock, channel: Channel) -> Api:
+    """What is below `/api/v1`; it is off until there is a file of tokens."""
+    if config.page.tokens_file is not None:
+        load(config.page.tokens_file)  # what is wrong with it is said before anything trades
+    lines = LogLines()
+    logging.getLogger("gridbot").addHandler(lines)
+    audit = AuditLog(config.state_directory)
+    access = Access(config.page, clock.monotonic)
+    acting = Acting(config, clock, audit)
+    return Api(runner, access, acting=acting, audit=audit, log=lines, channel=channel)
 
 
 def settling(kept: int = KEPT) -> AfterStep:
@@ -132,24 +155,23 @@ def _alert_sender(config: BotConfig, runner: Runner, clock: SystemClock) -> Aler
     )
 
 
-def _access(config: BotConfig) -> Access:
+def _scrape_access(config: BotConfig) -> ScrapeAccess:
     """Who may read the metrics."""
     file = config.metrics_token_file
     token = None if file is None else read_secret(file, "metrics.token_file")
-    return Access(token, config.page.host)
+    return ScrapeAccess(token, config.page.host)
 
 
-def _serve(application: "WSGIApplication", section: str, host: str, port: int) -> None:
+def _serve(application: "Application", section: str, host: str, port: int) -> None:
     """Serve an application from a thread of its own.
 
     It is never closed: it says what goes on until the process ends, and ends with it.
     """
     try:
-        server = waitress.server.create_server(
-            application, host=host, port=port, threads=2, ident="gridbot"
-        )
-    except (OSError, ValueError) as error:  # ValueError: a name that is not known
-        reason = getattr(error, "strerror", None) or "this name is not known"
+        server = WebServer(application, host, port)
+    except OSError as error:
+        number = error.errno or 0  # below 0 it is one of the resolver's
+        reason = os.strerror(number) if number > 0 else "this name is not known"
         raise UserError(
             f"{section}.host = {host}, {section}.port = {port}: the page cannot be served there: "
             f"{reason}"

@@ -132,6 +132,11 @@ class Runner:
 
     # For the page, from other threads.
 
+    @property
+    def revision(self) -> int:
+        """Another one once there may be something new to say."""
+        return sum(worker.published for worker in self._workers)
+
     def health(self) -> dict[str, Any]:
         """Whether the bot is well, and if not, why."""
         several = len(self._workers) > 1
@@ -187,3 +192,14 @@ class Runner:
     def books(self) -> dict[str, Any]:
         """The document behind `/api/books`: days and ended grids, read from the books."""
         return self._books.document()
+
+    def fills(self, symbol: str) -> list[dict[str, Any]]:
+        """Latest trades of a symbol's latest grid, newest first.
+
+        Args:
+            symbol: unified name.
+
+        Raises:
+            UserError: the books cannot be read.
+        """
+        return self._books.fills(symbol)

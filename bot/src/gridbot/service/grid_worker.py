@@ -80,6 +80,7 @@ class GridWorker:
         steps: how long completed steps took.
         answers: what came of the orders that were sent.
         unexpected: the latest unexpected error; None where there was none.
+        published: how often it was told what is new.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class GridWorker:
         self.blocked_until = clock.monotonic()
         self.trader: Trader | None = None
         self.unexpected: Unexpected | None = None
+        self.published = 0
         self._account = account
         self._broker = broker
         self._clock = clock
@@ -303,6 +305,7 @@ class GridWorker:
             self._note_wind_down(state)
             self.state, self.reason, self.cause, self._document = state, reason, cause, document
             self._fall = self._drawdown.see(document)
+            self.published += 1
             if document["price"] is not None and state not in NOT_LOOKING:
                 self._price_ms = self._clock.now_ms()
                 self._note_price(self._price_ms, document["price"])

@@ -178,7 +178,7 @@ def test_health_imports_nothing_heavy():
         "import contextlib\n"
         "main(['health', '--url', 'http://127.0.0.1:9/health'])"
     )
-    unwanted = {"ccxt", "requests", "sqlite3", "waitress", "decimal", "tomllib"}
+    unwanted = {"ccxt", "requests", "sqlite3", "h11", "waitress", "decimal", "tomllib"}
     assert not (unwanted | {"http.client", "email", "ssl", "json"}) & modules
 
 
