@@ -14,6 +14,7 @@ from gridbase.errors import UserError
 from gridbase.market import coins_of, plain
 
 from gridbot.config.account_guard import AccountGuardConfig, account_guard_of
+from gridbot.config.alerts import AlertsConfig, alerts_of
 from gridbot.config.settings import flatten, read_settings, split_grids
 from gridbot.core.grid import AtrRange, Fees, FeesIn, GridSettings, Spacing
 from gridbot.policies.buy_filters import TrendFilter, VolatilityFilter
@@ -127,6 +128,7 @@ class BotConfig:
     log_level: str
     log_format: str
     metrics_token_file: Path | None
+    alerts: AlertsConfig
     account_guard: AccountGuardConfig
     grids: tuple[GridConfig, ...]
 
@@ -184,6 +186,7 @@ def parse_config(document: dict[str, Any], path: Path) -> BotConfig:
         log_level=values["log.level"],
         log_format=values["log.format"],
         metrics_token_file=values["metrics.token_file"],
+        alerts=alerts_of(_section(values, "alerts"), values["bot_name"]),
         account_guard=account_guard_of(_section(values, "account_guard"), symbols),
         grids=tuple(grids),
     )

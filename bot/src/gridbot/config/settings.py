@@ -210,6 +210,13 @@ _BOT: dict[str, Setting] = {
     "account_guard.token_file": Setting(_path),
     "account_guard.silence_seconds": Setting(integer(30, 3600), 120),
     "metrics.token_file": Setting(_path),
+    "alerts.host": Setting(_pattern(r"[A-Za-z0-9._-]{1,253}", "a host's name, such as pi1")),
+    "alerts.runbooks": Setting(text, "docs/runbooks"),
+    "alerts.alertmanager_url": Setting(_url("http", "https", example="http://192.168.1.21:9093")),
+    "alerts.alertmanager_token_file": Setting(_path),
+    "alerts.discord_url_file": Setting(_path),
+    "alerts.ntfy_url_file": Setting(_path),
+    "alerts.webhook_url_file": Setting(_path),
     "log.level": Setting(_choice("debug", "info", "warning", "error"), "info"),
     "log.format": Setting(_choice("text", "json"), "text"),
 }
