@@ -72,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
     )
     page = Page(runner)
     page.api = _api(config, runner, clock, page.channel)
+    page.sign_in = config.page.tokens_file is not None
     _serve(page, "page", config.page.host, config.page.port)
     page.live(lambda: runner.revision, clock.monotonic).start()
     try:

@@ -12,6 +12,7 @@ from gridbot.config.load import BotConfig
 from gridbot.exchanges.account import Account
 from gridbot.service.books_reader import BooksReader
 from gridbot.service.grid_worker import AfterStep, GridWorker
+from gridbot.service.machine import machine
 from gridbot.service.status import totals
 from gridbot.store import Store, StoreError
 from gridbot.trading.account_guard import AccountGuard, Judge
@@ -21,6 +22,9 @@ log = logging.getLogger(__name__)
 
 # Of a grid; what most asks for attention comes first.
 _STATES = ("waiting", "halted", "ending", "starting", "closed", "paused", "stopped", "trading")
+
+
+MACHINE_SECONDS = 30.0
 
 
 class Runner:
@@ -67,6 +71,8 @@ class Runner:
             for grid in config.grids
         ]
         self._connection: dict[str, object] = {}
+        self._machine: dict[str, Any] = {}
+        self._machine_at = float("-inf")
         self._books = BooksReader(
             config.state_directory, [grid.symbol for grid in config.grids], clock
         )
@@ -183,6 +189,13 @@ class Runner:
     def books(self) -> dict[str, Any]:
         """The document behind `/api/books`: days and ended grids, read from the books."""
         return self._books.document()
+
+    def machine(self) -> dict[str, Any]:
+        """Machine and container; looked at twice a minute at most."""
+        now = self._clock.monotonic()
+        if now - self._machine_at > MACHINE_SECONDS:
+            self._machine, self._machine_at = machine(self._config.state_directory), now
+        return self._machine
 
     def fills(self, symbol: str) -> list[dict[str, Any]]:
         """Latest trades of a symbol's latest grid, newest first.
