@@ -194,6 +194,12 @@ PARTS = (
         BOT,
     ),
     Part(
+        "scrape",
+        "what scraping /metrics costs a bot of 200 lines, and one of four grids",
+        python("bot/benchmarks/scrape.py", "--scrapes", "1000"),
+        BOT,
+    ),
+    Part(
         "rest-calls",
         "requests of a bot in calm and busy hours",
         python("bot/benchmarks/rest_calls.py"),
@@ -225,6 +231,18 @@ PARTS = (
         "sixteen states of the page, light and dark, wide and narrow, against exchange and books",
         python("-m", "tests.browser"),
         (*BOT, "tests/browser.py", "tests/browser.lock"),
+    ),
+    Part(
+        "hub-kills",
+        "500 random kills of collector, archiver and database: every trade once",
+        python("bot/benchmarks/hub_kills.py", "--kills", "500"),
+        (*BOT, "tests/postgres.py"),
+    ),
+    Part(
+        "hub-load",
+        "10 million trades: inserts beside pgbench, bytes a row, answers, a month of absence",
+        python("bot/benchmarks/hub_load.py", "--fills", "10000000", "--seconds", "60"),
+        (*BOT, "tests/postgres.py"),
     ),
     Part(
         "lynis",

@@ -80,7 +80,10 @@ def test_every_service_is_hardened_and_bounded(tmp_path):
         assert [name for name in bounds if not service.get(name)] == []
         assert service["healthcheck"]["test"][:2] == ["CMD", "gridbot"]
         assert service["tmpfs"][0] == "/tmp:size=32m,mode=1777,noexec,nosuid,nodev"
-        assert service["secrets"] == ["api_key", "api_secret"]
+        assert service["secrets"][:2] == ["api_key", "api_secret"]
+    assert told["services"]["bot"]["secrets"][2:] == ["metrics_token"]
+    assert told["services"]["exchange"]["secrets"][2:] == []
+    assert told["secrets"]["metrics_token"] == {"file": "./metrics.token"}
     assert told["services"]["bot"]["depends_on"] == {"exchange": {"condition": "service_healthy"}}
     assert told["services"]["bot"]["ports"] == ["127.0.0.1:8080:8080"]
     assert told["services"]["exchange"]["volumes"] == [

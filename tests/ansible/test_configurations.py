@@ -241,7 +241,7 @@ def test_only_what_is_set_reaches_the_bot(accepted):
     }
     assert set(plain) == {
         *("mode", "bot_name", "exchange", "market"),
-        *("grid", "fees", "state", "page", "loop", "log"),
+        *("grid", "fees", "state", "page", "loop", "metrics", "log"),
     }
     assert plain["exchange"]["stream_url"] == f"ws://exchange:{exchange['stream_port']}"
     market, _ = rendered(accepted, "market")

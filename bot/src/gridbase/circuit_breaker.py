@@ -39,9 +39,13 @@ class Circuit:
 
     Args:
         clock: time.
+
+    Attributes:
+        changes: how often it opened, also again after a try, and how often it closed.
     """
 
     def __init__(self, clock: Clock) -> None:
+        self.changes = {"open": 0, "closed": 0}
         self._clock = clock
         self._failures = 0
         self._opened: float | None = None  # monotonic
@@ -71,6 +75,7 @@ class Circuit:
 
     def succeeded(self) -> None:
         """The server answered, whatever it said."""
+        self.changes["closed"] += self._opened is not None
         self._failures = 0
         self._opened = self._opened_ms = None
 
@@ -78,6 +83,7 @@ class Circuit:
         """The server could not be reached, did not answer, or said that it is broken."""
         self._failures += 1
         if self._failures >= FAILURES:
+            self.changes["open"] += self.state is not State.OPEN
             self._opened = self._clock.monotonic()
             self._opened_ms = self._clock.now_ms()
 

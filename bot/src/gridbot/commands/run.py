@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from gridbase.clock import SystemClock
 from gridbase.errors import ExitCode, UserError
 from gridbase.http import Channel, WebServer
+from gridbase.metrics import Access as ScrapeAccess
+from gridbase.metrics import MetricsPage
 from gridbase.secret_files import read_secret
 from gridbase.tokens import load
 
@@ -27,6 +29,7 @@ from gridbot.service.audit_log import AuditLog
 from gridbot.service.bot import Runner
 from gridbot.service.grid_worker import AfterStep
 from gridbot.service.log_lines import LogLines
+from gridbot.service.metrics import exposition
 from gridbot.service.verdicts import Follower, VerdictPage
 from gridbot.service.web import Page
 from gridbot.store import Store
@@ -47,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the bot; returns after SIGTERM or SIGINT."""
     config = load_config(args.config)
-    start_logging(config.log_level)
+    start_logging(config)
     clock = SystemClock()
     account = open_account(config.account, clock)
     guard, judge = _account_guard(config, account, clock)
@@ -70,7 +73,8 @@ def run(args: argparse.Namespace) -> int:
         config.account.mode,
         config.page.port,
     )
-    page = Page(runner)
+    scraped = MetricsPage(lambda: exposition(runner.status, runner.timings), _scrape_access(config))
+    page = Page(runner, scraped)
     page.api = _api(config, runner, clock, page.channel)
     page.sign_in = config.page.tokens_file is not None
     _serve(page, "page", config.page.host, config.page.port)
@@ -105,6 +109,7 @@ def settling(kept: int = KEPT) -> AfterStep:
         if trader.engine is None or trader.grid_run is None:
             return
         count = settlers[store].run(trader.grid_run, trader.engine)
+        trader.session.archived += count
         if count:
             log.info("%s: %d closed positions settled", trader.session.config.symbol, count)
 
@@ -128,6 +133,13 @@ def _account_guard(
         return guard, Judge(rules, account.broker, clock, guard)
     Follower(str(rules.url), token, clock, guard).start()
     return guard, None
+
+
+def _scrape_access(config: BotConfig) -> ScrapeAccess:
+    """Who may read the metrics."""
+    file = config.metrics_token_file
+    token = None if file is None else read_secret(file, "metrics.token_file")
+    return ScrapeAccess(token, config.page.host)
 
 
 def _serve(application: "Application", section: str, host: str, port: int) -> None:

@@ -125,6 +125,8 @@ class BotConfig:
     state_directory: Path
     page: PageConfig
     log_level: str
+    log_format: str
+    metrics_token_file: Path | None
     account_guard: AccountGuardConfig
     grids: tuple[GridConfig, ...]
 
@@ -180,6 +182,8 @@ def parse_config(document: dict[str, Any], path: Path) -> BotConfig:
         state_directory=values["state.directory"],
         page=_page(values),
         log_level=values["log.level"],
+        log_format=values["log.format"],
+        metrics_token_file=values["metrics.token_file"],
         account_guard=account_guard_of(_section(values, "account_guard"), symbols),
         grids=tuple(grids),
     )

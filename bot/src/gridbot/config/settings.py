@@ -209,7 +209,9 @@ _BOT: dict[str, Setting] = {
     "account_guard.url": Setting(_url("http", "https", example="http://192.168.1.21:8090")),
     "account_guard.token_file": Setting(_path),
     "account_guard.silence_seconds": Setting(integer(30, 3600), 120),
+    "metrics.token_file": Setting(_path),
     "log.level": Setting(_choice("debug", "info", "warning", "error"), "info"),
+    "log.format": Setting(_choice("text", "json"), "text"),
 }
 _GRID: dict[str, Setting] = {
     "market.symbol": Setting(_pattern(*_SYMBOL), required=True),

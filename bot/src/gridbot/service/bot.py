@@ -11,17 +11,16 @@ from gridbase.errors import UserError, named, of_grid
 from gridbot.config.load import BotConfig
 from gridbot.exchanges.account import Account
 from gridbot.service.books_reader import BooksReader
+from gridbot.service.grid_state import STATES
 from gridbot.service.grid_worker import AfterStep, GridWorker
 from gridbot.service.machine import machine
+from gridbot.service.metrics import Timings
 from gridbot.service.status import totals
 from gridbot.store import Store, StoreError
 from gridbot.trading.account_guard import AccountGuard, Judge
 from gridbot.trading.run_settings import check_running
 
 log = logging.getLogger(__name__)
-
-# Of a grid; what most asks for attention comes first.
-_STATES = ("waiting", "halted", "ending", "starting", "closed", "paused", "stopped", "trading")
 
 
 MACHINE_SECONDS = 30.0
@@ -159,7 +158,7 @@ class Runner:
     def _state(self) -> str:
         """The state that most asks for attention."""
         states = {worker.state for worker in self._workers}
-        return next(state for state in _STATES if state in states)
+        return next(state for state in STATES if state in states)
 
     def status(self) -> dict[str, Any]:
         """The document behind `/api/status`: the first grid's fields, and `grids` with all."""
@@ -176,6 +175,16 @@ class Runner:
             "totals": totals(grids),
             "grids": grids,
         }
+
+    def timings(self) -> Timings:
+        """How long things took, for `/metrics`."""
+        store = self._store
+        return Timings(
+            acknowledgements={one.config.symbol: one.answers.durations for one in self._workers},
+            steps={one.config.symbol: one.steps for one in self._workers},
+            commits=None if store is None else store.commits,
+            books_bytes={} if store is None else store.sizes(),
+        )
 
     def history(self) -> dict[str, Any]:
         """The document behind `/api/history`: times (Unix milliseconds) and prices."""

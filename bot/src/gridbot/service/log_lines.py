@@ -4,6 +4,8 @@ import logging
 from collections import deque
 from typing import Any
 
+from gridbase.redaction import redacted
+
 KEPT = 200
 _LONGEST = 500
 
@@ -17,7 +19,7 @@ class LogLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep one event."""
-        text = record.getMessage().partition("\n")[0][:_LONGEST]
+        text = redacted(record.getMessage()).partition("\n")[0][:_LONGEST]
         at_ms = int(record.created * 1000)
         self._lines.append({"at_ms": at_ms, "level": record.levelname.lower(), "text": text})
 

@@ -97,6 +97,7 @@ def base_document(account: AccountConfig, config: GridConfig) -> dict[str, Any]:
         "foreign_orders": 0,
         "unsettled": 0,
         "answers": Answers().document(),
+        "archived": 0,
         "funds_missing": "",
         "paused": "",
         "paused_by_hand": False,
@@ -129,6 +130,7 @@ def status_document(trader: Trader, latest: list[Traded]) -> dict[str, Any]:
     document["foreign_orders"] = trader.foreign_orders
     document["unsettled"] = trader.unsettled
     document["answers"] = trader.session.answers.document()
+    document["archived"] = trader.session.archived
     document["funds_missing"] = trader.funds_missing
     document["paused"] = trader.paused
     document["paused_by_hand"] = trader.paused_by_hand

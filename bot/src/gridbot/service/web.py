@@ -9,6 +9,8 @@ from importlib import resources
 from typing import Any, Protocol
 
 from gridbase.http import Channel, EventStream
+from gridbase.metrics import PATH as METRICS_PATH
+from gridbase.metrics import MetricsPage
 
 from gridbot.service.answers import PLAIN_HEADERS, Answer, StartResponse, document, send
 from gridbot.service.documents import Versions, to_json
@@ -53,6 +55,7 @@ class Page:
 
     Args:
         reporter: the bot; asked anew for every request.
+        metrics: answers `/metrics`; None where nobody may ask.
 
     Attributes:
         api: what is below `/api/v1`; None: nothing.
@@ -61,8 +64,9 @@ class Page:
         versions: of each document, by its address.
     """
 
-    def __init__(self, reporter: Reporter) -> None:
+    def __init__(self, reporter: Reporter, metrics: MetricsPage | None = None) -> None:
         self._reporter = reporter
+        self._metrics = metrics
         self._html = resources.files("gridbot.service").joinpath("page/index.html").read_bytes()
         self._policy = _content_policy(self._html.decode())
         self.api: Below | None = None
@@ -106,6 +110,9 @@ class Page:
     def _document_at(self, path: str, environ: dict[str, Any]) -> Answer:
         if path in self.versions:
             return self._versioned(path, environ)
+        if path == METRICS_PATH and self._metrics is not None:
+            scraped = self._metrics.answer(environ)
+            return Answer(scraped.status, scraped.kind, scraped.body, list(scraped.headers))
         if path == "/health":
             health = self._reporter.health()
             return document(health, 200 if health["ok"] else 503)

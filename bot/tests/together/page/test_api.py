@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 from decimal import Decimal
 from pathlib import Path
 
@@ -96,6 +97,14 @@ READABLE = (
     *("/session", "/system", "/system/circuit-breakers", "/grids", "/orders", "/fills"),
     *("/profit", "/equity", "/prices", "/log", "/audit", "/events"),
 )
+
+
+def test_no_secret_is_told_with_the_log(bot):
+    line = f"Authorization: Bearer {bot.act}"
+    bot.log.emit(logging.LogRecord("gridbot", logging.WARNING, "", 0, "%s", (line,), None))
+    _, told, _ = bot.ask("/log", bot.read)
+    assert "[token]" in str(told)
+    assert bot.act not in str(told)
 
 
 def test_nothing_is_told_without_a_token(bot):
