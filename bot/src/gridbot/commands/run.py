@@ -81,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
     scraped = MetricsPage(lambda: exposition(runner.status, runner.timings), _scrape_access(config))
     page = Page(runner, scraped)
     page.api = _api(config, runner, clock, page.channel)
+    page.sign_in = config.page.tokens_file is not None
     _serve(page, "page", config.page.host, config.page.port)
     page.live(lambda: runner.revision, clock.monotonic).start()
     if config.alerts.enabled:
