@@ -33,13 +33,20 @@ from roles.status.filter_plugins.status_table import all_answered, status_table
 
 # Each bot has its own of a Pi with several.
 BOT = "{{ grid_bot_project | default('gridberry') }}-bot"
+DIRECTORY = "{{ grid_bot_directory | default('/opt/gridberry/bot') }}"
+# Says why a bot is fenced, and fails.
+NOT_FENCED = (
+    "{{ 'echo grid_bot_state is fenced; false && ' if grid_bot_state | default('') == 'fenced' }}"
+    f"! cat {DIRECTORY}/fenced 2>/dev/null"
+)
 IN_BOT = f"docker exec {BOT} gridbot"
 CONFIG = "--config /etc/gridbot/bot.toml"
 USAGE, FAILED = 2, 1
 RED, GREEN, YELLOW, PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
 COLORS = {
     "trading": GREEN, "paused": YELLOW, "starting": YELLOW, "ending": YELLOW, "closed": YELLOW,
-    **dict.fromkeys(("halted", "waiting", "stopped", "silent", "unknown", "exited", "absent"), RED),
+    **dict.fromkeys(("halted", "waiting", "stopped", "silent", "unknown", "exited"), RED),
+    **dict.fromkeys(("absent", "fenced"), RED),
 }  # fmt: skip
 STATE = re.compile(rf"(?<=  )({'|'.join(COLORS)})(?= )")
 WATCH_SECONDS = 10
@@ -155,8 +162,8 @@ def stop(_: argparse.Namespace, ansible: Ansible) -> int:
 
 
 def start(_: argparse.Namespace, ansible: Ansible) -> int:
-    """Start the bots."""
-    return ansible.command(f"docker start {BOT}")
+    """Start the bots, but none that was moved to another host."""
+    return ansible.command(f"{NOT_FENCED} && docker start {BOT}")
 
 
 def report(options: argparse.Namespace, ansible: Ansible) -> int:

@@ -130,6 +130,7 @@ class Docker:
                 "name": one["container_name"],
                 "project": project,
                 "service": service,
+                "books": compose["volumes"]["bot"]["name"],
                 "hash": hash_of(one),
                 "image": image["id"],
                 "labels": image["labels"],
@@ -169,7 +170,11 @@ class Docker:
             if word not in self.containers:
                 sys.exit(f"Error: No such object: {word}")
             one = self.containers[word]
-            if "config-hash" in form:
+            if ".Mounts" in form:
+                lines.append(f"{self.world}/volumes/{one['books']}")
+            elif ".State.Running" in form:
+                lines.append(f"running={str(one.get('running', True)).lower()}")
+            elif "config-hash" in form:
                 lines.append(
                     f"{one['service']} {one['hash']} running {one['health']} {one['image']}"
                 )
@@ -204,6 +209,11 @@ class Docker:
     def events(self) -> str:
         lines = [f"{10**9 * n} bot {what}" for n, what in enumerate(EVENTS)]
         return "\n".join(lines) if len(self.containers) else ""
+
+    def stop(self) -> str:
+        self.containers[self.words[1]]["running"] = False
+        save(self.world, "containers", self.containers)
+        return ""
 
     def logs(self) -> str:
         return "a line of the log"

@@ -200,12 +200,23 @@ class TokenFile:
         Raises:
             UserError: as `load`; then no token is right.
         """
+        return matching(self._read(), secret)
+
+    def by_digest(self, digest: str) -> Token | None:
+        """The token with this digest, such as that of a session; None once it is revoked.
+
+        Raises:
+            UserError: as `load`; then no token is right.
+        """
+        return next((one for one in self._read() if one.digest == digest), None)
+
+    def _read(self) -> tuple[Token, ...]:
         now = self._mark()
         if now != self._seen:
-            self._tokens = ()
+            self._tokens, self._seen = (), None
             self._tokens = load(self._path)
             self._seen = now  # a file that was replaced in between is read again the next time
-        return matching(self._tokens, secret)
+        return self._tokens
 
     def _mark(self) -> tuple[int, ...]:
         """What is another one for another file."""

@@ -4,7 +4,8 @@
     gridberry-backup init                     makes the repository where there is none
     gridberry-backup now                      copies the books, writes, thins out and checks
     gridberry-backup show SNAPSHOT HOST       says what a restore would bring back
-    gridberry-backup restore SNAPSHOT HOST    puts it back, and starts the bot
+    gridberry-backup restore SNAPSHOT HOST [NOTE]   puts it back, and starts the bot
+                                              (NOTE: why the other host's bot does not trade)
 
 Books are copied by a container of the bot's own image: it knows them, and runs though the bot does
 not. Secrets are in files that only root can read, and in no argument.
@@ -35,6 +36,8 @@ TAG, SAFETY = "gridberry", "before-restore"
 KEPT_SAFETY = 5
 USER = int(os.environ.get("BACKUP_USER", "10001"))  # inside the containers
 INSIDE = "/backup"
+# The mark of a bot that was moved away (roles/grid_bot/files/fence.sh), and who had the books when.
+FENCED, OWNERS = "fenced", "owners.jsonl"
 BOT, EXCHANGE = "bot", "exchange"
 # The exchange after the bot: what it has beyond the bot's books, the bot takes over.
 BOOKS = {
@@ -83,6 +86,7 @@ class Repository:
             raise BackupError(f"{error.filename}: {error.strerror}") from error
         self.host: str = self.settings["host"]
         self.project: str = self.settings["project"]
+        self.configuration = Path(self.settings["configuration"])
         self._environment = {
             "PATH": os.environ["PATH"],
             "HOME": os.fspath(STATE),
@@ -255,9 +259,10 @@ def stage(repository: Repository, bots: list[Container]) -> None:
     os.chown(STAGING, USER, USER)
     for one in bots:
         one.copy(STAGING)
-    configuration = Path(repository.settings["configuration"])
     left_out = shutil.ignore_patterns("secrets", "candles-*")
-    shutil.copytree(configuration, STAGING / "configuration", ignore=left_out)
+    shutil.copytree(repository.configuration, STAGING / "configuration", ignore=left_out)
+    if (bots[0].path / OWNERS).exists():
+        shutil.copy(bots[0].path / OWNERS, STAGING)
     if (bots[0].path / "archive").is_dir():
         shutil.copytree(bots[0].path / "archive", STAGING / "archive")
     about = {"host": repository.host, "books": {one.service: one.books for one in bots}}
@@ -303,6 +308,12 @@ def now(repository: Repository) -> None:
 
 def fitting(repository: Repository, wanted: str, host: str) -> tuple[Path, list[Container]]:
     """Fetch a snapshot, and refuse one that this host's bot would not go on with."""
+    fence = repository.configuration / FENCED
+    if fence.exists() and host == repository.host:
+        why = fence.read_text(encoding="utf-8").strip()
+        raise BackupError(
+            f"the bot here is fenced ({why}); restore from the host that has its books"
+        )
     found = repository.snapshot(wanted, host)
     files, bots = repository.fetch(found["id"]), containers(repository)
     say(f"snapshot {found['id'][:8]} of {host}, {found['time']} UTC")
@@ -317,7 +328,7 @@ def fitting(repository: Repository, wanted: str, host: str) -> tuple[Path, list[
             f"the backup is of {', '.join(said.values())}, and the bot here keeps "
             f"{', '.join(here.values())}; deploy it with the backup's mode and exchange first"
         )
-    toml = f"--volume={repository.settings['configuration']}/bot.toml:/etc/gridbot/bot.toml:ro"
+    toml = f"--volume={repository.configuration}/bot.toml:/etc/gridbot/bot.toml:ro"
     words = ("check", "--offline", "--config", "/etc/gridbot/bot.toml", "--state", INSIDE)
     bots[0].in_image(files, *words, more=(toml,))
     return files, bots
@@ -329,7 +340,16 @@ def show(repository: Repository, wanted: str, host: str) -> None:
     shutil.rmtree(RESTORED, ignore_errors=True)
 
 
-def restore(repository: Repository, wanted: str, host: str) -> None:
+def own(repository: Repository, bot: Container, host: str, note: str) -> None:
+    """Note from whom the books come, and let this host's bot trade with them."""
+    taken = {"at": int(time.time()), "from": host, "to": repository.host, "note": note}
+    with (bot.path / OWNERS).open("a", encoding="utf-8") as owners:
+        owners.write(json.dumps(taken) + "\n")
+    for place in (bot.path, repository.configuration):
+        (place / FENCED).unlink(missing_ok=True)
+
+
+def restore(repository: Repository, wanted: str, host: str, note: str = "") -> None:
     """Put a snapshot back: a safety backup first, and the bot is stopped meanwhile."""
     files, bots = fitting(repository, wanted, host)
     try:
@@ -342,6 +362,9 @@ def restore(repository: Repository, wanted: str, host: str) -> None:
             said = one.put_back(files).strip()
             if said:
                 say(said)
+        if note:
+            own(repository, bots[0], host, note)
+            say(f"the books are this host's now: {note}")
     finally:
         # The exchange first: the bot asks it.
         for one in reversed(bots):
@@ -352,9 +375,9 @@ def restore(repository: Repository, wanted: str, host: str) -> None:
 def main(words: list[str]) -> int:
     """Do what the arguments say; returns the exit status."""
     verbs = {"init": Repository.init, "now": now, "show": show, "restore": restore}
-    count = 3 if words[:1] in (["show"], ["restore"]) else 1
-    if not words or words[0] not in verbs or len(words) != count:
-        sys.stderr.write("use init, now, show SNAPSHOT HOST or restore SNAPSHOT HOST\n")
+    counts = {"show": (3,), "restore": (3, 4)}
+    if not words or words[0] not in verbs or len(words) not in counts.get(words[0], (1,)):
+        sys.stderr.write("use init, now, show SNAPSHOT HOST or restore SNAPSHOT HOST [NOTE]\n")
         return 2
     os.umask(0o077)
     try:

@@ -5,12 +5,14 @@
 #
 # Prints nothing where it would, else one of these lines, and the last one beside it:
 #
+#   fenced: REASON        its books were handed over
 #   refused: REASON       it would not go on
 #   not compared: REASON  nobody can say yet: the books are of an older bot, which the new one migrates
 #   unknown: REASON       the question could not be asked, also not again; nothing may be replaced
 #   migrates: OLD NEW     the image to come brings the books to a schema that the bot which runs cannot
 #                         read: there is no way back
 command -v docker >/dev/null || exit 0 # check mode on a host to come
+if [ -e "$DIRECTORY/fenced" ]; then echo "fenced: $(head -n 1 "$DIRECTORY/fenced")" && exit 0; fi
 printf '%s' "$TOML" | cmp -s - "$DIRECTORY/bot.toml" &&
     grep -qxF "    image: $IMAGE" "$DIRECTORY/compose.yaml" && exit 0
 volumes=$(docker volume ls --quiet --filter "name=^$VOLUME\$" 2>&1) || {

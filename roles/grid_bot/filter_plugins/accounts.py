@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 NAME_LENGTH = 12
+GONE = ("absent", "fenced")
 PAGE_PORT, JUDGE_PORT = 8080, 8090
 WHOLE = 100  # percent of the request weight that an exchange allows an address
 
@@ -23,7 +24,7 @@ def account_conflicts(inventory: Mapping[str, Mapping[str, Any]]) -> list[str]:
     keys, names, traded = (defaultdict[tuple[str, ...], list[str]](list) for _ in range(3))
     for host, found in inventory.items():
         mode = found.get("grid_bot_mode", "paper")
-        if mode == "paper" or found.get("grid_bot_state") == "absent":
+        if mode == "paper" or found.get("grid_bot_state") in GONE:
             continue
         if key := found.get("grid_bot_api_key"):
             keys[str(key),].append(host)
@@ -54,7 +55,7 @@ def pi_conflicts(inventory: Mapping[str, Mapping[str, Any]]) -> list[str]:
     names, ports = (defaultdict[tuple[str, ...], list[str]](list) for _ in range(2))
     for host, found in inventory.items():
         bots = found.get("grid_bot_neighbors") or []
-        if len(bots) < 2 or found.get("grid_bot_state") == "absent":
+        if len(bots) < 2 or found.get("grid_bot_state") in GONE:
             continue
         pi = str(found.get("grid_bot_pi") or host)
         names[pi, str(found.get("grid_bot_name") or _default_name(host))].append(host)
@@ -86,7 +87,7 @@ def share_conflicts(inventory: Mapping[str, Mapping[str, Any]]) -> list[str]:
     for host, found in inventory.items():
         mode = found.get("grid_bot_mode", "paper")
         group = found.get("grid_bot_address_group")
-        if not group or mode == "paper" or found.get("grid_bot_state") == "absent":
+        if not group or mode == "paper" or found.get("grid_bot_state") in GONE:
             continue
         address = str(mode), str(found.get("grid_bot_exchange", "binance")), str(group)
         groups[address][host] = int(found.get("grid_bot_request_share", WHOLE))
@@ -111,7 +112,7 @@ def guard_conflicts(inventory: Mapping[str, Mapping[str, Any]]) -> list[str]:
     lines = []
     accounts = defaultdict[tuple[str, ...], dict[str, Mapping[str, Any]]](dict)
     for host, found in inventory.items():
-        if found.get("grid_bot_state") == "absent":
+        if found.get("grid_bot_state") in GONE:
             continue
         mode, name = found.get("grid_bot_mode", "paper"), found.get("grid_bot_account")
         if name and mode != "paper":

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from gridbase.clock import SystemClock
 from gridbase.errors import ExitCode, UserError
-from gridbase.http import WebServer
-from gridbase.metrics import Access, MetricsPage
+from gridbase.http import Channel, WebServer
+from gridbase.metrics import Access as ScrapeAccess
+from gridbase.metrics import MetricsPage
 from gridbase.secret_files import read_secret
+from gridbase.tokens import load
 
 from gridbot import __version__
 from gridbot.accounting.settle import KEPT, Settler
@@ -20,8 +22,13 @@ from gridbot.commands.logs import start_logging
 from gridbot.config.load import BotConfig, load_config
 from gridbot.exchanges.account import Account
 from gridbot.exchanges.open_account import open_account
+from gridbot.service.access import Access
+from gridbot.service.acting import Acting
+from gridbot.service.api import Api
+from gridbot.service.audit_log import AuditLog
 from gridbot.service.bot import Runner
 from gridbot.service.grid_worker import AfterStep
+from gridbot.service.log_lines import LogLines
 from gridbot.service.metrics import exposition
 from gridbot.service.verdicts import Follower, VerdictPage
 from gridbot.service.web import Page
@@ -66,8 +73,9 @@ def run(args: argparse.Namespace) -> int:
         config.account.mode,
         config.page.port,
     )
-    scraped = MetricsPage(lambda: exposition(runner.status, runner.timings), _access(config))
+    scraped = MetricsPage(lambda: exposition(runner.status, runner.timings), _scrape_access(config))
     page = Page(runner, scraped)
+    page.api = _api(config, runner, clock, page.channel)
     _serve(page, "page", config.page.host, config.page.port)
     page.live(lambda: runner.revision, clock.monotonic).start()
     try:
@@ -75,6 +83,18 @@ def run(args: argparse.Namespace) -> int:
     finally:
         account.close()
     return ExitCode.OK
+
+
+def _api(config: BotConfig, runner: Runner, clock: SystemClock, channel: Channel) -> Api:
+    """What is below `/api/v1`; it is off until there is a file of tokens."""
+    if config.page.tokens_file is not None:
+        load(config.page.tokens_file)  # what is wrong with it is said before anything trades
+    lines = LogLines()
+    logging.getLogger("gridbot").addHandler(lines)
+    audit = AuditLog(config.state_directory)
+    access = Access(config.page, clock.monotonic)
+    acting = Acting(config, clock, audit)
+    return Api(runner, access, acting=acting, audit=audit, log=lines, channel=channel)
 
 
 def settling(kept: int = KEPT) -> AfterStep:
@@ -114,11 +134,11 @@ def _account_guard(
     return guard, None
 
 
-def _access(config: BotConfig) -> Access:
+def _scrape_access(config: BotConfig) -> ScrapeAccess:
     """Who may read the metrics."""
     file = config.metrics_token_file
     token = None if file is None else read_secret(file, "metrics.token_file")
-    return Access(token, config.page.host)
+    return ScrapeAccess(token, config.page.host)
 
 
 def _serve(application: "Application", section: str, host: str, port: int) -> None:

@@ -192,3 +192,14 @@ class Runner:
     def books(self) -> dict[str, Any]:
         """The document behind `/api/books`: days and ended grids, read from the books."""
         return self._books.document()
+
+    def fills(self, symbol: str) -> list[dict[str, Any]]:
+        """Latest trades of a symbol's latest grid, newest first.
+
+        Args:
+            symbol: unified name.
+
+        Raises:
+            UserError: the books cannot be read.
+        """
+        return self._books.fills(symbol)

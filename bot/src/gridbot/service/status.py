@@ -125,7 +125,7 @@ def status_document(trader: Trader, latest: list[Traded]) -> dict[str, Any]:
     market = market_of(trader.broker.market_label, config.base + config.quote) or _testnet(account)
     document["market"] = market
     document["prices"] = prices_of(account.mode, market, connected=price is not None)
-    document["recent_fills"] = [_fill(one) for one in latest]
+    document["recent_fills"] = [fill_document(one) for one in latest]
     document["price"] = _text(price)
     document["foreign_orders"] = trader.foreign_orders
     document["unsettled"] = trader.unsettled
@@ -193,7 +193,8 @@ def _next(orders: list[Order], price: Decimal) -> dict[str, Any]:
     }
 
 
-def _fill(traded: Traded) -> dict[str, Any]:
+def fill_document(traded: Traded) -> dict[str, Any]:
+    """A trade for people and programs."""
     fill = traded.fill
     return {
         "time": fill.time_ms,

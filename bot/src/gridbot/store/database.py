@@ -14,6 +14,7 @@ from gridbase.metrics import Durations
 from gridbot.store.schema import SCHEMA_VERSION, create, migrate, oldest_reader
 
 FILE_NAME = "gridbot.sqlite3"
+FENCED = "fenced"  # the mark of books that were handed over; its text says to whom
 
 # The log is folded into the file after so many pages, and then cut to that size again: a long
 # reader (an audit, a backup) cannot leave a large one behind.
@@ -67,10 +68,22 @@ class Database:
         if not (read_only or beside):
             self._lock = _take_lock(directory)
         try:
+            self._refuse_fenced()
             self._connection = self._connect("ro" if read_only else "rw" if beside else "rwc")
         except BaseException:
             self._release_lock()
             raise
+
+    def _refuse_fenced(self) -> None:
+        """Refuse books that were handed over to another host's bot: one owner at a time."""
+        fence = self.directory / FENCED
+        if self._lock is not None and fence.exists():
+            text = fence.read_text(encoding="utf-8", errors="replace").strip()
+            raise StoreError(
+                f"{fence} says that these books are another bot's now ({text}); no bot trades with "
+                "them here: docs/backups.md",
+                lasting=True,
+            )
 
     def _connect(self, mode: str) -> sqlite3.Connection:
         with self.reported():

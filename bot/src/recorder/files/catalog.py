@@ -216,6 +216,14 @@ class Catalog:
         """Files that count, in order of their rows."""
         return self._entries(stream, date)
 
+    def totals(self) -> tuple[int, int, int]:
+        """Files that count, their rows, and their bytes."""
+        [row] = self._rows(
+            "SELECT count(*), ifnull(sum(rows), 0), ifnull(sum(bytes), 0) FROM files"
+            " WHERE replaced = 0"
+        )
+        return row[0], row[1], row[2]
+
     def gaps(self, stream: Stream | None = None) -> list[Gap]:
         """Gaps, in order of time."""
         rows = self._rows(SELECT_GAPS, *_key(stream))

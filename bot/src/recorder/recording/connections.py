@@ -102,8 +102,9 @@ class Group:
     ) -> None:
         self.name = name
         self.losses = 0
+        self._due = False
+        self.streams = streams
         self._url = f"{address}/stream?streams={'/'.join(streams)}"
-        self._streams = streams
         self._keys = {stream: _key(stream) for stream in streams}
         self._dialer = dialer
         self._clock = clock
@@ -128,17 +129,17 @@ class Group:
         current = self._lines[0].opened_at
         now = self._clock.monotonic()
         if len(self._lines) == 1:
-            if current is not None and now - current >= self._longest_s:
+            if current is not None and (self._due or now - current >= self._longest_s):
+                self._due = False
                 self._lines.append(self._line())
             return
         newer = self._lines[1].opened_at
         if current is None or (newer is not None and now - newer >= OVERLAP_S):
             self._lines.pop(0).link.close()
 
-    def restart(self, reason: str) -> None:
-        """Cut the connection; another one is opened."""
-        for line in self._lines:
-            line.link.cut(reason)
+    def replace(self) -> None:
+        """Open another connection, and close this one once it is there. Any thread may call it."""
+        self._due = True
 
     def close(self) -> None:
         """Close the connections."""
@@ -155,12 +156,12 @@ class Group:
         """A connection is gone."""
         self.losses += 1
         if not self.open:
-            self._tell(Lost(self._streams, "the connection was lost", connection=True))
+            self._tell(Lost(self.streams, "the connection was lost", connection=True))
 
     def senseless(self, text: str) -> None:
         """A message cannot be read, so nobody knows of which stream it was."""
         LOG.warning("%s: a message makes no sense: %s", self.name, text[:80])
-        self._tell(Lost(self._streams, SENSELESS, connection=False))
+        self._tell(Lost(self.streams, SENSELESS, connection=False))
 
     def _tell(self, lost: Lost) -> None:
         self._inbox.tell(("", lost), self._clock.now_ms())

@@ -11,6 +11,7 @@ from recorder.core.steps import Sizes
 from recorder.files.store import Store
 from recorder.recording.asking import Asker
 from recorder.recording.connections import Group, Lost
+from recorder.recording.messages import STREAMS
 from recorder.recording.symbol import SymbolRecording
 
 FULL = "the queue was full"
@@ -50,6 +51,7 @@ class Session:
         self.messages = 0
         self.groups: list[Group] = []
         self._clock = clock
+        self._began_ms = clock.now_ms()
         self.symbols = {
             symbol: SymbolRecording(
                 exchange, symbol, kinds, sizes, sink=store, last=store.catalog.last
@@ -90,6 +92,19 @@ class Session:
         for symbol in self.symbols.values():
             for request in symbol.requests(now_ms):
                 self.asker.ask(request)
+
+    def silent(self, limit_s: float) -> list[str]:
+        """Streams of which nothing has come for so long.
+
+        Trades are not among them: where they are missing, the exchange itself tells.
+        """
+        before_ms = self._clock.now_ms() - limit_s * 1000
+        return [
+            f"{symbol.lower()}@{STREAMS[kind]}"
+            for symbol, recording in self.symbols.items()
+            for kind, heard_ms in recording.heard_ms.items()
+            if kind != Kind.TRADES and max(heard_ms, self._began_ms) < before_ms
+        ]
 
     def checkpoint(self) -> None:
         """Record all books as they are."""
