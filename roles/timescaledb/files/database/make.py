@@ -122,6 +122,7 @@ def clone(cluster: Cluster, primary: str = "") -> None:
         raise DatabaseError(f"{primary} {what}; deploy the primary first, with this host as a peer")
     new = cluster.data.with_name("main.new")
     shutil.rmtree(new, ignore_errors=True)
+    drop_slot(cluster, primary)  # what it keeps may be too old, or lost
     make_slot(cluster, primary)
     as_postgres(
         *(BIN / "pg_basebackup", "-d", cluster.conninfo(primary), "-D", new, "-X", "stream"),
@@ -133,14 +134,26 @@ def clone(cluster: Cluster, primary: str = "") -> None:
 
 def make_slot(cluster: Cluster, primary: str) -> None:
     """Make this host's slot on the primary, where it has none."""
-    name = cluster.slots[cluster.name]
-    dsn = cluster.conninfo(primary) + " replication=true"
-    command = (BIN / "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", dsn)
     try:
-        as_postgres(*command, text=f"CREATE_REPLICATION_SLOT {name} PHYSICAL RESERVE_WAL")
+        _on_slot(cluster, primary, "CREATE_REPLICATION_SLOT {} PHYSICAL RESERVE_WAL")
     except DatabaseError as error:
         if "already exists" not in str(error):
             raise
+
+
+def drop_slot(cluster: Cluster, primary: str) -> None:
+    """Drop this host's slot on the primary, where it has one."""
+    try:
+        _on_slot(cluster, primary, "DROP_REPLICATION_SLOT {}")
+    except DatabaseError as error:
+        if "does not exist" not in str(error):
+            raise
+
+
+def _on_slot(cluster: Cluster, primary: str, command: str) -> None:
+    dsn = cluster.conninfo(primary) + " replication=true"
+    psql = (BIN / "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", dsn)
+    as_postgres(*psql, text=command.format(cluster.slots[cluster.name]))
 
 
 def settled(cluster: Cluster) -> None:
