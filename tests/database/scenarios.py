@@ -346,7 +346,36 @@ def full_disk(directory: Path, **_: Any) -> str:
         return f"full ({stopped} kB left) after {rows} rows: all there, and it goes on"
 
 
+def dump(directory: Path, **_: Any) -> str:
+    """A plain dump each night; everything removed, and the dump loaded into a fresh database."""
+    plain = {
+        "database_backup_method": "dump",
+        "database_backup_repository": "/mnt/usb/dumps",
+        "database_backup_password": "",
+    }
+    with world(directory, "pi1", **plain) as here:
+        here.well("database")
+        here.sql("pi1", ROWS)
+        before = here.sql("pi1", SUM)
+        here["pi1"].run(*PROGRAM, "backup")
+        [file] = (directory / "usb/dumps").glob("gridberry-*.dump")
+        refused = here["pi1"].ask(*PROGRAM, "load", f"/mnt/usb/dumps/{file.name}")
+        must("is not empty" in refused, "a load over rows is refused", refused)
+        gone = {"timescaledb_state": "absent", "timescaledb_purge": True}
+        here.well("database", database_backup_state="absent", **gone)
+        left = here["pi1"].ask("ls", "/mnt/data/postgresql/17/main", "/etc/gridberry/database")
+        must(left.count("No such file") == 2, "a purge leaves nothing", left)
+        here.well("database")
+        begun = time.monotonic()
+        here["pi1"].run(*PROGRAM, "load", f"/mnt/usb/dumps/{file.name}")
+        must(here.sql("pi1", SUM) == before, "rows of the dump")
+        must(log_in(here, "reader", "SELECT count(*) FROM plain") == "1000", "a reader reads them")
+        took = time.monotonic() - begun
+        return f"dumped, removed, loaded again in {took:.1f} s: equal"
+
+
 SCENARIOS = {
+    "dump": dump,
     "set-up": set_up,
     "promotion": promotion,
     "restore": restore,
