@@ -121,6 +121,9 @@ def set_up(directory: Path, **_: Any) -> str:
         must(log_in(here, "writer", ONE.format(n=9)) == "", "a writer writes")
         bound = log_in(here, "reader", "SELECT 1", more="sslmode=require channel_binding=require")
         must(bound == "1", "SCRAM with channel binding", bound)
+        own = "sslmode=verify-full sslrootcert=/etc/gridberry/database/server.crt"
+        named = log_in(here, "reader", "SELECT 1", more=own)
+        must(named == "1", "the certificate names the host's address", named)
         found = here["pi1"].ask(
             *("grep", "-rlE", "|".join(SECRETS), "/etc", "/var/log", "/var/lib/gridberry", "/run")
         )
@@ -230,7 +233,7 @@ def restore(directory: Path, **_: Any) -> str:
         wrong = plant(here, "plain", "word 500", "word 5x0", keep_checksum=True)
         must("public.plain differs from its backup" in wrong, "a wrong row is found", wrong)
         here.well("restore_database", "--limit", "pi1", restore_confirmed=True)
-        page = plant(here, "plain", "word 500", "word 5x0", keep_checksum=False)
+        page = plant(here, "plain", "word 700", "word 7x0", keep_checksum=False)
         must("invalid page" in page or "damaged" in page, "a damaged page is found", page)
         noted = here["pi1"].run("cat", "/var/lib/gridberry/database-drill.json")
         must('"ok": false' in noted, "and noted", noted)

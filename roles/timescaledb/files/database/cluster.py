@@ -104,6 +104,7 @@ class Cluster:
                 f"{error.filename}: {error.strerror}; deploy the database"
             ) from error
         self.name: str = said["name"]
+        self.address: str = said["address"]  # how the others reach this host
         self.primary: str = said["primary"]
         self.port: int = said["port"]
         self.peers: dict[str, dict[str, Any]] = said["peers"]  # the other hosts, by name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import time
 
@@ -76,11 +77,13 @@ def certificate(cluster: Cluster) -> None:
     if key.exists() and made.exists():
         return
     new = PLACE / "server.new"
+    kind = "IP" if re.fullmatch(r"[0-9.]+|[0-9a-f:]*:[0-9a-f:.]*", cluster.address) else "DNS"
+    names = f"DNS:{cluster.name},{kind}:{cluster.address}"
     # With SHA-256: SCRAM's channel binding needs a certificate whose hash it knows.
     run(
         *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
         *("-sha256", "-nodes", "-days", CERTIFICATE_DAYS, "-subj", f"/CN={cluster.name}"),
-        *("-addext", f"subjectAltName=DNS:{cluster.name}", "-keyout", new, "-out", made),
+        *("-addext", f"subjectAltName={names}", "-keyout", new, "-out", made),
     )
     shutil.chown(new, "postgres", "postgres")
     new.chmod(0o600)
