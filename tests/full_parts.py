@@ -130,6 +130,12 @@ PARTS = (
         HOST,
     ),
     Part(
+        "database",
+        "the fleet's database on machines of trixie: promotion, restore, drill, 500 kills",
+        python("-m", "tests.database", "--kills", "500"),
+        ("playbooks", "plugins", "roles", "tests/database", "tests/trixie_machine.py"),
+    ),
+    Part(
         "branches",
         "two machines that begin with a snapshot of a third",
         python("-m", "tests.branches"),
