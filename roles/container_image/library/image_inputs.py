@@ -20,6 +20,7 @@ description:
 options:
   context: {type: path, required: true, description: Directory with the Dockerfile.}
   more: {type: dict, default: {}, description: What else decides, such as the architecture.}
+  locks: {type: list, elements: str, default: [build.lock, requirements.lock], description: Its lock files.}
   limit: {type: int, default: 1200000, description: Bytes that the context may have.}
 author: [Gridberry]
 """
@@ -42,6 +43,7 @@ bytes: {description: The context's size., type: int, returned: success}
 
 ALWAYS = ("Dockerfile", ".dockerignore")
 DIGITS = 16
+LOCKS = ("build.lock", "requirements.lock")
 
 
 class ContextError(Exception):
@@ -128,7 +130,7 @@ def run(parameters: dict) -> dict:
             f"{context} has {size} bytes of build context, more than {parameters['limit']};"
             " .dockerignore lets too much in"
         )
-    locks = sorted(path for path in context.iterdir() if re.fullmatch(r"\w+\.lock", path.name))
+    locks = sorted(context / name for name in parameters.get("locks", LOCKS) if (context / name).is_file())
     more = {**parameters["more"], "locks": digest(context, locks, {})}
     return {
         "changed": False,
@@ -146,6 +148,7 @@ def main() -> None:
         argument_spec={
             "context": {"type": "path", "required": True},
             "more": {"type": "dict", "default": {}},
+            "locks": {"type": "list", "elements": "str", "default": list(LOCKS)},
             "limit": {"type": "int", "default": 1_200_000},
         },
         supports_check_mode=True,
