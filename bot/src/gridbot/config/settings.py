@@ -116,6 +116,14 @@ def _host(value: Any) -> str:
         raise WrongValueError("needs an address such as 127.0.0.1, or a host's name") from error
 
 
+def _gateway(value: Any) -> str:
+    """The address of IB's Gateway; it has no password: whoever reaches it trades."""
+    host, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise WrongValueError("needs host and port, such as 127.0.0.1:4002")
+    return f"{_host(host)}:{int(port)}"
+
+
 def _url(*schemes: str, example: str) -> Read:
     """Reader of the address of a practice exchange."""
     return lambda value: _practice_url(value, schemes, example)
@@ -187,8 +195,14 @@ _BOT: dict[str, Setting] = {
     "exchange.url": Setting(_url("http", "https", example="http://exchange:8000")),
     "exchange.stream_url": Setting(_url("ws", "wss", example="ws://exchange:8001")),
     "exchange.testnet": Setting(switch, default=False),
-    "exchange.api_key_file": Setting(_path, required=True),
-    "exchange.api_secret_file": Setting(_path, required=True),
+    "exchange.api_key_file": Setting(_path),
+    "exchange.api_secret_file": Setting(_path),
+    "exchange.gateway": Setting(_gateway),
+    "exchange.account": Setting(_pattern(r"[A-Z]{1,3}[0-9]{5,9}", "a name such as DU1234567")),
+    "exchange.client_id": Setting(integer(1, 999_999)),
+    "exchange.restart": Setting(
+        _pattern(r"([01][0-9]|2[0-3]):[0-5][0-9]", 'a time of the day (UTC) such as "04:45"')
+    ),
     "exchange.request_share": Setting(integer(5, 100), 100),
     "exchange.timeout_seconds": Setting(_seconds("1", "60"), Decimal(10)),
     "state.directory": Setting(_path, Path("/var/lib/gridbot")),
