@@ -12,7 +12,6 @@ import json
 import os
 import re
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +26,8 @@ from fleet.bots import shared_pis, traders, widened
 from fleet.completion import completion
 from fleet.drift import Reader, status_of
 from fleet.drift import table as drifts
+from fleet.log_colors import Line, colored
+from fleet.log_colors import run as run_colored
 from fleet.ssh import open_page, ssh_command
 from roles.status.filter_plugins.status_table import all_answered, status_table
 
@@ -174,11 +175,16 @@ def logs(options: argparse.Namespace, ansible: Ansible) -> int:
     """Show the latest lines of the bots' logs."""
     if not options.follow:
         ansible.limit = widened(options.host, shared_pis(ansible.path)) or ansible.limit
-        return ansible.command(f"docker logs --tail {options.lines} {BOT}")
+        return ansible.command(f"docker logs --tail {options.lines} {BOT}", line=_log_line())
     name, variables = one_host(options, ansible)
     bot = f"{variables.get('grid_bot_project', 'gridberry')}-bot"
     words = ["sudo", "docker", "logs", "--follow", "--tail", str(options.lines), bot]
-    return log_in([*ssh_command(name, variables), "-t", "--", *words])
+    return log_in([*ssh_command(name, variables), "-t", "--", *words], _log_line())
+
+
+def _log_line() -> Line | None:
+    """How a line of a log is drawn: with colors where a person reads it."""
+    return None if not sys.stdout.isatty() or os.environ.get("NO_COLOR") else colored
 
 
 def ssh(options: argparse.Namespace, ansible: Ansible) -> int:
@@ -272,10 +278,10 @@ def chosen(options: argparse.Namespace, ansible: Ansible) -> str:
     return ",".join(traders(ansible.hosts(), symbol))
 
 
-def log_in(command: list[str]) -> int:
+def log_in(command: list[str], line: Line | None = None) -> int:
     """Say a command of ssh and run it; its exit status is the verb's."""
     print(f"$ {shlex.join(command)}", file=sys.stderr, flush=True)
-    return subprocess.run(command, check=False).returncode
+    return run_colored(command, line)
 
 
 class Verbs:
