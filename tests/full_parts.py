@@ -249,6 +249,12 @@ PARTS = (
         for number, names in enumerate(ROLLOUTS, 1)
     ),
     Part(
+        "fleet-size",
+        "settings, plan and look of 50, 200 and 500 hosts: the controller's time grows linearly",
+        python("-m", "benchmarks.fleet_size"),
+        ("fleet", "playbooks", "roles", "plugins", "ansible.cfg", "benchmarks/fleet_size.py"),
+    ),
+    Part(
         "live-month",
         "a month of live prices with cuts, outages, gaps and power cuts: equal books, real fills",
         python("bot/benchmarks/live_month.py"),
