@@ -27,9 +27,9 @@ EVIL = (
 class Bot:
     """A bot's status, and what sends its alerts."""
 
-    def __init__(self, directory: Path, **receivers: Receiver) -> None:
+    def __init__(self, directory: Path, *, clock=None, **receivers: Receiver) -> None:
         self.directory = directory
-        self.clock = Time()
+        self.clock = clock or Time()
         self.halt: dict | None = None
         self.state = "trading"
         self.halting = ""
