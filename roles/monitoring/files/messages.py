@@ -150,7 +150,7 @@ class Server:
         # The certificate has a name of its own, and is the only one that is trusted.
         self._context.check_hostname = False
 
-    def get(self, path: str, **query: str) -> Any:  # noqa: ANN401 -- it is JSON
+    def get(self, path: str, **query: str) -> Any:
         """Return what the server answers.
 
         Raises:
