@@ -143,14 +143,14 @@ def message(world: World, since: int, words: str) -> float | None:
 
 
 def calm(world: World) -> bool:
-    """Wait until no alert fires."""
-    end = time.monotonic() + LONGEST
+    """Wait until no alert has fired, or been about to, for a while."""
+    end, since = time.monotonic() + LONGEST, time.monotonic()
     while time.monotonic() < end:
-        try:
-            if series(world, "up") and not firing(world):
+        with contextlib.suppress(OSError):
+            if not series(world, "up") or firing(world):
+                since = time.monotonic()
+            elif time.monotonic() - since > SETTLED:
                 return True
-        except OSError:
-            pass
         time.sleep(0.5)
     return False
 

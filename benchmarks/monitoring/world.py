@@ -71,11 +71,16 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that does not wait is no error of this program's."""
+
+
 class Http:
     """A server on loopback, in threads."""
 
     def __init__(self, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+        self._server = _Server(("127.0.0.1", port), handler)
         self.port = int(self._server.server_address[1])
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
