@@ -31,9 +31,10 @@ TIMEOUT = 15  # seconds
 LONGEST = 1900  # characters; Discord takes 2,000
 
 # What the summary says of each bot. Paper and live are never added up.
+OF_BOT = "* on (host) group_left (mode) max by (host, mode) (gridbot_build_info)"
 DAY = {
-    "profit": "sum by (host, mode) (increase(gridbot_grid_profit_quote[1d]))",
-    "fills": "sum by (host, mode) (increase(gridbot_fills_total[1d]))",
+    "profit": f"sum by (host, mode, coin) (delta(gridbot_grid_profit[1d]) {OF_BOT})",
+    "fills": f"sum by (host, mode) (increase(gridbot_fills_total[1d]) {OF_BOT})",
 }
 OF_FLEET = {
     "hosts": "count(gridberry_expected_host)",
@@ -191,7 +192,8 @@ def summary(told: dict[str, Any]) -> None:
     fills = {(one.get("host"), one.get("mode")): value for one, value in day["fills"]}
     for one, profit in sorted(day["profit"], key=lambda pair: sorted(pair[0].items())):
         host, mode = one.get("host"), one.get("mode")
-        lines.append(f"{host} ({mode}): {profit:+.2f}, {fills.get((host, mode), 0):.0f} fills")
+        filled = fills.get((host, mode), 0)
+        lines.append(f"{host} ({mode}): {profit:+.2f} {one.get('coin')}, {filled:.0f} fills")
     send(told, "\n".join(lines))
 
 
