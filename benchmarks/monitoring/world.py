@@ -130,6 +130,7 @@ class Pi:
     ports: dict[str, int]
     bot: dict[str, int] = field(default_factory=lambda: dict(WELL))
     answers: Http | None = None
+    scrapes: int = 0  # that its bot has answered
 
     def fixture(self, name: str, text: str) -> Path:
         """Write a file below the Pi's directory."""
@@ -182,7 +183,7 @@ class Pi:
 
     def answer(self) -> None:
         """Let the bot answer."""
-        told = self.bot
+        told, pi = self.bot, self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -191,6 +192,7 @@ class Pi:
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+                pi.scrapes += 1
 
             def log_message(self, *_: object) -> None:
                 pass

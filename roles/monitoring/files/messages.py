@@ -208,7 +208,7 @@ def watch(told: dict[str, Any]) -> None:
     silent = now - state["heard"] > SILENT_SECONDS
     new = {"heard": now if works else state["heard"], "told": state["told"]}
     if works and state["told"]:
-        send(told, f"🟢 Recovered: the monitoring server {name} alerts again.")
+        send(told, f"🟢 Recovered: MonitoringSilent: the server {name} alerts again.")
         new["told"] = False
     elif not works and silent and not state["told"]:
         minutes = int((now - state["heard"]) // 60)
