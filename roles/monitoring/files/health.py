@@ -27,7 +27,7 @@ ETC = Path(os.environ.get("ETC", "/etc/gridberry"))
 STATE = Path(os.environ.get("STATE", "/var/lib/gridberry"))
 RESULT = Path(os.environ.get("RESULT", "/var/lib/gridberry/metrics/health.prom"))
 REBOOT_REASON = os.environ.get("REBOOT_REASON", "/usr/local/lib/gridberry/reboot-reason.sh")
-TIMEOUT = 10  # seconds for each program that is asked
+TIMEOUT = 30  # seconds for each program that is asked
 CONTAINERS = 20  # more are not told
 
 # Name: what it is. All are gauges; units are in the names.
