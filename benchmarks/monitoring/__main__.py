@@ -5,6 +5,7 @@ python -m benchmarks.monitoring {faults,outage,load}
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
 
@@ -16,11 +17,18 @@ BENCHMARKS: dict[str, Callable[[], int]] = {
     "load": load.main,
 }
 
+
+def main() -> int:
+    """Run what the arguments name; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.monitoring", description=__doc__)
+    parser.add_argument("benchmark", choices=BENCHMARKS)
+    parser.add_argument("more", nargs=argparse.REMAINDER, help="its own arguments")
+    asked = parser.parse_args()
+    sys.argv[1:] = asked.more
+    if tools.missing() and tools.main():
+        return 3
+    return BENCHMARKS[asked.benchmark]()
+
+
 if __name__ == "__main__":
-    if len(sys.argv) < 2 or sys.argv[1] not in BENCHMARKS:
-        sys.stderr.write(f"use one of {', '.join(BENCHMARKS)}\n")
-        sys.exit(2)
-    name = sys.argv.pop(1)
-    if tools.missing() and "--help" not in sys.argv and tools.main():
-        sys.exit(3)
-    sys.exit(BENCHMARKS[name]())
+    sys.exit(main())

@@ -43,7 +43,6 @@ class Case:
 
 PI = {"host": "pi1"}
 BTC = {**PI, "symbol": "BTC/USDT"}
-# A point of time 100 seconds before the tests' beginning would be negative: they begin at 0.
 DAY = "x6000"  # 15 s each
 
 
