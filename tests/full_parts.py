@@ -266,6 +266,19 @@ PARTS = (
         python("-m", "tests.browser"),
         (*BOT, "tests/browser.py", "tests/browser.lock"),
     ),
+    *(
+        Part(
+            f"monitoring-{name}",
+            what,
+            python("-m", "benchmarks.monitoring", name),
+            ("benchmarks/monitoring", "roles/monitoring"),
+        )
+        for name, what in (
+            ("faults", "twelve faults: each its alert once, and its recovery"),
+            ("outage", "the monitoring server off for an hour: no sample is missing"),
+            ("load", "memory and queries of the store with 20 Pis"),
+        )
+    ),
     Part(
         "hub-kills",
         "500 random kills of collector, archiver and database: every trade once",
