@@ -13,6 +13,7 @@ BOT = ("bot",)
 RECORDER_KILLED = "bot/tests/recorder/test_process.py::test_a_kill_loses_nothing_that_was_written"
 STORIES = 10_000
 STORIES_OF_A_PART = 2_500
+STOCK_STORIES = 1_000
 SEED = "2611"
 # Drawn ones, and all on lines that are newer than the move of the bot's modules.
 DRAWN = ("--seed", SEED, "--count", "150", "--since", "6880628")
@@ -131,6 +132,12 @@ PARTS = (
         HOST,
     ),
     Part(
+        "database",
+        "the fleet's database on machines of trixie: promotion, restore, drill, 500 kills",
+        python("-m", "tests.database", "--kills", "500"),
+        ("playbooks", "plugins", "roles", "tests/database", "tests/trixie_machine.py"),
+    ),
+    Part(
         "branches",
         "two machines that begin with a snapshot of a third",
         python("-m", "tests.branches"),
@@ -168,6 +175,27 @@ PARTS = (
             BOT,
         )
         for first in range(0, STORIES, STORIES_OF_A_PART)
+    ),
+    Part(
+        "crash-sweep-stock",
+        "a crash at every point at which a bot on a stock touches the world, 3,000 at least",
+        python(
+            *("bot/benchmarks/crash_sweep.py", "--world", "stock"),
+            *("--seed", "11", "--seconds", "900"),
+        ),
+        BOT,
+    ),
+    *(
+        Part(
+            f"fault-world-stock-{first}",
+            f"stories {first} to {first + STOCK_STORIES - 1} of a grid on a stock",
+            python(
+                *("bot/benchmarks/fault_world.py", "--stock", "--from", str(first)),
+                *("--seeds", str(STOCK_STORIES)),
+            ),
+            BOT,
+        )
+        for first in (0, STOCK_STORIES)
     ),
     Part(
         "mutants-listed",
@@ -222,6 +250,12 @@ PARTS = (
         BOT,
     ),
     Part(
+        "scrape",
+        "what scraping /metrics costs a bot of 200 lines, and one of four grids",
+        python("bot/benchmarks/scrape.py", "--scrapes", "1000"),
+        BOT,
+    ),
+    Part(
         "rest-calls",
         "requests of a bot in calm and busy hours",
         python("bot/benchmarks/rest_calls.py"),
@@ -253,6 +287,18 @@ PARTS = (
         "sixteen states of the page, light and dark, wide and narrow, against exchange and books",
         python("-m", "tests.browser"),
         (*BOT, "tests/browser.py", "tests/browser.lock"),
+    ),
+    Part(
+        "hub-kills",
+        "500 random kills of collector, archiver and database: every trade once",
+        python("bot/benchmarks/hub_kills.py", "--kills", "500"),
+        (*BOT, "tests/postgres.py"),
+    ),
+    Part(
+        "hub-load",
+        "10 million trades: inserts beside pgbench, bytes a row, answers, a month of absence",
+        python("bot/benchmarks/hub_load.py", "--fills", "10000000", "--seconds", "60"),
+        (*BOT, "tests/postgres.py"),
     ),
     Part(
         "lynis",

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Unpacks the Python packages of a lock for the processor TARGETARCH into /packages.
+# Unpacks the packages of a lock file for the image's processor, on the build machine's own.
 #
-#   install-packages.sh LOCK
+#   sh install-packages.sh LOCK
 set -eu
 case "$TARGETARCH" in
     arm64) machine=aarch64 ;;
@@ -17,6 +17,7 @@ else
     pip="python3 -m pip"
     index=""
 fi
+# shellcheck disable=SC2086 # one argument for each word
 $pip install $index --require-hashes --no-deps --no-compile --no-cache-dir \
     --disable-pip-version-check --root-user-action=ignore \
     --only-binary=:all: --implementation=cp --python-version=3.13 \

@@ -414,7 +414,9 @@ def wanted_of(tmp_path, hosts: dict[str, dict], *options: str) -> dict[str, dict
         ],
         check=True,
         cwd=ROOT,
-        env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
+        env=os.environ
+        | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+        | {"ANSIBLE_FILTER_PLUGINS": str(ROOT / "roles/preflight/filter_plugins")},
         capture_output=True,
     )
     return {name: json.loads((tmp_path / f"{name}.json").read_text()) for name in hosts}

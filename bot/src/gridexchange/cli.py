@@ -1,6 +1,7 @@
 """The `gridexchange` command: serve the practice exchange."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,9 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status (see `EXIT_CODES`).
     """
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["ib"]:
+        from gridexchange.ib.cli import main as serve_gateway
+
+        return serve_gateway(words[1:])
     parser = OneLineParser(
         prog="gridexchange",
-        description="Serve the practice exchange.",
+        description="Serve the practice exchange; `gridexchange ib` serves a practice Gateway.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -56,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="COIN=AMOUNT",
         help="start balance of a new account, may be repeated (USDT=10000)",
     )
-    args = parser.parse_args(argv)
+    args = parser.parse_args(words)
     return run_command("gridexchange", lambda: _serve(args))
 
 

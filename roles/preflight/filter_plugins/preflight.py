@@ -195,7 +195,7 @@ def host_problems(look: str, wanted: dict) -> list[str]:
 
 def limit_lines(found: dict[str, str], wanted: dict) -> list[str]:
     """Return a line for each limit of the containers that is wrong, or above what the board has."""
-    sizes, lines = {}, []
+    sizes, shares, lines = {}, {}, []
     processors = int(found.get("processors") or 0)
     for name, value in wanted["limits"].items():
         kind, example = (SIZE, "384m") if name.endswith("memory") else (NUMBER, "0.75")
@@ -206,10 +206,16 @@ def limit_lines(found: dict[str, str], wanted: dict) -> list[str]:
             sizes[name] = float(number[1]) * UNITS[number[2]]
         elif float(number[0]) > processors > 0:
             lines.append(f"{name} is {value} and the board has {processors} processors; use fewer")
+        else:
+            shares[name] = float(number[0])
     room = int(found.get("memory") or 0) - SYSTEM_MB
     if sum(sizes.values()) > room > 0:
         told = " and ".join(f"{name} is {wanted['limits'][name]}" for name in sizes)
         lines.append(f"{told}: the board has {room} MB for containers; use less, or another board")
+    several = any(" " in name for name in shares)
+    if several and not lines and sum(shares.values()) > processors > 0:
+        told = " and ".join(f"{name} is {wanted['limits'][name]}" for name in shares)
+        lines.append(f"{told}: the board has {processors} processors; use fewer, or another board")
     return lines
 
 

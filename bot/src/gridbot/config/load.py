@@ -14,6 +14,8 @@ from gridbase.errors import UserError
 from gridbase.market import coins_of, plain
 
 from gridbot.config.account_guard import AccountGuardConfig, account_guard_of
+from gridbot.config.alerts import AlertsConfig, alerts_of
+from gridbot.config.gateway import IB, GatewayConfig, check_keys, check_stock, gateway_of
 from gridbot.config.settings import flatten, read_settings, split_grids
 from gridbot.core.grid import AtrRange, Fees, FeesIn, GridSettings, Spacing
 from gridbot.policies.buy_filters import TrendFilter, VolatilityFilter
@@ -35,29 +37,46 @@ class ExchangeConfig:
         url: of a practice exchange; None in live mode.
         stream_url: of a practice exchange's streams; None where it is asked instead, and in live
             mode, where the exchange's own is known.
-        api_key_file: file with the key.
-        api_secret_file: file with the secret.
+        api_key_file: file with the key; None where an exchange has none.
+        api_secret_file: file with the secret; None likewise.
         timeout_seconds: how long an answer may take.
         request_share: percent of the request weight of its address that this bot may use.
+        gateway: of Interactive Brokers; None on other exchanges.
         testnet: whether it is the exchange's own test network, where money is play money.
     """
 
     name: str
     url: str | None
     stream_url: str | None
-    api_key_file: Path
-    api_secret_file: Path
+    api_key_file: Path | None
+    api_secret_file: Path | None
     timeout_seconds: Decimal
     testnet: bool = False
     request_share: int = 100
+    gateway: GatewayConfig | None = None
 
 
 @dataclass(frozen=True)
 class PageConfig:
-    """Where the page, `/api/status` and `/health` are served."""
+    """Where the page, its API and `/health` are served, and who can do what there.
+
+    Attributes:
+        host: address to listen on.
+        port: to listen on.
+        tokens_file: tokens of the API; None: it is off.
+        acting: whether a token of scope `act` can act.
+        act_from: networks from which plain HTTP is as good as from loopback.
+        trusted_proxies: networks of proxies whose word on HTTPS is taken.
+        hosts: names that a browser may know the page by, for signing in and acting.
+    """
 
     host: str
     port: int
+    tokens_file: Path | None = None
+    acting: bool = False
+    act_from: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,6 +129,9 @@ class BotConfig:
     state_directory: Path
     page: PageConfig
     log_level: str
+    log_format: str
+    metrics_token_file: Path | None
+    alerts: AlertsConfig
     account_guard: AccountGuardConfig
     grids: tuple[GridConfig, ...]
 
@@ -159,18 +181,36 @@ def parse_config(document: dict[str, Any], path: Path) -> BotConfig:
             path=path,
             mode=values["mode"],
             bot_name=values["bot_name"],
-            exchange=ExchangeConfig(**_section(values, "exchange")),
+            exchange=_exchange(values),
             poll_seconds=values["loop.poll_seconds"],
         ),
         state_directory=values["state.directory"],
-        page=PageConfig(**_section(values, "page")),
+        page=_page(values),
         log_level=values["log.level"],
+        log_format=values["log.format"],
+        metrics_token_file=values["metrics.token_file"],
+        alerts=alerts_of(_section(values, "alerts"), values["bot_name"]),
         account_guard=account_guard_of(_section(values, "account_guard"), symbols),
         grids=tuple(grids),
     )
 
 
+def _page(values: dict[str, Any]) -> PageConfig:
+    page = PageConfig(**_section(values, "page"))
+    if page.acting and page.tokens_file is None:
+        raise UserError("page.acting = true needs page.tokens_file, the file of the tokens")
+    return page
+
+
+def _exchange(values: dict[str, Any]) -> ExchangeConfig:
+    section = _section(values, "exchange")
+    gateway = gateway_of(section)
+    return ExchangeConfig(**section, gateway=gateway)
+
+
 def _parse_grid(values: dict[str, Any]) -> GridConfig:
+    check_keys(values)
+    check_stock(values)
     _check_mode(values)
     _check_share(values)
     _check_range(values)
@@ -272,6 +312,8 @@ def _check_mode(values: dict[str, Any]) -> None:
     if values["exchange.testnet"]:
         _check_testnet(values)
         return
+    if values["mode"] == "paper" and values["exchange.name"] == IB:
+        return  # the account is one of play money: the adapter checks it
     if values["mode"] == "paper":
         if values["exchange.name"] not in PAPER_EXCHANGES:
             raise UserError(

@@ -6,7 +6,7 @@ Secrets are not read here: see `gridbase.secret_files`.
 import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -116,6 +116,14 @@ def _host(value: Any) -> str:
         raise WrongValueError("needs an address such as 127.0.0.1, or a host's name") from error
 
 
+def _gateway(value: Any) -> str:
+    """The address of IB's Gateway; it has no password: whoever reaches it trades."""
+    host, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise WrongValueError("needs host and port, such as 127.0.0.1:4002")
+    return f"{_host(host)}:{int(port)}"
+
+
 def _url(*schemes: str, example: str) -> Read:
     """Reader of the address of a practice exchange."""
     return lambda value: _practice_url(value, schemes, example)
@@ -149,6 +157,26 @@ def _symbols(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(read(one) for one in value))
 
 
+def _networks(value: Any) -> tuple[str, ...]:
+    """Addresses and networks; `gateway` stands for that of the container's default route."""
+    meaning = 'needs a list of addresses or networks, such as ["127.0.0.1", "172.18.0.0/24"]'
+    if not isinstance(value, list):
+        raise WrongValueError(meaning)
+    for one in value:
+        try:
+            if one != "gateway":
+                ip_network(one if isinstance(one, str) else "")
+        except ValueError as error:
+            raise WrongValueError(meaning) from error
+    return tuple(value)
+
+
+def _hosts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        raise WrongValueError('needs a list of names, such as ["localhost", "pi1.local"]')
+    return tuple(_host(one).lower() for one in value)
+
+
 def _percent(below: int) -> Read:
     return _amount(below=Decimal(below))
 
@@ -167,13 +195,24 @@ _BOT: dict[str, Setting] = {
     "exchange.url": Setting(_url("http", "https", example="http://exchange:8000")),
     "exchange.stream_url": Setting(_url("ws", "wss", example="ws://exchange:8001")),
     "exchange.testnet": Setting(switch, default=False),
-    "exchange.api_key_file": Setting(_path, required=True),
-    "exchange.api_secret_file": Setting(_path, required=True),
+    "exchange.api_key_file": Setting(_path),
+    "exchange.api_secret_file": Setting(_path),
+    "exchange.gateway": Setting(_gateway),
+    "exchange.account": Setting(_pattern(r"[A-Z]{1,3}[0-9]{5,9}", "a name such as DU1234567")),
+    "exchange.client_id": Setting(integer(1, 999_999)),
+    "exchange.restart": Setting(
+        _pattern(r"([01][0-9]|2[0-3]):[0-5][0-9]", 'a time of the day (UTC) such as "04:45"')
+    ),
     "exchange.request_share": Setting(integer(5, 100), 100),
     "exchange.timeout_seconds": Setting(_seconds("1", "60"), Decimal(10)),
     "state.directory": Setting(_path, Path("/var/lib/gridbot")),
     "page.host": Setting(_host, "0.0.0.0"),  # noqa: S104 - inside its container
     "page.port": Setting(integer(1, 65535), 8080),
+    "page.tokens_file": Setting(_path),
+    "page.acting": Setting(switch, default=False),
+    "page.act_from": Setting(_networks, ("127.0.0.0/8", "::1")),
+    "page.trusted_proxies": Setting(_networks, ()),
+    "page.hosts": Setting(_hosts, ("localhost", "127.0.0.1", "::1")),
     "loop.poll_seconds": Setting(_seconds("0.05", "3600"), Decimal(2)),
     "account_guard.role": Setting(_choice("off", "judge", "follower"), "off"),
     "account_guard.start_equity": Setting(_amount()),
@@ -184,7 +223,16 @@ _BOT: dict[str, Setting] = {
     "account_guard.url": Setting(_url("http", "https", example="http://192.168.1.21:8090")),
     "account_guard.token_file": Setting(_path),
     "account_guard.silence_seconds": Setting(integer(30, 3600), 120),
+    "metrics.token_file": Setting(_path),
+    "alerts.host": Setting(_pattern(r"[A-Za-z0-9._-]{1,253}", "a host's name, such as pi1")),
+    "alerts.runbooks": Setting(text, "docs/runbooks"),
+    "alerts.alertmanager_url": Setting(_url("http", "https", example="http://192.168.1.21:9093")),
+    "alerts.alertmanager_token_file": Setting(_path),
+    "alerts.discord_url_file": Setting(_path),
+    "alerts.ntfy_url_file": Setting(_path),
+    "alerts.webhook_url_file": Setting(_path),
     "log.level": Setting(_choice("debug", "info", "warning", "error"), "info"),
+    "log.format": Setting(_choice("text", "json"), "text"),
 }
 _GRID: dict[str, Setting] = {
     "market.symbol": Setting(_pattern(*_SYMBOL), required=True),

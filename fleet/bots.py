@@ -1,0 +1,65 @@
+"""Which bots a verb means: by Pi, by group, by a bot's name, or by what it trades."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gridbase.errors import UserError
+
+from roles.grid_bot.filter_plugins.accounts import symbols
+
+FILE = "trades.yml"
+
+
+def bots_on(inventory: Path) -> dict[str, list[str]]:
+    """Return the bots of each Pi that has several, as `trades.yml` of the inventory has them.
+
+    Args:
+        inventory: The file or directory.
+
+    Raises:
+        UserError: The file cannot be read, or is not what it should be.
+    """
+    file = inventory / FILE
+    if not file.exists():
+        return {}
+    # Ansible is slow to import, and most inventories do not need it.
+    import yaml
+
+    from plugins.inventory.trades import TradesError, bots_of
+
+    try:
+        found = bots_of(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, TradesError) as error:
+        raise UserError(f"{file}: {' '.join(str(error).split())}") from None
+    return {pi: [pi, *(name for name in bots if name != pi)] for pi, bots in found.items()}
+
+
+def widened(limit: str, bots: Mapping[str, Iterable[str]]) -> str:
+    """Return a pattern of hosts in which a Pi stands for all of its bots.
+
+    Args:
+        limit: As Ansible takes it.
+        bots: Of each Pi that has several.
+    """
+    parts = limit.replace(":", ",").split(",")
+    return ",".join(name for part in parts for name in bots.get(part, [part]))
+
+
+def traders(hosts: Mapping[str, Mapping[str, Any]], symbol: str) -> list[str]:
+    """Return the bots that trade a symbol.
+
+    Args:
+        hosts: The variables of each.
+        symbol: Such as BTC/USDT.
+
+    Raises:
+        UserError: None does.
+    """
+    found = [name for name, variables in hosts.items() if symbol in symbols(variables)]
+    if not found:
+        traded = sorted(set[str]().union(*map(symbols, hosts.values())))
+        raise UserError(f"no bot there trades '{symbol}'; they trade {', '.join(traded)}")
+    return found
