@@ -10,6 +10,7 @@ from dataclasses import dataclass
 HOST = ("benchmarks", "inventory", "playbooks", "plugins", "roles", "virtual_pi")
 SCENARIO = (*HOST, "molecule")
 BOT = ("bot",)
+RECORDER_KILLED = "bot/tests/recorder/test_process.py::test_a_kill_loses_nothing_that_was_written"
 STORIES = 10_000
 STORIES_OF_A_PART = 2_500
 STOCK_STORIES = 1_000
@@ -214,6 +215,33 @@ PARTS = (
         )
         for package, parts, drawn in MUTANTS
         for part in range(1, parts + 1)
+    ),
+    *(
+        Part(
+            f"recorder-hour-{seed}",
+            "an hour of 10 symbols with all faults: what is recorded is what was served",
+            python("bot/benchmarks/recorded_hour.py", "--symbols", "10", "--seed", str(seed)),
+            BOT,
+        )
+        for seed in (1, 2)
+    ),
+    Part(
+        "recorder-kills",
+        "the recorder killed 30 times at random moments",
+        ["env", "RECORDER_KILLS=30", *python("-m", "pytest", "-q", RECORDER_KILLED)],
+        BOT,
+    ),
+    Part(
+        "recorder-s3",
+        "copies in S3, killed 100 times, refused, cut off",
+        python("-m", "tests.s3"),
+        (*BOT, "tests/s3.py", "tests/s3.lock"),
+    ),
+    Part(
+        "recorder",
+        "what recording costs beside a plain writer of Parquet",
+        python("bot/benchmarks/recorder.py"),
+        BOT,
     ),
     Part(
         "idle",
