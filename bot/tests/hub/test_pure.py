@@ -26,9 +26,20 @@ TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=
 )
 def test_a_row_comes_back_from_the_archive_as_it_was(time, quote, fee, trade, price):
     row = FillRow(
-        BEGIN + timedelta(milliseconds=time), 1, 2, "b", "g", True, price, 5, quote, fee, "USDT",
-        trade, "pi-1",
-    )  # fmt: skip
+        time=BEGIN + timedelta(milliseconds=time),
+        run_id=1,
+        market_id=2,
+        side="b",
+        role="g",
+        maker=True,
+        price=price,
+        quantity=5,
+        quote=quote,
+        fee=fee,
+        fee_coin="USDT",
+        trade_id=trade,
+        client_id="pi-1",
+    )
     assert table_rows(table([row])) == [row]
 
 
@@ -45,7 +56,7 @@ def test_units_become_as_fine_as_an_amount_needs(number, digits, step):
 
 
 def test_an_amount_between_two_ticks_has_no_count():
-    with pytest.raises(ValueError, match="0.015 is no multiple of 0.01"):
+    with pytest.raises(ValueError, match=r"0\.015 is no multiple of 0\.01"):
         Units("BTC", "USDT", Decimal("0.01"), Decimal(1)).ticks(Decimal("0.015"))
 
 
