@@ -26,6 +26,9 @@ ROOT = "/api/v1"
 MOST_ROWS, ROWS = 200, 50
 # Of a grid's document; the rest has addresses of its own.
 _LONG = ("orders", "lines", "recent_fills")
+# Of a day.
+_PROFIT = ("day", "pairs", "grid_profit", "fees", "change", "result")
+_EQUITY = ("day", "result", "peak", "drawdown")
 
 
 class Reporter(Protocol):
@@ -39,6 +42,9 @@ class Reporter(Protocol):
 
     def books(self) -> dict[str, Any]:
         """Days and ended grids."""
+
+    def machine(self) -> dict[str, Any]:
+        """Machine and container."""
 
     def fills(self, symbol: str) -> list[dict[str, Any]]:
         """Latest trades of the latest grid, newest first."""
@@ -155,7 +161,8 @@ class Api:
     def _system(self, _: Query) -> Answer:
         status = self._reporter.status()
         names = ("version", "bot_name", "mode", "exchange", "state", "health", "uptime_seconds")
-        return answers.document({name: status[name] for name in names})
+        told = {name: status[name] for name in names}
+        return answers.document(told | {"machine": self._reporter.machine()})
 
     def _breakers(self, _: Query) -> Answer:
         status = self._reporter.status()
@@ -213,10 +220,10 @@ class Api:
         return days
 
     def _profit(self, query: Query) -> Answer:
-        return _page(query, self._books(query))
+        return _page(query, _columns(self._books(query), _PROFIT))
 
     def _equity(self, query: Query) -> Answer:
-        return _page(query, drawdowns(self._books(query)))
+        return _page(query, _columns(self._books(query), _EQUITY))
 
     def _prices(self, query: Query) -> Answer:
         symbol, history = self._grid(query)["symbol"], self._reporter.history()
@@ -238,25 +245,8 @@ class Api:
         return answers.document(self._acting.confirm(_asker(query), query.content))
 
 
-def drawdowns(days: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Days with what was made until then, and how far that is below its highest (quote).
-
-    Args:
-        days: newest first, as `/api/books` has them.
-    """
-    peak, rows = Decimal(0), []
-    for day in reversed(list(days)):
-        result = Decimal(day["result"])
-        peak = max(peak, result)
-        rows.append(
-            {
-                "day": day["day"],
-                "result": day["result"],
-                "peak": plain(peak),
-                "drawdown": plain(peak - result),
-            }
-        )
-    return rows[::-1]
+def _columns(rows: list[dict[str, Any]], names: Iterable[str]) -> list[dict[str, Any]]:
+    return [{name: row[name] for name in names} for row in rows]
 
 
 def _as_get(method: str) -> str:

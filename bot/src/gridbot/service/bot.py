@@ -13,6 +13,7 @@ from gridbot.exchanges.account import Account
 from gridbot.service.books_reader import BooksReader
 from gridbot.service.grid_state import STATES
 from gridbot.service.grid_worker import AfterStep, GridWorker
+from gridbot.service.machine import machine
 from gridbot.service.metrics import Timings
 from gridbot.service.status import totals
 from gridbot.store import Store, StoreError
@@ -20,6 +21,9 @@ from gridbot.trading.account_guard import AccountGuard, Judge
 from gridbot.trading.run_settings import check_running
 
 log = logging.getLogger(__name__)
+
+
+MACHINE_SECONDS = 30.0
 
 
 class Runner:
@@ -66,6 +70,8 @@ class Runner:
             for grid in config.grids
         ]
         self._connection: dict[str, object] = {}
+        self._machine: dict[str, Any] = {}
+        self._machine_at = float("-inf")
         self._books = BooksReader(
             config.state_directory, [grid.symbol for grid in config.grids], clock
         )
@@ -192,6 +198,13 @@ class Runner:
     def books(self) -> dict[str, Any]:
         """The document behind `/api/books`: days and ended grids, read from the books."""
         return self._books.document()
+
+    def machine(self) -> dict[str, Any]:
+        """Machine and container; looked at twice a minute at most."""
+        now = self._clock.monotonic()
+        if now - self._machine_at > MACHINE_SECONDS:
+            self._machine, self._machine_at = machine(self._config.state_directory), now
+        return self._machine
 
     def fills(self, symbol: str) -> list[dict[str, Any]]:
         """Latest trades of a symbol's latest grid, newest first.

@@ -1,5 +1,6 @@
 """Sends what changes on the page to all who look at it, made once for all of them."""
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +9,8 @@ from gridbase.http import Channel
 
 from gridbot.service.deltas import Path
 from gridbot.service.documents import Versions
+
+log = logging.getLogger(__name__)
 
 # Bytes: what an open tab may cost, 20 MB a day, as `page/index.html` has it where it has to ask.
 BURST, BYTES_PER_SECOND = 100_000, 220
@@ -28,7 +31,8 @@ def is_urgent(new: list[tuple[Path, Any]]) -> bool:
     Args:
         new: paths and contents, see `gridbot.service.deltas`.
     """
-    return any(_AT_ONCE & {path[0], path[2] if len(path) > 2 else path[-1]} for path, _ in new)
+    # All of it, or a key of the bot or of a grid: ["state", 0], ["grids", 1, "fills"].
+    return any(not path or _AT_ONCE & set(path[:3]) for path, _ in new)
 
 
 class Pace:
@@ -94,7 +98,10 @@ class LivePage:
         pause = threading.Event()
         while True:
             pause.wait(LOOK_SECONDS)
-            self.look()
+            try:
+                self.look()
+            except Exception:
+                log.exception("the page's stream has missed a change")
 
     def look(self) -> None:
         """Send an event, where there is one and it is its time."""

@@ -106,6 +106,15 @@ _AUDIT = _object(
     result=_TEXT,
 )
 _HEALTH = _object(ok=_FLAG, reasons=_list(_TEXT))
+_MAYBE_NUMBER: Schema = {"type": ["number", "null"], "description": "null: not known here"}
+_MACHINE = _object(
+    temperature_celsius=_MAYBE_NUMBER,
+    memory_used_mb=_MAYBE_NUMBER,
+    memory_limit_mb=_MAYBE_NUMBER,
+    load=_MAYBE_NUMBER,
+    processors=_MAYBE_NUMBER,
+    disk_free_mb=_MAYBE_NUMBER,
+)
 _SYSTEM = _object(
     version=_TEXT,
     bot_name=_TEXT,
@@ -114,6 +123,7 @@ _SYSTEM = _object(
     state=_TEXT,
     health=_HEALTH,
     uptime_seconds=_WHOLE,
+    machine=_MACHINE,
 )
 _BREAKER = _object(
     name=_TEXT,

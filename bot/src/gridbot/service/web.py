@@ -15,6 +15,7 @@ from gridbase.metrics import MetricsPage
 from gridbot.service.answers import PLAIN_HEADERS, Answer, StartResponse, document, send
 from gridbot.service.documents import Versions, to_json
 from gridbot.service.live import LivePage
+from gridbot.service.machine import rows
 from gridbot.service.view import view
 
 # Pages that are told of changes as they come; another one asks every two seconds.
@@ -38,6 +39,9 @@ class Reporter(Protocol):
     def books(self) -> dict[str, Any]:
         """Days and ended grids."""
 
+    def machine(self) -> dict[str, Any]:
+        """Machine and container."""
+
 
 class Below(Protocol):
     """What answers below an address."""
@@ -56,6 +60,7 @@ class Page:
     Attributes:
         api: what is below `/api/v1`; None: nothing.
         channel: of those who listen.
+        sign_in: whether somebody can sign in.
         versions: of each document, by its address.
     """
 
@@ -65,6 +70,7 @@ class Page:
         self._html = resources.files("gridbot.service").joinpath("page/index.html").read_bytes()
         self._policy = _content_policy(self._html.decode())
         self.api: Below | None = None
+        self.sign_in = False
         self.channel = Channel(MOST_STREAMS)
         self.versions = {path: Versions() for path in _DOCUMENTS}
         self.versions["/api/page"] = Versions(self.channel)
@@ -134,7 +140,10 @@ class Page:
         if path == "/api/books":
             return self._reporter.books()
         status = self._reporter.status()
-        return view(status, self._reporter.books()) if path == "/api/page" else status
+        if path == "/api/status":
+            return status
+        more = {"machine": rows(self._reporter.machine()), "sign_in": self.sign_in}
+        return view(status, self._reporter.books()) | more
 
 
 def _content_policy(html: str) -> str:

@@ -128,4 +128,5 @@ def test_what_is_urgent():
     assert is_urgent([(["grids", 1, "lines", 3, 2], "buy")])
     assert is_urgent([(["state", 0], "halted")])
     assert is_urgent([(["halts"], [])])
+    assert is_urgent([([], {})])
     assert not is_urgent([(["grids", 0, "price_text"], "1"), (["grids", 0, "range", 1], "2")])
