@@ -12,6 +12,7 @@ SCENARIO = (*HOST, "molecule")
 BOT = ("bot",)
 STORIES = 10_000
 STORIES_OF_A_PART = 2_500
+STOCK_STORIES = 1_000
 SEED = "2611"
 # Drawn ones, and all on lines that are newer than the move of the bot's modules.
 DRAWN = ("--seed", SEED, "--count", "150", "--since", "6880628")
@@ -130,6 +131,12 @@ PARTS = (
         HOST,
     ),
     Part(
+        "database",
+        "the fleet's database on machines of trixie: promotion, restore, drill, 500 kills",
+        python("-m", "tests.database", "--kills", "500"),
+        ("playbooks", "plugins", "roles", "tests/database", "tests/trixie_machine.py"),
+    ),
+    Part(
         "branches",
         "two machines that begin with a snapshot of a third",
         python("-m", "tests.branches"),
@@ -167,6 +174,27 @@ PARTS = (
             BOT,
         )
         for first in range(0, STORIES, STORIES_OF_A_PART)
+    ),
+    Part(
+        "crash-sweep-stock",
+        "a crash at every point at which a bot on a stock touches the world, 3,000 at least",
+        python(
+            *("bot/benchmarks/crash_sweep.py", "--world", "stock"),
+            *("--seed", "11", "--seconds", "900"),
+        ),
+        BOT,
+    ),
+    *(
+        Part(
+            f"fault-world-stock-{first}",
+            f"stories {first} to {first + STOCK_STORIES - 1} of a grid on a stock",
+            python(
+                *("bot/benchmarks/fault_world.py", "--stock", "--from", str(first)),
+                *("--seeds", str(STOCK_STORIES)),
+            ),
+            BOT,
+        )
+        for first in (0, STOCK_STORIES)
     ),
     Part(
         "mutants-listed",

@@ -18,11 +18,15 @@ from pathlib import Path
 BOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(BOT / "src"), str(BOT / "tests" / "together")]
 
+from simulation.ib.invariants import problems as stock_problems  # noqa: E402  the path is set above
+from simulation.ib.sizes import stock_setup  # noqa: E402  the path is set above
+from simulation.ib.world import IbSetup, IbWorld  # noqa: E402  the path is set above
 from simulation.sizes import SWEPT  # noqa: E402  the path is set above
 from simulation.sweep import Sweep  # noqa: E402  the path is set above
 from simulation.workers import Workers, fix_hash_order, progress, settle_memory, show_log  # noqa: E402  the path is set above
 from simulation.world import Setup  # noqa: E402  the path is set above
 
+STOCK = "stock"  # a grid on a stock, at the practice Gateway
 FILLS_NEEDED = 200
 POINTS_NEEDED = 5_000
 SECONDS = 1_150.0
@@ -31,7 +35,7 @@ SECONDS = 1_150.0
 def options() -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--world", choices=SWEPT, default="swing")
+    parser.add_argument("--world", choices=[*SWEPT, STOCK], default="swing")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=SECONDS, help="length of the run")
     parser.add_argument("--every", type=int, default=1, help="crash at every K-th boundary only")
@@ -39,20 +43,28 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def again(setup: Setup, seconds: float, boundary: int) -> int:
+def again(setup: Setup | IbSetup, seconds: float, boundary: int) -> int:
     """One crash again, in this process, with a trace."""
     show_log()
     workers = Workers(alone=True)
-    sweep = Sweep(setup, seconds, lambda number: number == boundary, workers, trace=print)
+    pick = lambda number: number == boundary  # noqa: E731  the choice of one
+    sweep = Sweep(setup, seconds, pick, workers, trace=print, **world_of(setup))
     sweep.run()
     print(f"there is no boundary {boundary}: the run has {sweep.boundaries.count}")
     return 2
 
 
+def world_of(setup: Setup | IbSetup) -> dict[str, object]:
+    """Which world is made of a setup, and who judges it."""
+    if isinstance(setup, IbSetup):
+        return {"make_world": IbWorld, "judge": stock_problems}
+    return {}
+
+
 def main() -> int:
     """Sweep, print the table; 1 on any failure."""
     arguments = options()
-    setup = SWEPT[arguments.world](arguments.seed)
+    setup = (SWEPT | {STOCK: stock_setup})[arguments.world](arguments.seed)
     if arguments.boundary is not None:
         return again(setup, arguments.seconds, arguments.boundary)
     logging.disable(logging.CRITICAL)
@@ -63,6 +75,7 @@ def main() -> int:
         arguments.seconds,
         lambda number: number % arguments.every == 0,
         workers,
+        **world_of(setup),
     )
     settle_memory()
     started = time.perf_counter()

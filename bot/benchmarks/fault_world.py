@@ -18,6 +18,7 @@ from pathlib import Path
 BOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(BOT / "src"), str(BOT / "tests" / "together")]
 
+from simulation.ib.story import StockStory  # noqa: E402  the path is set above
 from simulation.story import Story  # noqa: E402  the path is set above
 from simulation.workers import (  # noqa: E402  the path is set above
     Report,
@@ -36,27 +37,29 @@ def options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=10_000, help="how many")
     parser.add_argument("--from", dest="first", type=int, default=0, help="the first one")
     parser.add_argument("--seed", type=int, help="this one only, and show everything")
+    parser.add_argument("--stock", action="store_true", help="of a grid on a stock")
     return parser.parse_args()
 
 
-def story(seed: int, report: Report) -> None:
+def story(seed: int, report: Report, kind: type[Story]) -> None:
     """Tell one seed's story."""
-    Story(seed, report).tell()
+    kind(seed, report).tell()
 
 
 def main() -> int:
     """Tell all stories, print the table; 1 on any failure."""
     arguments = options()
+    kind = StockStory if arguments.stock else Story
     if arguments.seed is not None:
         show_log()
-        here(lambda report: Story(arguments.seed, report, print).tell())
+        here(lambda report: kind(arguments.seed, report, print).tell())
     logging.disable(logging.CRITICAL)
     workers = Workers()
     workers.heard = progress(workers, arguments.seeds)
     settle_memory()
     started = time.perf_counter()
     for seed in range(arguments.first, arguments.first + arguments.seeds):
-        workers.start(str(seed), lambda report, seed=seed: story(seed, report))
+        workers.start(str(seed), lambda report, seed=seed: story(seed, report, kind))
     workers.finish()
     return told(workers, time.perf_counter() - started)
 

@@ -17,6 +17,7 @@ else
     pip="python3 -m pip"
     index=""
 fi
+# shellcheck disable=SC2086 # one argument for each word
 $pip install $index --require-hashes --no-deps --no-compile --no-cache-dir \
     --disable-pip-version-check --root-user-action=ignore \
     --only-binary=:all: --implementation=cp --python-version=3.13 \

@@ -93,6 +93,21 @@ def test_every_service_is_hardened_and_bounded(tmp_path):
     assert told["networks"] == {"default": {"driver": "bridge", "enable_ipv6": False}}
 
 
+def test_who_is_told_of_alerts_is_a_secret_file_each(tmp_path):
+    given = {
+        "grid_bot_alert_discord_url": "https://discord.com/api/webhooks/1/planted",
+        "grid_bot_alertmanager_token": "planted-token",
+    }
+    told = compose(tmp_path, given)
+    assert told["services"]["bot"]["secrets"][3:] == ["alert_discord_url", "alertmanager_token"]
+    assert told["secrets"]["alert_discord_url"] == {"file": "./secrets/alert_discord_url"}
+    assert "alert_ntfy_url" not in told["secrets"]
+    assert "planted" not in str(told)
+    changed = compose(tmp_path, given | {"grid_bot_alertmanager_token": "another"})
+    labels = (one["services"]["bot"]["labels"] for one in (told, changed))
+    assert len({str(label) for label in labels}) == 2  # the container is replaced
+
+
 def test_a_live_bot_has_its_own_volume_and_no_exchange(tmp_path):
     told = compose(tmp_path, {"grid_bot_mode": "live", "grid_bot_dns": ["9.9.9.9"]})
     assert list(told["services"]) == ["bot"]

@@ -99,6 +99,12 @@ GOOD = {
     "follower": GUARD
     | {"grid_bot_symbol": "ETH/USDT"}
     | {"grid_bot_account_guard": {"role": "follower", "url": "http://judge:8090"}},
+    "alerts": {
+        "grid_bot_log_format": "json",
+        "grid_bot_alerts": {"alertmanager_url": "http://192.168.1.21:9093"},
+        "grid_bot_alert_discord_url": "https://discord.com/api/webhooks/1/planted",
+        "grid_bot_alertmanager_token": "planted",
+    },
     # No price is known here: a start price is for made-up ones, and any range may be right.
     "live": {
         "grid_bot_prices": "live",
@@ -244,6 +250,15 @@ def test_only_what_is_set_reaches_the_bot(accepted):
         *("grid", "fees", "state", "page", "loop", "metrics", "log"),
     }
     assert plain["exchange"]["stream_url"] == f"ws://exchange:{exchange['stream_port']}"
+    alerts, _ = rendered(accepted, "alerts")
+    assert alerts["log"] == {"level": "info", "format": "json"}
+    assert alerts["alerts"] == {
+        "host": "alerts",
+        "alertmanager_url": "http://192.168.1.21:9093",
+        "discord_url_file": "/run/secrets/alert_discord_url",
+        "alertmanager_token_file": "/run/secrets/alertmanager_token",
+    }
+    assert "planted" not in str(alerts)
     market, _ = rendered(accepted, "market")
     assert market["grid"] == {
         "range": "atr",

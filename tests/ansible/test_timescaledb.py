@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import importlib
+from pathlib import Path
 
 import pytest
 
 from roles.timescaledb.filter_plugins import timescaledb as role
 
+ROOT = Path(__file__).resolve().parents[2]
 PASSWORDS = {name: f"{name}-0123456789abcdef" for name in role.ROLES}
 SETTINGS = {
     "name": "pi1",
@@ -159,3 +162,37 @@ def test_peers_and_slots():
         "pi3": {"address": "pi3", "port": 5433},
     }
     assert role.slot_name("Pi-2") == "gridberry_pi_2"
+
+
+@pytest.fixture
+def program(monkeypatch):
+    """The host's program: its modules find each other as they do there."""
+    monkeypatch.syspath_prepend(str(ROOT / "roles/timescaledb/files/database"))
+    return importlib.import_module
+
+
+def test_metrics_are_numbers_with_a_line_for_each_replica(program):
+    said = {"up": True, "primary": False, "lag_seconds": 2.5, "host": "pi2", "state": "standby"}
+    slots = {"gridberry_pi3": {"active": False, "wal_status": "lost", "lag_bytes": None}}
+    text = program("watch").metrics(said | {"replicas": slots})
+    assert "gridberry_database_up 1\n" in text
+    assert "gridberry_database_primary 0\n" in text
+    assert "gridberry_database_lag_seconds 2.5\n" in text
+    assert 'gridberry_database_replica_active{replica="pi3"} 0\n' in text
+    assert "replica_lag_bytes{" not in text
+    names = [line.split("{")[0].split()[0] for line in text.splitlines() if line[0] != "#"]
+    assert [one for one in names if f"# HELP {one} " not in text] == []
+
+
+def test_sums_of_tables_whose_names_need_quotes(program):
+    drill = program("drill")
+    text = drill.sums_of(["public.fills", 'public."it\'s"'])
+    assert "SELECT 'public.\"it''s\"', count(*)" in text
+    assert text.count(" UNION ALL ") == 1
+    assert drill.parse(["public.a|b|2|-17"]) == {"public.a|b": ("2", "-17")}
+
+
+def test_a_role_with_a_verifier_is_in_no_shown_hash(program):
+    make = program("make")
+    assert "SCRAM" not in repr((make.ROLES, make.RIGHTS, make.SETTINGS_OF_ROLES, make.REWIND))
+    assert not [one for one in make.ROLES.values() if "SUPERUSER" in one or "BYPASSRLS" in one]

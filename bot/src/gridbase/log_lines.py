@@ -41,7 +41,7 @@ class JsonLines(logging.Formatter):
         super().__init__()
         self._bot = bot
         self._symbols = frozenset(symbols)
-        self._order = re.compile(rf"{re.escape(bot)}-[0-9a-z]+-\d*[a-z]\d+")
+        self._order = re.compile(rf"{re.escape(bot)}-[A-Za-z0-9]+-[0-9a-z]+-\d*[a-z]\d+")
 
     def format(self, record: logging.LogRecord) -> str:
         """One event."""

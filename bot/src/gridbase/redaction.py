@@ -6,7 +6,7 @@ it looks: a header, a parameter of an address, a webhook's address.
 
 import re
 
-LEAST_LENGTH = 8  # shorter ones are words of the language
+LEAST_LENGTH = 12  # shorter ones are words of the language
 _HOOKS = r"/api/webhooks/|hooks\.slack\.com/|api\.telegram\.org/bot|ntfy\.sh/"
 _IS = r"[\"']?\s*[=:]\s*[\"']?"  # between a name and its value
 _PATTERNS = (
@@ -38,8 +38,8 @@ def remember(secret: str, name: str) -> None:
 
 def redacted(text: str) -> str:
     """The text with the kind of each secret in its place."""
-    for secret, name in list(_known.items()):
-        text = text.replace(secret, f"[{name}]")
     for pattern, instead in _COMPILED:
         text = pattern.sub(instead, text)
+    for secret, name in list(_known.items()):
+        text = text.replace(secret, f"[{name}]")
     return text

@@ -47,32 +47,27 @@ def _collect(config: Config, _: argparse.Namespace) -> int:
 
 
 def _archive(config: Config, _: argparse.Namespace) -> int:
-    from datetime import UTC, datetime, timedelta
-
-    from hub.archive.archiver import Archiver, Moved
-    from hub.archive.place import Place
-    from hub.database import AWAY, connect, in_one_line, require_schema
+    from hub.database import AWAY, in_one_line
+    from hub.keeper import archive
 
     settings = config.need("archive")
-    before = datetime.now(UTC) - timedelta(days=settings.after_days)
-
-    async def run() -> Moved:
-        connection = await connect(config.need("database"))
-        try:
-            await require_schema(connection)
-            archiver = Archiver(connection, Place(settings), lambda line: print(line, flush=True))
-            return await archiver.run(before)
-        finally:
-            connection.terminate()
-
     try:
-        moved = asyncio.run(run())
+        moved = asyncio.run(
+            archive(config.need("database"), settings, lambda line: print(line, flush=True))
+        )
     except AWAY as error:
         raise UserError(in_one_line(error), ExitCode.EXCHANGE) from error
     print(
         f"archived {moved.rows} trades of {moved.chunks} chunks: {moved.before} bytes in the"
         f" database, {moved.size} in the archive; {moved.late} came late"
     )
+    return ExitCode.OK
+
+
+def _keep(config: Config, _: argparse.Namespace) -> int:
+    from hub.keeper import keep
+
+    asyncio.run(keep(config, _stopping_clock()))
     return ExitCode.OK
 
 
@@ -113,6 +108,7 @@ COMMANDS: dict[str, tuple[Callable[[Config, argparse.Namespace], int], str]] = {
     "migrate": (_migrate, "bring the database's schema up to date"),
     "collect": (_collect, "copy one bot's books to the database until stopped"),
     "archive": (_archive, "move old trades to verified Parquet files, once"),
+    "keep": (_keep, "keep schema and archive in order until stopped"),
     "serve": (_serve, "serve the API and the fleet's page until stopped"),
     "tokens": (_tokens, "create, list and revoke the tokens of API and page"),
 }

@@ -27,7 +27,7 @@ HIDDEN = (
     "my-secret-topic", "hunter2", "MC4CAQ",
 )  # fmt: skip
 INNOCENT = (
-    "bought 0.001 at 50000.12 (order pi1-1-4b2, fee 0.000001 BTC)",
+    "bought 0.001 at 50000.12 (order pi1-BTCUSDT-1-4b2, fee 0.000001 BTC)",
     "exchange http://127.0.0.1:8000/api/v3 did not answer 5 times in a row",
     "gridbot 0.1.0: BTC/USDT on https://api.binance.com/api/v3, live mode, page on port 8080",
     "BTC/USDT waits: exchange: it does not accept the API key (code -2015) (next try in 60 s)",
@@ -74,17 +74,17 @@ def test_an_error_of_the_program_is_one_line_without_secrets():
 
 def test_an_order_can_be_followed():
     lines = JsonLines("pi1", ["BTC/USDT", "ETH/USDT"])
-    accepted = record("order %s accepted: %s", "pi1-1-4b2", "buy 1 at 2", symbol="ETH/USDT")
+    accepted = record("order %s accepted: %s", "pi1-BTCUSDT-1-4b2", "buy 1 at 2", symbol="ETH/USDT")
     assert json.loads(lines.format(accepted)) == {
         "time": "2026-09-21T14:13:20.250Z",
         "level": "info",
-        "event": "order pi1-1-4b2 accepted: buy 1 at 2",
+        "event": "order pi1-BTCUSDT-1-4b2 accepted: buy 1 at 2",
         "logger": "gridbot.x",
         "bot": "pi1",
         "symbol": "ETH/USDT",
-        "order": "pi1-1-4b2",
+        "order": "pi1-BTCUSDT-1-4b2",
     }
     waits = json.loads(lines.format(record("%s waits: %s (%d)", "BTC/USDT", "no answer", 3)))
     assert (waits["symbol"], waits.get("order")) == ("BTC/USDT", None)
-    other = json.loads(lines.format(record("order %s accepted", "pi2-1-4b2")))
+    other = json.loads(lines.format(record("order %s accepted", "pi2-BTCUSDT-1-4b2")))
     assert "order" not in other  # another bot's

@@ -204,7 +204,7 @@ def database_setting_problems(settings: dict) -> list[str]:
             settings["edition"] == "community" and not all(community),
             (
                 "timescaledb_edition is community, which also needs"
-                " timescaledb_community_repository and timescaledb_community_key (a file on the controller)"
+                " timescaledb_community_repository and timescaledb_community_key (a file here)"
             ),
         ),
     )
@@ -254,8 +254,8 @@ def database_host_problems(look: str, settings: dict) -> list[str]:
         (
             facts["directory"] not in ("", f"{place}/17/main"),
             (
-                f"its cluster 17/main is in {facts['directory']}; set timescaledb_directory to where"
-                " it is, or remove it first (pg_dropcluster)"
+                f"its cluster 17/main is in {facts['directory']}; set timescaledb_directory to it,"
+                " or remove it first (pg_dropcluster)"
             ),
         ),
         (

@@ -24,6 +24,11 @@ from gridbot.exchanges.account import Account
 from gridbot.exchanges.open_account import open_account
 from gridbot.service.access import Access
 from gridbot.service.acting import Acting
+from gridbot.service.alerts import channels
+from gridbot.service.alerts.ledger import Ledger
+from gridbot.service.alerts.messages import Sender
+from gridbot.service.alerts.queue_file import NAME as QUEUE
+from gridbot.service.alerts.sender import AlertSender
 from gridbot.service.api import Api
 from gridbot.service.audit_log import AuditLog
 from gridbot.service.bot import Runner
@@ -79,6 +84,8 @@ def run(args: argparse.Namespace) -> int:
     page.sign_in = config.page.tokens_file is not None
     _serve(page, "page", config.page.host, config.page.port)
     page.live(lambda: runner.revision, clock.monotonic).start()
+    if config.alerts.enabled:
+        _alert_sender(config, runner, clock).start()
     try:
         runner.run()
     finally:
@@ -133,6 +140,20 @@ def _account_guard(
         return guard, Judge(rules, account.broker, clock, guard)
     Follower(str(rules.url), token, clock, guard).start()
     return guard, None
+
+
+def _alert_sender(config: BotConfig, runner: Runner, clock: SystemClock) -> AlertSender:
+    """What raises and delivers alerts."""
+    name = config.account.bot_name
+    sender = Sender(config.alerts.host, name, config.account.mode, config.alerts.runbooks)
+    return AlertSender(
+        runner.status,
+        Ledger(name),
+        config.state_directory / QUEUE,
+        clock,
+        alertmanager=channels.alertmanager(config.alerts, sender, clock),
+        direct=channels.direct(config.alerts, sender, clock),
+    )
 
 
 def _scrape_access(config: BotConfig) -> ScrapeAccess:

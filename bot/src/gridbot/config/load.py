@@ -14,6 +14,8 @@ from gridbase.errors import UserError
 from gridbase.market import coins_of, plain
 
 from gridbot.config.account_guard import AccountGuardConfig, account_guard_of
+from gridbot.config.alerts import AlertsConfig, alerts_of
+from gridbot.config.gateway import IB, GatewayConfig, check_keys, check_stock, gateway_of
 from gridbot.config.settings import flatten, read_settings, split_grids
 from gridbot.core.grid import AtrRange, Fees, FeesIn, GridSettings, Spacing
 from gridbot.policies.buy_filters import TrendFilter, VolatilityFilter
@@ -35,21 +37,23 @@ class ExchangeConfig:
         url: of a practice exchange; None in live mode.
         stream_url: of a practice exchange's streams; None where it is asked instead, and in live
             mode, where the exchange's own is known.
-        api_key_file: file with the key.
-        api_secret_file: file with the secret.
+        api_key_file: file with the key; None where an exchange has none.
+        api_secret_file: file with the secret; None likewise.
         timeout_seconds: how long an answer may take.
         request_share: percent of the request weight of its address that this bot may use.
+        gateway: of Interactive Brokers; None on other exchanges.
         testnet: whether it is the exchange's own test network, where money is play money.
     """
 
     name: str
     url: str | None
     stream_url: str | None
-    api_key_file: Path
-    api_secret_file: Path
+    api_key_file: Path | None
+    api_secret_file: Path | None
     timeout_seconds: Decimal
     testnet: bool = False
     request_share: int = 100
+    gateway: GatewayConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,7 @@ class BotConfig:
     log_level: str
     log_format: str
     metrics_token_file: Path | None
+    alerts: AlertsConfig
     account_guard: AccountGuardConfig
     grids: tuple[GridConfig, ...]
 
@@ -176,7 +181,7 @@ def parse_config(document: dict[str, Any], path: Path) -> BotConfig:
             path=path,
             mode=values["mode"],
             bot_name=values["bot_name"],
-            exchange=ExchangeConfig(**_section(values, "exchange")),
+            exchange=_exchange(values),
             poll_seconds=values["loop.poll_seconds"],
         ),
         state_directory=values["state.directory"],
@@ -184,6 +189,7 @@ def parse_config(document: dict[str, Any], path: Path) -> BotConfig:
         log_level=values["log.level"],
         log_format=values["log.format"],
         metrics_token_file=values["metrics.token_file"],
+        alerts=alerts_of(_section(values, "alerts"), values["bot_name"]),
         account_guard=account_guard_of(_section(values, "account_guard"), symbols),
         grids=tuple(grids),
     )
@@ -196,7 +202,15 @@ def _page(values: dict[str, Any]) -> PageConfig:
     return page
 
 
+def _exchange(values: dict[str, Any]) -> ExchangeConfig:
+    section = _section(values, "exchange")
+    gateway = gateway_of(section)
+    return ExchangeConfig(**section, gateway=gateway)
+
+
 def _parse_grid(values: dict[str, Any]) -> GridConfig:
+    check_keys(values)
+    check_stock(values)
     _check_mode(values)
     _check_share(values)
     _check_range(values)
@@ -298,6 +312,8 @@ def _check_mode(values: dict[str, Any]) -> None:
     if values["exchange.testnet"]:
         _check_testnet(values)
         return
+    if values["mode"] == "paper" and values["exchange.name"] == IB:
+        return  # the account is one of play money: the adapter checks it
     if values["mode"] == "paper":
         if values["exchange.name"] not in PAPER_EXCHANGES:
             raise UserError(

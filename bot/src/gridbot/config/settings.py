@@ -116,6 +116,14 @@ def _host(value: Any) -> str:
         raise WrongValueError("needs an address such as 127.0.0.1, or a host's name") from error
 
 
+def _gateway(value: Any) -> str:
+    """The address of IB's Gateway; it has no password: whoever reaches it trades."""
+    host, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise WrongValueError("needs host and port, such as 127.0.0.1:4002")
+    return f"{_host(host)}:{int(port)}"
+
+
 def _url(*schemes: str, example: str) -> Read:
     """Reader of the address of a practice exchange."""
     return lambda value: _practice_url(value, schemes, example)
@@ -187,8 +195,14 @@ _BOT: dict[str, Setting] = {
     "exchange.url": Setting(_url("http", "https", example="http://exchange:8000")),
     "exchange.stream_url": Setting(_url("ws", "wss", example="ws://exchange:8001")),
     "exchange.testnet": Setting(switch, default=False),
-    "exchange.api_key_file": Setting(_path, required=True),
-    "exchange.api_secret_file": Setting(_path, required=True),
+    "exchange.api_key_file": Setting(_path),
+    "exchange.api_secret_file": Setting(_path),
+    "exchange.gateway": Setting(_gateway),
+    "exchange.account": Setting(_pattern(r"[A-Z]{1,3}[0-9]{5,9}", "a name such as DU1234567")),
+    "exchange.client_id": Setting(integer(1, 999_999)),
+    "exchange.restart": Setting(
+        _pattern(r"([01][0-9]|2[0-3]):[0-5][0-9]", 'a time of the day (UTC) such as "04:45"')
+    ),
     "exchange.request_share": Setting(integer(5, 100), 100),
     "exchange.timeout_seconds": Setting(_seconds("1", "60"), Decimal(10)),
     "state.directory": Setting(_path, Path("/var/lib/gridbot")),
@@ -210,6 +224,13 @@ _BOT: dict[str, Setting] = {
     "account_guard.token_file": Setting(_path),
     "account_guard.silence_seconds": Setting(integer(30, 3600), 120),
     "metrics.token_file": Setting(_path),
+    "alerts.host": Setting(_pattern(r"[A-Za-z0-9._-]{1,253}", "a host's name, such as pi1")),
+    "alerts.runbooks": Setting(text, "docs/runbooks"),
+    "alerts.alertmanager_url": Setting(_url("http", "https", example="http://192.168.1.21:9093")),
+    "alerts.alertmanager_token_file": Setting(_path),
+    "alerts.discord_url_file": Setting(_path),
+    "alerts.ntfy_url_file": Setting(_path),
+    "alerts.webhook_url_file": Setting(_path),
     "log.level": Setting(_choice("debug", "info", "warning", "error"), "info"),
     "log.format": Setting(_choice("text", "json"), "text"),
 }

@@ -3,6 +3,7 @@
 from gridbase.clock import Clock
 from gridbase.secret_files import read_secret
 
+from gridbot.config.gateway import IB
 from gridbot.config.load import AccountConfig
 from gridbot.exchanges.account import Account
 
@@ -16,6 +17,12 @@ def open_account(config: AccountConfig, clock: Clock) -> Account:
     Raises:
         UserError: a key file is not allowed, or the exchange does not offer what the bot needs.
     """
+    if config.exchange.name == IB:
+        from gridbot.exchanges.ib.account import IbAccount
+
+        return IbAccount(config, clock=clock)
+    if config.exchange.api_key_file is None or config.exchange.api_secret_file is None:
+        raise AssertionError("a configuration without a Gateway names the files of a key")
     key = read_secret(config.exchange.api_key_file, "exchange.api_key_file")
     secret = read_secret(config.exchange.api_secret_file, "exchange.api_secret_file")
     if config.exchange.name in BINANCE:

@@ -102,6 +102,7 @@ def base_document(account: AccountConfig, config: GridConfig) -> dict[str, Any]:
         "paused": "",
         "paused_by_hand": False,
         "halt": None,
+        "halting": "",
         "closing": None,
         "range": "fixed" if config.grid.atr is None else "atr",
         "policies": policy_lines(config),
@@ -135,6 +136,7 @@ def status_document(trader: Trader, latest: list[Traded]) -> dict[str, Any]:
     document["paused"] = trader.paused
     document["paused_by_hand"] = trader.paused_by_hand
     document["halt"] = _halt(trader)
+    document["halting"] = _halting(trader)
     if trader.engine is None:
         document["closing"] = _result(trader)
     engine = trader.engine
@@ -242,6 +244,12 @@ def resume_command(config: Path, symbol: str) -> str:
     """What a person runs where the bot runs, to clear a kill switch."""
     program = os.environ.get("GRIDBOT_COMMAND", "gridbot")
     return f"{program} resume --config {config} --symbol {symbol}"
+
+
+def _halting(trader: Trader) -> str:
+    """Why a grid ends for good, while it does; empty where it does not."""
+    ends = trader.wind_down
+    return "" if ends is None or ends.next_range is not None else ends.reason
 
 
 def _halt(trader: Trader) -> dict[str, Any] | None:

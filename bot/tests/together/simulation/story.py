@@ -3,6 +3,7 @@
 In the end nothing goes wrong any more, the bot catches up, and everything must add up.
 """
 
+from pathlib import Path
 from random import Random
 
 from gridbot.store import Store
@@ -193,15 +194,23 @@ class Story:
         self._kill_at = 0
 
     def tell(self) -> None:
-        setup, seconds = setup_of(self.seed)
         with memory_directory() as directory:
             self._directory = directory
             with watched(self._boundaries, directory / "bot", directory / "exchange"):
-                self._world = World(directory, setup, self._boundaries, self._trace)
+                self._world, seconds = self.begin(directory)
                 self._boundaries.hook = self._at
                 self._world.time.after(seconds, self._make_calm)
                 self._draw_kill()
                 self._live()
+
+    def begin(self, directory: Path) -> tuple[World, float]:
+        """The world, and how long it lasts before all is calm (world seconds)."""
+        setup, seconds = setup_of(self.seed)
+        return World(directory, setup, self._boundaries, self._trace), seconds
+
+    def outcome(self, world: World) -> dict[str, object]:
+        """What is wrong in the end, and what else this kind of world tells."""
+        return {"problems": problems(world), "judged": world.judge.fired}
 
     def _make_calm(self) -> None:
         self._world.calm()
@@ -238,14 +247,13 @@ class Story:
     def _end(self) -> None:
         world = self._world
         result = {
-            "problems": problems(world),
+            **self.outcome(world),
             "fills": world.engine.next_trade_id - 1,
             "kills": self.kills,
             "stops": self.stops,
             "boundaries": self._boundaries.count,
             "grids": grids_of(world),
             "halted": int(world.trader is not None and world.trader.halt is not None),
-            "judged": world.judge.fired,
             "faults": dict(world.fault_counts),
             "seconds": world.time.seconds,
         }

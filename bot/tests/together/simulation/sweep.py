@@ -32,6 +32,8 @@ class Sweep:
         pick: which boundaries to crash at.
         workers: run the crashes.
         trace: for people.
+        make_world: makes the world.
+        judge: finds what is wrong with a settled one.
     """
 
     def __init__(
@@ -41,6 +43,9 @@ class Sweep:
         pick: Callable[[int], bool],
         workers: Workers,
         trace: Callable[[str], None] | None = None,
+        *,
+        make_world: Callable[..., World] = World,
+        judge: Callable[[World], list[str]] = problems,
     ) -> None:
         self.setup = setup
         self.seconds = seconds
@@ -52,6 +57,7 @@ class Sweep:
         self.own_problems: list[str] = []
         self.faults: Counter[str] = Counter()
         self._trace = trace
+        self._make_world, self._judge = make_world, judge
         self._world: World
 
     def run(self) -> None:
@@ -60,7 +66,9 @@ class Sweep:
             memory_directory() as directory,
             watched(self.boundaries, directory / "bot", directory / "exchange"),
         ):
-            world = self._world = World(directory, self.setup, self.boundaries, self._trace)
+            world = self._world = self._make_world(
+                directory, self.setup, self.boundaries, self._trace
+            )
             self.boundaries.hook = self._at
             world.start_bot()
             world.live(self.seconds)
@@ -69,7 +77,7 @@ class Sweep:
             # The copies share the bot's lock with this process until they end.
             self.workers.finish()
             settle(world)
-            self.own_problems = problems(world)
+            self.own_problems = self._judge(world)
             self.fills = world.engine.next_trade_id - 1
             world.exchange.close()
 
@@ -98,7 +106,7 @@ class Sweep:
             world.time.sleep(chance.choice(DOWN_SECONDS))
             world.start_bot()
             settle(world, RECOVERY_SECONDS)
-            found = problems(world)
+            found = self._judge(world)
             remove(world.directory if self.workers.alone else copy)
             report({"problems": found, "crashes": seen["crashes"]})
 

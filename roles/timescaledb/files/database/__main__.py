@@ -21,6 +21,11 @@ READS = ("settled", "roles-in-force", "status", "wait", "may-start", "backup-sho
 LONG = ("backup", "drill")
 
 
+def wait(cluster: Cluster, seconds: str) -> None:
+    """Wait until PostgreSQL takes connections, and say how long that took."""
+    say(f"healthy after {cluster.wait(float(seconds), patient=True):.1f} s")
+
+
 def main(words: list[str]) -> int:
     """Do what the arguments say; returns the exit status."""
     import backup
@@ -43,7 +48,7 @@ def main(words: list[str]) -> int:
         "rejoin": failover.rejoin,
         "watch": watch.watch,
         "status": lambda cluster: say(json.dumps(watch.status(cluster))),
-        "wait": lambda cluster, seconds: say(f"healthy after {cluster.wait(float(seconds)):.1f} s"),
+        "wait": wait,
         "backup": backup.back_up_now,
         "backup-made": backup.made,
         "backup-show": backup.show,

@@ -181,7 +181,10 @@ def restore(cluster: Cluster, target: str = "") -> None:
         shutil.rmtree(before, ignore_errors=True)
         whole(RESTORING, "")
         cluster.data.rename(before)
-    words = ["--type=time", f"--target={target}", "--target-action=promote"] if target else []
+    # The last one may have damaged pages: WAL leads from a good one to the same rows.
+    words = [f"--set={[one for one in backups() if not one.get('error')][-1]['label']}"]
+    if target:  # pgBackRest chooses the backup before it
+        words = ["--type=time", f"--target={target}", "--target-action=promote"]
     shutil.rmtree(cluster.data, ignore_errors=True)
     as_postgres("mkdir", "-m", "0700", cluster.data)
     try:

@@ -104,6 +104,7 @@ class Cluster:
                 f"{error.filename}: {error.strerror}; deploy the database"
             ) from error
         self.name: str = said["name"]
+        self.address: str = said["address"]  # how the others reach this host
         self.primary: str = said["primary"]
         self.port: int = said["port"]
         self.peers: dict[str, dict[str, Any]] = said["peers"]  # the other hosts, by name
@@ -190,8 +191,12 @@ class Cluster:
         """Stop it: transactions end, what is written is on the disk and with the replicas."""
         run("systemctl", "stop", UNIT)
 
-    def wait(self, seconds: float) -> float:
+    def wait(self, seconds: float, *, patient: bool = False) -> float:
         """Wait until it takes connections; returns the seconds that took.
+
+        Args:
+            seconds: For how long.
+            patient: Whether systemd may try more than once.
 
         Raises:
             DatabaseError: It does not, and will not, or not in time.
@@ -201,7 +206,7 @@ class Cluster:
             state = run("systemctl", "show", "-p", "SubState", "--value", UNIT).strip()
             if state == "running" and self.runs():
                 break
-            refused = state in ("failed", "auto-restart")
+            refused = state == "failed" or (state == "auto-restart" and not patient)
             if refused or time.monotonic() - begun > seconds:
                 raise DatabaseError(f"PostgreSQL does not answer: {self.last_line()}")
             time.sleep(0.2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import time
 
@@ -76,11 +77,13 @@ def certificate(cluster: Cluster) -> None:
     if key.exists() and made.exists():
         return
     new = PLACE / "server.new"
+    kind = "IP" if re.fullmatch(r"[0-9.]+|[0-9a-f:]*:[0-9a-f:.]*", cluster.address) else "DNS"
+    names = f"DNS:{cluster.name},{kind}:{cluster.address}"
     # With SHA-256: SCRAM's channel binding needs a certificate whose hash it knows.
     run(
         *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
         *("-sha256", "-nodes", "-days", CERTIFICATE_DAYS, "-subj", f"/CN={cluster.name}"),
-        *("-addext", f"subjectAltName=DNS:{cluster.name}", "-keyout", new, "-out", made),
+        *("-addext", f"subjectAltName={names}", "-keyout", new, "-out", made),
     )
     shutil.chown(new, "postgres", "postgres")
     new.chmod(0o600)
@@ -122,6 +125,7 @@ def clone(cluster: Cluster, primary: str = "") -> None:
         raise DatabaseError(f"{primary} {what}; deploy the primary first, with this host as a peer")
     new = cluster.data.with_name("main.new")
     shutil.rmtree(new, ignore_errors=True)
+    drop_slot(cluster, primary)  # what it keeps may be too old, or lost
     make_slot(cluster, primary)
     as_postgres(
         *(BIN / "pg_basebackup", "-d", cluster.conninfo(primary), "-D", new, "-X", "stream"),
@@ -133,14 +137,26 @@ def clone(cluster: Cluster, primary: str = "") -> None:
 
 def make_slot(cluster: Cluster, primary: str) -> None:
     """Make this host's slot on the primary, where it has none."""
-    name = cluster.slots[cluster.name]
-    dsn = cluster.conninfo(primary) + " replication=true"
-    command = (BIN / "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", dsn)
     try:
-        as_postgres(*command, text=f"CREATE_REPLICATION_SLOT {name} PHYSICAL RESERVE_WAL")
+        _on_slot(cluster, primary, "CREATE_REPLICATION_SLOT {} PHYSICAL RESERVE_WAL")
     except DatabaseError as error:
         if "already exists" not in str(error):
             raise
+
+
+def drop_slot(cluster: Cluster, primary: str) -> None:
+    """Drop this host's slot on the primary, where it has one."""
+    try:
+        _on_slot(cluster, primary, "DROP_REPLICATION_SLOT {}")
+    except DatabaseError as error:
+        if "does not exist" not in str(error):
+            raise
+
+
+def _on_slot(cluster: Cluster, primary: str, command: str) -> None:
+    dsn = cluster.conninfo(primary) + " replication=true"
+    psql = (BIN / "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", dsn)
+    as_postgres(*psql, text=command.format(cluster.slots[cluster.name]))
 
 
 def settled(cluster: Cluster) -> None:

@@ -1,0 +1,90 @@
+"""The Gateway's limits on a clock that a test moves: never broken, and used to the full."""
+
+import itertools
+import random
+
+import pytest
+from gridbot.exchanges.ib.pacer import (
+    ACTIVE_ORDERS,
+    CYCLE_SECONDS,
+    HISTORY,
+    OPEN_HISTORY,
+    SYMBOL_SECONDS,
+    Pacer,
+    weight_of,
+)
+
+# As published, apart from the code.
+TEN_MINUTES, SAME, TWO_SECONDS = 600.0, 15.0, 2.0
+
+
+def within(times, seconds):
+    """The most that happened in any window so long."""
+    return max(
+        sum(weight for at, weight in times if start <= at < start + seconds) for start, _ in times
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_rule_is_broken_however_much_is_wanted(seed):
+    pick = random.Random(seed)  # noqa: S311  wishes, no secrets
+    pacer, now, sent = Pacer(), 1000.0, []
+    while len(sent) < 300:
+        contract, request = pick.choice("AB"), str(pick.randrange(6))
+        what = pick.choice(("TRADES", "TRADES", "BID_ASK"))
+        pause = pacer.history(contract, request, what, now)
+        if pause == 0:
+            sent.append((now, contract, request, what))
+            now += pick.choice((0.0, 0.05, 0.5))
+        else:
+            now += pick.uniform(0.2, 1.0) * pause + 0.001
+    assert within([(at, weight_of(what)) for at, *_, what in sent], TEN_MINUTES) <= 60
+    for key in {(contract, what) for _, contract, _, what in sent}:
+        times = [(at, 1) for at, contract, _, what in sent if (contract, what) == key]
+        assert within(times, TWO_SECONDS) < 6
+    for key in {row[1:3] for row in sent}:
+        times = [row[0] for row in sent if row[1:3] == key]
+        assert all(later - at >= SAME for at, later in itertools.pairwise(times))
+
+
+def test_what_is_allowed_is_not_held_up():
+    pacer = Pacer()
+    for number in range(HISTORY.most):
+        assert pacer.history("A", str(number), "TRADES", number * 3.0) == 0
+    assert pacer.history("A", "x", "TRADES", 200.0) == pytest.approx(HISTORY.seconds - 200)
+    assert pacer.history("A", "x", "TRADES", HISTORY.seconds) == 0
+
+
+def test_a_request_that_was_refused_does_not_count():
+    pacer = Pacer()
+    assert pacer.history("A", "1", "TRADES", 0.0) == 0
+    for _ in range(100):
+        assert pacer.history("A", "1", "TRADES", 1.0) > 0
+    assert pacer.history("A", "2", "TRADES", 1.0) == 0
+
+
+def test_messages_cycles_and_symbols():
+    pacer = Pacer()
+    assert [pacer.message(5.0) > 0 for _ in range(60)].count(False) == 45
+    assert pacer.message(6.2) == 0
+    assert pacer.cycle(0.0) == 0
+    assert pacer.cycle(100.0) == CYCLE_SECONDS - 100
+    assert pacer.cycle(CYCLE_SECONDS) == 0
+    assert pacer.symbol("A", 0.0) == 0
+    assert pacer.symbol("B", 0.05) == pytest.approx(SYMBOL_SECONDS - 0.05)
+    assert pacer.symbol("A", 0.05) == 0
+    assert (ACTIVE_ORDERS, OPEN_HISTORY) == (20, 50)
+
+
+def test_another_process_goes_on_where_one_was():
+    pacer = Pacer()
+    for number in range(HISTORY.most):
+        pacer.history("A", str(number), "TRADES", 100 + number * 3.0)
+    pacer.cycle(300.0)
+    pacer.symbol("A", 300.0)
+    other = Pacer.of(pacer.document(), 310.0)
+    assert other.document() == pacer.document()
+    assert other.history("A", "x", "TRADES", 310.0) > 0
+    assert other.cycle(310.0) == CYCLE_SECONDS - 10
+    # After a reboot the clock begins again: nothing of the file is later than now.
+    assert Pacer.of(pacer.document(), 5.0).history("A", "x", "TRADES", 5.0) == 0
