@@ -250,6 +250,18 @@ PARTS = (
         BOT,
     ),
     Part(
+        "page-load",
+        "what 100 pages, a scraper and 1,000 hostile connections cost a bot that trades",
+        python("bot/benchmarks/page_load.py"),
+        BOT,
+    ),
+    Part(
+        "fuzz-api",
+        "the API asked everything that its document allows, and more (schemathesis)",
+        python("-m", "tests.fuzz_api", "--max-examples", "200"),
+        (*BOT, "tests/fuzz_api.py", "tests/fuzz.lock"),
+    ),
+    Part(
         "scrape",
         "what scraping /metrics costs a bot of 200 lines, and one of four grids",
         python("bot/benchmarks/scrape.py", "--scrapes", "1000"),
