@@ -6,6 +6,7 @@ python -m benchmarks.monitoring {faults,outage,load}
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 
@@ -25,6 +26,9 @@ def main() -> int:
     parser.add_argument("more", nargs=argparse.REMAINDER, help="its own arguments")
     asked = parser.parse_args()
     sys.argv[1:] = asked.more
+    if os.geteuid():
+        sys.stderr.write("it needs root, for mount namespaces of its own\n")
+        return 3
     if tools.missing() and tools.main():
         return 3
     return BENCHMARKS[asked.benchmark]()

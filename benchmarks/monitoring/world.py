@@ -130,7 +130,7 @@ class Pi:
     ports: dict[str, int]
     bot: dict[str, int] = field(default_factory=lambda: dict(WELL))
     answers: Http | None = None
-    scrapes: int = 0  # that its bot has answered
+    scrapes: int = 0  # of its bot
 
     def fixture(self, name: str, text: str) -> Path:
         """Write a file below the Pi's directory."""
@@ -187,12 +187,12 @@ class Pi:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                pi.scrapes += 1
                 body = (BOT_METRICS % told).encode()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
-                pi.scrapes += 1
 
             def log_message(self, *_: object) -> None:
                 pass
