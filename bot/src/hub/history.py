@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import duckdb
+
 from hub.archive import rows
 from hub.archive.place import Place
 from hub.archive.rows import FillRow, Key, key
 
 BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
 END = datetime(9999, 1, 1, tzinfo=UTC)
+_ENGINE: dict[str, str | bool | int | float | list[str]] = {"threads": 1, "memory_limit": "128MB"}
 # Rows that are read at once where all are wanted.
 _BATCH = 20_000
 _FIELDS = (
@@ -72,6 +75,7 @@ class History:
     def __init__(self, pool: Any, place: Place | None) -> None:
         self._pool = pool
         self._place = place
+        self._engine = None if place is None else duckdb.connect(":memory:", config=_ENGINE)
 
     async def latest(self, wanted: Wanted, count: int) -> list[FillRow]:
         """A page of trades, the latest first.
@@ -156,12 +160,10 @@ class History:
         )
 
     def _query(self, name: str, condition: str, values: list[Any]) -> list[FillRow]:
-        import duckdb
-
-        if self._place is None:
+        if self._place is None or self._engine is None:
             return []
         archived = self._place.dataset([name])
-        with duckdb.connect(":memory:", config={"threads": 1, "memory_limit": "256MB"}) as engine:
+        with self._engine.cursor() as engine:  # of its own: answers come from several threads
             engine.register("archived", archived)
             query = f"SELECT {rows.COLUMNS} FROM archived WHERE {condition}"  # noqa: S608  constants
             return rows.rows_of(engine.execute(query, values).fetchall())
