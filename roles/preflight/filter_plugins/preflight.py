@@ -347,6 +347,11 @@ def system_problems(found: dict[str, str], wanted: dict) -> list[str]:
             f"its system is {found.get('family')} {found.get('release')}; use Debian or"
             f" Raspberry Pi OS {' or '.join(wanted['releases'])} (preflight_releases)"
         )
+    if wanted.get("keeps_metrics") and found.get("release") == "bookworm":
+        problems.append(
+            f"monitoring_server is {wanted['host']} and its system is bookworm, whose packages are"
+            " too old for that; use a host with trixie"
+        )
     if "python" not in found:
         problems.append("it has no python3; on the host: sudo apt-get install python3 python3-apt")
     return problems
