@@ -81,15 +81,13 @@ class Fleet:
         for name, text in (("docker", DOCKER), ("shell", SHELL.format(noted=self.noted))):
             (place / "bin" / name).write_text(text)
             (place / "bin" / name).chmod(0o755)
-        hosts = {}
-        for number in range(size):
-            root = place / f"root{number:03}"
-            hosts[f"pi{number:03}"] = {
-                "grid_bot_directory": str(root),
-                "grid_bot_investment": str(10_000 + 100 * (number % kinds)),
-            }
+        hosts = {
+            f"pi{number:03}": {"grid_bot_investment": str(10_000 + 100 * (number % kinds))}
+            for number in range(size)
+        }
         common = {"ansible_connection": "local", "ansible_become": False}
         common |= {"ansible_python_interpreter": "/usr/bin/python3", "grid_bot_prices": "live"}
+        common |= {"grid_bot_directory": f"{place}/{{{{ inventory_hostname }}}}"}
         document = {"trading": {"hosts": hosts, "vars": common}}
         self.inventory.write_text(yaml.safe_dump(document))
 
