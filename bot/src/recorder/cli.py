@@ -15,6 +15,7 @@ COMMANDS = (
     ("gaps", "recorder.commands.gaps", "list what is missing; exit 1 where something is"),
     ("query", "recorder.commands.query", "SQL over what was recorded"),
     ("export", "recorder.commands.export", "write a day as Binance's public dumps have it"),
+    ("sync", "recorder.commands.sync", "copy to S3 what has not been copied"),
     ("compact", "recorder.commands.compact", "make one file of each day that is over"),
 )
 EPILOG = EXIT_CODES + "  75 memory has grown too much: start a new process\n"

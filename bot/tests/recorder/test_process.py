@@ -45,7 +45,7 @@ def rows_of(recorder: Recorder, stream: Stream) -> list[tuple[int, ...]]:
     return found
 
 
-def test_killed_at_random_moments_it_loses_at_most_a_second_which_is_listed(recorder):
+def test_a_kill_loses_nothing_that_was_written(recorder):
     random = Random(7)  # noqa: S311
     killed_at, written = [], 0
     for _ in range(KILLS):

@@ -16,7 +16,7 @@ from recorder.core.rows import Gap, Part, Row, Side, Stream
 
 Levels = list[tuple[int, int]]  # price (ticks) and quantity (lots); 0 lots remove the level
 
-GRACE_MS = 1_000  # a difference that was overtaken comes within this
+GRACE_MS = 500  # a difference that was overtaken comes within this
 MOST_WAITING = 5_000
 LOST = "differences of the book were lost"
 CROSSED = "the book was crossed"

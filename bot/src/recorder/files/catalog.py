@@ -195,10 +195,12 @@ class Catalog:
         """Whether a file of this name is, or was, in the catalogue."""
         return bool(self._rows("SELECT 1 FROM files WHERE path = ?", path))
 
-    def replace(self, old: list[Entry], new: Entry) -> None:
-        """Have one file count instead of several."""
+    def replace(self, old: list[Entry], new: Entry | None) -> None:
+        """Have one file count instead of several; None for nothing instead of them."""
         with self._change() as database:
-            _insert(database, [new])
+            _insert(database, [] if new is None else [new])
+            changed = {(entry.date,) for entry in old}
+            database.executemany("INSERT OR IGNORE INTO changed_days VALUES (?)", changed)
             database.executemany(
                 "UPDATE files SET replaced = 1 WHERE path = ?", [(entry.path,) for entry in old]
             )

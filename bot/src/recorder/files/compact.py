@@ -1,6 +1,8 @@
 """One file a day: the files of a day that is over become one, verified before they go."""
 
+import fcntl
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -44,6 +46,19 @@ def compact(catalog: Catalog, before: str) -> int:
     Raises:
         UnequalError: a new file is not equal to its parts, which stay.
     """
+    with _alone(catalog.directory):
+        return _compact(catalog, before)
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Wait until nobody else compacts: the recorder itself, and a command beside it."""
+    with (directory / "compact.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _compact(catalog: Catalog, before: str) -> int:
     parts: dict[tuple[Stream, str], list[Entry]] = {}
     for entry in catalog.files():
         if entry.date < before and catalog.is_local(entry.path):

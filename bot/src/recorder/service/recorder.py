@@ -27,6 +27,7 @@ from recorder.recording.connections import MOST_STREAMS, Group
 from recorder.recording.messages import sizes_of
 from recorder.recording.session import Session, streams_of
 from recorder.service.memory import resident_bytes
+from recorder.sync.budget import keep_within
 
 LOG = logging.getLogger("recorder")
 RESTART = 75  # exit status: start me again
@@ -34,6 +35,7 @@ FLUSH_S = 1.0
 LOOK_S = 10.0
 HANGS_S = 120.0
 COMPACT_AFTER_MS = 30 * 60_000  # after midnight UTC: late trades of the day before are in
+BUDGET_S = 300.0
 REPLACE_AGAIN_S = 3_600.0
 PUMP_WAIT_S = 0.25
 
@@ -67,6 +69,7 @@ class Recorder:
         self._threads: list[threading.Thread] = []
         self._warned = False
         self._compacted = ""
+        self._budget_at = float("-inf")
         self._replaced_at: dict[int, float] = {}
 
     def run(self, ready: Callable[["Recorder"], None]) -> int:
@@ -198,10 +201,19 @@ class Recorder:
             self._warned = True
             LOG.warning("memory is %d MB", self.resident // 10**6)
         self._replace_silent()
+        if self.config.budget_bytes and self.clock.monotonic() >= self._budget_at:
+            self._budget_at = self.clock.monotonic() + BUDGET_S
+            self._thread("budget", self._keep_within)
         today = date_of(self.clock.now_ms() - COMPACT_AFTER_MS)
         if self.config.compact and today != self._compacted:
             self._compacted = today
             self._thread("compact", lambda: self._compact(today))
+
+    def _keep_within(self) -> None:
+        try:
+            keep_within(self.store.catalog, self.config.budget_bytes)
+        except Exception:
+            LOG.exception("keeping within the disk's budget failed")
 
     def _replace_silent(self) -> None:
         """Open connections anew of which a stream says nothing: once an hour, markets rest too."""
