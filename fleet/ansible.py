@@ -28,6 +28,8 @@ OURS = ("example", "virtual")
 EVENTS = "ansible.posix.jsonl"
 # What a task says that refuses: one or more lines, up to where Ansible shows the task.
 REFUSAL = re.compile(r"(?ms)^\[ERROR\]: .*?Action failed: (.*?)\n(?:Origin: |fatal: |$)")
+# The play of preflight that asks the hosts.
+ASKS = "Check all hosts before one is changed"
 NO_HOST = re.compile(r"Could not match supplied host pattern, ignoring:\s+(\S+)")
 QUICK_SECONDS = 4  # to connect; the rest of status' ten seconds are Ansible's own
 MEMORY = (Path("/dev/shm"), Path("/run/shm"))  # noqa: S108 - a private directory is made there
@@ -183,7 +185,7 @@ class Ansible:
             return [], True
         said = "\n".join(REFUSAL.findall(text)).splitlines()
         refused = list(dict.fromkeys(said)) or [f"preflight failed; the log: {log}"]
-        return refused, text.count("\nPLAY [") > 1
+        return refused, f"\nPLAY [{ASKS}]" in text
 
     def hosts(self) -> dict[str, dict[str, Any]]:
         """Return the variables of each host in the group `trading`, in the inventory's order.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ from gridbase.errors import UserError
 from roles.grid_bot.filter_plugins.accounts import symbols
 
 FILE = "trades.yml"
+PART = re.compile("([!&]?)(.*)")
 
 
-def bots_on(inventory: Path) -> dict[str, list[str]]:
-    """Return the bots of each Pi that has several, as `trades.yml` of the inventory has them.
+def shared_pis(inventory: Path) -> dict[str, str]:
+    """Return the Pis that have several bots, each with the group of all its bots.
 
     Args:
-        inventory: The file or directory.
+        inventory: The file or directory; `trades.yml` of it is read.
 
     Raises:
         UserError: The file cannot be read, or is not what it should be.
@@ -28,24 +30,24 @@ def bots_on(inventory: Path) -> dict[str, list[str]]:
     # Ansible is slow to import, and most inventories do not need it.
     import yaml
 
-    from plugins.inventory.trades import TradesError, bots_of
+    from plugins.inventory.trades import TradesError, bots_of, group_of
 
     try:
         found = bots_of(yaml.safe_load(file.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TradesError) as error:
         raise UserError(f"{file}: {' '.join(str(error).split())}") from None
-    return {pi: [pi, *(name for name in bots if name != pi)] for pi, bots in found.items()}
+    return {pi: group_of(pi) for pi, bots in found.items() if {*bots} - {pi}}
 
 
-def widened(limit: str, bots: Mapping[str, Iterable[str]]) -> str:
+def widened(limit: str, pis: Mapping[str, str]) -> str:
     """Return a pattern of hosts in which a Pi stands for all of its bots.
 
     Args:
         limit: As Ansible takes it.
-        bots: Of each Pi that has several.
+        pis: Those that have several bots, with their groups.
     """
-    parts = limit.replace(":", ",").split(",")
-    return ",".join(name for part in parts for name in bots.get(part, [part]))
+    parts = (PART.fullmatch(part) for part in limit.replace(":", ",").split(","))
+    return ",".join(part[1] + pis.get(part[2], part[2]) for part in parts if part)
 
 
 def traders(hosts: Mapping[str, Mapping[str, Any]], symbol: str) -> list[str]:

@@ -22,7 +22,7 @@ from gridbase.errors import UserError
 
 from fleet import rollout_verb
 from fleet.ansible import Ansible, find_inventory, state_directory, sudo_password
-from fleet.bots import bots_on, traders, widened
+from fleet.bots import shared_pis, traders, widened
 from fleet.completion import completion
 from fleet.drift import Reader, status_of
 from fleet.drift import table as drifts
@@ -174,7 +174,7 @@ def report(options: argparse.Namespace, ansible: Ansible) -> int:
 def logs(options: argparse.Namespace, ansible: Ansible) -> int:
     """Show the latest lines of the bots' logs."""
     if not options.follow:
-        ansible.limit = widened(options.host, bots_on(ansible.path)) or ansible.limit
+        ansible.limit = widened(options.host, shared_pis(ansible.path)) or ansible.limit
         return ansible.command(f"docker logs --tail {options.lines} {BOT}", line=_log_line())
     name, variables = one_host(options, ansible)
     bot = f"{variables.get('grid_bot_project', 'gridberry')}-bot"
@@ -268,7 +268,7 @@ def chosen(options: argparse.Namespace, ansible: Ansible) -> str:
     Raises:
         UserError: `trades.yml` is wrong, or nobody trades the symbol.
     """
-    limit = widened(ansible.limit, bots_on(ansible.path))
+    limit = widened(ansible.limit, shared_pis(ansible.path))
     symbol = getattr(options, "symbol", "")
     if "/" in limit:
         symbol, limit = limit, ""

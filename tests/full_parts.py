@@ -249,6 +249,18 @@ PARTS = (
         BOT,
     ),
     Part(
+        "page-load",
+        "what 100 pages, a scraper and 1,000 hostile connections cost a bot that trades",
+        python("bot/benchmarks/page_load.py"),
+        BOT,
+    ),
+    Part(
+        "fuzz-api",
+        "the API asked everything that its document allows, and more (schemathesis)",
+        python("-m", "tests.fuzz_api", "--max-examples", "200"),
+        (*BOT, "tests/fuzz_api.py", "tests/fuzz.lock"),
+    ),
+    Part(
         "scrape",
         "what scraping /metrics costs a bot of 200 lines, and one of four grids",
         python("bot/benchmarks/scrape.py", "--scrapes", "1000"),
@@ -276,6 +288,12 @@ PARTS = (
         for number, names in enumerate(ROLLOUTS, 1)
     ),
     Part(
+        "fleet-size",
+        "settings, plan and look of 50, 200 and 500 hosts: the controller's time grows linearly",
+        python("-m", "benchmarks.fleet_size"),
+        ("fleet", "playbooks", "roles", "plugins", "ansible.cfg", "benchmarks/fleet_size.py"),
+    ),
+    Part(
         "live-month",
         "a month of live prices with cuts, outages, gaps and power cuts: equal books, real fills",
         python("bot/benchmarks/live_month.py"),
@@ -286,6 +304,19 @@ PARTS = (
         "sixteen states of the page, light and dark, wide and narrow, against exchange and books",
         python("-m", "tests.browser"),
         (*BOT, "tests/browser.py", "tests/browser.lock"),
+    ),
+    *(
+        Part(
+            f"monitoring-{name}",
+            what,
+            python("-m", "benchmarks.monitoring", name),
+            ("benchmarks/monitoring", "roles/monitoring"),
+        )
+        for name, what in (
+            ("faults", "twelve faults: each its alert once, and its recovery"),
+            ("outage", "the monitoring server off for an hour: no sample is missing"),
+            ("load", "memory and queries of the store with 20 Pis"),
+        )
     ),
     Part(
         "hub-kills",

@@ -34,6 +34,10 @@ BLOCK = re.compile(r"^( *)```(sh|console)\n(.*?)^ *```$", re.MULTILINE | re.DOTA
 # A command's beginning; how it is tested here; who runs it for real: a file and a text in it.
 WAYS: dict[str, tuple[str, ...]] = {
     r"\./gridberry try\b": ("elsewhere", "tests/fleet/test_try_out.py", '"fleet.try_out"'),
+    r"python -m gridexchange\.ib ": (
+        *("elsewhere", "bot/tests/exchange/ib/test_process.py"),
+        '"gridexchange.ib", "--state-directory"',
+    ),
     r"\./gridberry demo\b": ("elsewhere", "tests/test_launcher.py", '"demo"'),
     r"\./gridberry setup\b": ("elsewhere", "tests/test_launcher.py", '"setup"'),
     r"\./gridberry (check|deploy|rollback|rollout|status|audit|report|logs|open|ssh)\b": ("verb",),

@@ -18,12 +18,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import re
 import statistics
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,7 @@ from tests.postgres import Server  # noqa: E402  the path is set above
 LEAST_SAVED, MOST_P95_MS, LEAST_ROWS = 90.0, 50.0, 1000.0
 BOTS = 20
 TURNS = 20
+ASKED = 40
 # A grid's trades: prices walk on lines, quantities are lots, a fee is a thousandth.
 MADE_UP = """
 INSERT INTO fills
@@ -185,20 +188,34 @@ async def saved(address: Address, place: Place) -> bool:
     return percent >= LEAST_SAVED and tuple(after) == before
 
 
-def alone(client: Client) -> None:
-    """The same requests one after another: what each takes where nothing else asks."""
+def alone(client: Client, processes: Callable[[], float]) -> None:
+    """The same requests one after another: time, and CPU time of hub and database, of each."""
     for name, path in REQUESTS.items():
-        took = []
-        for _ in range(20):
+        took, before = [], processes()
+        for _ in range(ASKED):
             begin = time.perf_counter()
             client.ask("/api/v1/" + path)
             took.append(1000 * (time.perf_counter() - begin))
-        print(f"alone:   {name:16} p50 {statistics.median(took):7.1f} ms  least {min(took):7.1f}")
+        used = 1000 * (processes() - before) / ASKED
+        print(f"alone:   {name:16} p50 {statistics.median(took):7.1f} ms, CPU time {used:5.1f} ms")
 
 
-def answers(client: Client, seconds: int) -> bool:
+def cpu_seconds(groups: Sequence[int]) -> float:
+    """CPU time of all processes of some process groups, by /proc."""
+    total = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it has ended
+        if int(fields[2]) in groups:
+            total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def answers(client: Client, seconds: int, processes: Callable[[], float]) -> bool:
     """Percentiles at 50 requests a second."""
-    alone(client)
+    alone(client, processes)
     took: dict[str, list[float]] = {name: [] for name in REQUESTS}
     threads, names = [], list(REQUESTS)
 
@@ -302,11 +319,15 @@ def run(server: Server, directory: Path, arguments: argparse.Namespace) -> list[
     (directory / "hub" / "archive").mkdir()
     place = Place(Archive(str(directory / "hub" / "archive"), 90, None, "us-east-1", None, None))
     client, process = subprocess_hub(directory / "hub", server, large)
+
+    def used() -> float:
+        return cpu_seconds((server.process, process.pid))
+
     try:
-        results.append(answers(client, arguments.seconds))
+        results.append(answers(client, arguments.seconds, used))
         results.append(asyncio.run(saved(large, place)))
         print("with half of the trades in the archive:")
-        results.append(answers(client, arguments.seconds))
+        results.append(answers(client, arguments.seconds, used))
     finally:
         process.terminate()
         process.wait(timeout=30)

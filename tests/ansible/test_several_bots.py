@@ -14,7 +14,7 @@ import pytest
 import yaml
 from gridbase.errors import UserError
 
-from fleet.bots import bots_on, traders, widened
+from fleet.bots import shared_pis, traders, widened
 from roles.grid_bot.filter_plugins.accounts import pi_conflicts
 from roles.preflight.filter_plugins.preflight import limit_lines
 from tests.ansible import pretend_docker
@@ -147,7 +147,7 @@ WRONG = {
 def test_a_wrong_file_is_one_line(tmp_path: Path, bots: dict[str, Any], says: str) -> None:
     (tmp_path / "trades.yml").write_text(yaml.safe_dump({"plugin": "trades", "bots": bots}))
     with pytest.raises(UserError) as error:
-        bots_on(tmp_path)
+        shared_pis(tmp_path)
     assert str(error.value) == f"{tmp_path}/trades.yml: {says}"
 
 
@@ -162,10 +162,11 @@ def test_ansible_alone_stops_at_a_wrong_file(tmp_path: Path) -> None:
 
 def test_a_pi_stands_for_its_bots_and_a_symbol_for_those_that_trade_it(tmp_path: Path) -> None:
     (tmp_path / "trades.yml").write_text(yaml.safe_dump({"plugin": "trades", "bots": BOTS}))
-    bots = bots_on(tmp_path)
-    assert widened("pi1,pi2", bots) == "pi1,pi1-eth,pi2"
-    assert widened("pi1-eth", bots) == "pi1-eth"
-    assert widened("", bots) == ""
+    pis = shared_pis(tmp_path)
+    assert widened("pi1,pi2", pis) == "on_pi1,pi2"
+    assert widened("trading:!pi1", pis) == "trading,!on_pi1"
+    assert widened("pi1-eth", pis) == "pi1-eth"
+    assert widened("", pis) == ""
     hosts = {"pi1": {}, "pi1-eth": {"grid_bot_symbol": "ETH/USDT"}}
     assert traders(hosts, "ETH/USDT") == ["pi1-eth"]
     with pytest.raises(UserError, match="no bot there trades 'XRP/USDT'; they trade BTC/USDT, ETH"):

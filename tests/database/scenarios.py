@@ -195,6 +195,9 @@ def promotion(directory: Path, **_: Any) -> str:
         here.switch.mend(here["pi1"])
         here["pi1"].ask(*PROGRAM, "watch")
         must(here.primaries() == ["pi2"], "the older one did not yield", here.primaries())
+        copied = {"rejoin_primary": "pi2", "rejoin_clone": True}
+        here.well("rejoin_database", "--limit", "pi1", **copied)
+        must(wait_equal(here, "pi2", "pi1"), "rows are equal after a new copy")
         return f"one primary in {len(seen) + len(more)} looks; alive, dead, back, cut off"
 
 

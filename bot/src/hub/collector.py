@@ -28,6 +28,8 @@ from hub.writing import Writer
 SETTLED, CANDLES = "settled", "candles"
 # Nothing has changed: the database is told this often that somebody is there (seconds).
 HEARTBEAT = 30.0
+# A network that is gone without a word is noticed (seconds).
+COMMAND_SECONDS = 60.0
 
 
 @dataclass
@@ -218,7 +220,7 @@ class Loop:
         if self._books is None:
             self._books = Books(self._bot.state)
         if self._copier is None:
-            self._connection = await connect(self._address)
+            self._connection = await connect(self._address, COMMAND_SECONDS)
             self._copier = Copier(self._connection, self._books, self._bot)
             await self._copier.begin()
         fills = await self._copier.round()

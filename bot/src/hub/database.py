@@ -103,15 +103,19 @@ async def _nothing(_: Any) -> None:
     """A connection that only reads leaves nothing behind for the next one."""
 
 
-async def connect(address: Address) -> Any:
-    """One connection, as `pool` makes them.
+async def connect(address: Address, command_seconds: float | None = None) -> Any:
+    """One connection.
+
+    Args:
+        address: where.
+        command_seconds: how long a command may take; None: for ever.
 
     Raises:
         UserError: the server refuses who asks.
         OSError: it is away (see `AWAY`).
     """
     try:
-        connection = await asyncpg.connect(**address.arguments())
+        connection = await asyncpg.connect(**address.arguments(), command_timeout=command_seconds)
     except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as no:
         raise DatabaseError(f"database.host = {address.host}: {no}") from no
     await _prepare(connection)
@@ -129,6 +133,7 @@ async def pool(address: Address, size: int) -> Any:
         **address.arguments(),
         min_size=0,
         max_size=size,
+        command_timeout=STATEMENT_SECONDS + 5,  # where not even the server answers
         init=_prepare,
         reset=_nothing,
         server_settings={

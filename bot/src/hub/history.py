@@ -8,7 +8,6 @@ PostgreSQL for the rest, and the answers are put together here.
 from __future__ import annotations
 
 import asyncio
-import heapq
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,7 +37,7 @@ _OLDEST = (
     " ORDER BY time, run_id, trade_id LIMIT $5"
 )
 _FILES = (
-    "SELECT name FROM archive_files WHERE hypertable = 'fills' AND begins < $2 AND ends > $1"
+    "SELECT name FROM archive_files WHERE hypertable = 'fills' AND begins <= $2 AND ends > $1"
     " ORDER BY begins"
 )
 # An ID as text, where files have a number.
@@ -91,9 +90,12 @@ class History:
                 _LATEST, wanted.runs, wanted.begin, wanted.end, *before, count
             )
         page = [FillRow(*record) for record in found]
-        if files and len(page) < count:
-            page += await asyncio.to_thread(self._archived_latest, files, wanted, before, count)
-            page = heapq.nlargest(count, page, key=key)
+        # Files follow each other in time, and what is in the database is later than all of them.
+        for name in reversed(files):
+            if len(page) >= count:
+                break
+            left = count - len(page)
+            page += await asyncio.to_thread(self._archived_latest, name, wanted, before, left)
         return page
 
     async def ordered(
@@ -110,10 +112,13 @@ class History:
             async with self._pool.acquire() as connection, _moment(connection):
                 files = await self._files(connection, last[0], END)
                 found = await connection.fetch(_OLDEST, list(runs), *last, _BATCH)
-            batch = [FillRow(*record) for record in found]
-            if files:
-                old = await asyncio.to_thread(self._archived_oldest, files, runs, last)
-                batch = heapq.nsmallest(_BATCH, [*old, *batch], key=key)
+            batch: list[FillRow] = []
+            for name in files:
+                if len(batch) >= _BATCH:
+                    break
+                left = _BATCH - len(batch)
+                batch += await asyncio.to_thread(self._archived_oldest, name, runs, last, left)
+            batch += [FillRow(*record) for record in found[: _BATCH - len(batch)]]
             for row in batch:
                 yield row
             if len(batch) < _BATCH:
@@ -125,11 +130,9 @@ class History:
             return []
         return [row["name"] for row in await connection.fetch(_FILES, begin, end)]
 
-    def _archived_latest(
-        self, files: list[str], wanted: Wanted, before: Key, count: int
-    ) -> list[FillRow]:
+    def _archived_latest(self, name: str, wanted: Wanted, before: Key, count: int) -> list[FillRow]:
         return self._query(
-            files,
+            name,
             f"({'true' if wanted.runs is None else 'list_contains(?, run_id)'})"
             f" AND time_ms >= ? AND time_ms < ? AND (time_ms, run_id, {_ID}) < (?, ?, ?)"
             f" ORDER BY time_ms DESC, run_id DESC, {_ID} DESC LIMIT ?",
@@ -142,20 +145,22 @@ class History:
             ],
         )
 
-    def _archived_oldest(self, files: list[str], runs: Sequence[int], after: Key) -> list[FillRow]:
+    def _archived_oldest(
+        self, name: str, runs: Sequence[int], after: Key, count: int
+    ) -> list[FillRow]:
         return self._query(
-            files,
+            name,
             f"list_contains(?, run_id) AND time_ms >= ? AND (time_ms, run_id, {_ID}) > (?, ?, ?)"
             f" ORDER BY time_ms, run_id, {_ID} LIMIT ?",
-            [list(runs), _ms(after[0]), *_in_files(after), _BATCH],
+            [list(runs), _ms(after[0]), *_in_files(after), count],
         )
 
-    def _query(self, files: list[str], condition: str, values: list[Any]) -> list[FillRow]:
+    def _query(self, name: str, condition: str, values: list[Any]) -> list[FillRow]:
         import duckdb
 
         if self._place is None:
             return []
-        archived = self._place.dataset(files)
+        archived = self._place.dataset([name])
         with duckdb.connect(":memory:", config={"threads": 1, "memory_limit": "256MB"}) as engine:
             engine.register("archived", archived)
             query = f"SELECT {rows.COLUMNS} FROM archived WHERE {condition}"  # noqa: S608  constants

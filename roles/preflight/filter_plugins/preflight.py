@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
+from collections.abc import Mapping
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
@@ -131,6 +132,24 @@ def setting_problems(values: dict[str, object], known: dict[str, dict]) -> list[
         known: The argument specification of each variable that a role has.
     """
     return key_problems("", values, known, "a setting of any role")
+
+
+def hosts_setting_problems(
+    hosts: dict[str, Mapping], known: dict[str, dict], roles: list[str]
+) -> list[str]:
+    """Return a line for each setting of a host that no role has or that is not allowed.
+
+    Args:
+        hosts: The variables of each.
+        known: The options of all roles, by name.
+        roles: Whose variables are settings.
+    """
+    own = re.compile(f"({'|'.join(roles)})_")
+    lines = []
+    for host, found in hosts.items():
+        values = {name: found[name] for name in found if own.match(name)}
+        lines += [f"{host}: {line}" for line in setting_problems(values, known)]
+    return lines
 
 
 def looked(look: str) -> dict[str, str]:
@@ -328,6 +347,11 @@ def system_problems(found: dict[str, str], wanted: dict) -> list[str]:
             f"its system is {found.get('family')} {found.get('release')}; use Debian or"
             f" Raspberry Pi OS {' or '.join(wanted['releases'])} (preflight_releases)"
         )
+    if wanted.get("keeps_metrics") and found.get("release") == "bookworm":
+        problems.append(
+            f"monitoring_server is {wanted['host']} and its system is bookworm, whose packages are"
+            " too old for that; use a host with trixie"
+        )
     if "python" not in found:
         problems.append("it has no python3; on the host: sudo apt-get install python3 python3-apt")
     return problems
@@ -423,7 +447,7 @@ class FilterModule:
     def filters(self) -> dict[str, object]:
         """Return the filters by name."""
         return {
-            "preflight_setting_problems": setting_problems,
+            "preflight_hosts_setting_problems": hosts_setting_problems,
             "preflight_host_problems": host_problems,
             "preflight_host_warnings": host_warnings,
             "preflight_unreachable_problem": unreachable_problem,

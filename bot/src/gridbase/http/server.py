@@ -21,7 +21,7 @@ from typing import Any
 import h11
 
 from gridbase.http.channel import Channel, EventStream
-from gridbase.http.connection import Connection, Headers, TooLargeError
+from gridbase.http.connection import BODY_BYTES, Connection, Headers, TooLargeError
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +63,7 @@ class _Client(Connection):
         self.state = "reading"  # reading, working, writing, streaming, parting
         self.channel: Channel | None = None
         self.watched = 0
+        self.forgotten = 0  # bytes that came though nobody wanted them
 
 
 class WebServer:
@@ -209,10 +210,11 @@ class WebServer:
 
     def _read(self, client: _Client) -> None:
         data = client.sock.recv(_READ_BYTES)
-        if client.state != "reading":
-            if not data:
+        if client.state != "reading":  # nothing is kept of it, and there is little patience
+            client.forgotten += len(data)
+            if not data or client.forgotten > BODY_BYTES:
                 self._drop(client)
-            return  # of who sends on, nothing is kept
+            return
         if client.between_requests:
             client.since = time.monotonic()
         try:

@@ -153,7 +153,8 @@ def _of_bot(status: dict[str, Any]) -> Iterator[_Sample]:
     yield BREAKER_FAILURES, (), circuit["failures"]
     for to, times in connection["circuit_changes"].items():
         yield BREAKER_CHANGES, (to,), times
-    for outcome, times in connection["requests"].items():
+    # What follows, not every way to an exchange has.
+    for outcome, times in connection.get("requests", {}).items():
         yield CALLS, (outcome,), times
     for part in ("used", "limit", "own", "share"):
         if connection[f"weight_{part}"] is not None:
@@ -161,6 +162,7 @@ def _of_bot(status: dict[str, Any]) -> Iterator[_Sample]:
     for stream, losses in (("account", "reconnects"), ("market", "market_reconnects")):
         if connection[f"{stream}_stream"] is not None:
             yield STREAM, (stream,), connection[f"{stream}_stream"]
+        if losses in connection:
             yield RECONNECTS, (stream,), connection[losses]
     yield CLOCK, (), connection["clock_ahead_ms"] / 1000
 

@@ -129,7 +129,8 @@ _BREAKER = _object(
     name=_TEXT,
     state={"enum": ["closed", "open", "half-open"]},
     failures=_WHOLE,
-    retry_in_seconds={"type": "number"},
+    opened_ms={"type": ["integer", "null"], "description": "Unix milliseconds; null: closed"},
+    retry_in_seconds={"type": ["number", "null"], "description": "null: closed"},
 )
 _GRID = _object(symbol=_TEXT, state=_TEXT, price=_MAYBE, equity=_MAYBE) | {
     "additionalProperties": True,

@@ -32,17 +32,14 @@ _MOST_BODY = 4096
 _PLAIN_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 
-def application(
-    make_hub: Callable[[], Any], tokens_file: Path | None, *, secure_cookie: bool = False
-) -> Starlette:
+def application(make_hub: Callable[[], Any], tokens_file: Path | None) -> Starlette:
     """The application.
 
     Args:
         make_hub: an asynchronous context manager that gives the `Hub`.
         tokens_file: who may read; None: everybody who reaches it.
-        secure_cookie: it stands behind HTTPS.
     """
-    site = _Site(None if tokens_file is None else TokenFile(tokens_file), secure=secure_cookie)
+    site = _Site(None if tokens_file is None else TokenFile(tokens_file))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -70,9 +67,8 @@ def application(
 
 
 class _Site:
-    def __init__(self, tokens: TokenFile | None, *, secure: bool) -> None:
+    def __init__(self, tokens: TokenFile | None) -> None:
         self._tokens = tokens
-        self._secure = secure
         self._clients = 0
         html = resources.files("hub").joinpath("page/index.html").read_bytes()
         self._html, self._policy = html, _content_policy(html.decode())
@@ -155,10 +151,10 @@ class _Site:
             return _error(400, "needs a JSON object with `token`")
         if not isinstance(secret, str) or not self._allowed(secret):
             return _error(401, "the token is wrong, or was revoked")
+        https = request.headers.get("x-forwarded-proto", request.url.scheme) == "https"
         answer.set_cookie(
-            COOKIE, secret, max_age=365 * 86_400, httponly=True, samesite="strict",
-            secure=self._secure,
-        )  # fmt: skip
+            COOKIE, secret, max_age=365 * 86_400, httponly=True, samesite="strict", secure=https
+        )
         return answer
 
     def _refused(self, request: Request) -> Response | None:

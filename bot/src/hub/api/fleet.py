@@ -73,8 +73,9 @@ def _circuit(status: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 def _bot(bot: Heard, now_ms: int) -> dict[str, Any]:
     status = bot.status or {}
-    health = status.get("health") or {}
-    grids = [one for one in status.get("grids") or () if isinstance(one, dict)]
+    health, grids = status.get("health"), status.get("grids")
+    health = health if isinstance(health, dict) else {}
+    grids = [one for one in grids if isinstance(one, dict)] if isinstance(grids, list) else []
     return {
         "name": bot.name,
         "mode": bot.mode,
@@ -86,7 +87,7 @@ def _bot(bot: Heard, now_ms: int) -> dict[str, Any]:
         "problem": bot.problem,
         "state": status.get("state"),
         "healthy": health.get("ok"),
-        "reasons": list(health.get("reasons") or ()),
+        "reasons": [str(one) for one in health.get("reasons") or ()],
         "circuit": (_circuit(status) or {}).get("state"),
         "grids": [_grid(grid) for grid in grids],
     }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import uvicorn
 from gridbase.errors import UserError
@@ -13,7 +14,7 @@ from hub.api.endpoints import Hub
 from hub.api.live import Fleet
 from hub.archive.place import Place
 from hub.config import Config
-from hub.database import pool
+from hub.database import AWAY, pool
 from hub.history import History
 from hub.ledger import Ledger
 
@@ -37,7 +38,18 @@ async def opened(config: Config) -> AsyncIterator[Hub]:
         place = None if config.archive is None else Place(config.archive)
         history = History(connections, place)
         fleet = Fleet(connections, config.database, server.live)
-        yield Hub(fleet, connections, history, Ledger(connections, history))
+        ledger = Ledger(connections, history)
+        # Of millions of trades the first reading takes minutes: nobody waits for it.
+        reading = asyncio.create_task(_read_once(ledger))
+        try:
+            yield Hub(fleet, connections, history, ledger)
+        finally:
+            reading.cancel()
+
+
+async def _read_once(ledger: Ledger) -> None:
+    with suppress(UserError, *AWAY):
+        await ledger.books()
 
 
 def serve(config: Config) -> None:

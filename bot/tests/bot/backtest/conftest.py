@@ -69,6 +69,33 @@ def make_candles(rows) -> Candles:
     return Candles("made up", Columns(times, *columns))
 
 
+def stock_case(seed: int) -> Case:
+    """A stock over some days of regular hours, with weekends, a holiday, jumps at openings."""
+    rng = random.Random(seed)  # noqa: S311 - a market, no secret
+    close, rows, times = 10_000, [], []
+    for day in [number for number in range(20) if number % 7 < 5 and number != 9]:
+        close += rng.choice((0, -1, 1)) * rng.randint(0, 400)
+        for minute in range(rng.choice((390, 390, 210))):
+            first = close
+            close = max(5_000, first + (10_000 - first) // 40 + rng.randint(-40, 40))
+            high, low = max(first, close) + rng.randint(0, 9), min(first, close) - rng.randint(0, 9)
+            rows.append([f"{cents / 100:.2f}" for cents in (first, high, low, close)])
+            times.append(((day * 24 + 14) * 60 + 30 + minute) * MINUTE_MS)
+    columns = make_candles(rows).columns._replace(times=np.array(times, dtype=np.int64))
+    return Case(
+        candles=Candles("made up", columns),
+        lower=Decimal(95),
+        upper=Decimal(105),
+        grids=rng.randint(4, 20),
+        spacing=rng.choice(["arithmetic", "geometric"]),
+        investment=Decimal(rng.randint(5_000, 50_000)),
+        fee=Decimal(rng.choice(["0", "0.0005", "0.001"])),
+        fee_in="quote",
+        tick=Decimal("0.01"),
+        lot=Decimal(1),
+    )
+
+
 def random_case(seed: int) -> Case:
     """A market and a grid that hold what is hard: gaps, flat candles, prices on lines."""
     rng = random.Random(seed)  # noqa: S311 - a market, no secret

@@ -8,7 +8,7 @@ from gridbase.errors import UserError
 from gridbot.backtest import run_backtest
 
 from . import reference
-from .conftest import Case, random_case
+from .conftest import MINUTE_MS, Case, random_case, stock_case
 from .engine_loop import EngineLoop
 
 SHARE = Decimal("1E-10")
@@ -107,6 +107,22 @@ def test_two_hundred_random_markets():
     assert fills > 20_000
     assert outside > 20
     assert idle < 40
+
+
+def test_stocks_with_sessions():
+    """Whole shares, nothing between the close and the next opening, and a jump over that."""
+    fills = jumps = 0
+    for seed in range(12):
+        case = stock_case(seed)
+        fills += check(case)
+        rows = case.rows
+        step = (case.upper - case.lower) / case.grids
+        jumps += sum(
+            later[0] - row[0] > MINUTE_MS and abs(later[1] - row[4]) > step
+            for row, later in itertools.pairwise(rows)
+        )
+    assert fills > 500
+    assert jumps > 20
 
 
 def test_fees_rounded_up_as_the_embedded_exchange_does_change_no_price_and_no_quantity():

@@ -8,6 +8,7 @@ import pytest
 from gridbase.errors import UserError
 from gridbot.config.alerts import AlertsConfig
 from gridbot.service.alerts import channels
+from gridbot.service.alerts.conditions import Condition, Sight
 from gridbot.service.alerts.kinds import KINDS
 from gridbot.service.alerts.ledger import MOST, Ledger
 from gridbot.service.alerts.messages import Sender
@@ -27,9 +28,9 @@ EVIL = (
 class Bot:
     """A bot's status, and what sends its alerts."""
 
-    def __init__(self, directory: Path, **receivers: Receiver) -> None:
+    def __init__(self, directory: Path, *, clock=None, **receivers: Receiver) -> None:
         self.directory = directory
-        self.clock = Time()
+        self.clock = clock or Time()
         self.halt: dict | None = None
         self.state = "trading"
         self.halting = ""
@@ -346,6 +347,21 @@ def test_what_others_write_is_no_markup(tmp_path, receive):
     for raw in ("[click](", "<@1>", "`x`", "**bold", "\n# head", "\x1b", "\u202e", " @everyone"):
         assert raw not in text, raw
     assert r"\[click\]\(https\://evil\.example\)" in text
+
+
+def test_what_comes_and_goes_is_one_alert():
+    ledger, name, now = Ledger("pi1"), ("BreakerOpen", ""), 0
+    for holds, seconds in ((True, 40), (False, 50), (True, 10), (False, 50), (True, 5)):
+        for _ in range(seconds):
+            now += 1000
+            ledger.observe(Sight({name: Condition("no answer")} if holds else {}), now)
+    (alert,) = ledger.alerts
+    assert alert.ended_ms is None
+    for _ in range(70):
+        now += 1000
+        ledger.observe(Sight(), now)
+    assert alert.ended_ms == now - 69_000  # when it was gone, not when that was believed
+    assert ledger.alerts == [alert]
 
 
 def test_the_queue_is_bounded(tmp_path, receive):

@@ -120,7 +120,9 @@ def subprocess_hub(directory, server, address):
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "hub", "serve", "--config", str(config)], env=environment
+        [sys.executable, "-m", "hub", "serve", "--config", str(config)],
+        env=environment,
+        start_new_session=True,
     )
     client = Client(port, secret)
     until = time.monotonic() + 60

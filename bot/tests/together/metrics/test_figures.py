@@ -1,5 +1,6 @@
 """What `/metrics` says of a bot that trades, compared with its books."""
 
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from bot.tests.together.trading.test_policies import GRIDS, SYMBOLS, path
 
 ROOT = Path(__file__).parents[4]
 SYMBOL = "BTC/USDT"
+WEIGHTS = ("used", "limit", "own", "share")
 BOUNDED = {
     "symbol": {SYMBOL, "ETH/USDT"},
     "coin": {"BTC", "ETH", "USDT"},
@@ -146,6 +148,21 @@ def test_what_is_served_is_what_is_declared(make_world):  # noqa: F811
     named = {one.name for one in METRICS if one.kind != "histogram"}
     lacking = {name for name in named - served if not name.startswith("gridbot_process_")}
     assert lacking <= {"gridbot_fees"}
+
+
+@pytest.mark.parametrize("file", ["binance", "ccxt", "ib"])
+def test_every_way_to_an_exchange_has_metrics(make_world, file):  # noqa: F811
+    """What its connection does not tell is left out; what is needed, each of them tells."""
+    source = (ROOT / f"bot/src/gridbot/exchanges/{file}/connection.py").read_text(encoding="utf-8")
+    told = source.partition("def document")[2].partition("\n        }\n")[0]
+    runner = steps(make_world(), 10)
+    status = runner.status()
+    known = set(re.findall(r'"(\w+)":', told)) | {f"weight_{one}" for one in WEIGHTS}
+    status["connection"] = {
+        key: value for key, value in status["connection"].items() if key in known
+    }
+    text = exposition(lambda: status, runner.timings).decode()
+    assert values(text)["gridbot_circuit_breaker_state", "closed"] == 1
 
 
 def test_states_are_one_and_zero(make_world):  # noqa: F811

@@ -110,13 +110,15 @@ def here(task: Callable[[Report], None]) -> NoReturn:
 
 
 def progress(workers: Workers, total: int | None) -> Callable[[dict[str, object]], None]:
-    """Tells on standard error how far it is, for `Workers.heard`."""
+    """Tells on standard error how far it is, and what has failed, for `Workers.heard`."""
     failed = 0
     of = "" if total is None else f" of {total}"
 
     def heard(result: dict[str, object]) -> None:
         nonlocal failed
         failed += bool(result["problems"])
+        if result["problems"]:
+            print(f"\n{result['name']}: {result['problems']}", file=sys.stderr, flush=True)
         if len(workers.results) % 100 == 0:
             print(f"\r{len(workers.results)}{of}, {failed} failed", end="", file=sys.stderr)
 
