@@ -17,11 +17,6 @@ class Interruption:
         self._since: int | None = None
         self._reason = ""
 
-    @property
-    def open(self) -> bool:
-        """Whether rows may be missing now."""
-        return self._since is not None
-
     def begin(self, reason: str) -> None:
         """Rows may be missing from the last one on; the first reason is kept."""
         if self._since is None and self.last_ms:

@@ -51,11 +51,6 @@ class Numbered:
         self._heard_ms: int | None = None
         self._suspicious = last is not None and open_ended
 
-    @property
-    def behind(self) -> bool:
-        """Whether a hole is known."""
-        return bool(self._waiting)
-
     def take(self, row: Row, now_ms: int) -> list[Row]:
         """Take a row of the stream; returns the rows that are recorded now."""
         self._heard_ms = now_ms
