@@ -12,6 +12,7 @@ from typing import Any
 from gridbase.market import EXACT, Market
 
 from gridbot.exchanges.ib.hours import Hours
+from gridbot.exchanges.ib.pacer import ACTIVE_ORDERS
 from gridbot.exchanges.port import Failure, RemoteOrder, RemoteTrade
 
 # Order states of which nothing more will trade.
@@ -75,6 +76,7 @@ def read_market(symbol: str, details: Any) -> tuple[Market, Hours]:
         lot_size=WHOLE,
         min_quantity=WHOLE,
         min_notional=Decimal(0),
+        max_orders=ACTIVE_ORDERS,
         min_price=WHOLE if tick == Decimal("0.01") else None,  # below it, steps are smaller
     )
     return market, Hours(details.liquidHours, details.timeZoneId)
