@@ -17,6 +17,9 @@ from typing import Any
 
 from gridbase.errors import UserError
 
+from fleet.log_colors import Line
+from fleet.log_colors import run as run_colored
+
 ROOT = Path(__file__).resolve().parents[1]
 VIRTUAL = "inventory/virtual"
 # Not a fleet of the user's: the pattern to copy, and the virtual Pis.
@@ -25,6 +28,8 @@ OURS = ("example", "virtual")
 EVENTS = "ansible.posix.jsonl"
 # What a task says that refuses: one or more lines, up to where Ansible shows the task.
 REFUSAL = re.compile(r"(?ms)^\[ERROR\]: .*?Action failed: (.*?)\n(?:Origin: |fatal: |$)")
+# The play of preflight that asks the hosts.
+ASKS = "Check all hosts before one is changed"
 NO_HOST = re.compile(r"Could not match supplied host pattern, ignoring:\s+(\S+)")
 QUICK_SECONDS = 4  # to connect; the rest of status' ten seconds are Ansible's own
 MEMORY = (Path("/dev/shm"), Path("/run/shm"))  # noqa: S108 - a private directory is made there
@@ -70,6 +75,11 @@ class Ansible:
         self.limit = limit
         self._password = password
 
+    @property
+    def path(self) -> Path:
+        """The inventory's."""
+        return ROOT / self.inventory
+
     def playbook(self, name: str, *words: str, **how: Any) -> int:
         """Run a playbook; returns the verb's exit status.
 
@@ -110,7 +120,14 @@ class Ansible:
         ) as process:
             yield from process.stdout or ()
 
-    def run(self, program: str, *words: str, log: Path | None = None, quick: bool = False) -> int:
+    def run(
+        self,
+        program: str,
+        *words: str,
+        log: Path | None = None,
+        quick: bool = False,
+        line: Line | None = None,
+    ) -> int:
         """Say a command and run it.
 
         Args:
@@ -118,6 +135,7 @@ class Ansible:
             words: Its arguments.
             log: Where its output goes; None: to the terminal.
             quick: Whether a host that does not answer is given up within seconds.
+            line: Makes what is printed of each line; None: it is left as it is.
 
         Returns:
             0, or 1 where it failed.
@@ -127,6 +145,8 @@ class Ansible:
             environment["ANSIBLE_SSH_RETRIES"] = "0"
             words += ("--timeout", str(QUICK_SECONDS))
         command = self._command(program, words)
+        if line is not None:
+            return int(run_colored(command, line, ROOT) != 0)
         with ExitStack() as stack:
             output = None if log is None else stack.enter_context(log.open("wb"))
             result = subprocess.run(
@@ -165,7 +185,7 @@ class Ansible:
             return [], True
         said = "\n".join(REFUSAL.findall(text)).splitlines()
         refused = list(dict.fromkeys(said)) or [f"preflight failed; the log: {log}"]
-        return refused, text.count("\nPLAY [") > 1
+        return refused, f"\nPLAY [{ASKS}]" in text
 
     def hosts(self) -> dict[str, dict[str, Any]]:
         """Return the variables of each host in the group `trading`, in the inventory's order.

@@ -12,7 +12,6 @@ import json
 import os
 import re
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,20 +22,31 @@ from gridbase.errors import UserError
 
 from fleet import rollout_verb
 from fleet.ansible import Ansible, find_inventory, state_directory, sudo_password
+from fleet.bots import shared_pis, traders, widened
 from fleet.completion import completion
 from fleet.drift import Reader, status_of
 from fleet.drift import table as drifts
+from fleet.log_colors import Line, colored
+from fleet.log_colors import run as run_colored
 from fleet.ssh import open_page, ssh_command
 from roles.status.filter_plugins.status_table import all_answered, status_table
 
-BOT = "gridberry-bot"
+# Each bot has its own of a Pi with several.
+BOT = "{{ grid_bot_project | default('gridberry') }}-bot"
+DIRECTORY = "{{ grid_bot_directory | default('/opt/gridberry/bot') }}"
+# Says why a bot is fenced, and fails.
+NOT_FENCED = (
+    "{{ 'echo grid_bot_state is fenced; false && ' if grid_bot_state | default('') == 'fenced' }}"
+    f"! cat {DIRECTORY}/fenced 2>/dev/null"
+)
 IN_BOT = f"docker exec {BOT} gridbot"
 CONFIG = "--config /etc/gridbot/bot.toml"
 USAGE, FAILED = 2, 1
 RED, GREEN, YELLOW, PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
 COLORS = {
     "trading": GREEN, "paused": YELLOW, "starting": YELLOW, "ending": YELLOW, "closed": YELLOW,
-    **dict.fromkeys(("halted", "waiting", "stopped", "silent", "unknown", "exited", "absent"), RED),
+    **dict.fromkeys(("halted", "waiting", "stopped", "silent", "unknown", "exited"), RED),
+    **dict.fromkeys(("absent", "fenced"), RED),
 }  # fmt: skip
 STATE = re.compile(rf"(?<=  )({'|'.join(COLORS)})(?= )")
 WATCH_SECONDS = 10
@@ -152,8 +162,8 @@ def stop(_: argparse.Namespace, ansible: Ansible) -> int:
 
 
 def start(_: argparse.Namespace, ansible: Ansible) -> int:
-    """Start the bots."""
-    return ansible.command(f"docker start {BOT}")
+    """Start the bots, but none that was moved to another host."""
+    return ansible.command(f"{NOT_FENCED} && docker start {BOT}")
 
 
 def report(options: argparse.Namespace, ansible: Ansible) -> int:
@@ -164,11 +174,17 @@ def report(options: argparse.Namespace, ansible: Ansible) -> int:
 def logs(options: argparse.Namespace, ansible: Ansible) -> int:
     """Show the latest lines of the bots' logs."""
     if not options.follow:
-        ansible.limit = options.host or ansible.limit
-        return ansible.command(f"docker logs --tail {options.lines} {BOT}")
+        ansible.limit = widened(options.host, shared_pis(ansible.path)) or ansible.limit
+        return ansible.command(f"docker logs --tail {options.lines} {BOT}", line=_log_line())
     name, variables = one_host(options, ansible)
-    words = ["sudo", "docker", "logs", "--follow", "--tail", str(options.lines), BOT]
-    return log_in([*ssh_command(name, variables), "-t", "--", *words])
+    bot = f"{variables.get('grid_bot_project', 'gridberry')}-bot"
+    words = ["sudo", "docker", "logs", "--follow", "--tail", str(options.lines), bot]
+    return log_in([*ssh_command(name, variables), "-t", "--", *words], _log_line())
+
+
+def _log_line() -> Line | None:
+    """How a line of a log is drawn: with colors where a person reads it."""
+    return None if not sys.stdout.isatty() or os.environ.get("NO_COLOR") else colored
 
 
 def ssh(options: argparse.Namespace, ansible: Ansible) -> int:
@@ -244,10 +260,28 @@ def one_host(options: argparse.Namespace, ansible: Ansible) -> tuple[str, dict[s
     return name, hosts[name]
 
 
-def log_in(command: list[str]) -> int:
+def chosen(options: argparse.Namespace, ansible: Ansible) -> str:
+    """Return the pattern of hosts that a verb's options mean.
+
+    A Pi stands for all of its bots, and a symbol for the bots that trade it.
+
+    Raises:
+        UserError: `trades.yml` is wrong, or nobody trades the symbol.
+    """
+    limit = widened(ansible.limit, shared_pis(ansible.path))
+    symbol = getattr(options, "symbol", "")
+    if "/" in limit:
+        symbol, limit = limit, ""
+    if not symbol:
+        return limit
+    ansible.limit = limit
+    return ",".join(traders(ansible.hosts(), symbol))
+
+
+def log_in(command: list[str], line: Line | None = None) -> int:
     """Say a command of ssh and run it; its exit status is the verb's."""
     print(f"$ {shlex.join(command)}", file=sys.stderr, flush=True)
-    return subprocess.run(command, check=False).returncode
+    return run_colored(command, line)
 
 
 class Verbs:
@@ -286,7 +320,12 @@ class Verbs:
     def for_all(self, name: str, text: str, example: str, run: Run) -> argparse.ArgumentParser:
         """Add a verb for all hosts of an inventory, or some."""
         added = self.for_one(name, text, example, run)
-        added.add_argument("-l", "--limit", default="", help="only these hosts (a pattern)")
+        added.add_argument(
+            "-l",
+            "--limit",
+            default="",
+            help="only these hosts, bots, groups (a pattern), or bots of a symbol",
+        )
         added.add_argument(
             "-K", "--ask-become-pass", action="store_true", help="ask once for sudo's password"
         )
@@ -423,7 +462,9 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         inventory = find_inventory(options.inventory)
         with sudo_password(ask=options.ask_become_pass) as password:
-            status: int = options.run(options, Ansible(inventory, options.limit, password))
+            ansible = Ansible(inventory, options.limit, password)
+            ansible.limit = chosen(options, ansible)
+            status: int = options.run(options, ansible)
             return status
     except UserError as error:
         print(f"gridberry: {error}", file=sys.stderr)

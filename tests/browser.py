@@ -19,7 +19,7 @@ from virtual_pi.paths import cache_directory
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "tests" / "browser.lock"
-STATES = "bot/tests/together/page/test_states.py"
+STATES = ("bot/tests/together/page/test_states.py", "bot/tests/together/page/test_acting.py")
 
 
 def installed(lock: Path, cache: Path) -> Path:
@@ -50,7 +50,7 @@ def main(words: list[str]) -> int:
     packages = installed(LOCK, cache_directory())
     paths = [os.environ.get("PYTHONPATH", ""), os.fspath(packages)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", STATES, *words]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *STATES, *words]
     done = subprocess.run(
         command, cwd=ROOT, env=environment, check=False, text=True, stdout=subprocess.PIPE
     )

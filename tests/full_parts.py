@@ -10,6 +10,7 @@ from dataclasses import dataclass
 HOST = ("benchmarks", "inventory", "playbooks", "plugins", "roles", "virtual_pi")
 SCENARIO = (*HOST, "molecule")
 BOT = ("bot",)
+RECORDER_KILLED = "bot/tests/recorder/test_process.py::test_a_kill_loses_nothing_that_was_written"
 STORIES = 10_000
 STORIES_OF_A_PART = 2_500
 STOCK_STORIES = 1_000
@@ -131,6 +132,12 @@ PARTS = (
         HOST,
     ),
     Part(
+        "database",
+        "the fleet's database on machines of trixie: promotion, restore, drill, 500 kills",
+        python("-m", "tests.database", "--kills", "500"),
+        ("playbooks", "plugins", "roles", "tests/database", "tests/trixie_machine.py"),
+    ),
+    Part(
         "branches",
         "two machines that begin with a snapshot of a third",
         python("-m", "tests.branches"),
@@ -209,10 +216,55 @@ PARTS = (
         for package, parts, drawn in MUTANTS
         for part in range(1, parts + 1)
     ),
+    *(
+        Part(
+            f"recorder-hour-{seed}",
+            "an hour of 10 symbols with all faults: what is recorded is what was served",
+            python("bot/benchmarks/recorded_hour.py", "--symbols", "10", "--seed", str(seed)),
+            BOT,
+        )
+        for seed in (1, 2)
+    ),
+    Part(
+        "recorder-kills",
+        "the recorder killed 30 times at random moments",
+        ["env", "RECORDER_KILLS=30", *python("-m", "pytest", "-q", RECORDER_KILLED)],
+        BOT,
+    ),
+    Part(
+        "recorder-s3",
+        "copies in S3, killed 100 times, refused, cut off",
+        python("-m", "tests.s3"),
+        (*BOT, "tests/s3.py", "tests/s3.lock"),
+    ),
+    Part(
+        "recorder",
+        "what recording costs beside a plain writer of Parquet",
+        python("bot/benchmarks/recorder.py"),
+        BOT,
+    ),
     Part(
         "idle",
         "processor time and writes of an idle bot",
         python("bot/benchmarks/idle.py"),
+        BOT,
+    ),
+    Part(
+        "page-load",
+        "what 100 pages, a scraper and 1,000 hostile connections cost a bot that trades",
+        python("bot/benchmarks/page_load.py"),
+        BOT,
+    ),
+    Part(
+        "fuzz-api",
+        "the API asked everything that its document allows, and more (schemathesis)",
+        python("-m", "tests.fuzz_api", "--max-examples", "200"),
+        (*BOT, "tests/fuzz_api.py", "tests/fuzz.lock"),
+    ),
+    Part(
+        "scrape",
+        "what scraping /metrics costs a bot of 200 lines, and one of four grids",
+        python("bot/benchmarks/scrape.py", "--scrapes", "1000"),
         BOT,
     ),
     Part(
@@ -237,6 +289,12 @@ PARTS = (
         for number, names in enumerate(ROLLOUTS, 1)
     ),
     Part(
+        "fleet-size",
+        "settings, plan and look of 50, 200 and 500 hosts: the controller's time grows linearly",
+        python("-m", "benchmarks.fleet_size"),
+        ("fleet", "playbooks", "roles", "plugins", "ansible.cfg", "benchmarks/fleet_size.py"),
+    ),
+    Part(
         "live-month",
         "a month of live prices with cuts, outages, gaps and power cuts: equal books, real fills",
         python("bot/benchmarks/live_month.py"),
@@ -247,6 +305,31 @@ PARTS = (
         "sixteen states of the page, light and dark, wide and narrow, against exchange and books",
         python("-m", "tests.browser"),
         (*BOT, "tests/browser.py", "tests/browser.lock"),
+    ),
+    *(
+        Part(
+            f"monitoring-{name}",
+            what,
+            python("-m", "benchmarks.monitoring", name),
+            ("benchmarks/monitoring", "roles/monitoring"),
+        )
+        for name, what in (
+            ("faults", "twelve faults: each its alert once, and its recovery"),
+            ("outage", "the monitoring server off for an hour: no sample is missing"),
+            ("load", "memory and queries of the store with 20 Pis"),
+        )
+    ),
+    Part(
+        "hub-kills",
+        "500 random kills of collector, archiver and database: every trade once",
+        python("bot/benchmarks/hub_kills.py", "--kills", "500"),
+        (*BOT, "tests/postgres.py"),
+    ),
+    Part(
+        "hub-load",
+        "10 million trades: inserts beside pgbench, bytes a row, answers, a month of absence",
+        python("bot/benchmarks/hub_load.py", "--fills", "10000000", "--seconds", "60"),
+        (*BOT, "tests/postgres.py"),
     ),
     Part(
         "lynis",

@@ -65,7 +65,16 @@ WAYS: dict[str, tuple[str, ...]] = {
         *("elsewhere", "tests/fleet/test_vault_password_age.py"),
         '"fleet" / "vault-password-age"',
     ),
-    r"ansible-playbook ": ("listed",),
+    # The example's inventory has no database.
+    r"ansible-playbook .*_database.yml": (
+        *("elsewhere", "tests/database/scenarios.py"),
+        '"restore_database"',
+    ),
+    r"sudo python3 -I /usr/local/lib/gridberry/database (status|wait|load) ?": (
+        *("elsewhere", "tests/database/scenarios.py"),
+        'PROGRAM, "load"',
+    ),
+    r"ansible-playbook (?!.*_database\.yml)": ("listed",),
     r"cd /opt/gridberry/bot\n": ("inside",),
     r"for host in ": ("inside",),
     r"ansible -i inventory/home trading ": ("inside",),

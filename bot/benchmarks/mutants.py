@@ -100,7 +100,7 @@ NEAR = {
         "together/trading/test_policies together/trading/test_takeover together/trading/test_review"
     ),
     "gridbot/trading/handover": "bot/policies/test_takeover together/trading/test_takeover",
-    "gridbot/accounting/tax_lots": "bot/books/test_tax",
+    "gridbase/tax_lots": "bot/books/test_tax",
     "gridbot/accounting/settle": "bot/books/test_settle_bounds bot/books/test_settle",
     "gridbot/store/old_archive": "bot/books/test_old_archive",
     "gridbot/store/settled": (

@@ -119,26 +119,31 @@ class Docker:
         return "[]" if "images" in self.words else ""
 
     def up(self, compose: dict[str, Any]) -> None:
-        for name in set(self.containers) - set(compose["services"]):
-            del self.containers[name]
-        for name, one in compose["services"].items():
+        project = compose["name"]
+        names = {one["container_name"] for one in compose["services"].values()}
+        for name in [n for n, one in self.containers.items() if one["project"] == project]:
+            if name not in names:
+                del self.containers[name]
+        for service, one in compose["services"].items():
             image = self.images[one["image"]]
             new = {
                 "name": one["container_name"],
+                "project": project,
+                "service": service,
+                "books": compose["volumes"]["bot"]["name"],
                 "hash": hash_of(one),
                 "image": image["id"],
                 "labels": image["labels"],
                 "health": "healthy" if image["healthy"] else "unhealthy",
             }
-            self.containers[name] = new
+            self.containers[one["container_name"]] = new
         for volume in compose["volumes"].values():
             (self.world / "volumes" / volume["name"]).mkdir(exist_ok=True)
         save(self.world, "containers", self.containers)
 
     def ps(self) -> str:
-        if "--quiet" in self.words:
-            return "\n".join(self.containers)
-        return "\n".join(one["name"] for one in self.containers.values())
+        label = self.option("--filter").removeprefix("label=com.docker.compose.project=")
+        return "\n".join(n for n, one in self.containers.items() if one["project"] == label)
 
     def image(self) -> str:
         if self.words[1] == "ls":
@@ -162,12 +167,17 @@ class Docker:
     def inspect(self) -> str:
         form, lines = self.option("--format"), []
         for word in self.words[3:]:
-            found = [(s, c) for s, c in self.containers.items() if word in (s, c["name"])]
-            if not found:
+            if word not in self.containers:
                 sys.exit(f"Error: No such object: {word}")
-            service, one = found[0]
-            if "config-hash" in form:
-                lines.append(f"{service} {one['hash']} running {one['health']} {one['image']}")
+            one = self.containers[word]
+            if ".Mounts" in form:
+                lines.append(f"{self.world}/volumes/{one['books']}")
+            elif ".State.Running" in form:
+                lines.append(f"running={str(one.get('running', True)).lower()}")
+            elif "config-hash" in form:
+                lines.append(
+                    f"{one['service']} {one['hash']} running {one['health']} {one['image']}"
+                )
             elif "state-schema" in form:
                 lines.append(" ".join(one["labels"].values()))
             elif "RestartCount" in form:
@@ -199,6 +209,11 @@ class Docker:
     def events(self) -> str:
         lines = [f"{10**9 * n} bot {what}" for n, what in enumerate(EVENTS)]
         return "\n".join(lines) if len(self.containers) else ""
+
+    def stop(self) -> str:
+        self.containers[self.words[1]]["running"] = False
+        save(self.world, "containers", self.containers)
+        return ""
 
     def logs(self) -> str:
         return "a line of the log"

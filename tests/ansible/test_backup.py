@@ -41,7 +41,8 @@ elif words[0] == "inspect":
     if words[1] == "--format":
         on = not os.path.exists(here + "/off-" + name)
         print(words[2].replace("{{{{.State.Running}}}}", str(on).lower())
-              .replace("{{{{.State.Health.Status}}}}", "healthy"))
+              .replace("{{{{.State.Health.Status}}}}", "healthy")
+              .replace(words[2] if ".Mounts" in words[2] else "-", here + "/" + name))
         sys.exit()
     mount = {{"Destination": VOLUMES[name], "Name": "volume-" + name, "Source": here + "/" + name}}
     print(json.dumps([{{"Image": "sha256:1", "State": {{"Running": True}}, "Mounts": [mount]}}]))
@@ -118,7 +119,12 @@ class Host:
 
     def configure(self, repository: Path, **more: Any) -> None:
         """Write what the role writes."""
-        settings = {"host": self.name, "configuration": str(self.place / "opt"), "options": []}
+        settings = {
+            "host": self.name,
+            "project": "gridberry",
+            "configuration": str(self.place / "opt"),
+            "options": [],
+        }
         settings |= {"environment": {"AWS_SECRET_ACCESS_KEY": KEY}, "append_only": False}
         settings |= {"keep_daily": 7, "keep_weekly": 4} | more
         (self.settings / "settings.json").write_text(json.dumps(settings))
@@ -331,6 +337,7 @@ def play(host: Host, name: str, *words: str) -> tuple[str, int]:
     program.write_text(f'#!/bin/sh\nexec {sys.executable} {SCRIPT} "$@"\n')
     program.chmod(0o755)
     here = {"ansible_connection": "local", "ansible_become": False, "backup_program": str(program)}
+    here |= {"grid_bot_directory": str(host.place / "opt")}
     gone = {"ansible_host": "127.0.0.1", "ansible_port": 9}
     hosts = {"trading": {"hosts": {host.name: here}}}
     # Another host with the same Docker, and one that does not answer.
@@ -387,8 +394,34 @@ def test_no_second_bot_on_the_same_books(host, repository, tmp_path):
     assert (status, host.halts()) == (0, ["first"]), said
     host.write("own")
     (host.place / "docker/off-gridberry-bot").touch()
+    # A backup that does not do fences nobody.
+    said, status = play(
+        host, "restore", *confirmed, "restore_from_host=old", "-e", "restore_snapshot=0000"
+    )
+    assert (status, (host.books / "fenced").exists()) == (2, False), said
     said, status = play(host, "restore", *confirmed, "restore_from_host=old")
     assert (status, host.halts()) == (0, ["first"]), said
+    owners = [
+        json.loads(line)["note"] for line in (host.books / "owners.jsonl").read_text().splitlines()
+    ]
+    assert [one.partition(", said ")[0] for one in owners] == [
+        "gone is off and stays off",
+        "old is fenced",
+    ]
+
+
+def test_a_fenced_bots_own_backup_is_refused(host):
+    host.well("now")
+    (host.place / "opt/fenced").write_text("moved to pi2 on 2026-11-24 by lead@laptop\n")
+    for verb in ("show", "restore"):
+        said = host.refused(verb, "latest", "pi1")
+        assert "the bot here is fenced (moved to pi2 on 2026-11-24 by lead@laptop)" in said
+    # Its fence is lifted by the books that come back.
+    other = Host(host.place.parent / "pi2", "pi2")
+    other.configure(host.place.parent / "repository")
+    other.well("now")
+    host.well("restore", "latest", "pi2", "pi2 is fenced, said lead@laptop")
+    assert not (host.place / "opt/fenced").exists()
 
 
 WRONG = [

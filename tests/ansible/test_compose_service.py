@@ -80,7 +80,10 @@ def test_every_service_is_hardened_and_bounded(tmp_path):
         assert [name for name in bounds if not service.get(name)] == []
         assert service["healthcheck"]["test"][:2] == ["CMD", "gridbot"]
         assert service["tmpfs"][0] == "/tmp:size=32m,mode=1777,noexec,nosuid,nodev"
-        assert service["secrets"] == ["api_key", "api_secret"]
+        assert service["secrets"][:2] == ["api_key", "api_secret"]
+    assert told["services"]["bot"]["secrets"][2:] == ["metrics_token"]
+    assert told["services"]["exchange"]["secrets"][2:] == []
+    assert told["secrets"]["metrics_token"] == {"file": "./metrics.token"}
     assert told["services"]["bot"]["depends_on"] == {"exchange": {"condition": "service_healthy"}}
     assert told["services"]["bot"]["ports"] == ["127.0.0.1:8080:8080"]
     assert told["services"]["exchange"]["volumes"] == [
@@ -88,6 +91,21 @@ def test_every_service_is_hardened_and_bounded(tmp_path):
         "exchange:/var/lib/gridbot-exchange",
     ]
     assert told["networks"] == {"default": {"driver": "bridge", "enable_ipv6": False}}
+
+
+def test_who_is_told_of_alerts_is_a_secret_file_each(tmp_path):
+    given = {
+        "grid_bot_alert_discord_url": "https://discord.com/api/webhooks/1/planted",
+        "grid_bot_alertmanager_token": "planted-token",
+    }
+    told = compose(tmp_path, given)
+    assert told["services"]["bot"]["secrets"][3:] == ["alert_discord_url", "alertmanager_token"]
+    assert told["secrets"]["alert_discord_url"] == {"file": "./secrets/alert_discord_url"}
+    assert "alert_ntfy_url" not in told["secrets"]
+    assert "planted" not in str(told)
+    changed = compose(tmp_path, given | {"grid_bot_alertmanager_token": "another"})
+    labels = (one["services"]["bot"]["labels"] for one in (told, changed))
+    assert len({str(label) for label in labels}) == 2  # the container is replaced
 
 
 def test_a_live_bot_has_its_own_volume_and_no_exchange(tmp_path):

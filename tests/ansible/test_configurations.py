@@ -99,6 +99,12 @@ GOOD = {
     "follower": GUARD
     | {"grid_bot_symbol": "ETH/USDT"}
     | {"grid_bot_account_guard": {"role": "follower", "url": "http://judge:8090"}},
+    "alerts": {
+        "grid_bot_log_format": "json",
+        "grid_bot_alerts": {"alertmanager_url": "http://192.168.1.21:9093"},
+        "grid_bot_alert_discord_url": "https://discord.com/api/webhooks/1/planted",
+        "grid_bot_alertmanager_token": "planted",
+    },
     # No price is known here: a start price is for made-up ones, and any range may be right.
     "live": {
         "grid_bot_prices": "live",
@@ -110,6 +116,18 @@ GOOD = {
     "live-several": {
         "grid_bot_prices": "live",
         "grid_bot_symbols": [GRID | {"exchange": {"start_price": "1", "seed": 8}}],
+    },
+    "acting": {
+        "grid_bot_prices": "live",
+        "grid_bot_page_tokens": True,
+        "grid_bot_page_acting": "yes",
+        "grid_bot_page_https_proxy": True,
+        "grid_bot_page_hosts": ["pi1.example.net"],
+    },
+    "published": {
+        "grid_bot_prices": "live",
+        "grid_bot_page_tokens": True,
+        "grid_bot_page_address": "192.168.1.21",
     },
     "market": {
         "grid_bot_range": "atr",
@@ -229,9 +247,18 @@ def test_only_what_is_set_reaches_the_bot(accepted):
     }
     assert set(plain) == {
         *("mode", "bot_name", "exchange", "market"),
-        *("grid", "fees", "state", "page", "loop", "log"),
+        *("grid", "fees", "state", "page", "loop", "metrics", "log"),
     }
     assert plain["exchange"]["stream_url"] == f"ws://exchange:{exchange['stream_port']}"
+    alerts, _ = rendered(accepted, "alerts")
+    assert alerts["log"] == {"level": "info", "format": "json"}
+    assert alerts["alerts"] == {
+        "host": "alerts",
+        "alertmanager_url": "http://192.168.1.21:9093",
+        "discord_url_file": "/run/secrets/alert_discord_url",
+        "alertmanager_token_file": "/run/secrets/alertmanager_token",
+    }
+    assert "planted" not in str(alerts)
     market, _ = rendered(accepted, "market")
     assert market["grid"] == {
         "range": "atr",
@@ -245,6 +272,20 @@ def test_only_what_is_set_reaches_the_bot(accepted):
     }
     assert market["stop"] == {"max_drawdown_percent": "15", "liquidate": True}
     assert market["trend"] == {"fast": 10}
+
+
+def test_acting_is_for_the_host_itself(accepted):
+    served = {"host": "0.0.0.0", "port": 8080}
+    assert rendered(accepted, "plain")[0]["page"] == served
+    tokens = served | {"tokens_file": "/var/lib/gridbot/tokens.json"}
+    # Whoever comes from elsewhere has the gateway's address where there is a userland proxy.
+    assert rendered(accepted, "published")[0]["page"] == tokens
+    assert rendered(accepted, "acting")[0]["page"] == tokens | {
+        "act_from": ["127.0.0.0/8", "::1", "gateway"],
+        "trusted_proxies": ["gateway"],
+        "hosts": ["localhost", "127.0.0.1", "::1", "pi1.example.net"],
+        "acting": True,
+    }
 
 
 def test_prices_are_live_unless_told_otherwise(accepted):
@@ -330,6 +371,8 @@ def test_what_the_bot_refuses_is_one_line_a_host(tmp_path):
         "range": {"grid_bot_range": "atr", "grid_bot_lower": "5"},
         "trend": {"grid_bot_trend": {"fast": 50}},
         "stop": {"grid_bot_stop": {"loss_price": "45000"}},
+        "acting": {"grid_bot_page_acting": True},
+        "proxy": {"grid_bot_page_https_proxy": True, "grid_bot_page_address": "0.0.0.0"},
         "entry": {"grid_bot_symbols": [{"symbol": "A/B", "lower": "1", "upper": "2"}]},
         # The exchange's rules at the price where its market begins.
         "band": {"grid_bot_exchange_start_price": "2700"},
@@ -361,6 +404,8 @@ def test_what_the_bot_refuses_is_one_line_a_host(tmp_path):
         "range: gridbot check: grid.lower = 5 must be left out",
         "trend: gridbot check: trend.fast = 50 must be below trend.slow = 50",
         "stop: gridbot check: stop.loss_price = 45000 must be below the lowest line 42000",
+        "acting: gridbot check: page.acting = true needs page.tokens_file",
+        "proxy: grid_bot_page_https_proxy is true and grid_bot_page_address is 0.0.0.0",
         "entry: gridbot check: grids, entry 1 (A/B): grid.grids is missing",
         "band: BTC/USDT begins at 2700: grid.upper = 50000 is outside the exchange's price band",
         "recorded: BTC/USDT begins at 100: grid.upper = 50000 is outside the exchange's price",

@@ -281,7 +281,8 @@ def make_context(directory: Path) -> Path:
 
 def inputs(context: Path, **more):
     """Run the module's function."""
-    return image_inputs.run({"context": str(context), "more": {}, "limit": 1000} | more)
+    given = {"context": str(context), "more": {}, "limit": 1000, "target": ""}
+    return image_inputs.run(given | more)
 
 
 def test_only_what_dockerignore_lets_in_counts(tmp_path):
@@ -299,6 +300,15 @@ def test_any_input_changes_the_hash(tmp_path, name):
     (context / name).write_text("changed\n")
     assert inputs(context)["hash"] != first
     assert inputs(context, more={"arch": "arm64"})["hash"] != inputs(context)["hash"]
+
+
+def test_a_target_with_a_lock_of_its_own_needs_no_other(tmp_path):
+    context = make_context(tmp_path)
+    for name in ("build.lock", "other.lock"):
+        (context / name).write_text("")
+    assert inputs(context)["locks"] == ["build.lock", "requirements.lock"]
+    assert inputs(context, target="other")["locks"] == ["build.lock", "other.lock"]
+    assert inputs(context, target="bot")["locks"] == ["build.lock", "requirements.lock"]
 
 
 def test_context_that_is_too_large_is_refused(tmp_path):

@@ -142,6 +142,14 @@ def test_limits_are_held_against_the_board(host, limits, said):
     assert found == ([said] if said else [])
 
 
+def test_the_monitoring_server_needs_trixie():
+    look = GOOD.replace("trixie", "bookworm")
+    assert preflight.host_problems(look, WANTED) == []
+    [line] = preflight.host_problems(look, WANTED | {"keeps_metrics": True, "host": "pi1"})
+    assert line.startswith("monitoring_server is pi1 and its system is bookworm")
+    assert preflight.host_problems(GOOD, WANTED | {"keeps_metrics": True}) == []
+
+
 @pytest.mark.parametrize(
     "model", ["Raspberry Pi Zero 2 W Rev 1.0", "Raspberry Pi 3 Model A Plus Rev 1.0"]
 )
@@ -414,7 +422,9 @@ def wanted_of(tmp_path, hosts: dict[str, dict], *options: str) -> dict[str, dict
         ],
         check=True,
         cwd=ROOT,
-        env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
+        env=os.environ
+        | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+        | {"ANSIBLE_FILTER_PLUGINS": str(ROOT / "roles/preflight/filter_plugins")},
         capture_output=True,
     )
     return {name: json.loads((tmp_path / f"{name}.json").read_text()) for name in hosts}

@@ -47,7 +47,7 @@ DEPLOY = """
     - import_role: {name: grid_bot, tasks_from: configure.yml}
     - import_role: {name: compose_service, tasks_from: run.yml}
       vars:
-        compose_service_project: gridberry
+        compose_service_project: "{{ grid_bot_project | default('gridberry') }}"
         compose_service_directory: "{{ grid_bot_directory }}"
 """
 
@@ -59,6 +59,7 @@ class Host:
         self.place, self.world, self.directory = place, place / "world", place / "opt/bot"
         self.kept = place / "kept"
         self.path = pretend_docker.make(self.world)
+        self.file = place / "inventory.yml"
         (place / "deploy.yml").write_text(DEPLOY)
         self.own = {
             "__grid_bot_uid": str(os.getuid()),
@@ -68,7 +69,7 @@ class Host:
     def inventory(self, settings: dict[str, Any]) -> None:
         host = SETTINGS | {"grid_bot_directory": str(self.directory)}
         inventory = {"trading": {"hosts": {"pi1": host | settings}}}
-        (self.place / "inventory.yml").write_text(yaml.safe_dump(inventory))
+        self.file.write_text(yaml.safe_dump(inventory))
 
     def environment(self) -> dict[str, str]:
         return {
@@ -82,7 +83,7 @@ class Host:
         self.inventory(settings)
         return subprocess.run(
             [
-                *(sys.executable, "-m", "ansible", "playbook", "-i", self.place / "inventory.yml"),
+                *(sys.executable, "-m", "ansible", "playbook", "-i", self.file),
                 *(ROOT / "playbooks" / name, "-e", json.dumps(self.own), *words),
             ],
             check=False,
@@ -109,7 +110,7 @@ class Host:
 
     def runs(self) -> str:
         """The image from which the bot runs."""
-        identity = pretend_docker.load(self.world, "containers")["bot"]["image"]
+        identity = pretend_docker.load(self.world, "containers")["gridberry-bot"]["image"]
         images = pretend_docker.load(self.world, "images").items()
         [name] = [name for name, one in images if one["id"] == identity]
         return name
@@ -278,6 +279,7 @@ class Project:
     def __init__(self, place: Path) -> None:
         self.world, self.directory = place / "world", place / "opt"
         self.path = pretend_docker.make(self.world)
+        self.file = place / "inventory.yml"
         (self.directory / "secrets").mkdir(parents=True)
         (self.directory / "secrets/key").write_text("planted")
         self.given = {"who": "me@here", "number": 0, "failed": "", "keep": 5, "project": ""}

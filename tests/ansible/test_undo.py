@@ -89,8 +89,8 @@ def test_each_role_that_checks_its_settings_does_so_unless_it_is_off(directory):
 
 
 def test_the_playbook_has_bot_and_docker_removed():
-    (play,) = yaml.safe_load((ROOT / "playbooks/undo.yml").read_text(encoding="utf-8"))
-    gone = dict.fromkeys(("grid_bot_state", "docker_state", "backup_state"), "absent")
+    *_, play = yaml.safe_load((ROOT / "playbooks/undo.yml").read_text(encoding="utf-8"))
+    gone = dict.fromkeys(("grid_bot_state", "docker_state", "backup_state", "hub_state"), "absent")
     assert play["vars"] == gone
 
 

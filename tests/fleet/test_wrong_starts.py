@@ -59,6 +59,9 @@ OTHERS = (
     "one Pi of two is off",
     "a verb that does not exist",
     "limits above what the board has",
+    "a bot on two Pis",
+    "bots of one Pi with one port",
+    "a symbol that no bot trades",
 )
 REFUSED = "What check and deploy refuse"
 
@@ -193,6 +196,35 @@ def test_one_pi_of_two_is_off(tmp_path: Path) -> None:
     assert status == 1
     [line] = [line for line in lines if "pi2" in line]
     assert matches(documented(REFUSED)[OTHERS[6]], line)
+
+
+def several_bots(directory: Path, bots: dict[str, dict[str, object]]) -> Path:
+    """An inventory that is a directory, of Pis with several bots."""
+    home = directory / "home"
+    home.mkdir()
+    inventory_of(directory).rename(home / "hosts.yml")
+    (home / "trades.yml").write_text(yaml.safe_dump({"plugin": "trades", "bots": bots}))
+    return home
+
+
+@pytest.mark.parametrize(
+    ("case", "bots", "words"),
+    [
+        ("a bot on two Pis", {"pi1": {"eth": {}}, "pi2": {"eth": {}}}, ()),
+        ("bots of one Pi with one port", {"pi1": {"pi1-eth": {}}}, ()),
+        (
+            "a symbol that no bot trades",
+            {"pi1": {"pi1-eth": {"symbol": "ETH/USDT"}}},
+            ("--limit", "XRP/USDT"),
+        ),
+    ],
+)
+def test_several_bots_on_one_pi(
+    tmp_path: Path, case: str, bots: dict[str, dict[str, object]], words: tuple[str, ...]
+) -> None:
+    status, [line] = check(several_bots(tmp_path, bots), tmp_path / "state", *words)
+    assert status == 2
+    assert matches(documented(REFUSED)[case], line)
 
 
 def test_a_verb_that_does_not_exist() -> None:

@@ -57,8 +57,13 @@ class WholeFile:
             raise self._failed(error) from error
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Write a file that appears under its name only once it is complete.
+
+    Args:
+        path: the name.
+        content: all of it.
+        mode: its permissions.
 
     Raises:
         UserError: it cannot be written.
@@ -69,7 +74,9 @@ def write_whole(path: Path, content: bytes) -> None:
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
-            temporary.chmod(0o644)
+                os.fchmod(file.fileno(), mode)
+                file.flush()
+                os.fsync(file.fileno())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -1,9 +1,10 @@
-"""Reads API keys from files that nobody else can read. Their content is never printed."""
+"""Reads secrets from files that nobody else can read. Their content is never printed or logged."""
 
 import stat
 from pathlib import Path
 
 from gridbase.errors import UserError
+from gridbase.redaction import remember
 
 
 def read_secret(path: Path, setting: str) -> str:
@@ -34,4 +35,5 @@ def read_secret(path: Path, setting: str) -> str:
     one_line = "\n" not in text or "PRIVATE KEY" in text
     if not text or not one_line or not text.replace("\n", "").isprintable():
         raise UserError(f"{setting} = {path} needs one line with the key and nothing else")
+    remember(text, setting.removesuffix("_file"))
     return text

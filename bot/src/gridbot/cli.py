@@ -30,6 +30,7 @@ COMMANDS = (
     ("export", "gridbot.commands.export", "write every order and trade as CSV or Parquet"),
     ("report", "gridbot.commands.report", "profit by day or month, fees, drawdown, time in range"),
     ("status", "gridbot.commands.status", "print what a running bot reports"),
+    ("tokens", "gridbot.commands.tokens", "create, list and revoke the tokens of the page"),
     ("health", "gridbase.health", "exit 0 when a running bot is healthy, else 1"),
     ("candles", "gridbot.commands.candles", "convert candle files or describe one"),
     ("backtest", "gridbot.commands.backtest", "what one grid would have done on a candle file"),

@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_type_hints
 
 from gridbase.errors import UserError
 from gridbase.market import plain
+from gridbase.public_rest import ADDRESSES
 from gridbase.settings import (
     Read,
     WrongValueError,
@@ -32,11 +33,7 @@ AMOUNT = re.compile(r"[0-9]{1,15}(\.[0-9]{1,8})?", re.ASCII)
 COIN = re.compile(r"[A-Z0-9]{1,10}", re.ASCII)
 HIGHEST_SPEED = 100_000
 LONGEST_AVERAGE = 1440  # minutes
-# Exchanges whose live prices can be followed: where they answer, and where they stream.
-LIVE = {
-    "binance": ("https://api.binance.com", "wss://stream.binance.com:9443"),
-    "binanceus": ("https://api.binance.us", "wss://stream.binance.us:9443"),
-}
+LIVE = ADDRESSES  # exchanges whose live prices can be followed
 ADDRESS = re.compile(r"(https?|wss?)://[A-Za-z0-9.-]+(:[0-9]{1,5})?", re.ASCII)
 
 
@@ -158,6 +155,7 @@ class ExchangeConfig:
         fee_in: received, quote or bnb: which coin the commission is taken from.
         bnb_price: what one BNB costs where commissions are paid in it, in quote.
         spread: distance of best bid and best ask, as a share of the price.
+        book_levels: what others offer on each side of the book; 1 for the best price alone.
         self_trade_prevention: mode of orders that name none.
         balances: what a new account starts with, by coin.
         weight_per_minute: request weight that one address may use in a minute.
@@ -194,6 +192,7 @@ class ExchangeConfig:
     fee_in: Annotated[str, choice(RECEIVED, QUOTE, IN_BNB)] = RECEIVED
     bnb_price: Annotated[Decimal, _amount(), OF_A_SYMBOL] = Decimal(600)
     spread: Annotated[Decimal, _rate, OF_A_SYMBOL] = Decimal(0)
+    book_levels: Annotated[int, integer(1, 1_000), OF_A_SYMBOL] = 1
     self_trade_prevention: Annotated[str, choice(*PREVENTION_MODES), OF_A_SYMBOL] = NO_PREVENTION
     balances: Annotated[dict[str, Decimal], _balances]
     weight_per_minute: Annotated[int, integer(1, 10**9)] = 6000

@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 from decimal import Decimal
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
@@ -20,6 +21,7 @@ from gridbase.sockets.dialer import Dialer, ThreadDialer
 from waitress.server import BaseWSGIServer, MultiSocketServer, create_server
 
 from gridexchange.config import ExchangeConfig
+from gridexchange.counters import UPSTREAM
 from gridexchange.errors import ApiError
 from gridexchange.exchange import Exchange
 from gridexchange.faults.plan import Faults
@@ -98,6 +100,7 @@ def _listing(config: ExchangeConfig, faults: Faults) -> Listing:
         Feed(series, config.at_end),
         Pace(config.speed, series.interval_ms),
         faults,
+        depth=config.book_levels,
     )
 
 
@@ -113,11 +116,12 @@ def build_follower(
         session: carries requests to the other exchange.
         dialer: opens connections to it.
     """
+    from gridbase.public_rest import Rest
+
     from gridexchange.live.follower import Follower
-    from gridexchange.live.rest import Rest
 
     address, streams = config.live_addresses
-    rest = Rest(address, api.exchange.counters, session)
+    rest = Rest(address, partial(api.exchange.counters.add, UPSTREAM), session)
     follower = Follower(
         config.live, api.exchange, rest=rest, streams=streams, dialer=dialer, clock=clock
     )

@@ -362,7 +362,7 @@ def test_streams_are_chosen_while_connected(world):
     assert say("LIST_SUBSCRIPTIONS") == [{"result": ["btcusdt@kline_1m"], "id": 3}]
     assert say("GET_PROPERTY", ["combined"])[0]["result"] is False
     assert say("UNSUBSCRIBE", ["btcusdt@kline_1m"])[0]["result"] is None
-    assert say("SUBSCRIBE", ["btcusdt@depth"])[0]["code"] == 2
+    assert say("SUBSCRIBE", ["btcusdt@avgPrice"])[0]["code"] == 2
     assert say("DANCE")[0]["code"] == 2
     client.connection.receive("{")
     assert client.messages()[0]["code"] == 3
@@ -375,7 +375,7 @@ def test_streams_are_chosen_while_connected(world):
         ("", ""),
         ("ws-api", ""),
         ("/ws-api/v2", ""),
-        ("/ws/btcusdt@depth", ""),
+        ("/ws/btcusdt@avgPrice", ""),
         ("/ws/BTCUSDT@kline_1m", ""),
         ("/ws/btcusdt@kline_7m", ""),
         ("/ws/ethusdt@kline_1m", ""),
@@ -420,3 +420,25 @@ def test_the_end_is_announced(world):
     assert trading.connection.closed
     assert combined.connection.closed
     assert raw.connection.closed
+
+
+def test_differences_lead_from_one_book_to_a_later_one(world):
+    world.listing._depth_levels = 20
+    client = world.connect("/ws/btcusdt@depth@100ms")
+    assert client.messages() == []
+    book = world.get("depth", symbol="BTCUSDT", limit=5000).json
+    sides = {side: dict(book[name]) for side, name in (("b", "bids"), ("a", "asks"))}
+    assert len(sides["b"]) == len(sides["a"]) == 20
+    last = book["lastUpdateId"]
+    for _ in range(3):
+        world.legs(1)
+        [event] = client.messages()
+        assert (event["e"], event["U"]) == ("depthUpdate", last + 1)
+        last = event["u"]
+        for side, levels in sides.items():
+            levels.update(dict(event[side]))
+    later = world.get("depth", symbol="BTCUSDT", limit=5000).json
+    assert later["lastUpdateId"] == last
+    for side, name in (("b", "bids"), ("a", "asks")):
+        kept = {price: left for price, left in sides[side].items() if float(left)}
+        assert kept == dict(later[name])

@@ -4,7 +4,8 @@
     gridberry-backup init                     makes the repository where there is none
     gridberry-backup now                      copies the books, writes, thins out and checks
     gridberry-backup show SNAPSHOT HOST       says what a restore would bring back
-    gridberry-backup restore SNAPSHOT HOST    puts it back, and starts the bot
+    gridberry-backup restore SNAPSHOT HOST [NOTE]   puts it back, and starts the bot
+                                              (NOTE: why the other host's bot does not trade)
 
 Books are copied by a container of the bot's own image: it knows them, and runs though the bot does
 not. Secrets are in files that only root can read, and in no argument.
@@ -22,16 +23,22 @@ import sys
 import time
 from pathlib import Path
 
-SETTINGS = Path(os.environ.get("BACKUP_SETTINGS", "/etc/gridberry/backup"))
-STATE = Path(os.environ.get("BACKUP_STATE", "/var/lib/gridberry/backup"))
+# Each bot of a host has a program of its own name.
+NAME = Path(__file__).stem
+SETTINGS = Path(os.environ.get("BACKUP_SETTINGS", f"/etc/gridberry/{NAME}"))
+STATE = Path(os.environ.get("BACKUP_STATE", f"/var/lib/gridberry/{NAME}"))
 STAGING, RESTORED = STATE / "staging", STATE / "restored"
 RESULT = STATE.with_name(f"{STATE.name}.json")
+# One at a time of all bots of the host: what else is locked, a power cut left.
+LOCK = STATE.with_name("backup.lock")
 # What is kept before a restore is none of the night's: it must not replace the day's good one.
 TAG, SAFETY = "gridberry", "before-restore"
 KEPT_SAFETY = 5
 USER = int(os.environ.get("BACKUP_USER", "10001"))  # inside the containers
 INSIDE = "/backup"
-BOT, EXCHANGE = "gridberry-bot", "gridberry-exchange"
+# The mark of a bot that was moved away (roles/grid_bot/files/fence.sh), and who had the books when.
+FENCED, OWNERS = "fenced", "owners.jsonl"
+BOT, EXCHANGE = "bot", "exchange"
 # The exchange after the bot: what it has beyond the bot's books, the bot takes over.
 BOOKS = {
     BOT: ("/var/lib/gridbot", "gridbot.sqlite3"),
@@ -78,6 +85,8 @@ class Repository:
         except OSError as error:
             raise BackupError(f"{error.filename}: {error.strerror}") from error
         self.host: str = self.settings["host"]
+        self.project: str = self.settings["project"]
+        self.configuration = Path(self.settings["configuration"])
         self._environment = {
             "PATH": os.environ["PATH"],
             "HOME": os.fspath(STATE),
@@ -177,10 +186,16 @@ class Repository:
 
 
 class Container:
-    """One of the bot's containers; `there` is false where the host has none of its name."""
+    """One of the bot's containers; `there` is false where the host has none of its name.
 
-    def __init__(self, name: str) -> None:
-        self.name, (self.directory, self.file) = name, BOOKS[name]
+    Args:
+        service: What compose calls it.
+        project: Compose's name for all of the bot's.
+    """
+
+    def __init__(self, service: str, project: str) -> None:
+        self.service, (self.directory, self.file) = service, BOOKS[service]
+        self.name = name = f"{project}-{service}"
         try:
             said = json.loads(run("docker", "inspect", name))[0]
         except BackupError as error:
@@ -193,6 +208,7 @@ class Container:
         if mounts:
             self.image, self.running = said["Image"], said["State"]["Running"]
             self.volume, self.path = mounts[0]["Name"], Path(mounts[0]["Source"])
+            self.books = self.volume.removeprefix(f"{project}-")
 
     def in_image(self, files: Path, *words: str, more: tuple[str, ...] = ()) -> str:
         """Run a command in a container of its image that sees its books and a directory."""
@@ -206,7 +222,7 @@ class Container:
     def copy(self, files: Path) -> None:
         """Copy the books as of one moment."""
         there, copy = f"{self.directory}/{self.file}", f"{INSIDE}/{self.file}"
-        if self.name == BOT:
+        if self.service == BOT:
             self.in_image(files, "backup", "--state", self.directory, copy)
         else:
             words = ("-m", "gridbase.sqlite_copy", there, copy)
@@ -215,7 +231,7 @@ class Container:
     def put_back(self, files: Path) -> str:
         """Put a copy in place of the books; the container is stopped."""
         there, copy = f"{self.directory}/{self.file}", f"{INSIDE}/{self.file}"
-        if self.name == BOT:
+        if self.service == BOT:
             return self.in_image(files, "restore", "--state", self.directory, copy)
         for companion in ("-wal", "-shm"):
             (self.path / (self.file + companion)).unlink(missing_ok=True)
@@ -223,15 +239,16 @@ class Container:
         return self.in_image(files, *words, more=("--entrypoint=python3",))
 
 
-def containers() -> list[Container]:
+def containers(repository: Repository) -> list[Container]:
     """Return the bot's containers, the bot first.
 
     Raises:
         BackupError: There is no bot.
     """
-    found = [one for one in map(Container, BOOKS) if one.there]
-    if not found or found[0].name != BOT:
-        raise BackupError(f"there is no container {BOT} on this host; deploy the bot first")
+    project = repository.project
+    found = [one for one in (Container(service, project) for service in BOOKS) if one.there]
+    if not found or found[0].service != BOT:
+        raise BackupError(f"there is no container {project}-bot on this host; deploy the bot first")
     return found
 
 
@@ -242,12 +259,13 @@ def stage(repository: Repository, bots: list[Container]) -> None:
     os.chown(STAGING, USER, USER)
     for one in bots:
         one.copy(STAGING)
-    configuration = Path(repository.settings["configuration"])
     left_out = shutil.ignore_patterns("secrets", "candles-*")
-    shutil.copytree(configuration, STAGING / "configuration", ignore=left_out)
+    shutil.copytree(repository.configuration, STAGING / "configuration", ignore=left_out)
+    if (bots[0].path / OWNERS).exists():
+        shutil.copy(bots[0].path / OWNERS, STAGING)
     if (bots[0].path / "archive").is_dir():
         shutil.copytree(bots[0].path / "archive", STAGING / "archive")
-    about = {"host": repository.host, "volumes": {one.name: one.volume for one in bots}}
+    about = {"host": repository.host, "books": {one.service: one.books for one in bots}}
     (STAGING / "about.json").write_text(json.dumps(about), encoding="utf-8")
 
 
@@ -255,7 +273,7 @@ def back_up(repository: Repository, tag: str = TAG) -> dict[str, object]:
     """Copy, write and check, and of the night's thin out; returns what is to be known of it."""
     begun = time.monotonic()
     try:
-        stage(repository, containers())
+        stage(repository, containers(repository))
         result = repository.write(tag)
     finally:
         shutil.rmtree(STAGING, ignore_errors=True)
@@ -290,17 +308,27 @@ def now(repository: Repository) -> None:
 
 def fitting(repository: Repository, wanted: str, host: str) -> tuple[Path, list[Container]]:
     """Fetch a snapshot, and refuse one that this host's bot would not go on with."""
+    fence = repository.configuration / FENCED
+    if fence.exists() and host == repository.host:
+        why = fence.read_text(encoding="utf-8").strip()
+        raise BackupError(
+            f"the bot here is fenced ({why}); restore from the host that has its books"
+        )
     found = repository.snapshot(wanted, host)
-    files, bots = repository.fetch(found["id"]), containers()
+    files, bots = repository.fetch(found["id"]), containers(repository)
     say(f"snapshot {found['id'][:8]} of {host}, {found['time']} UTC")
-    said = json.loads((files / "about.json").read_text(encoding="utf-8"))["volumes"]
-    here = {one.name: one.volume for one in bots}
+    here = {one.service: one.books for one in bots}
+    about = json.loads((files / "about.json").read_text(encoding="utf-8"))
+    said = about.get("books") or {  # before a host had several bots
+        name.removeprefix("gridberry-"): volume.removeprefix("gridberry-")
+        for name, volume in about["volumes"].items()
+    }
     if said != here:
         raise BackupError(
             f"the backup is of {', '.join(said.values())}, and the bot here keeps "
             f"{', '.join(here.values())}; deploy it with the backup's mode and exchange first"
         )
-    toml = f"--volume={repository.settings['configuration']}/bot.toml:/etc/gridbot/bot.toml:ro"
+    toml = f"--volume={repository.configuration}/bot.toml:/etc/gridbot/bot.toml:ro"
     words = ("check", "--offline", "--config", "/etc/gridbot/bot.toml", "--state", INSIDE)
     bots[0].in_image(files, *words, more=(toml,))
     return files, bots
@@ -312,7 +340,16 @@ def show(repository: Repository, wanted: str, host: str) -> None:
     shutil.rmtree(RESTORED, ignore_errors=True)
 
 
-def restore(repository: Repository, wanted: str, host: str) -> None:
+def own(repository: Repository, bot: Container, host: str, note: str) -> None:
+    """Note from whom the books come, and let this host's bot trade with them."""
+    taken = {"at": int(time.time()), "from": host, "to": repository.host, "note": note}
+    with (bot.path / OWNERS).open("a", encoding="utf-8") as owners:
+        owners.write(json.dumps(taken) + "\n")
+    for place in (bot.path, repository.configuration):
+        (place / FENCED).unlink(missing_ok=True)
+
+
+def restore(repository: Repository, wanted: str, host: str, note: str = "") -> None:
     """Put a snapshot back: a safety backup first, and the bot is stopped meanwhile."""
     files, bots = fitting(repository, wanted, host)
     try:
@@ -325,6 +362,9 @@ def restore(repository: Repository, wanted: str, host: str) -> None:
             said = one.put_back(files).strip()
             if said:
                 say(said)
+        if note:
+            own(repository, bots[0], host, note)
+            say(f"the books are this host's now: {note}")
     finally:
         # The exchange first: the bot asks it.
         for one in reversed(bots):
@@ -335,14 +375,14 @@ def restore(repository: Repository, wanted: str, host: str) -> None:
 def main(words: list[str]) -> int:
     """Do what the arguments say; returns the exit status."""
     verbs = {"init": Repository.init, "now": now, "show": show, "restore": restore}
-    count = 3 if words[:1] in (["show"], ["restore"]) else 1
-    if not words or words[0] not in verbs or len(words) != count:
-        sys.stderr.write("use init, now, show SNAPSHOT HOST or restore SNAPSHOT HOST\n")
+    counts = {"show": (3,), "restore": (3, 4)}
+    if not words or words[0] not in verbs or len(words) not in counts.get(words[0], (1,)):
+        sys.stderr.write("use init, now, show SNAPSHOT HOST or restore SNAPSHOT HOST [NOTE]\n")
         return 2
     os.umask(0o077)
     try:
         STATE.mkdir(parents=True, exist_ok=True)
-        with (STATE / "lock").open("w") as lock:
+        with LOCK.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             verbs[words[0]](Repository(), *words[1:])
     except BackupError as error:

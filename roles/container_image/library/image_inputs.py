@@ -6,7 +6,6 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import json
-import re
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -19,8 +18,12 @@ description:
     everything else that decides what the image becomes.
 options:
   context: {type: path, required: true, description: Directory with the Dockerfile.}
+  target:
+    type: str
+    default: ""
+    description: The Dockerfile's stage. Its own lock file, if any, replaces requirements.lock.
   more: {type: dict, default: {}, description: What else decides, such as the architecture.}
-  limit: {type: int, default: 1200000, description: Bytes that the context may have.}
+  limit: {type: int, default: 2000000, description: Bytes that the context may have.}
 author: [Gridberry]
 """
 
@@ -114,6 +117,13 @@ def digest(context: Path, files: list[Path], more: dict) -> str:
     return total.hexdigest()[:DIGITS]
 
 
+def lock_files(context: Path, target: str) -> list[Path]:
+    """Return the lock files of a target: the build's, and its own or the common one."""
+    own = context / f"{target}.lock"
+    main = own if own.is_file() else context / "requirements.lock"
+    return [path for path in (context / "build.lock", main) if path.is_file()]
+
+
 def run(parameters: dict) -> dict:
     """Return what the module reports.
 
@@ -128,7 +138,7 @@ def run(parameters: dict) -> dict:
             f"{context} has {size} bytes of build context, more than {parameters['limit']};"
             " .dockerignore lets too much in"
         )
-    locks = sorted(path for path in context.iterdir() if re.fullmatch(r"\w+\.lock", path.name))
+    locks = lock_files(context, parameters["target"])
     more = {**parameters["more"], "locks": digest(context, locks, {})}
     return {
         "changed": False,
@@ -146,7 +156,8 @@ def main() -> None:
         argument_spec={
             "context": {"type": "path", "required": True},
             "more": {"type": "dict", "default": {}},
-            "limit": {"type": "int", "default": 1_200_000},
+            "limit": {"type": "int", "default": 2_000_000},
+            "target": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )

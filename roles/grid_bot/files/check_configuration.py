@@ -1,8 +1,9 @@
 """Reads both configurations as the bot and its exchange would, on the controller.
 
-Input: one JSON object with the texts `bot` and `exchange` (empty in live mode), and `candles`: the
-recorded markets, path in the container to path here. Prints one line for what is wrong, and ends
-with status 2; says nothing and ends with 0 where both are right.
+Input: a JSON list of objects with `names` (of the hosts that have it) and `text`, JSON again: the
+texts `bot` and `exchange` (empty in live mode), and `candles`: the recorded markets, path in the
+container to path here. Prints one line for each that is wrong, and ends with status 2; says nothing
+and ends with 0 where all are right.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from gridbase.errors import UserError
 from gridbase.market import plain
@@ -93,9 +95,8 @@ def check_together(bot: BotConfig, markets: list[ExchangeConfig]) -> None:
             )
 
 
-def main() -> int:
-    """Check what standard input holds; returns the exit status."""
-    given = json.load(sys.stdin)
+def problem(given: dict[str, Any]) -> str:
+    """Return in one line what is wrong with a bot's and its exchange's texts; empty for nothing."""
     with tempfile.TemporaryDirectory() as directory:
         paths = {name: Path(directory, f"{name}.toml") for name in ("bot", "exchange")}
         for name, path in paths.items():
@@ -110,9 +111,18 @@ def main() -> int:
             for path in paths.values():
                 for prefix in (f"configuration {path}: ", f"{path}: "):
                     line = line.replace(prefix, "")
-            print(line, file=sys.stderr)
-            return 2
-    return 0
+            return line
+    return ""
+
+
+def main() -> int:
+    """Check what standard input holds; returns the exit status."""
+    status = 0
+    for one in json.load(sys.stdin):
+        if line := problem(json.loads(one["text"])):
+            print(f"{one['names']}: {line}", file=sys.stderr)
+            status = 2
+    return status
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 # Tells what a rollout asks beside the bot's status, as one object of JSON. Reads only.
 #
-#   DIRECTORY, of the bot's configuration, and BACKUP, the file with the last backup's result, must be
+#   PROJECT, DIRECTORY, of the bot's configuration, and BACKUP, the file with the last backup's result, must be
 #   set before.
-audit=$(docker exec gridberry-bot gridbot audit --json --config /etc/gridbot/bot.toml 2>/dev/null)
+audit=$(docker exec "$PROJECT-bot" gridbot audit --json --config /etc/gridbot/bot.toml 2>/dev/null)
 printf '{"audit": %s, "releases": [' "${audit:-null}"
 between=
 for record in "$DIRECTORY"/releases/*/release.json; do

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 NAME_LENGTH = 12
+GONE = ("absent", "fenced")
+PAGE_PORT, JUDGE_PORT = 8080, 8090
 WHOLE = 100  # percent of the request weight that an exchange allows an address
 
 
@@ -19,18 +21,18 @@ def account_conflicts(inventory: Mapping[str, Mapping[str, Any]]) -> list[str]:
             C(grid_bot_account) no other bot trades on its account; a paper bot's exchange is its
             own.
     """
-    keys, names, symbols = (defaultdict[tuple[str, ...], list[str]](list) for _ in range(3))
+    keys, names, traded = (defaultdict[tuple[str, ...], list[str]](list) for _ in range(3))
     for host, found in inventory.items():
         mode = found.get("grid_bot_mode", "paper")
-        if mode == "paper" or found.get("grid_bot_state") == "absent":
+        if mode == "paper" or found.get("grid_bot_state") in GONE:
             continue
         if key := found.get("grid_bot_api_key"):
             keys[str(key),].append(host)
         if name := found.get("grid_bot_account"):
             account = (mode, found.get("grid_bot_exchange", "binance"), name)
             names[*account, found.get("grid_bot_name") or _default_name(host)].append(host)
-            for symbol in _symbols(found):
-                symbols[*account, symbol].append(host)
+            for symbol in symbols(found):
+                traded[*account, symbol].append(host)
     return [
         *_lines(keys, "grid_bot_api_key is the same on each of these hosts; make one for each"),
         *_lines(
@@ -39,7 +41,37 @@ def account_conflicts(inventory: Mapping[str, Mapping[str, Any]]) -> list[str]:
             f" (at most {NAME_LENGTH} letters, digits or hyphens)",
         ),
         *_lines(
-            symbols, "each of these hosts trades {3} on the account {2}; use one host for a symbol"
+            traded, "each of these hosts trades {3} on the account {2}; use one host for a symbol"
+        ),
+    ]
+
+
+def pi_conflicts(inventory: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return a line for each name or port that two bots of one Pi must not share.
+
+    Args:
+        inventory: As for C(account_conflicts).
+    """
+    names, ports = (defaultdict[tuple[str, ...], list[str]](list) for _ in range(2))
+    for host, found in inventory.items():
+        bots = found.get("grid_bot_neighbors") or []
+        if len(bots) < 2 or found.get("grid_bot_state") in GONE:
+            continue
+        pi = str(found.get("grid_bot_pi") or host)
+        names[pi, str(found.get("grid_bot_name") or _default_name(host))].append(host)
+        ports[pi, str(found.get("grid_bot_page_port", PAGE_PORT))].append(host)
+        if _role(found) == "judge":
+            ports[pi, str(found.get("grid_bot_judge_port", JUDGE_PORT))].append(host)
+    return [
+        *_lines(
+            names,
+            "grid_bot_name is {1} for each of these bots on {0}; use another for each"
+            f" (at most {NAME_LENGTH} letters, digits or hyphens)",
+        ),
+        *_lines(
+            ports,
+            "each of these bots on {0} uses the port {1}; use another grid_bot_page_port (or"
+            " grid_bot_judge_port) for each",
         ),
     ]
 
@@ -55,7 +87,7 @@ def share_conflicts(inventory: Mapping[str, Mapping[str, Any]]) -> list[str]:
     for host, found in inventory.items():
         mode = found.get("grid_bot_mode", "paper")
         group = found.get("grid_bot_address_group")
-        if not group or mode == "paper" or found.get("grid_bot_state") == "absent":
+        if not group or mode == "paper" or found.get("grid_bot_state") in GONE:
             continue
         address = str(mode), str(found.get("grid_bot_exchange", "binance")), str(group)
         groups[address][host] = int(found.get("grid_bot_request_share", WHOLE))
@@ -80,7 +112,7 @@ def guard_conflicts(inventory: Mapping[str, Mapping[str, Any]]) -> list[str]:
     lines = []
     accounts = defaultdict[tuple[str, ...], dict[str, Mapping[str, Any]]](dict)
     for host, found in inventory.items():
-        if found.get("grid_bot_state") == "absent":
+        if found.get("grid_bot_state") in GONE:
             continue
         mode, name = found.get("grid_bot_mode", "paper"), found.get("grid_bot_account")
         if name and mode != "paper":
@@ -115,10 +147,10 @@ def _guard_lines(name: str, bots: Mapping[str, Mapping[str, Any]]) -> list[str]:
             f"{hosts}: grid_bot_account_token has to be set, and the same for all bots of the"
             f" account {name}"
         )
-    traded = set[str]().union(*map(_symbols, bots.values()))
+    traded = set[str]().union(*map(symbols, bots.values()))
     for host in judges:
         found = bots[host]
-        valued = found["grid_bot_account_guard"].get("symbols") or _symbols(found)
+        valued = found["grid_bot_account_guard"].get("symbols") or symbols(found)
         if missing := sorted(traded.difference(valued)):
             lines.append(
                 f"{host}: grid_bot_account_guard.symbols lacks {', '.join(missing)}, which bots of"
@@ -139,7 +171,7 @@ def _default_name(host: str) -> str:
     return re.sub("[^A-Za-z0-9-]", "-", host)[:NAME_LENGTH]
 
 
-def _symbols(found: Mapping[str, Any]) -> set[str]:
+def symbols(found: Mapping[str, Any]) -> set[str]:
     """The symbols that a host's bot trades; what is none is the bot's to refuse."""
     grids = found.get("grid_bot_symbols") or []
     if not grids:
@@ -160,6 +192,7 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "grid_bot_account_conflicts": account_conflicts,
+            "grid_bot_pi_conflicts": pi_conflicts,
             "grid_bot_share_conflicts": share_conflicts,
             "grid_bot_guard_conflicts": guard_conflicts,
         }

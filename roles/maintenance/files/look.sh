@@ -9,7 +9,7 @@ uptime_now() { cut -d . -f 1 "$PROC/uptime"; }
 
 # A line for each of the bot's containers: name, state, health.
 containers() {
-    docker ps --all --quiet --filter label=com.docker.compose.project=gridberry |
+    docker ps --all --quiet --filter label=gridberry.configuration |
         xargs -r docker inspect --format \
             '{{.Name}} {{.State.Status}} {{with .State.Health}}{{.Status}}{{else}}unchecked{{end}}' |
         sed 's/^\///'
@@ -47,10 +47,9 @@ if command -v docker >/dev/null; then
         echo "docker answers"
         echo "$found" | sed -n 's/^./container &/p'
         # The bot's own account of its books; a bot that is not well ends with 1.
-        case "$found" in *"gridberry-bot running"*)
-            echo "books $(docker exec gridberry-bot gridbot status --json 2>/dev/null | tr -d '\n')"
-            ;;
-        esac
+        for bot in $(echo "$found" | sed -n 's/^\([^ ]*-bot\) running .*/\1/p'); do
+            echo "books $(docker exec "$bot" gridbot status --json 2>/dev/null </dev/null | tr -d '\n')"
+        done
     else
         echo "docker silent"
     fi

@@ -23,14 +23,17 @@ def containers(look: str) -> list[str]:
 
 
 def books(look: str) -> dict[str, int] | None:
-    """Return how often each grid has bought and sold; None where the bot does not say."""
-    said = lines_of(look).get("books", [""])[0]
-    try:
-        document = json.loads(said)
-    except ValueError:
-        return None
-    grids = document.get("grids", [])
-    return {str(grid["symbol"]): int(grid["buys"]) + int(grid["sells"]) for grid in grids}
+    """Return how often each symbol was bought and sold; None where a bot does not say."""
+    counts: dict[str, int] = {}
+    for said in lines_of(look).get("books", [""]):
+        try:
+            grids = json.loads(said).get("grids", [])
+        except ValueError:
+            return None
+        for grid in grids:
+            symbol, count = str(grid["symbol"]), int(grid["buys"]) + int(grid["sells"])
+            counts[symbol] = counts.get(symbol, 0) + count
+    return counts
 
 
 def unwell(look: str) -> list[str]:
@@ -64,7 +67,8 @@ def before_problems(look: str, wanted: dict) -> list[str]:
     if found.get("docker") == ["silent"]:
         problems.append(f"Docker does not answer; {hint}")
     problems += [f"{line} before anything was done; {hint}" for line in unwell(look)]
-    if "gridberry-bot" in containers(look) and not unwell(look) and books(look) is None:
+    runs = any(name.endswith("-bot") for name in containers(look))
+    if runs and not unwell(look) and books(look) is None:
         problems.append(f"the bot does not say what is in its books; {hint}")
     return problems
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
+from collections.abc import Mapping
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
@@ -133,6 +134,24 @@ def setting_problems(values: dict[str, object], known: dict[str, dict]) -> list[
     return key_problems("", values, known, "a setting of any role")
 
 
+def hosts_setting_problems(
+    hosts: dict[str, Mapping], known: dict[str, dict], roles: list[str]
+) -> list[str]:
+    """Return a line for each setting of a host that no role has or that is not allowed.
+
+    Args:
+        hosts: The variables of each.
+        known: The options of all roles, by name.
+        roles: Whose variables are settings.
+    """
+    own = re.compile(f"({'|'.join(roles)})_")
+    lines = []
+    for host, found in hosts.items():
+        values = {name: found[name] for name in found if own.match(name)}
+        lines += [f"{host}: {line}" for line in setting_problems(values, known)]
+    return lines
+
+
 def looked(look: str) -> dict[str, str]:
     """Return what look.sh said: the value of each word."""
     return dict(line.strip().partition(" ")[::2] for line in look.splitlines())
@@ -195,7 +214,7 @@ def host_problems(look: str, wanted: dict) -> list[str]:
 
 def limit_lines(found: dict[str, str], wanted: dict) -> list[str]:
     """Return a line for each limit of the containers that is wrong, or above what the board has."""
-    sizes, lines = {}, []
+    sizes, shares, lines = {}, {}, []
     processors = int(found.get("processors") or 0)
     for name, value in wanted["limits"].items():
         kind, example = (SIZE, "384m") if name.endswith("memory") else (NUMBER, "0.75")
@@ -206,10 +225,16 @@ def limit_lines(found: dict[str, str], wanted: dict) -> list[str]:
             sizes[name] = float(number[1]) * UNITS[number[2]]
         elif float(number[0]) > processors > 0:
             lines.append(f"{name} is {value} and the board has {processors} processors; use fewer")
+        else:
+            shares[name] = float(number[0])
     room = int(found.get("memory") or 0) - SYSTEM_MB
     if sum(sizes.values()) > room > 0:
         told = " and ".join(f"{name} is {wanted['limits'][name]}" for name in sizes)
         lines.append(f"{told}: the board has {room} MB for containers; use less, or another board")
+    several = any(" " in name for name in shares)
+    if several and not lines and sum(shares.values()) > processors > 0:
+        told = " and ".join(f"{name} is {wanted['limits'][name]}" for name in shares)
+        lines.append(f"{told}: the board has {processors} processors; use fewer, or another board")
     return lines
 
 
@@ -322,6 +347,11 @@ def system_problems(found: dict[str, str], wanted: dict) -> list[str]:
             f"its system is {found.get('family')} {found.get('release')}; use Debian or"
             f" Raspberry Pi OS {' or '.join(wanted['releases'])} (preflight_releases)"
         )
+    if wanted.get("keeps_metrics") and found.get("release") == "bookworm":
+        problems.append(
+            f"monitoring_server is {wanted['host']} and its system is bookworm, whose packages are"
+            " too old for that; use a host with trixie"
+        )
     if "python" not in found:
         problems.append("it has no python3; on the host: sudo apt-get install python3 python3-apt")
     return problems
@@ -417,7 +447,7 @@ class FilterModule:
     def filters(self) -> dict[str, object]:
         """Return the filters by name."""
         return {
-            "preflight_setting_problems": setting_problems,
+            "preflight_hosts_setting_problems": hosts_setting_problems,
             "preflight_host_problems": host_problems,
             "preflight_host_warnings": host_warnings,
             "preflight_unreachable_problem": unreachable_problem,

@@ -45,6 +45,7 @@ FROM_BOT = ("mode", "symbol", "open_orders", "buys", "sells", "grid_profit", "pr
 OF_GRID = ("symbol", "state", "prices", "price", "grid_profit", "buys", "sells", "open_orders")
 ANSWERS = ("acknowledged", "refused", "unanswered", "doubled")
 TIMEOUT = 10
+BOOKS = "/var/lib/gridbot"  # inside the bot's container
 
 INCIDENTS = "/var/lib/gridberry/incidents"
 INCIDENT_DAYS = 7
@@ -282,6 +283,12 @@ def what_it_says(said: dict) -> dict:
     }
 
 
+def fenced(details: dict) -> str | None:
+    """Return why a bot is fenced: it was moved, and another one has its books; None where not."""
+    places = [one["Source"] for one in details.get("Mounts", []) if one["Destination"] == BOOKS]
+    return read_text(f"{places[0]}/fenced") if places else None
+
+
 def bot_status(details: dict | None, now: datetime, *, known: bool = True) -> dict:
     """Return the object about the bot.
 
@@ -300,10 +307,11 @@ def bot_status(details: dict | None, now: datetime, *, known: bool = True) -> di
             "uptime_seconds": None,
             "restarts": None,
         }
-    running = details["State"]["Status"] == "running"
+    running, fence = details["State"]["Status"] == "running", fenced(details)
     limit, used = cgroup_memory(details["State"]["Pid"])
-    said = ask_bot(details) if running else {}
-    state = said.get("state", "silent") if running else details["State"]["Status"]
+    said = ask_bot(details) if running else {"error": fence} if fence else {}
+    stopped = "fenced" if fence else details["State"]["Status"]
+    state = said.get("state", "silent") if running else stopped
     uptime = seconds_since(details["State"]["StartedAt"], now) if running else None
     return {
         "state": state,

@@ -15,6 +15,7 @@ from typing import TextIO
 
 from gridbase.candles.columns import COLUMNS, column_order
 from gridbase.candles.price_units import to_units
+from gridbase.candles.recorded import SECOND_MS, RecordedReader, per_second
 from gridbase.candles.series import Candle, CandleSeries, Findings, Steps
 from gridbase.errors import UserError
 
@@ -120,11 +121,14 @@ class CandleReader:
         return UserError(f"{self.path}: line {line}: {what}")
 
 
-def open_candles(path: Path) -> CandleReader:
+Reader = CandleReader | RecordedReader
+
+
+def open_candles(path: Path) -> Reader:
     """Recognise a candle file by its first bytes, whatever its name is.
 
     Args:
-        path: the file.
+        path: the file; or a directory of the recorder, see `RecordedReader`.
 
     Returns:
         A reader; iterate over it once.
@@ -132,6 +136,8 @@ def open_candles(path: Path) -> CandleReader:
     Raises:
         UserError: the file is missing, unreadable or empty.
     """
+    if path.is_dir():
+        return RecordedReader(path)
     try:
         with path.open("rb") as file:
             magic = file.read(4)
@@ -159,17 +165,19 @@ def load_series(path: Path) -> CandleSeries:
         path: the file, in any format that `open_candles` knows.
 
     Returns:
-        The candles with their fingerprint, interval and findings.
+        The candles with their fingerprint, interval and findings. Recorded trades become candles
+        of a second, without holes.
 
     Raises:
         UserError: see `CandleReader`.
     """
     reader = open_candles(path)
     series = CandleSeries(path.name)
-    for candle in reader:
+    ticks = isinstance(reader, RecordedReader) and reader.trades
+    for candle in per_second(reader) if ticks else reader:
         series.append(candle)
     series.take_fingerprint()
-    series.interval_ms = reader.steps.interval_ms()
+    series.interval_ms = SECOND_MS if ticks else reader.steps.interval_ms()
     series.findings = reader.findings
     return series
 

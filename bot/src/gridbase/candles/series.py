@@ -38,12 +38,16 @@ class Findings:
         gaps: places where candles are missing.
         missing_candles: how many candles the gaps lack together.
         rounded_prices: prices printed with more than eight decimals, rounded half up to eight.
+        recorded_gaps: stretches of which the recorder says that they are missing.
+        recorded_gap_ms: how long these are together.
     """
 
     duplicates: int = 0
     gaps: int = 0
     missing_candles: int = 0
     rounded_prices: int = 0
+    recorded_gaps: int = 0
+    recorded_gap_ms: int = 0
 
     def sentences(self) -> list[str]:
         """One short sentence for each kind of finding there is."""
@@ -54,6 +58,9 @@ class Findings:
             found.append(f"{self.gaps} gaps, {self.missing_candles} candles missing")
         if self.rounded_prices:
             found.append(f"{self.rounded_prices} prices rounded to 8 decimals")
+        if self.recorded_gaps:
+            seconds = self.recorded_gap_ms / 1000
+            found.append(f"{self.recorded_gaps} gaps in the recording, {seconds:.1f} s in all")
         return found
 
 

@@ -52,6 +52,7 @@ class Link:
         timeout: longest wait for a connection, and for the answer to a probe (seconds).
         quiet: without a message for this long, it is probed (seconds).
         backoff: pauses between attempts.
+        senseless: told of a message that makes no sense, instead of giving the connection up.
     """
 
     def __init__(
@@ -65,7 +66,9 @@ class Link:
         timeout: float,
         quiet: float,
         backoff: Backoff,
+        senseless: Callable[[str], None] | None = None,
     ) -> None:
+        self._senseless = senseless
         self.name = name
         self._url = url
         self._dialer = dialer
@@ -142,6 +145,9 @@ class Link:
         except SocketClosed:
             log.debug("%s: lost while sending", self.name)  # `send` has done what there is to do
         except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+            if self._senseless is not None:
+                self._senseless(text)
+                return True
             self.cut(f"a message makes no sense ({error!r}): {text[:120]}")
         return True
 

@@ -52,10 +52,10 @@ def overview(store: Store, symbol: str, now_ms: int) -> dict[str, Any]:
 
 def _days(report: SymbolReport) -> list[dict[str, Any]]:
     """The latest days on which anything was seen, newest first."""
-    days, before = [], Decimal(0)
+    days, before, peak = [], Decimal(0), Decimal(0)
     for name, period in report.periods.items():
         change = EXACT.subtract(period.result, before)
-        before = period.result
+        before, peak = period.result, max(peak, period.result)
         days.append(
             {
                 "day": name,
@@ -64,6 +64,8 @@ def _days(report: SymbolReport) -> list[dict[str, Any]]:
                 "fees": plain(period.fees),
                 "change": plain(change),
                 "result": plain(period.result),
+                "peak": plain(peak),
+                "drawdown": plain(EXACT.subtract(peak, period.result)),
             }
         )
     return days[: -DAYS - 1 : -1]

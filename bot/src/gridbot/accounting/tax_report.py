@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -11,48 +11,16 @@ from typing import Any
 
 from gridbase.atomic_file import WholeFile
 from gridbase.errors import ExitCode, UserError
-from gridbase.market import EXACT, Market, plain
+from gridbase.market import Market, plain
+from gridbase.tax_lots import Disposal, LotBook, Method, Sums
 
-from gridbot.accounting.tax_lots import Disposal, LotBook, Method
 from gridbot.accounting.trade_history import trades
 from gridbot.store import Store
 
-ZERO = Decimal(0)
 COLUMNS = (
     "symbol", "acquired", "sold", "quantity", "proceeds", "cost_basis", "fees", "gain", "currency",
     "days_held", "term", "other_fees", "buy_trade", "sell_trade",
 )  # fmt: skip
-
-
-@dataclass
-class Sums:
-    """What the disposals of one symbol in one year add up to (quote)."""
-
-    disposals: int = 0
-    proceeds: Decimal = ZERO
-    cost_basis: Decimal = ZERO
-    fees: Decimal = ZERO
-    gain_short: Decimal = ZERO
-    gain_long: Decimal = ZERO
-    other_fees: dict[str, Decimal] = field(default_factory=dict)
-
-    @property
-    def gain(self) -> Decimal:
-        """All gains (quote)."""
-        return EXACT.add(self.gain_short, self.gain_long)
-
-    def add(self, disposal: Disposal) -> None:
-        """Count one more."""
-        self.disposals += 1
-        self.proceeds = EXACT.add(self.proceeds, disposal.proceeds)
-        self.cost_basis = EXACT.add(self.cost_basis, disposal.cost)
-        self.fees = EXACT.add(self.fees, disposal.fees)
-        if disposal.is_long_term:
-            self.gain_long = EXACT.add(self.gain_long, disposal.gain)
-        else:
-            self.gain_short = EXACT.add(self.gain_short, disposal.gain)
-        for coin, amount in disposal.other_fees.items():
-            self.other_fees[coin] = EXACT.add(self.other_fees.get(coin, ZERO), amount)
 
 
 @dataclass(frozen=True)
@@ -141,7 +109,7 @@ def _report(store: Store, symbol: str, method: Method, output: _Output) -> Symbo
     book = LotBook(market, method)
     years: dict[int, Sums] = {}
     for disposal in _disposals(store, symbol, book):
-        year = datetime.fromtimestamp(disposal.sold_ms / 1000, UTC).year
+        year = disposal.year
         if output.write(market, year, disposal):
             years.setdefault(year, Sums()).add(disposal)
     return SymbolReport(market, years, book.open_lots, book.open_quantity, book.open_cost)
@@ -184,20 +152,11 @@ def document(report: TaxReport, method: Method) -> dict[str, Any]:
         "symbols": {
             part.market.symbol: {
                 "currency": part.market.quote,
-                "years": {str(year): _sums(sums) for year, sums in sorted(part.years.items())},
+                "years": {str(year): sums.document() for year, sums in sorted(part.years.items())},
                 "open_lots": part.open_lots,
                 "open_quantity": plain(part.open_quantity),
                 "open_cost": plain(part.open_cost),
             }
             for part in report.symbols
         },
-    }
-
-
-def _sums(sums: Sums) -> dict[str, Any]:
-    amounts = ("proceeds", "cost_basis", "fees", "gain", "gain_short", "gain_long")
-    return {
-        "disposals": sums.disposals,
-        **{name: plain(getattr(sums, name)) for name in amounts},
-        "other_fees": {coin: plain(amount) for coin, amount in sums.other_fees.items()},
     }

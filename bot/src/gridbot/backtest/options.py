@@ -32,7 +32,7 @@ def add_market_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="FILE",
-        help="candles: CSV, CSV.GZ, zip, Parquet",
+        help="candles: CSV, CSV.GZ, zip, Parquet; or a directory of what the recorder recorded",
     )
     parser.add_argument(
         "--investment", required=True, metavar="Q", help="what the grid may spend (quote)"

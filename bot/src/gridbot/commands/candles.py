@@ -15,7 +15,7 @@ from typing import TextIO
 
 from gridbase.candles.columns import COLUMNS
 from gridbase.candles.price_units import print_units
-from gridbase.candles.reader import CandleReader, open_candles
+from gridbase.candles.reader import Reader, open_candles
 from gridbase.candles.series import Candle
 from gridbase.errors import ExitCode, UserError
 
@@ -107,7 +107,7 @@ def _info(source: Path, *, as_json: bool) -> int:
     return ExitCode.OK
 
 
-def _facts(reader: CandleReader, first: Candle, last: Candle, count: int) -> dict[str, object]:
+def _facts(reader: Reader, first: Candle, last: Candle, count: int) -> dict[str, object]:
     found = reader.findings
     return {
         "file": str(reader.path),
@@ -125,7 +125,7 @@ def _facts(reader: CandleReader, first: Candle, last: Candle, count: int) -> dic
     }
 
 
-def _print_findings(reader: CandleReader) -> None:
+def _print_findings(reader: Reader) -> None:
     for sentence in reader.findings.sentences():
         print(f"{reader.path}: {sentence}")
 

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Close the grids. The bot itself must be stopped: it would place its orders again."""
     config = load_config(args.config)
-    start_logging(config.log_level)
+    start_logging(config)
     clock = SystemClock()
     account = open_account(config.account, clock)
     store = Store(config.state_directory)

@@ -2,18 +2,13 @@
 
 import argparse
 import time
-from decimal import Decimal
 
 from gridbase.errors import ExitCode, UserError
-from gridbase.market import plain
 
 from gridbot.commands.arguments import add_config, add_reason, add_symbol, chosen
 from gridbot.config.load import AccountConfig, GridConfig, load_config
-from gridbot.core.orders import OrderState
+from gridbot.service.by_hand import Action, carry_out, plan
 from gridbot.store import Store
-from gridbot.trading.session import engine_of
-
-REASON_CODE = "by_hand"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,29 +44,16 @@ def _flatten(
     account: AccountConfig, config: GridConfig, store: Store, args: argparse.Namespace
 ) -> bool:
     """End one grid; whether that was written down now."""
-    symbol, grid_run = config.symbol, store.grid_run(config.symbol)
-    halt = store.open_halt(symbol)
-    if halt is not None:
-        print(f"{symbol}: nothing to do: it ends or has ended ({halt.text})")
-        return False
-    if grid_run is None or grid_run.closed_ms is not None:
-        print(f"{symbol}: nothing to do: no grid runs")
-        return False
-    engine = engine_of(account, grid_run)
-    store.restore(grid_run.id, engine)
-    count = sum(order.state is OrderState.OPEN for order in engine.live.values())
-    held = f"{plain(engine.books.base_held)} {config.base}"
-    does = f"cancel {count} open orders and {'sell' if args.sell else 'keep'} {held}"
+    action = Action.LIQUIDATE if args.sell else Action.CLOSE
     if not args.yes:
-        print(f"{symbol}: would {does}; add --yes to do it")
+        would = plan(store, account, config, action)
+        told = f"would {would.text}; add --yes to do it" if would.possible else would.text
+        print(f"{config.symbol}: {told}")
         return False
-    store.halt(
-        symbol,
-        reason_code=REASON_CODE,
-        text=f"flattened by hand: {args.reason}",
-        price=Decimal(0),  # nobody has asked for one
-        at_ms=time.time_ns() // 1_000_000,
-        liquidate=args.sell,
-    )
-    print(f"{symbol}: the bot is told to {does}; no grid begins before gridbot resume")
-    return True
+    at_ms = time.time_ns() // 1_000_000
+    done = carry_out(store, account, config, action, reason=args.reason, at_ms=at_ms)
+    told = done.text
+    if done.possible:
+        told = f"the bot is told to {told}; no grid begins before gridbot resume"
+    print(f"{config.symbol}: {told}")
+    return done.possible

@@ -2,20 +2,26 @@
 
 import logging
 import sys
-import time
+
+from gridbase.log_lines import JSON, JsonLines, TextLines
+
+from gridbot.config.load import BotConfig
 
 
-def start_logging(level: str) -> None:
-    """One line for each event, to standard output, times in UTC."""
-    formatter = logging.Formatter(
-        "%(asctime)sZ %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S"
-    )
-    formatter.converter = time.gmtime
+def start_logging(config: BotConfig) -> None:
+    """One line for each event, to standard output.
+
+    Args:
+        config: says how much is logged, and in which form.
+    """
+    symbols = [grid.symbol for grid in config.grids]
+    name = config.account.bot_name
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(formatter)
+    json = config.log_format == JSON
+    handler.setFormatter(JsonLines(name, symbols) if json else TextLines())
     # Only our own events: libraries would log requests with their signatures.
-    for name in ("gridbase", "gridbot"):
-        logger = logging.getLogger(name)
+    for logger_name in ("gridbase", "gridbot"):
+        logger = logging.getLogger(logger_name)
         logger.handlers = [handler]
         logger.propagate = False
-        logger.setLevel(level.upper())
+        logger.setLevel(config.log_level.upper())

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from gridbase.errors import ExitCode, UserError
 from gridbase.market import plain
+from gridbase.tax_lots import Method
 
-from gridbot.accounting.tax_lots import Method
 from gridbot.accounting.tax_report import TaxReport, document, write_report
 from gridbot.commands.arguments import add_json
 from gridbot.commands.books_arguments import add_state, open_books, read_year

@@ -14,6 +14,7 @@ from gridbase.errors import UserError
 from gridbase.market import coins_of, plain
 
 from gridbot.config.account_guard import AccountGuardConfig, account_guard_of
+from gridbot.config.alerts import AlertsConfig, alerts_of
 from gridbot.config.gateway import IB, GatewayConfig, check_keys, check_stock, gateway_of
 from gridbot.config.settings import flatten, read_settings, split_grids
 from gridbot.core.grid import AtrRange, Fees, FeesIn, GridSettings, Spacing
@@ -57,10 +58,25 @@ class ExchangeConfig:
 
 @dataclass(frozen=True)
 class PageConfig:
-    """Where the page, `/api/status` and `/health` are served."""
+    """Where the page, its API and `/health` are served, and who can do what there.
+
+    Attributes:
+        host: address to listen on.
+        port: to listen on.
+        tokens_file: tokens of the API; None: it is off.
+        acting: whether a token of scope `act` can act.
+        act_from: networks from which plain HTTP is as good as from loopback.
+        trusted_proxies: networks of proxies whose word on HTTPS is taken.
+        hosts: names that a browser may know the page by, for signing in and acting.
+    """
 
     host: str
     port: int
+    tokens_file: Path | None = None
+    acting: bool = False
+    act_from: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,6 +129,9 @@ class BotConfig:
     state_directory: Path
     page: PageConfig
     log_level: str
+    log_format: str
+    metrics_token_file: Path | None
+    alerts: AlertsConfig
     account_guard: AccountGuardConfig
     grids: tuple[GridConfig, ...]
 
@@ -166,11 +185,21 @@ def parse_config(document: dict[str, Any], path: Path) -> BotConfig:
             poll_seconds=values["loop.poll_seconds"],
         ),
         state_directory=values["state.directory"],
-        page=PageConfig(**_section(values, "page")),
+        page=_page(values),
         log_level=values["log.level"],
+        log_format=values["log.format"],
+        metrics_token_file=values["metrics.token_file"],
+        alerts=alerts_of(_section(values, "alerts"), values["bot_name"]),
         account_guard=account_guard_of(_section(values, "account_guard"), symbols),
         grids=tuple(grids),
     )
+
+
+def _page(values: dict[str, Any]) -> PageConfig:
+    page = PageConfig(**_section(values, "page"))
+    if page.acting and page.tokens_file is None:
+        raise UserError("page.acting = true needs page.tokens_file, the file of the tokens")
+    return page
 
 
 def _exchange(values: dict[str, Any]) -> ExchangeConfig:

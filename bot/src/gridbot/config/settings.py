@@ -6,7 +6,7 @@ Secrets are not read here: see `gridbase.secret_files`.
 import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -157,6 +157,26 @@ def _symbols(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(read(one) for one in value))
 
 
+def _networks(value: Any) -> tuple[str, ...]:
+    """Addresses and networks; `gateway` stands for that of the container's default route."""
+    meaning = 'needs a list of addresses or networks, such as ["127.0.0.1", "172.18.0.0/24"]'
+    if not isinstance(value, list):
+        raise WrongValueError(meaning)
+    for one in value:
+        try:
+            if one != "gateway":
+                ip_network(one if isinstance(one, str) else "")
+        except ValueError as error:
+            raise WrongValueError(meaning) from error
+    return tuple(value)
+
+
+def _hosts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        raise WrongValueError('needs a list of names, such as ["localhost", "pi1.local"]')
+    return tuple(_host(one).lower() for one in value)
+
+
 def _percent(below: int) -> Read:
     return _amount(below=Decimal(below))
 
@@ -188,6 +208,11 @@ _BOT: dict[str, Setting] = {
     "state.directory": Setting(_path, Path("/var/lib/gridbot")),
     "page.host": Setting(_host, "0.0.0.0"),  # noqa: S104 - inside its container
     "page.port": Setting(integer(1, 65535), 8080),
+    "page.tokens_file": Setting(_path),
+    "page.acting": Setting(switch, default=False),
+    "page.act_from": Setting(_networks, ("127.0.0.0/8", "::1")),
+    "page.trusted_proxies": Setting(_networks, ()),
+    "page.hosts": Setting(_hosts, ("localhost", "127.0.0.1", "::1")),
     "loop.poll_seconds": Setting(_seconds("0.05", "3600"), Decimal(2)),
     "account_guard.role": Setting(_choice("off", "judge", "follower"), "off"),
     "account_guard.start_equity": Setting(_amount()),
@@ -198,7 +223,16 @@ _BOT: dict[str, Setting] = {
     "account_guard.url": Setting(_url("http", "https", example="http://192.168.1.21:8090")),
     "account_guard.token_file": Setting(_path),
     "account_guard.silence_seconds": Setting(integer(30, 3600), 120),
+    "metrics.token_file": Setting(_path),
+    "alerts.host": Setting(_pattern(r"[A-Za-z0-9._-]{1,253}", "a host's name, such as pi1")),
+    "alerts.runbooks": Setting(text, "docs/runbooks"),
+    "alerts.alertmanager_url": Setting(_url("http", "https", example="http://192.168.1.21:9093")),
+    "alerts.alertmanager_token_file": Setting(_path),
+    "alerts.discord_url_file": Setting(_path),
+    "alerts.ntfy_url_file": Setting(_path),
+    "alerts.webhook_url_file": Setting(_path),
     "log.level": Setting(_choice("debug", "info", "warning", "error"), "info"),
+    "log.format": Setting(_choice("text", "json"), "text"),
 }
 _GRID: dict[str, Setting] = {
     "market.symbol": Setting(_pattern(*_SYMBOL), required=True),

@@ -140,7 +140,7 @@ class Plan:
     start_price: Decimal
     empty_line: int
     quantity: Decimal
-    investment: Decimal = Decimal(0)
+    investment: Decimal
 
     @property
     def buy_lines(self) -> range:

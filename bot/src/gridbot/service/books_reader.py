@@ -10,10 +10,14 @@ from gridbase.clock import Clock
 from gridbase.errors import UserError
 
 from gridbot.accounting.overview import overview
+from gridbot.accounting.trade_history import latest
+from gridbot.service.status import fill_document
 from gridbot.store import Store
 
 log = logging.getLogger(__name__)
 
+# Of a grid, at most so many trades at a time.
+FILLS = 500
 # So long a reading counts, and so many times as long as it took: large books are read more rarely.
 LEAST_SECONDS = 60.0
 REST_FACTOR = 100
@@ -53,6 +57,24 @@ class BooksReader:
             self._due = self._clock.monotonic() + max(LEAST_SECONDS, REST_FACTOR * took)
         finally:
             self._reading.release()
+
+    def fills(self, symbol: str) -> list[dict[str, Any]]:
+        """Latest trades of a symbol's latest grid, newest first: those that are not settled yet.
+
+        Args:
+            symbol: unified name.
+
+        Raises:
+            UserError: the books cannot be read.
+        """
+        store = Store(self._directory, read_only=True)
+        try:
+            grid_run = store.grid_run(symbol)
+            return (
+                [] if grid_run is None else list(map(fill_document, latest(store, grid_run, FILLS)))
+            )
+        finally:
+            store.close()
 
     def _read(self) -> dict[str, Any]:
         try:

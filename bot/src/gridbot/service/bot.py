@@ -11,7 +11,10 @@ from gridbase.errors import UserError, named, of_grid
 from gridbot.config.load import BotConfig
 from gridbot.exchanges.account import Account
 from gridbot.service.books_reader import BooksReader
+from gridbot.service.grid_state import STATES
 from gridbot.service.grid_worker import AfterStep, GridWorker
+from gridbot.service.machine import machine
+from gridbot.service.metrics import Timings
 from gridbot.service.status import totals
 from gridbot.store import Store, StoreError
 from gridbot.trading.account_guard import AccountGuard, Judge
@@ -19,8 +22,8 @@ from gridbot.trading.run_settings import check_running
 
 log = logging.getLogger(__name__)
 
-# Of a grid; what most asks for attention comes first.
-_STATES = ("waiting", "halted", "ending", "starting", "closed", "paused", "stopped", "trading")
+
+MACHINE_SECONDS = 30.0
 
 
 class Runner:
@@ -67,6 +70,8 @@ class Runner:
             for grid in config.grids
         ]
         self._connection: dict[str, object] = {}
+        self._machine: dict[str, Any] = {}
+        self._machine_at = float("-inf")
         self._books = BooksReader(
             config.state_directory, [grid.symbol for grid in config.grids], clock
         )
@@ -133,6 +138,11 @@ class Runner:
 
     # For the page, from other threads.
 
+    @property
+    def revision(self) -> int:
+        """Another one once there may be something new to say."""
+        return sum(worker.published for worker in self._workers)
+
     def health(self) -> dict[str, Any]:
         """Whether the bot is well, and if not, why."""
         several = len(self._workers) > 1
@@ -148,7 +158,7 @@ class Runner:
     def _state(self) -> str:
         """The state that most asks for attention."""
         states = {worker.state for worker in self._workers}
-        return next(state for state in _STATES if state in states)
+        return next(state for state in STATES if state in states)
 
     def status(self) -> dict[str, Any]:
         """The document behind `/api/status`: the first grid's fields, and `grids` with all."""
@@ -166,6 +176,16 @@ class Runner:
             "grids": grids,
         }
 
+    def timings(self) -> Timings:
+        """How long things took, for `/metrics`."""
+        store = self._store
+        return Timings(
+            acknowledgements={one.config.symbol: one.answers.durations for one in self._workers},
+            steps={one.config.symbol: one.steps for one in self._workers},
+            commits=None if store is None else store.commits,
+            books_bytes={} if store is None else store.sizes(),
+        )
+
     def history(self) -> dict[str, Any]:
         """The document behind `/api/history`: times (Unix milliseconds) and prices."""
         books = self._books.document()["grids"]
@@ -178,3 +198,21 @@ class Runner:
     def books(self) -> dict[str, Any]:
         """The document behind `/api/books`: days and ended grids, read from the books."""
         return self._books.document()
+
+    def machine(self) -> dict[str, Any]:
+        """Machine and container; looked at twice a minute at most."""
+        now = self._clock.monotonic()
+        if now - self._machine_at > MACHINE_SECONDS:
+            self._machine, self._machine_at = machine(self._config.state_directory), now
+        return self._machine
+
+    def fills(self, symbol: str) -> list[dict[str, Any]]:
+        """Latest trades of a symbol's latest grid, newest first.
+
+        Args:
+            symbol: unified name.
+
+        Raises:
+            UserError: the books cannot be read.
+        """
+        return self._books.fills(symbol)

@@ -10,16 +10,18 @@ from typing import Any
 from gridbase.backoff import Backoff
 from gridbase.clock import Clock
 from gridbase.errors import MismatchError, UserError
+from gridbase.metrics import Durations
 
 from gridbot.accounting.trade_history import Traded, latest
 from gridbot.config.load import AccountConfig, GridConfig
 from gridbot.exchanges.port import Broker, BrokerError, Failure
+from gridbot.service.grid_state import Drawdown, cause_of, is_held, state_of
 from gridbot.service.price_samples import Sampler
 from gridbot.service.status import RECENT_FILLS, base_document, status_document
 from gridbot.service.unexpected import Unexpected, trace, what
 from gridbot.store import Store, StoreError
 from gridbot.trading.reconciliation import check_listed
-from gridbot.trading.session import Session
+from gridbot.trading.session import Answers, Session
 from gridbot.trading.trader import Trader
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ UNEXPECTED_SECONDS = 600.0
 AS_IT_SHOULD = frozenset({"closed", "ending", "halted", "paused"})
 # States in which nobody looks at the price.
 NOT_LOOKING = frozenset({"closed", "waiting", "stopped"})
+STEP_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)  # seconds
 HISTORY = 1440  # prices kept for the page
 HISTORY_STEP_MS = 60_000  # apart; the latest comes as soon as it is seen
 
@@ -73,7 +76,11 @@ class GridWorker:
         reason: why it does not trade; empty where it does.
         blocked_until: no step before this time (monotonic seconds).
         trader: the grid; None before the state was opened, and after an unexpected error.
+        cause: what a waiting grid waits for, in one word; empty where it does not.
+        steps: how long completed steps took.
+        answers: what came of the orders that were sent.
         unexpected: the latest unexpected error; None where there was none.
+        published: how often it was told what is new.
     """
 
     def __init__(
@@ -89,9 +96,13 @@ class GridWorker:
         self.config = config
         self.state = "starting"
         self.reason = "starting"
+        self.cause = ""
+        self.steps = Durations(STEP_BOUNDS)
+        self.answers = Answers()
         self.blocked_until = clock.monotonic()
         self.trader: Trader | None = None
         self.unexpected: Unexpected | None = None
+        self.published = 0
         self._account = account
         self._broker = broker
         self._clock = clock
@@ -106,6 +117,8 @@ class GridWorker:
         self._last_step = clock.monotonic()
         self._winding_down_since: float | None = None
         self._document = base_document(account, config)
+        self._drawdown = Drawdown()
+        self._fall: float | None = None
         self._traded: list[Traded] = []
         self._traded_at: tuple[int, int] | None = None  # grid run and progress that they are of
         self._price_ms: int | None = None  # when the price was seen
@@ -189,9 +202,11 @@ class GridWorker:
 
     def _advance(self, store: Store) -> float:
         """One step that nothing stops."""
+        began = self._clock.monotonic()
         if self.trader is None:
             session = Session(self._account, self.config, self._broker, store, self._clock)
             session.account_hold = self._account_hold
+            session.answers = self.answers
             self.trader = Trader(session)
         again = self.trader.step()
         self._sample(self.trader, store)
@@ -204,7 +219,8 @@ class GridWorker:
             log.info("%s: trading again", self.config.symbol)
         self._failures = 0
         self._last_step = self.blocked_until = self._clock.monotonic()
-        self.publish(*_state_of(self.trader))
+        self.steps.observe(self._last_step - began)
+        self.publish(*state_of(self.trader))
         poll = float(self._account.poll_seconds)
         return min(poll, SHORT_PAUSE_SECONDS) if again else poll
 
@@ -227,7 +243,7 @@ class GridWorker:
             pause,
             trace(error),
         )
-        return self._pause(self.unexpected.reason, pause)
+        return self._pause(self.unexpected.reason, pause, "unexpected")
 
     def _forget(self) -> None:
         self._mistrusted = False
@@ -248,12 +264,12 @@ class GridWorker:
         symbol = self.config.symbol
         text = reason.removeprefix(f"{symbol}: ")
         log.log(level, "%s waits: %s (next try in %.0f s)", symbol, text, pause)
-        return self._pause(reason, pause)
+        return self._pause(reason, pause, cause_of(error))
 
-    def _pause(self, reason: str, pause: float) -> float:
+    def _pause(self, reason: str, pause: float, cause: str) -> float:
         self._failures += 1
         self._last_step = self.blocked_until = self._clock.monotonic() + pause
-        self.publish("waiting", reason)
+        self.publish("waiting", reason, cause)
         return pause
 
     def _note_trades(self, trader: Trader, store: Store) -> None:
@@ -278,7 +294,7 @@ class GridWorker:
             store.sample(self._sampler.take_all())
         self.publish("stopped", "stopped")
 
-    def publish(self, state: str, reason: str) -> None:
+    def publish(self, state: str, reason: str, cause: str = "") -> None:
         """Make the latest step visible."""
         document = self._document
         trader = self.trader
@@ -287,7 +303,9 @@ class GridWorker:
             document = status_document(trader, self._traded)
         with self._lock:
             self._note_wind_down(state)
-            self.state, self.reason, self._document = state, reason, document
+            self.state, self.reason, self.cause, self._document = state, reason, cause, document
+            self._fall = self._drawdown.see(document)
+            self.published += 1
             if document["price"] is not None and state not in NOT_LOOKING:
                 self._price_ms = self._clock.now_ms()
                 self._note_price(self._price_ms, document["price"])
@@ -303,7 +321,7 @@ class GridWorker:
         """Remember since when the grid ends; an error in between does not begin it anew."""
         if state == "waiting":
             return
-        if state != "ending" or (self.trader is not None and _is_held(self.trader)):
+        if state != "ending" or (self.trader is not None and is_held(self.trader)):
             self._winding_down_since = None
         elif self._winding_down_since is None:
             self._winding_down_since = self._clock.monotonic()
@@ -316,8 +334,8 @@ class GridWorker:
             seen = self._price_ms
             if seen is not None and self.state not in NOT_LOOKING:
                 seen -= seen % 60_000  # a look that finds nothing new changes nothing
-            own = {"state": self.state, "reason": self.reason, "price_ms": seen}
-            return {**own, **self._document}
+            own = {"state": self.state, "reason": self.reason, "cause": self.cause}
+            return {**own, "price_ms": seen, "drawdown": self._fall, **self._document}
 
     def prices(self) -> list[tuple[int, str]]:
         """Latest prices: times (Unix milliseconds) and prices."""
@@ -356,33 +374,3 @@ class GridWorker:
                 f"{shown['open_orders']} of its orders are open"
             )
         return reasons
-
-
-def _is_held(trader: Trader) -> bool:
-    """Whether a grid has nothing left to do for its move, and buys pause: as long as they do."""
-    moves = trader.wind_down is not None and trader.wind_down.next_range is not None
-    return moves and bool(trader.paused) and trader.engine is not None and not trader.engine.live
-
-
-def _state_of(trader: Trader) -> tuple[str, str]:
-    """State and reason after a completed step."""
-    if trader.held_back:
-        return "waiting", trader.held_back
-    if trader.wind_down is not None:
-        return "ending", f"the grid ends: {trader.wind_down.reason}"
-    if trader.engine is None or trader.paused_by_hand:
-        return _idle_state(trader)
-    if not trader.engine.grid_started:
-        return "starting", "the base for the sells is being bought"
-    if trader.unsettled:
-        return "starting", f"{trader.unsettled} orders are not confirmed by the exchange yet"
-    return "trading", ""
-
-
-def _idle_state(trader: Trader) -> tuple[str, str]:
-    """State and reason where there is no grid to work on."""
-    if trader.halt is not None:
-        return "halted", trader.halt.text
-    if trader.paused:
-        return "paused", trader.paused
-    return "starting", "the next grid begins"

@@ -97,10 +97,12 @@ def base_document(account: AccountConfig, config: GridConfig) -> dict[str, Any]:
         "foreign_orders": 0,
         "unsettled": 0,
         "answers": Answers().document(),
+        "archived": 0,
         "funds_missing": "",
         "paused": "",
         "paused_by_hand": False,
         "halt": None,
+        "halting": "",
         "closing": None,
         "range": "fixed" if config.grid.atr is None else "atr",
         "policies": policy_lines(config),
@@ -124,15 +126,17 @@ def status_document(trader: Trader, latest: list[Traded]) -> dict[str, Any]:
     market = market_of(trader.broker.market_label, config.base + config.quote) or _testnet(account)
     document["market"] = market
     document["prices"] = prices_of(account.mode, market, connected=price is not None)
-    document["recent_fills"] = [_fill(one) for one in latest]
+    document["recent_fills"] = [fill_document(one) for one in latest]
     document["price"] = _text(price)
     document["foreign_orders"] = trader.foreign_orders
     document["unsettled"] = trader.unsettled
     document["answers"] = trader.session.answers.document()
+    document["archived"] = trader.session.archived
     document["funds_missing"] = trader.funds_missing
     document["paused"] = trader.paused
     document["paused_by_hand"] = trader.paused_by_hand
     document["halt"] = _halt(trader)
+    document["halting"] = _halting(trader)
     if trader.engine is None:
         document["closing"] = _result(trader)
     engine = trader.engine
@@ -191,7 +195,8 @@ def _next(orders: list[Order], price: Decimal) -> dict[str, Any]:
     }
 
 
-def _fill(traded: Traded) -> dict[str, Any]:
+def fill_document(traded: Traded) -> dict[str, Any]:
+    """A trade for people and programs."""
     fill = traded.fill
     return {
         "time": fill.time_ms,
@@ -239,6 +244,12 @@ def resume_command(config: Path, symbol: str) -> str:
     """What a person runs where the bot runs, to clear a kill switch."""
     program = os.environ.get("GRIDBOT_COMMAND", "gridbot")
     return f"{program} resume --config {config} --symbol {symbol}"
+
+
+def _halting(trader: Trader) -> str:
+    """Why a grid ends for good, while it does; empty where it does not."""
+    ends = trader.wind_down
+    return "" if ends is None or ends.next_range is not None else ends.reason
 
 
 def _halt(trader: Trader) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from typing import Any
 import requests
 from gridbase.clock import Clock
 
-from gridbot.service.web import StartResponse
+from gridbot.service.answers import StartResponse
 from gridbot.trading.account_guard import AccountGuard
 
 log = logging.getLogger(__name__)

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
+from gridbase.market import plain
+
 Row = list[Any]  # label, text, and how it is drawn: up, down, text or nothing
 
 _THIN = "\u202f"
@@ -315,7 +317,7 @@ def _fill(fill: dict[str, Any]) -> dict[str, Any]:
 def _books(grid: dict[str, Any] | None) -> dict[str, Any]:
     """Tables of what only the books know; empty until they were read."""
     if grid is None:
-        return {"days": [], "ended": []}
+        return {"days": [], "ended": [], "results": [], "drawdown": ""}
     days = [
         [
             [day["day"], ""],
@@ -339,7 +341,11 @@ def _books(grid: dict[str, Any] | None) -> dict[str, Any]:
     if ended:
         total = [shown(grid["ended_profit"], 2), _sign(grid["ended_profit"])]
         ended.append([[f"all {grid['ended_count']}", ""], ["", ""], ["", ""], total])
-    return {"days": days, "ended": ended}
+    results = [[day["day"], day["change"], day["result"]] for day in reversed(grid["days"])]
+    worst = max((Decimal(day["drawdown"]) for day in grid["days"]), default=Decimal(0))
+    now = grid["days"][0]["drawdown"] if grid["days"] else "0"
+    drawdown = f"Drawdown by days: {shown(now, 2)} now, {shown(plain(worst), 2)} at worst"
+    return {"days": days, "ended": ended, "results": results, "drawdown": drawdown}
 
 
 def _connection(connection: dict[str, Any]) -> list[Row]:

@@ -1,29 +1,27 @@
-"""The page, its JSON documents and `/health`: a small read-only WSGI application."""
+"""The page, its JSON documents, its stream and `/health`: a small WSGI application."""
 
 import base64
 import hashlib
-import json
 import re
-import threading
-import zlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from functools import partial
 from importlib import resources
 from typing import Any, Protocol
 
-from gridbot.service.deltas import changes
+from gridbase.http import Channel, EventStream
+from gridbase.metrics import PATH as METRICS_PATH
+from gridbase.metrics import MetricsPage
+
+from gridbot.service.answers import PLAIN_HEADERS, Answer, StartResponse, document, send
+from gridbot.service.documents import Versions, to_json
+from gridbot.service.live import LivePage
+from gridbot.service.machine import rows
 from gridbot.service.view import view
 
-StartResponse = Callable[[str, list[tuple[str, str]]], object]
-Headers = list[tuple[str, str]]
-
-# States of a document from which a page that has seen one may be told the changes alone.
-VERSIONS = 8
-# Passes with every second: alone, it is nothing new.
-_PASSING = ("uptime_seconds",)
+# Pages that are told of changes as they come; another one asks every two seconds.
+MOST_STREAMS = 200
 _DOCUMENTS = ("/api/page", "/api/status", "/api/history", "/api/books")
-_PLAIN_POLICY = "default-src 'none'; frame-ancestors 'none'"
-_LEAST_GZIP = 200  # bytes; below it, gzip's own are more than it saves
+API = "/api/v1/"
 
 
 class Reporter(Protocol):
@@ -41,48 +39,15 @@ class Reporter(Protocol):
     def books(self) -> dict[str, Any]:
         """Days and ended grids."""
 
-
-@dataclass
-class _Answer:
-    status: str
-    kind: str
-    body: bytes
-    headers: Headers = field(default_factory=list)
+    def machine(self) -> dict[str, Any]:
+        """Machine and container."""
 
 
-class _Versions:
-    """The latest states of one document, compressed, by their tags."""
+class Below(Protocol):
+    """What answers below an address."""
 
-    def __init__(self) -> None:
-        self._kept: dict[str, bytes] = {}
-        self._lock = threading.Lock()  # the page has several threads
-
-    def answer(self, document: dict[str, Any], seen: str, *, deltas: bool) -> _Answer:
-        """All of a document, what is new in it, or that nothing is.
-
-        Args:
-            document: as of now.
-            seen: tag of the state that the other side has; empty for none.
-            deltas: whether it understands changes alone.
-        """
-        body = _json(document)
-        lasting = {key: part for key, part in document.items() if key not in _PASSING}
-        tag = f'W/"{hashlib.sha256(_json(lasting)).hexdigest()[:16]}"'
-        headers = [("ETag", tag), ("Vary", "Accept-Encoding, A-IM")]
-        with self._lock:
-            before = self._kept.get(seen)
-            if tag not in self._kept:
-                self._kept[tag] = zlib.compress(body)
-                for old in list(self._kept)[:-VERSIONS]:
-                    del self._kept[old]
-        if seen == tag:
-            return _Answer("304 Not Modified", "", b"", headers)
-        if before is None or not deltas:
-            return _Answer("200 OK", "application/json", body, headers)
-        new = changes(json.loads(zlib.decompress(before)), json.loads(body))
-        return _Answer(
-            "226 IM Used", "application/json", _json(new), [*headers, ("IM", "gridberry-changes")]
-        )
+    def answer(self, environ: dict[str, Any]) -> Answer | EventStream:
+        """Answer one request."""
 
 
 class Page:
@@ -90,69 +55,95 @@ class Page:
 
     Args:
         reporter: the bot; asked anew for every request.
+        metrics: answers `/metrics`; None where nobody may ask.
+
+    Attributes:
+        api: what is below `/api/v1`; None: nothing.
+        channel: of those who listen.
+        sign_in: whether somebody can sign in.
+        versions: of each document, by its address.
     """
 
-    def __init__(self, reporter: Reporter) -> None:
+    def __init__(self, reporter: Reporter, metrics: MetricsPage | None = None) -> None:
         self._reporter = reporter
+        self._metrics = metrics
         self._html = resources.files("gridbot.service").joinpath("page/index.html").read_bytes()
         self._policy = _content_policy(self._html.decode())
-        self._versions = {path: _Versions() for path in _DOCUMENTS}
+        self.api: Below | None = None
+        self.sign_in = False
+        self.channel = Channel(MOST_STREAMS)
+        self.versions = {path: Versions() for path in _DOCUMENTS}
+        self.versions["/api/page"] = Versions(self.channel)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
-        if environ["REQUEST_METHOD"] in {"GET", "HEAD"}:
-            answer = self._answer(environ.get("PATH_INFO", ""), environ)
-        else:
-            answer = _Answer("405 Method Not Allowed", "text/plain", b"this page only shows\n")
-            answer.headers.append(("Allow", "GET, HEAD"))
-        headers = [
-            ("Cache-Control", "no-store"),
-            ("Content-Security-Policy", self._policy if "html" in answer.kind else _PLAIN_POLICY),
-            ("X-Content-Type-Options", "nosniff"),
-            *answer.headers,
-        ]
-        body = answer.body
-        if answer.kind:
-            headers += [("Content-Type", f"{answer.kind}; charset=utf-8")]
-            if "gzip" in environ.get("HTTP_ACCEPT_ENCODING", "") and len(body) > _LEAST_GZIP:
-                body = _gzip(body)
-                headers.append(("Content-Encoding", "gzip"))
-            headers.append(("Content-Length", str(len(body))))
-        if "html" in answer.kind:
-            headers += [("X-Frame-Options", "DENY"), ("Referrer-Policy", "no-referrer")]
-        start_response(answer.status, headers)
-        return [b""] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+        answer = self._answer(environ.get("PATH_INFO", ""), environ)
+        if isinstance(answer, EventStream):
+            start_response("200 OK", [("Content-Type", "text/event-stream"), *PLAIN_HEADERS])
+            return answer
+        return send(answer, environ, start_response)
 
-    def _answer(self, path: str, environ: dict[str, Any]) -> _Answer:
+    def live(self, revision: Callable[[], object], monotonic: Callable[[], float]) -> LivePage:
+        """What has changes sent to those who listen; it is not started yet.
+
+        Args:
+            revision: another one once the bot has something new to say.
+            monotonic: seconds.
+        """
+        versions = self.versions["/api/page"]
+        build = partial(self.document, "/api/page")
+        return LivePage(self.channel, versions, build, revision, monotonic)
+
+    def _answer(self, path: str, environ: dict[str, Any]) -> Answer | EventStream:
+        if path.startswith(API) and self.api is not None:
+            return self.api.answer(environ)
+        if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
+            text = b"only below /api/v1 anything is changed\n"
+            return Answer("405 Method Not Allowed", "text/plain", text, [("Allow", "GET, HEAD")])
         if path == "/":
-            return _Answer("200 OK", "text/html", self._html)
-        if path in self._versions:
-            document = self._document(path)
-            seen = environ.get("HTTP_IF_NONE_MATCH", "")
-            deltas = environ.get("HTTP_A_IM") == "gridberry-changes"
-            return self._versions[path].answer(document, seen, deltas=deltas)
+            headers = [("X-Frame-Options", "DENY"), ("Referrer-Policy", "no-referrer")]
+            return Answer("200 OK", "text/html", self._html, headers, self._policy)
+        if path == "/api/stream" and environ["REQUEST_METHOD"] == "GET":
+            return EventStream(self.channel, b"retry: 10000\n\n")
+        return self._document_at(path, environ)
+
+    def _document_at(self, path: str, environ: dict[str, Any]) -> Answer:
+        if path in self.versions:
+            return self._versioned(path, environ)
+        if path == METRICS_PATH and self._metrics is not None:
+            scraped = self._metrics.answer(environ)
+            return Answer(scraped.status, scraped.kind, scraped.body, list(scraped.headers))
         if path == "/health":
             health = self._reporter.health()
-            status = "200 OK" if health["ok"] else "503 Service Unavailable"
-            return _Answer(status, "application/json", _json(health))
-        return _Answer("404 Not Found", "text/plain", b"not found\n")
+            return document(health, 200 if health["ok"] else 503)
+        return Answer("404 Not Found", "text/plain", b"not found\n")
 
-    def _document(self, path: str) -> dict[str, Any]:
+    def _versioned(self, path: str, environ: dict[str, Any]) -> Answer:
+        """All of a document, what is new in it, or that nothing is."""
+        content, versions = self.document(path), self.versions[path]
+        seen = environ.get("HTTP_IF_NONE_MATCH", "")
+        deltas = environ.get("HTTP_A_IM") == "gridberry-changes"
+        new = versions.since(seen, content) if deltas else None
+        tag = versions.see(content)
+        headers = [("ETag", tag), ("Vary", "Accept-Encoding, A-IM")]
+        if seen == tag:
+            return Answer("304 Not Modified", "", b"", headers)
+        if new is None:
+            return Answer("200 OK", "application/json", to_json(content), headers)
+        headers.append(("IM", "gridberry-changes"))
+        return Answer("226 IM Used", "application/json", to_json(new), headers)
+
+    def document(self, path: str) -> dict[str, Any]:
+        """What is at one of the addresses of documents."""
         if path == "/api/history":
             return self._reporter.history()
         if path == "/api/books":
             return self._reporter.books()
         status = self._reporter.status()
-        return view(status, self._reporter.books()) if path == "/api/page" else status
-
-
-def _gzip(body: bytes) -> bytes:
-    squeeze = zlib.compressobj(6, wbits=31)  # 31: gzip's own head and tail
-    return squeeze.compress(body) + squeeze.flush()
-
-
-def _json(document: Any) -> bytes:
-    return json.dumps(document, ensure_ascii=False).encode() + b"\n"
+        if path == "/api/status":
+            return status
+        more = {"machine": rows(self._reporter.machine()), "sign_in": self.sign_in}
+        return view(status, self._reporter.books()) | more
 
 
 def _content_policy(html: str) -> str:

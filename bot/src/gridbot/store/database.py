@@ -2,21 +2,25 @@
 
 import fcntl
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
 from gridbase.errors import ExitCode, UserError
+from gridbase.metrics import Durations
 
 from gridbot.store.schema import SCHEMA_VERSION, create, migrate, oldest_reader
 
 FILE_NAME = "gridbot.sqlite3"
+FENCED = "fenced"  # the mark of books that were handed over; its text says to whom
 
 # The log is folded into the file after so many pages, and then cut to that size again: a long
 # reader (an audit, a backup) cannot leave a large one behind.
 WAL_PAGES = 1000
 WAL_BYTES = 1_048_576
+_COMMIT_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)  # seconds
 
 # Of a reader, which writes nothing but what it sorts.
 _NO_ROOM = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_GETTEMPPATH")
@@ -44,11 +48,15 @@ class Database:
         directory: the state directory; it must exist.
         read_only: open for reading beside a running bot.
         beside: open for a small change beside a running bot, such as to clear a kill switch.
+
+    Attributes:
+        commits: how long transactions took that write.
     """
 
     def __init__(self, directory: Path, *, read_only: bool = False, beside: bool = False) -> None:
         self.directory = directory
         self.path = directory / FILE_NAME
+        self.commits = Durations(_COMMIT_BOUNDS)
         self._lock: TextIO | None = None
         self._read_only = read_only
         if not directory.is_dir():
@@ -60,10 +68,22 @@ class Database:
         if not (read_only or beside):
             self._lock = _take_lock(directory)
         try:
+            self._refuse_fenced()
             self._connection = self._connect("ro" if read_only else "rw" if beside else "rwc")
         except BaseException:
             self._release_lock()
             raise
+
+    def _refuse_fenced(self) -> None:
+        """Refuse books that were handed over to another host's bot: one owner at a time."""
+        fence = self.directory / FENCED
+        if self._lock is not None and fence.exists():
+            text = fence.read_text(encoding="utf-8", errors="replace").strip()
+            raise StoreError(
+                f"{fence} says that these books are another bot's now ({text}); no bot trades with "
+                "them here: docs/backups.md",
+                lasting=True,
+            )
 
     def _connect(self, mode: str) -> sqlite3.Connection:
         with self.reported():
@@ -122,6 +142,11 @@ class Database:
             lasting=True,
         )
 
+    def sizes(self) -> dict[str, int]:
+        """Bytes of the file and of its log. Any thread may call it."""
+        files = {"database": self.path, "log": self.path.with_name(f"{FILE_NAME}-wal")}
+        return {name: file.stat().st_size for name, file in files.items() if file.exists()}
+
     def close(self) -> None:
         """Close the file and release the lock."""
         self._connection.close()
@@ -161,11 +186,14 @@ class Database:
         if mode == "DEFERRED" and self._connection.in_transaction:
             yield self._connection
             return
+        since = time.perf_counter()
         with self.reported():
             self._connection.execute(f"BEGIN {mode}")
             try:
                 yield self._connection
                 self._connection.execute("COMMIT")
+                if mode == "IMMEDIATE":
+                    self.commits.observe(time.perf_counter() - since)
             except BaseException:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")

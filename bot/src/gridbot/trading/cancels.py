@@ -22,7 +22,11 @@ def hurry(session: Session, engine: GridEngine) -> None:
         return
     for order in list(engine.live.values()):
         if order.role is not Role.GRID and order.state is OrderState.OPEN:
-            log.info("order %s rests; trying again at the price of now", order.client_id)
+            log.info(
+                "order %s rests; trying again at the price of now",
+                order.client_id,
+                extra={"symbol": session.config.symbol},
+            )
             cancel(session, order)
 
 

@@ -269,7 +269,11 @@ class Reconciler:
         orders, now = self.session.orders, self.session.clock.monotonic()
         for client_id in orders.in_state(State.CANCELING):
             if client_id in remote and now - orders[client_id].time >= CANCELED_SECONDS:
-                log.warning("order %s was to be canceled and is still open", client_id)
+                log.warning(
+                    "order %s was to be canceled and is still open",
+                    client_id,
+                    extra={"symbol": self.session.config.symbol},
+                )
                 orders.move(client_id, Event.NOT_CANCELED)
 
     def _prefix(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from gridbase.clock import Clock
 from gridbase.market import Market, plain
+from gridbase.metrics import Durations
 
 from gridbot.config.load import AccountConfig, GridConfig
 from gridbot.core.engine import Carried, Changes, GridEngine
@@ -21,6 +22,7 @@ from gridbot.store import GridRun, PauseRow, Store
 
 log = logging.getLogger(__name__)
 RECENT_ANSWERS = 50
+ACKNOWLEDGEMENT_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)  # seconds
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class Answers:
         unanswered: it did not answer, or broke down.
         doubled: it has another order under the same client order ID.
         seconds: how long it took to acknowledge the latest.
+        durations: the same of all of them.
     """
 
     acknowledged: int = 0
@@ -88,6 +91,13 @@ class Answers:
     unanswered: int = 0
     doubled: int = 0
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_ANSWERS))
+    durations: Durations = field(default_factory=lambda: Durations(ACKNOWLEDGEMENT_BOUNDS))
+
+    def acknowledge(self, seconds: float) -> None:
+        """Count an order that the exchange has acknowledged, after so many seconds."""
+        self.seconds.append(seconds)
+        self.durations.observe(seconds)
+        self.acknowledged += 1
 
     def document(self) -> dict[str, int | None]:
         """As the status shows it; the median of the latest acknowledgements in milliseconds."""
@@ -126,6 +136,7 @@ class Session:
         booked: trades that were booked since, as the stream brought them.
         orders: where each order stands.
         answers: what came of those that were sent.
+        archived: closed positions that were moved to the archive.
         traded_since: monotonic time since which the initial trade or liquidation rests.
         trades_due: something happened of which no order list tells.
         again: there is something to be read at once.
@@ -153,6 +164,7 @@ class Session:
     booked: set[str] = field(default_factory=set)
     orders: OrdersInFlight = field(default_factory=OrdersInFlight)
     answers: Answers = field(default_factory=Answers)
+    archived: int = 0
     traded_since: float = 0.0
     trades_due: bool = True
     again: bool = False
@@ -227,4 +239,5 @@ class Session:
                 fill.client_id,
                 plain(fill.commission),
                 fill.commission_coin,
+                extra={"symbol": self.config.symbol},
             )

@@ -114,8 +114,7 @@ def _send(session: Session, engine: GridEngine, order: Order, *, again: bool = F
         else:
             raise
         return
-    session.answers.seconds.append(session.clock.monotonic() - since)
-    session.answers.acknowledged += 1
+    session.answers.acknowledge(session.clock.monotonic() - since)
     accept(session, engine, order, remote)
 
 
@@ -131,7 +130,13 @@ def _refuse(session: Session, engine: GridEngine, order: Order, error: BrokerErr
     delay = REFUSED_RETRY_SECONDS
     if known.refusal is not None:
         delay = min(known.refusal.delay * 2, REFUSED_RETRY_MOST_SECONDS)
-    log.error("order %s refused: %s; next try in %.0f s", order.client_id, error, delay)
+    log.error(
+        "order %s refused: %s; next try in %.0f s",
+        order.client_id,
+        error,
+        delay,
+        extra={"symbol": session.config.symbol},
+    )
     if order.role is not Role.GRID:
         # Its price is stale by then: give it up, and plan again at the price of the day.
         give_up(session, engine, [order.client_id])
@@ -143,7 +148,11 @@ def _wait_for_price(session: Session, order: Order, error: BrokerError) -> None:
     """Keep a post-only order that would have taken: as it should be, and no trouble."""
     known = session.orders[order.client_id]
     if known.refusal is None:
-        log.info("order %s waits: the market has passed its price", order.client_id)
+        log.info(
+            "order %s waits: the market has passed its price",
+            order.client_id,
+            extra={"symbol": session.config.symbol},
+        )
     retry_at = session.clock.monotonic() + PASSED_RETRY_SECONDS
     known.refusal = Refusal(str(error), retry_at, PASSED_RETRY_SECONDS, expected=True)
 
@@ -177,6 +186,7 @@ def accept(session: Session, engine: GridEngine, order: Order, remote: RemoteOrd
         "order %s accepted: %s",
         order.client_id,
         _words(order.side, order.price, order.quantity),
+        extra={"symbol": session.config.symbol},
     )
     if remote.executed or remote.closed:
         session.trades_due = session.again = True

@@ -20,7 +20,8 @@ a list of them. The exchange consults `Faults` wherever something can go wrong:
   clock and raises `Severed`, a ConnectionError, where the connection is to break or to hang.
 - `Streams.connect` raises `Severed` likewise (method CONNECT, path ws-api, ws or stream).
 - Orders that the market touches fill in parts, and are canceled by the exchange, inside the
-  market's walk; events are lost, doubled, swapped and cut off inside `Connection.outgoing`.
+  market's walk; events are lost, doubled, swapped, late,
+  cut short and crossed inside `Connection.outgoing`.
 
 Every rule draws from a generator of its own, seeded by its place among the rules, so that equal
 settings and equal requests bring equal faults. Whoever asks holds the exchange's lock, or is the
@@ -62,6 +63,9 @@ EXCHANGE_CANCEL = "exchange_cancel"
 LOST_EVENT = "lost_event"
 DUPLICATE_EVENT = "duplicate_event"
 REORDERED_EVENT = "reordered_event"
+LATE_EVENT = "late_event"
+CUT_EVENT = "cut_event"
+CROSSED_EVENT = "crossed_event"
 DROP = "drop"
 
 Arguments = Mapping[str, int | float | str | bool]
@@ -83,10 +87,17 @@ KINDS: dict[str, Arguments] = {
     LOST_EVENT: {},
     DUPLICATE_EVENT: {},
     REORDERED_EVENT: {},
+    LATE_EVENT: {"seconds": 2.0},
+    CUT_EVENT: {},
+    CROSSED_EVENT: {},
     DROP: {},
 }
 REQUEST_KINDS = tuple(KINDS)[:11]
-EVENT_KINDS = (DROP, LOST_EVENT, DUPLICATE_EVENT, REORDERED_EVENT)
+EVENT_KINDS = (
+    *(DROP, LOST_EVENT, DUPLICATE_EVENT, REORDERED_EVENT),
+    *(LATE_EVENT, CUT_EVENT, CROSSED_EVENT),
+)
+CROSSABLE = ("bookTicker", "depthUpdate")  # events that have a bid and an ask
 BASES = ("/api/v3/", "/api/v1/")
 
 
@@ -286,12 +297,21 @@ class Faults:
             return True
         return self._strike(DROP, _Occasion(SOCKET), scripted=True) is not None
 
-    def of_event(self, event: str) -> str:
-        """Which kind befalls an event of this type that is about to be sent; empty for none."""
+    def of_event(self, event: str) -> tuple[str, Arguments]:
+        """Which kind befalls an event of this type that is about to be sent, with its arguments.
+
+        The kind is empty where nothing does.
+        """
         if not self.active:
-            return ""
+            return "", {}
         occasion = _Occasion(SOCKET, event=event)
-        return next((kind for kind in EVENT_KINDS if self._strike(kind, occasion) is not None), "")
+        for kind in EVENT_KINDS:
+            if kind == CROSSED_EVENT and event not in CROSSABLE:
+                continue
+            arguments = self._strike(kind, occasion)
+            if arguments is not None:
+                return kind, arguments
+        return "", {}
 
     @property
     def cancels(self) -> bool:

@@ -6,12 +6,12 @@ from decimal import Decimal
 from typing import Any
 
 from gridbase.clock import Clock
+from gridbase.public_rest import INVALID_SYMBOL, Away, Rest
 
 from gridexchange.exchange import Exchange
 from gridexchange.live.events import Event, Missed, candle, listed, shown, traded
 from gridexchange.live.listing import LiveListing
 from gridexchange.live.minutes import MINUTE_MS
-from gridexchange.live.rest import INVALID_SYMBOL, Away, Rest
 from gridexchange.matching.rules import BNB, IN_BNB, TRADING
 
 LOG = logging.getLogger("gridexchange")

@@ -12,6 +12,7 @@ from typing import Any
 
 from gridbase.backoff import Backoff
 from gridbase.clock import Clock
+from gridbase.public_rest import Away, Rest
 from gridbase.sockets.dialer import Dialer
 from gridbase.sockets.link import Link
 
@@ -21,7 +22,6 @@ from gridexchange.faults.plan import maintenance
 from gridexchange.live.catching_up import Symbol
 from gridexchange.live.events import Event, shown, streamed_candle, traded
 from gridexchange.live.listing import LiveListing
-from gridexchange.live.rest import Away, Rest
 
 LOG = logging.getLogger("gridexchange")
 STREAMS = ("aggTrade", "depth20", "kline_1m")

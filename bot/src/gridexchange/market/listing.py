@@ -8,8 +8,9 @@ from gridbase.candles.price_units import MAX_UNITS, PRICE_DECIMALS, from_units
 from gridexchange.faults.plan import Faults
 from gridexchange.market.feed import LEGS, Feed, Pace
 from gridexchange.market.klines import MINUTE_MS, average_price, window
+from gridexchange.market.ladder import rungs
 from gridexchange.market.synthetic import MADE_UP
-from gridexchange.matching.matching import Engine
+from gridexchange.matching.matching import Engine, Level
 from gridexchange.matching.orders import Balance
 from gridexchange.matching.rules import Rules
 from gridexchange.store.store import FINGERPRINT, POSITION, Store
@@ -27,12 +28,21 @@ class Listing:
         feed: the market.
         pace: how fast it goes.
         faults: what goes wrong on purpose; None for nothing.
+        depth: levels of the book that others offer on each side.
     """
 
     position: int
     engine: Engine
 
-    def __init__(self, rules: Rules, feed: Feed, pace: Pace, faults: Faults | None = None) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        feed: Feed,
+        pace: Pace,
+        faults: Faults | None = None,
+        *,
+        depth: int = 1,
+    ) -> None:
         self.rules = rules
         self.feed = feed
         self.symbol = rules.market.exchange_symbol
@@ -40,12 +50,20 @@ class Listing:
         self.restarted = ""  # why the market starts anew; empty for one that goes on
         self._pace = pace
         self._faults = faults
+        self._depth_levels = depth
         self._last_ms = self._wall_ms = 0
 
     @property
     def update(self) -> int:
         """A number that rises whenever the market moves."""
         return self.position + 1
+
+    def rungs(self) -> tuple[list[Level], list[Level]]:
+        """Bids and asks of others behind the best ones, the best first."""
+        if self._depth_levels == 1:
+            return [], []
+        bid, ask = self.engine.offer("SELL"), self.engine.offer("BUY")
+        return rungs(self.rules, self.position, bid, ask, self._depth_levels - 1)
 
     def due_at(self, position: int) -> int:
         """When a leg that is done was due (Unix time in ms)."""

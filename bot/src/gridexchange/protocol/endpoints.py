@@ -154,7 +154,7 @@ class Endpoints:
         limit = request.parameters.limit(100, 5000)
         request.parameters.finish()
         with self.exchange.looking():
-            return market_answers.depth(listing.engine, listing.update, limit)
+            return market_answers.depth(listing.engine, listing.update, limit, listing.rungs())
 
     def _klines(self, request: Request) -> object:
         parameters = request.parameters

@@ -8,7 +8,7 @@ from gridbase.candles.series import Candle
 from gridexchange.market.klines import print_price, quote_volume
 from gridexchange.market.tape import TapeTrade
 from gridexchange.matching.amounts import ZERO, printed
-from gridexchange.matching.matching import Engine
+from gridexchange.matching.matching import Engine, Level
 from gridexchange.matching.orders import BUY, SELL
 from gridexchange.protocol.answers import Json
 
@@ -29,16 +29,34 @@ def book_ticker(engine: Engine) -> Json:
     return {"symbol": engine.rules.market.exchange_symbol} | _best(engine)
 
 
-def depth(engine: Engine, update: int, limit: int) -> Json:
-    """The order book, for GET depth: the market's own offer, then the account's resting orders."""
+Rungs = tuple[list[Level], list[Level]]
+
+
+def levels_of(
+    engine: Engine, rungs: Rungs
+) -> tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]]:
+    """The whole book, bids and asks: the market's own offer, and the account's resting orders.
+
+    Args:
+        engine: of the symbol.
+        rungs: bids and asks of others behind the best ones.
+    """
     levels: dict[str, dict[Decimal, Decimal]] = {BUY: {}, SELL: {}}
     for taker, side in ((SELL, levels[BUY]), (BUY, levels[SELL])):
         side.update(engine.levels(taker))
+    levels[BUY].update(rungs[0])
+    levels[SELL].update(rungs[1])
     for item in engine.orders.values():
         side = levels[item.side]
         side[item.price] = side.get(item.price, ZERO) + item.remaining
-    bids = sorted(levels[BUY].items(), reverse=True)[:limit]
-    asks = sorted(levels[SELL].items())[:limit]
+    return levels[BUY], levels[SELL]
+
+
+def depth(engine: Engine, update: int, limit: int, rungs: Rungs) -> Json:
+    """The order book, for GET depth; see `levels_of`."""
+    buys, sells = levels_of(engine, rungs)
+    bids = sorted(buys.items(), reverse=True)[:limit]
+    asks = sorted(sells.items())[:limit]
     return {
         "lastUpdateId": update,
         "bids": [[printed(price), printed(quantity)] for price, quantity in bids],

@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from gridbase.metrics import CONTENT_TYPE
+from gridbase.metrics import PATH as METRICS_PATH
+
 from gridexchange.counters import OTHER
 from gridexchange.errors import ApiError, mandatory, unknown_error
 from gridexchange.exchange import Exchange
@@ -19,6 +22,7 @@ from gridexchange.protocol.endpoints import KEY_PATH, Endpoints
 from gridexchange.protocol.requests import Credentials, Parameters
 from gridexchange.protocol.routes import Request
 from gridexchange.protocol.time_unit import wants_microseconds
+from gridexchange.rest.metrics import exposition
 from gridexchange.streams.registry import Streams
 
 if TYPE_CHECKING:
@@ -82,6 +86,8 @@ class Api:
         Raises:
             Severed: its connection is to break; only where faults are on and `environ` has no plan.
         """
+        if (environ["REQUEST_METHOD"], environ["PATH_INFO"]) == ("GET", METRICS_PATH):
+            return self._metrics(start_response)
         headers: Headers = []
         status, answer = self._dispatch(environ, headers)
         body = json.dumps(answer, separators=(",", ":")).encode()
@@ -153,11 +159,25 @@ class Api:
         headers.extend(refusal.headers)
         return refusal.status, refusal.described()
 
+    def _metrics(self, start_response: "StartResponse") -> Iterable[bytes]:
+        """No token: it is play money, and no amount is among them."""
+        healthy = self._health()[0] is HTTPStatus.OK
+        body = exposition(self._counted(), healthy=healthy)
+        headers = [
+            ("Content-Type", f"{CONTENT_TYPE}; charset=utf-8"),
+            ("Content-Length", str(len(body))),
+        ]
+        start_response("200 OK", headers)
+        return [body]
+
     def _counters(self) -> tuple[HTTPStatus, object]:
+        return HTTPStatus.OK, self._counted()
+
+    def _counted(self) -> dict[str, object]:
         answer = self.exchange.counters.answer()
         answer["open_connections"] = len(self.streams.open_connections())
         answer["faults"] = dict(sorted(self.faults.struck.items()))
-        return HTTPStatus.OK, answer
+        return answer
 
     def _status(self) -> tuple[HTTPStatus, object]:
         """Binance's system status: 1 while nobody is answered."""

@@ -10,8 +10,11 @@ from itertools import count
 from gridexchange.counters import ANSWERS, MESSAGES
 from gridexchange.exchange import Exchange
 from gridexchange.faults.plan import (
+    CROSSED_EVENT,
+    CUT_EVENT,
     DROP,
     DUPLICATE_EVENT,
+    LATE_EVENT,
     LOST_EVENT,
     REORDERED_EVENT,
     Faults,
@@ -118,12 +121,19 @@ class Connection(ABC):
             message: the event as this connection words it.
         """
         self._exchange.counters.add(MESSAGES, stream)
-        kind = self._faults.of_event(event)
+        kind, arguments = self._faults.of_event(event)
         if kind == DROP:
             self.cut()
         if self.closed or kind == LOST_EVENT:
             return
+        if kind == CROSSED_EVENT:
+            message = _crossed(message)
         text = json.dumps(message, separators=(",", ":"))
+        if kind == LATE_EVENT:
+            self.after(round(float(arguments["seconds"]) * 1000), lambda: self._queue(text))
+            return
+        if kind == CUT_EVENT:
+            text = text[: len(text) // 2]
         if kind == REORDERED_EVENT:
             self._overtaken.append((event, text))
             self.after(OVERTAKING_MS, lambda: self._let_overtaken_go(event))
@@ -176,3 +186,13 @@ class Connection(ABC):
     @abstractmethod
     def _shutdown(self, event: dict[str, object]) -> object:
         """How this kind of connection words the exchange's end."""
+
+
+def _crossed(message: object) -> object:
+    """An event with its bids and asks the wrong way round."""
+    if not isinstance(message, dict):
+        return message
+    if "data" in message:
+        return message | {"data": _crossed(message["data"])}
+    swapped = {"a": "b", "b": "a", "A": "B", "B": "A"}
+    return {swapped.get(name, name): value for name, value in message.items()}

@@ -1,6 +1,7 @@
 """The events of Binance's streams, field by field as Binance spells them. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
 
 from gridexchange.market.klines import Bucket
 from gridexchange.matching.amounts import ZERO, printed
@@ -132,4 +133,29 @@ def book_ticker(book: Json, update: int) -> Json:
         "B": book["bidQty"],
         "a": book["askPrice"],
         "A": book["askQty"],
+    }
+
+
+Changes = list[tuple[Decimal, Decimal]]
+
+
+def changes(before: Mapping[Decimal, Decimal], now: Mapping[Decimal, Decimal]) -> Changes:
+    """Levels that are new, or have another quantity; a quantity of 0 for one that is gone."""
+    gone = [(price, ZERO) for price in before if price not in now]
+    return gone + [level for level in now.items() if before.get(level[0]) != level[1]]
+
+
+def depth_update(
+    symbol: str, updates: tuple[int, int], bids: Changes, asks: Changes, now_ms: int
+) -> Json:
+    """What has changed in the book with these updates, the first and the last."""
+    first, last = updates
+    return {
+        "e": "depthUpdate",
+        "E": now_ms,
+        "s": symbol,
+        "U": first,
+        "u": last,
+        "b": [[printed(price), printed(quantity)] for price, quantity in bids],
+        "a": [[printed(price), printed(quantity)] for price, quantity in asks],
     }

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from copy import copy
+from decimal import Decimal
 from http import HTTPStatus
 from typing import Protocol
 
@@ -21,6 +22,8 @@ from gridexchange.streams.connection import Connection
 KLINE_PAUSE_MS = 2_000  # between two looks at a kline that is not closed, as on Binance
 TICKER_PAUSE_MS = 1_000
 MOST_STREAMS = 1024
+Levels = dict[Decimal, Decimal]
+DIFFERENCES = ("depth", "depth@100ms")
 DEPTHS = {"depth5": 5, "depth10": 10, "depth20": 20}
 
 
@@ -159,11 +162,39 @@ class DepthStream:
     def gather(self, now_ms: int) -> Iterator[Json]:  # noqa: ARG002  one form for all streams
         """What has become due since the last call."""
         listing = self._listing
-        book = market_answers.depth(listing.engine, listing.update, self._limit)
+        book = market_answers.depth(listing.engine, listing.update, self._limit, listing.rungs())
         levels = book["bids"], book["asks"]
         if levels != self._told:
             self._told = levels
             yield book
+
+    def wait_ms(self, now_ms: int) -> int | None:  # noqa: ARG002  one form for all streams
+        """Milliseconds until something becomes due that no market move brings."""
+        return None
+
+
+class DifferenceStream:
+    """What has changed in the whole book, whenever the market has moved."""
+
+    def __init__(self, listing: Listing) -> None:
+        self._listing = listing
+        self._told_update = listing.update
+        self._told = self._levels()
+
+    def _levels(self) -> tuple[Levels, Levels]:
+        return market_answers.levels_of(self._listing.engine, self._listing.rungs())
+
+    def gather(self, now_ms: int) -> Iterator[Json]:
+        """What has become due since the last call."""
+        before, update = self._told_update, self._listing.update
+        if update == before:
+            return
+        levels = self._levels()
+        bids, asks = (events.changes(*both) for both in zip(self._told, levels, strict=True))
+        self._told_update, self._told = update, levels
+        if update > before:  # else the books were read again, and the numbers begin anew
+            updates = before + 1, update
+            yield events.depth_update(self._listing.symbol, updates, bids, asks, now_ms)
 
     def wait_ms(self, now_ms: int) -> int | None:  # noqa: ARG002  one form for all streams
         """Milliseconds until something becomes due that no market move brings."""
@@ -205,6 +236,8 @@ class MarketConnection(Connection):
             return BookTickerStream(listing)
         if kind == "aggTrade" and listing.past is None:
             return TradeStream(listing)
+        if kind in DIFFERENCES and listing.past is None:
+            return DifferenceStream(listing)
         if kind in DEPTHS:
             return DepthStream(listing, DEPTHS[kind])
         word, _, interval = kind.partition("_")

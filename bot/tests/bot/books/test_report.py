@@ -5,8 +5,8 @@ import re
 from decimal import Decimal
 
 import pytest
+from gridbase.tax_lots import DAY_MS
 from gridbot.accounting.profit_report import By, make_report, total
-from gridbot.accounting.tax_lots import DAY_MS
 from gridbot.cli import main
 from gridbot.store import GridResult, Sample, Store
 

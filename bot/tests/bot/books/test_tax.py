@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 from gridbase.errors import UserError
-from gridbot.accounting.tax_lots import DAY_MS, LotBook, Method
+from gridbase.tax_lots import DAY_MS, LotBook, Method
 from gridbot.accounting.tax_report import write_report
 from gridbot.cli import main
 from gridbot.core.orders import Fill, Side

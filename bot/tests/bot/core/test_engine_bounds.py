@@ -145,6 +145,23 @@ def test_a_liquidation_that_sold_all_is_behind_it(make_walk):
     assert not walk.engine.waiting_for_price
 
 
+@pytest.mark.parametrize(("left", "again"), [("0.0000926", True), ("0.0000925", False)])
+def test_a_liquidation_with_too_little_left_is_behind_it(make_walk, left, again):
+    walk = make_walk("55000")
+    walk.engine.winding_down = True
+    for client_id in list(walk.engine.live):
+        walk.step(walk.engine.record_canceled, client_id)
+    walk.step(walk.engine.liquidate, Decimal(54_000))
+    (order,) = walk.engine.live.values()
+    walk.fill(order.client_id, order.price, order.quantity - Decimal(left))
+    walk.step(walk.engine.record_canceled, order.client_id)
+    walk.step(walk.engine.liquidate, Decimal(54_000))
+    assert walk.changes[-1].complete == ([] if again else [(order.leg, 0)])
+    assert (walk.engine.liquidation_leg() is not None) is again
+    # What is left counts at its last cost no more: it was for sale.
+    assert (walk.engine.books.held_cost > 0) is again
+
+
 # Of a sell on 57,000 the least is 5 / 57,000, and of a buy on 49,000 it is 5 / 49,000.
 @pytest.mark.parametrize(
     ("line", "rest", "again"),

@@ -30,7 +30,7 @@ def test_a_pair_that_earns_exactly_nothing_is_refused(
     charge = make_fees(DEAR, taken_in)
     grid = make_spec(lower="100", upper=even, grids=1, spacing=spacing)
     lines = grid_lines(grid, TICK)
-    plan = Plan(lines, Decimal(100), empty_line=1, quantity=Decimal(1))
+    plan = Plan(lines, Decimal(100), 1, quantity=Decimal(1), investment=Decimal(1000))
     assert pair_profit(plan, 0, btc, charge) == 0
     with pytest.raises(
         UserError, match=r"too close to pay a fee of 20 % twice.*; widen the range$"
@@ -67,7 +67,7 @@ def test_a_range_is_fixed_where_both_its_ends_are_set(make_spec, missing):
 
 def test_a_pair_that_earns_exactly_nothing_is_told(btc, make_fees):
     lines = (Decimal(100), Decimal(150))
-    plan = Plan(lines, Decimal(100), empty_line=1, quantity=Decimal(1))
+    plan = Plan(lines, Decimal(100), 1, quantity=Decimal(1), investment=Decimal(1000))
     (warning,) = plan_warnings(plan, btc, make_fees(DEAR, "quote"))
     assert warning.startswith("1 of 1 pairs show no profit in USDT")
     better = replace(plan, lines=(Decimal(100), Decimal("150.01")))

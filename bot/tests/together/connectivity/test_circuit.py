@@ -5,7 +5,8 @@ import statistics
 
 import pytest
 from gridbase.backoff import Backoff
-from gridbot.exchanges.access.circuit_breaker import FAILURES, OPEN_SECONDS, URGENT_SECONDS, Circuit
+from gridbase.circuit_breaker import FAILURES, OPEN_SECONDS, URGENT_SECONDS
+from gridbot.exchanges.access.circuit_breaker import Circuit
 from gridbot.exchanges.access.request_gate import AnsweredError, RequestGate
 from gridbot.exchanges.access.server_time import RENEW_SECONDS, ServerTime
 from gridbot.exchanges.port import BrokerError, Failure

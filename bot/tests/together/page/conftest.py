@@ -37,7 +37,7 @@ def reported(world: World, seconds: float, **document: object) -> tuple[dict, di
 
 def seen(status: dict) -> dict:
     """The page's document."""
-    return view(status, status.get("read", {"grids": {}}))
+    return view(status, status.get("read", {"grids": {}})) | {"machine": [], "sign_in": False}
 
 
 def seen_ms(status: dict | None) -> int | None:

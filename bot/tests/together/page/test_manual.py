@@ -1,5 +1,6 @@
 """docs/bot.md says what is so: its examples are read, its tables compared with the code."""
 
+import json
 import re
 import tomllib
 from decimal import Decimal
@@ -34,6 +35,8 @@ def table(text, head):
 def text_of(default):
     if isinstance(default, bool):
         return str(default).lower()
+    if isinstance(default, tuple):
+        return json.dumps(list(default))
     return plain(default) if isinstance(default, Decimal) else str(default)
 
 

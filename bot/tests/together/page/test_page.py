@@ -434,8 +434,9 @@ def test_a_kill_switch_of_one_grid_names_it(browser, trading):
 def test_the_command_that_resumes_is_the_one_of_where_the_bot_runs(monkeypatch):
     role = Path(__file__).parents[4] / "roles/grid_bot/vars/main.yml"
     service = yaml.safe_load(role.read_text(encoding="utf-8"))["__grid_bot_service"]
-    assert f"exec {service['container_name']} " in service["environment"]["GRIDBOT_COMMAND"]
-    monkeypatch.setenv("GRIDBOT_COMMAND", service["environment"]["GRIDBOT_COMMAND"])
+    command = service["environment"]["GRIDBOT_COMMAND"]
+    assert f"exec {service['container_name']} " in command
+    monkeypatch.setenv("GRIDBOT_COMMAND", command.replace("{{ grid_bot_project }}", "gridberry"))
     assert resume_command(Path(service["command"][-1]), "BTC/USDT") == (
         "sudo docker exec gridberry-bot gridbot resume --config /etc/gridbot/bot.toml"
         " --symbol BTC/USDT"

@@ -21,7 +21,7 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
-import waitress
+from gridbase.http import WebServer
 from gridbot.accounting.profit_report import By, make_report, total
 from gridbot.accounting.trade_history import trades
 from gridbot.service.bot import Runner
@@ -249,11 +249,16 @@ def served(state: State) -> Iterator[tuple[str, Callable[[], None]]]:
 
         return application(environ, begin)
 
-    server = waitress.create_server(at_its_time, host="127.0.0.1", port=0, threads=2)
+    server = WebServer(at_its_time, "127.0.0.1", 0)
     thread = threading.Thread(target=server.run)
     thread.start()
+
+    def hush():
+        answering.clear()
+        server._call(lambda: [server._drop(one) for one in list(server._clients)])
+
     try:
-        yield f"http://127.0.0.1:{server.effective_port}/", answering.clear
+        yield f"http://127.0.0.1:{server.port}/", hush
     finally:
         server.close()
         thread.join(10)

@@ -120,7 +120,8 @@ def test_settings_of_the_archive_that_is_gone_are_refused_offline_as_well(bench,
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.count("\n") == 1
-    assert "archive is not a known section; known are account_guard, exchange, fees, " in said.err
+    known = "known are account_guard, alerts, exchange, fees, "
+    assert f"archive is not a known section; {known}" in said.err
 
 
 def test_a_plan_that_can_not_pay_is_refused(bench):
@@ -177,7 +178,7 @@ def test_health_imports_nothing_heavy():
         "import contextlib\n"
         "main(['health', '--url', 'http://127.0.0.1:9/health'])"
     )
-    unwanted = {"ccxt", "requests", "sqlite3", "waitress", "decimal", "tomllib"}
+    unwanted = {"ccxt", "requests", "sqlite3", "h11", "waitress", "decimal", "tomllib"}
     assert not (unwanted | {"http.client", "email", "ssl", "json"}) & modules
 
 

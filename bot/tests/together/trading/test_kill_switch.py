@@ -8,9 +8,9 @@ from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
+from gridbase.circuit_breaker import URGENT_SECONDS
 from gridbot.core.orders import OrderState, Role, Side
 from gridbot.core.orders_in_flight import Event
-from gridbot.exchanges.access.circuit_breaker import URGENT_SECONDS
 from gridbot.exchanges.binance.symbol import BinanceBroker
 from gridbot.exchanges.port import BrokerError, Failure
 from gridbot.service.grid_worker import LOOK_SECONDS

@@ -1,42 +1,12 @@
-"""A circuit breaker: an exchange that does not answer is left in peace for a while. Pure.
+"""The circuit breaker in front of an exchange."""
 
-======== ======================================== =============================================
-state    what becomes of a request                what changes it
-======== ======================================== =============================================
-closed   it is sent                               `FAILURES` failures in a row open it
-open     it fails at once, certainly not sent     `OPEN_SECONDS` later it is half-open
-half-open one is sent, to see                     its answer closes it, its failure opens it again
-======== ======================================== =============================================
-
-What takes risk away does not wait that long: of such requests one is sent 5 s after the latest
-failure, to see.
-
-Only failures of the infrastructure count: no connection, no answer, a 5xx. Whoever refuses an
-order, a key or too many requests is there.
-"""
-
-from enum import StrEnum
-from typing import Any
-
+from gridbase import circuit_breaker
 from gridbase.clock import Clock
 
 from gridbot.exchanges.port import BrokerError, Failure
 
-FAILURES = 5
-OPEN_SECONDS = 30.0
-# A request that takes risk away is let through so long after the latest failure.
-URGENT_SECONDS = 5.0
 
-
-class State(StrEnum):
-    """See the table above."""
-
-    CLOSED = "closed"
-    OPEN = "open"
-    HALF_OPEN = "half-open"
-
-
-class Circuit:
+class Circuit(circuit_breaker.Circuit):
     """One exchange's circuit breaker.
 
     Args:
@@ -45,18 +15,8 @@ class Circuit:
     """
 
     def __init__(self, clock: Clock, address: str) -> None:
-        self._clock = clock
+        super().__init__(clock)
         self._address = address
-        self._failures = 0
-        self._opened: float | None = None  # monotonic
-        self._opened_ms: int | None = None
-
-    @property
-    def state(self) -> State:
-        """What would become of a request now."""
-        if self._opened is None:
-            return State.CLOSED
-        return State.OPEN if self._remaining() > 0 else State.HALF_OPEN
 
     def check(self, *, urgent: bool = False) -> None:
         """Let a request through, or not.
@@ -67,45 +27,12 @@ class Circuit:
         Raises:
             BrokerError: the circuit is open; the request must not be sent.
         """
-        if self.state is not State.OPEN:
-            return
-        remaining = self._remaining()
-        if urgent:
-            remaining -= OPEN_SECONDS - URGENT_SECONDS
+        remaining = self.wait(urgent=urgent)
         if remaining <= 0:
             return
         raise BrokerError(
             Failure.UNREACHABLE,
-            f"exchange {self._address} did not answer {self._failures} times in a row: "
+            f"exchange {self._address} did not answer {self.failures} times in a row: "
             "it is left in peace for a while",
             retry_after=remaining,
         )
-
-    def succeeded(self) -> None:
-        """The exchange answered, whatever it said."""
-        self._failures = 0
-        self._opened = self._opened_ms = None
-
-    def failed(self) -> None:
-        """The exchange could not be reached, did not answer, or said that it is broken."""
-        self._failures += 1
-        if self._failures >= FAILURES:
-            self._opened = self._clock.monotonic()
-            self._opened_ms = self._clock.now_ms()
-
-    def document(self) -> dict[str, Any]:
-        """State for people: failures in a row, when it opened (Unix ms), seconds to the next try.
-
-        The last two are None while it is closed.
-        """
-        return {
-            "state": str(self.state),
-            "failures": self._failures,
-            "opened_ms": self._opened_ms,
-            "retry_in_seconds": None if self._opened is None else round(self._remaining(), 1),
-        }
-
-    def _remaining(self) -> float:
-        if self._opened is None:
-            return 0.0
-        return max(0.0, self._opened + OPEN_SECONDS - self._clock.monotonic())

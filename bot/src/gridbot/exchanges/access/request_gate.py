@@ -59,9 +59,13 @@ class RequestGate:
         clock: time.
         circuit: its breaker.
         dice: spreads pauses; one with a seed makes them repeatable.
+
+    Attributes:
+        outcomes: how many requests were made, by what came of them.
     """
 
     def __init__(self, clock: Clock, circuit: Circuit, dice: random.Random | None = None) -> None:
+        self.outcomes = {"answered": 0, "refused": 0, "failed": 0}
         self._clock = clock
         self.circuit = circuit
         self._barred_until = float("-inf")
@@ -87,15 +91,18 @@ class RequestGate:
             except BrokerError as error:
                 failures += 1
                 if not is_breakdown(error):
+                    self.outcomes["refused"] += 1
                     self.circuit.succeeded()
                     if error.failure is Failure.RATE_LIMITED and error.retry_after is not None:
                         self._barred_until = self._clock.monotonic() + error.retry_after
                     raise
+                self.outcomes["failed"] += 1
                 self.circuit.failed()
                 given_up = once or failures > READ_RETRIES or self._clock.stopping
                 if given_up or error.retry_after is not None:
                     raise
             else:
+                self.outcomes["answered"] += 1
                 self.circuit.succeeded()
                 return result
             self._clock.sleep(self._backoff.pause(failures))

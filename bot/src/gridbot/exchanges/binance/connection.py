@@ -209,9 +209,12 @@ class BinanceConnection:
         """State for people: the circuit, the streams, how far the machine's clock is off (ms)."""
         return {
             "circuit": self.circuit.document(),
+            "circuit_changes": dict(self.circuit.changes),
+            "requests": dict(self._request_gate.outcomes),
             "account_stream": self.streaming,
             "market_stream": self.market is not None and self.market.up,
             "reconnects": 0 if self._channel is None else self._channel.link.losses,
+            "market_reconnects": 0 if self.market is None else self.market.link.losses,
             "clock_ahead_ms": self.time.ahead_ms,
             **self.weight.document(),
         }

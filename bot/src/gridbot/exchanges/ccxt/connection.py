@@ -98,6 +98,8 @@ class CcxtConnection:
         """State for people; see `BinanceConnection.document`."""
         return {
             "circuit": self.circuit.document(),
+            "circuit_changes": dict(self.circuit.changes),
+            "requests": dict(self._request_gate.outcomes),
             # None: this way to an exchange has no streams that could be down.
             "account_stream": None,
             "market_stream": None,

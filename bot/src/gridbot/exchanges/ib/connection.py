@@ -123,6 +123,8 @@ class IbConnection:
         """State for people; see `BinanceConnection.document`."""
         return {
             "circuit": self.circuit.document(),
+            "circuit_changes": dict(self.circuit.changes),
+            "requests": dict(self._request_gate.outcomes),
             "account_stream": self.client.isReady(),
             "market_stream": bool(self.listener.lines),
             "clock_ahead_ms": self.time.ahead_ms,

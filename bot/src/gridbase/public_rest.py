@@ -1,25 +1,31 @@
-"""Asks the exchange that is followed over REST: public data only, no key, each request counted."""
+"""Asks Binance or Binance.US over REST: public data only, no key, each request counted."""
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
-
-from gridexchange.counters import UPSTREAM, Counters
 
 if TYPE_CHECKING:
     import requests
 
 TIMEOUT_S = 10.0
+# Where they answer, and where they stream.
+ADDRESSES = {
+    "binance": ("https://api.binance.com", "wss://stream.binance.com:9443"),
+    "binanceus": ("https://api.binance.us", "wss://stream.binance.us:9443"),
+}
 WEIGHTS = {
     "exchangeInfo": 20,
     "aggTrades": 4,
-    "depth": 5,
     "klines": 2,
     "ticker/price": 2,
 }
 INVALID_SYMBOL = -1121
 
 
+DEPTH_WEIGHTS = ((100, 5), (500, 25), (1000, 50), (5000, 250))  # by the levels asked for
+
+
 class Away(Exception):  # noqa: N818  a state of the other side, not a mistake
-    """The exchange that is followed does not answer, or refuses.
+    """The exchange does not answer, or refuses.
 
     Args:
         text: what it says, in a line.
@@ -38,13 +44,15 @@ class Rest:
 
     Args:
         address: such as https://api.binance.com.
-        counters: what counts requests and their weight.
+        count: told of each request, such as "GET depth", with 1, and of "weight" with its weight.
         session: carries requests.
     """
 
-    def __init__(self, address: str, counters: Counters, session: "requests.Session") -> None:
+    def __init__(
+        self, address: str, count: Callable[[str, int], None], session: "requests.Session"
+    ) -> None:
         self._address = address
-        self._counters = counters
+        self._count = count
         self._session = session
 
     def ask(self, name: str, **parameters: object) -> Any:
@@ -55,8 +63,8 @@ class Rest:
         """
         import requests
 
-        self._counters.add(UPSTREAM, f"GET {name}")
-        self._counters.add(UPSTREAM, "weight", WEIGHTS[name])
+        self._count(f"GET {name}", 1)
+        self._count("weight", weight_of(name, parameters))
         given = {key: value for key, value in parameters.items() if value is not None}
         try:
             answer = self._session.get(
@@ -72,6 +80,14 @@ class Rest:
         except (requests.exceptions.RequestException, ValueError) as error:
             raise Away(f"cannot be reached ({type(error).__name__})") from error
         raise _refusal(answer)
+
+
+def weight_of(name: str, parameters: Mapping[str, object]) -> int:
+    """The request weight of a question, as Binance counts it."""
+    if name == "depth":
+        levels = int(str(parameters.get("limit") or 100))
+        return next(weight for most, weight in DEPTH_WEIGHTS if levels <= most)
+    return WEIGHTS[name]
 
 
 def _refusal(answer: "requests.Response") -> Away:

@@ -9,14 +9,13 @@ import heapq
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from gridbase.errors import ExitCode, UserError
 from gridbase.market import EXACT, Market, plain
-
-from gridbot.core.orders import Fill, Side
 
 ZERO = Decimal(0)
 _PART = Decimal("1E-18")
@@ -30,6 +29,38 @@ class Method(StrEnum):
     FIFO = "fifo"
     LIFO = "lifo"
     HIFO = "hifo"
+
+
+class Trade(Protocol):
+    """What a book of lots reads of a trade."""
+
+    @property
+    def trade_id(self) -> str:
+        """The exchange's ID."""
+
+    @property
+    def side(self) -> str:
+        """``buy`` or ``sell``."""
+
+    @property
+    def quantity(self) -> Decimal:
+        """Base traded."""
+
+    @property
+    def quote(self) -> Decimal:
+        """Price times quantity (quote)."""
+
+    @property
+    def commission(self) -> Decimal:
+        """Fee, in `commission_coin`."""
+
+    @property
+    def commission_coin(self) -> str:
+        """Coin that the fee was taken in."""
+
+    @property
+    def time_ms(self) -> int:
+        """Unix milliseconds."""
 
 
 @dataclass
@@ -102,9 +133,54 @@ class Disposal:
         return (self.sold_ms - self.acquired_ms) // DAY_MS
 
     @property
+    def year(self) -> int:
+        """Of the sale (UTC)."""
+        return datetime.fromtimestamp(self.sold_ms / 1000, UTC).year
+
+    @property
     def is_long_term(self) -> bool:
         """Held for more than 365 days. What that means is for the law of one's country."""
         return self.sold_ms - self.acquired_ms > LONG_TERM_MS
+
+
+@dataclass
+class Sums:
+    """What the disposals of one symbol in one year add up to (quote)."""
+
+    disposals: int = 0
+    proceeds: Decimal = ZERO
+    cost_basis: Decimal = ZERO
+    fees: Decimal = ZERO
+    gain_short: Decimal = ZERO
+    gain_long: Decimal = ZERO
+    other_fees: dict[str, Decimal] = field(default_factory=dict)
+
+    @property
+    def gain(self) -> Decimal:
+        """All gains (quote)."""
+        return EXACT.add(self.gain_short, self.gain_long)
+
+    def add(self, disposal: Disposal) -> None:
+        """Count one more."""
+        self.disposals += 1
+        self.proceeds = EXACT.add(self.proceeds, disposal.proceeds)
+        self.cost_basis = EXACT.add(self.cost_basis, disposal.cost)
+        self.fees = EXACT.add(self.fees, disposal.fees)
+        if disposal.is_long_term:
+            self.gain_long = EXACT.add(self.gain_long, disposal.gain)
+        else:
+            self.gain_short = EXACT.add(self.gain_short, disposal.gain)
+        for coin, amount in disposal.other_fees.items():
+            self.other_fees[coin] = EXACT.add(self.other_fees.get(coin, ZERO), amount)
+
+    def document(self) -> dict[str, Any]:
+        """As a JSON object; amounts are texts."""
+        amounts = ("proceeds", "cost_basis", "fees", "gain", "gain_short", "gain_long")
+        return {
+            "disposals": self.disposals,
+            **{name: plain(getattr(self, name)) for name in amounts},
+            "other_fees": {coin: plain(amount) for coin, amount in self.other_fees.items()},
+        }
 
 
 class _OpenLots(Protocol):
@@ -210,7 +286,7 @@ class LotBook:
         """What they have cost (quote)."""
         return _sum(lot.cost for lot in self._open)
 
-    def book(self, fill: Fill) -> Iterator[Disposal]:
+    def book(self, fill: Trade) -> Iterator[Disposal]:
         """Take one trade, in the order of time; the disposals of a sale.
 
         Raises:
@@ -221,7 +297,7 @@ class LotBook:
         other = {}
         if fill.commission and not (fee_in_base or fee_in_quote):
             other = {fill.commission_coin: fill.commission}
-        if fill.side is Side.BUY:
+        if fill.side == "buy":
             quantity = EXACT.subtract(fill.quantity, fee_in_base)
             cost = EXACT.add(fill.quote, fee_in_quote)
             if quantity > 0:

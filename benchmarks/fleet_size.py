@@ -1,0 +1,181 @@
+"""What a fleet's size costs the controller: the settings' check, a rollout's plan and look.
+
+    python -m benchmarks.fleet_size [--hosts 50 200 500] [--kinds 10] [--json FILE]
+
+Real Ansible and the real modules; each simulated host is this machine with a directory of its own
+and a stand-in for Docker. A shell around all that runs on hosts adds up its processor time, so that
+the controller's is what remains. The wall clock depends on what else runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+SIZES = (50, 200, 500)
+# What a host runs goes through this, and Ansible nests it. `times` writes two lines: of the shell
+# itself and of what it ran.
+SHELL = """#!/bin/bash
+[ -z "$NOTED" ] || exec /bin/sh "$@"
+NOTED=1 /bin/sh "$@"
+status=$?
+times >>{noted}
+exit $status
+"""
+DOCKER = """#!/bin/sh
+case "$*" in
+    "container inspect"*) echo '[{"Image": "sha256:1", "RestartCount": 0, "Mounts": [],
+        "State": {"Status": "exited", "Pid": 0, "StartedAt": "2026-01-01T00:00:00Z"},
+        "NetworkSettings": {"Networks": {}}}]' ;;
+    exec*) echo '{"equal": true}' ;;
+    *) exit 1 ;;
+esac
+"""
+
+
+@dataclass
+class Cost:
+    """What one command cost.
+
+    Attributes:
+        what: The command.
+        hosts: How many the fleet has.
+        seconds: Wall clock.
+        controller, targets: Processor time (seconds).
+        memory: Of the largest process (MiB).
+    """
+
+    what: str
+    hosts: int
+    seconds: float
+    controller: float
+    targets: float
+    memory: float
+
+
+class Fleet:
+    """An inventory of simulated hosts.
+
+    Args:
+        place: A directory.
+        size: How many hosts.
+        kinds: How many different grids they have.
+    """
+
+    def __init__(self, place: Path, size: int, kinds: int) -> None:
+        self.place, self.size = place, size
+        self.noted, self.inventory = place / "noted", place / "hosts.yml"
+        (place / "bin").mkdir(parents=True)
+        for name, text in (("docker", DOCKER), ("shell", SHELL.format(noted=self.noted))):
+            (place / "bin" / name).write_text(text)
+            (place / "bin" / name).chmod(0o755)
+        hosts = {}
+        for number in range(size):
+            root = place / f"root{number:03}"
+            hosts[f"pi{number:03}"] = {
+                "grid_bot_directory": str(root),
+                "grid_bot_investment": str(10_000 + 100 * (number % kinds)),
+            }
+        common = {"ansible_connection": "local", "ansible_become": False}
+        common |= {"ansible_python_interpreter": "/usr/bin/python3", "grid_bot_prices": "live"}
+        document = {"trading": {"hosts": hosts, "vars": common}}
+        self.inventory.write_text(yaml.safe_dump(document))
+
+    def cost(self, what: str, module: str, *words: str) -> Cost:
+        """Run a command on all hosts and return its cost.
+
+        Raises:
+            RuntimeError: It failed.
+        """
+        self.noted.write_text("")
+        environment = os.environ | {
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_EXECUTABLE": str(self.place / "bin/shell"),
+            "GRIDBERRY_STATE": str(self.place / "state"),
+            "PATH": f"{self.place}/bin:{os.environ['PATH']}",
+            "PYTHONPATH": f"{ROOT}:{ROOT}/bot/src",
+        }
+        log, begun = self.place / "log", time.monotonic()
+        with log.open("wb") as output:
+            command = [sys.executable, "-m", module, *words, "-i", os.fspath(self.inventory)]
+            with subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=output, stderr=output
+            ) as process:
+                _, status, used = os.wait4(process.pid, 0)
+                process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise RuntimeError(f"{what}: {log.read_text(errors='replace')[-2000:]}")
+        targets = sum(map(seconds_of, self.noted.read_text().split()))
+        controller = used.ru_utime + used.ru_stime - targets
+        return Cost(
+            what, self.size, time.monotonic() - begun, controller, targets, used.ru_maxrss / 1024
+        )
+
+    def costs(self) -> list[Cost]:
+        """Return the cost of each command."""
+        look = json.dumps({"look_output": str(self.place / "look.json")})
+        return [
+            self.cost("settings", "ansible", "playbook", "playbooks/settings.yml"),
+            self.cost("plan", "fleet.cli", "rollout", "--plan"),
+            self.cost("look", "ansible", "playbook", "playbooks/look.yml", "-e", look),
+        ]
+
+
+def seconds_of(text: str) -> float:
+    """Return the seconds of what a shell writes as 0m1.234s."""
+    minutes, _, seconds = text.strip("s").partition("m")
+    return int(minutes) * 60 + float(seconds.replace(",", "."))
+
+
+def exponent(small: Cost, large: Cost) -> float:
+    """Return by which power of the number of hosts the controller's time grows: 1 is linear."""
+    return math.log(large.controller / small.controller) / math.log(large.hosts / small.hosts)
+
+
+def report(costs: Sequence[Cost]) -> str:
+    """Return a table, with the growth between one size and the next."""
+    lines = ["what      hosts  controller s  a host ms  targets s  memory MiB  wall s  growth"]
+    before: dict[str, Cost] = {}
+    for one in sorted(costs, key=lambda cost: (cost.what, cost.hosts)):
+        last = before.get(one.what)
+        growth = "" if last is None else f"{exponent(last, one):.2f}"
+        each = one.controller * 1000 / one.hosts
+        lines.append(
+            f"{one.what:9} {one.hosts:5}  {one.controller:12.1f}  {each:9.0f}  {one.targets:9.1f}"
+            f"  {one.memory:10.0f}  {one.seconds:6.1f}  {growth:>6}"
+        )
+        before[one.what] = one
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Run the benchmark; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet_size", description=__doc__)
+    parser.add_argument("--hosts", type=int, nargs="+", default=SIZES, help="sizes of fleets")
+    parser.add_argument("--kinds", type=int, default=10, help="how many different grids (10)")
+    parser.add_argument("--json", type=Path, help="also write the costs there")
+    options = parser.parse_args()
+    costs: list[Cost] = []
+    with tempfile.TemporaryDirectory() as directory:
+        for size in options.hosts:
+            costs += Fleet(Path(directory) / str(size), size, options.kinds).costs()
+    print(report(costs))
+    if options.json:
+        options.json.write_text(json.dumps([asdict(one) for one in costs], indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,338 @@
+"""The hub's database on this machine: inserts, savings, answers, and a month of absence.
+
+    python bot/benchmarks/hub_load.py [--fills N] [--seconds S]
+
+Four measurements, of which each compares in one run:
+
+inserts   rows a second through the collector's path from a bot's books, beside pgbench's own
+          transactions with as many connections (one)
+savings   bytes a row in the database and in the archive, with indexes; equal sums on both sides
+answers   p50, p95 and p99 of the API at 50 requests a second, by kind, with N fills stored
+absence   a month of trades that the database has missed: how long it takes to catch up, and the
+          bot's CPU time a step with a collector beside it and without, by turns
+
+Needs root, for a server from Debian's packages (tests/postgres.py). Exits 1 beyond a limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import re
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+BOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(BOT / "src"), str(BOT.parent)]
+
+from gridbot.store import Store  # noqa: E402  the path is set above
+from hub.archive.archiver import Archiver  # noqa: E402  the path is set above
+from hub.archive.place import Place  # noqa: E402  the path is set above
+from hub.books import Books  # noqa: E402  the path is set above
+from hub.collector import Copier  # noqa: E402  the path is set above
+from hub.config import Archive, Bot  # noqa: E402  the path is set above
+from hub.database import Address, connect, migrate  # noqa: E402  the path is set above
+
+from bot.tests.bot.books.conftest import Life  # noqa: E402  the path is set above
+from bot.tests.together.hub.test_api import Client, subprocess_hub  # noqa: E402  the path is set above
+from tests.postgres import Server  # noqa: E402  the path is set above
+
+LEAST_SAVED, MOST_P95_MS, LEAST_ROWS = 90.0, 50.0, 1000.0
+BOTS = 20
+TURNS = 20
+ASKED = 40
+# A grid's trades: prices walk on lines, quantities are lots, a fee is a thousandth.
+MADE_UP = """
+INSERT INTO fills
+SELECT '2024-01-01Z'::timestamptz + i * $1::interval + (random() * 900)::int * interval '1 ms',
+       i % 20 + 1, 1, CASE WHEN random() < 0.5 THEN 'b' ELSE 's' END::"char", 'g', true,
+       6000000 + ((sin(i / 5000.0) * 40)::bigint + (random() * 4)::bigint) * 12345,
+       100 + i % 20, NULL,
+       round((60000 + (sin(i / 5000.0) * 40)::numeric * 123) * 0.001 * 0.001, 8), 'USDT',
+       (900000000 + i * 7)::text,
+       'pi' || (i % 20 + 1) || '-BTCUSDT-abc123-' || (random() * 40)::int || 'b' || i / 800
+FROM generate_series($2::bigint, $3::bigint) i
+"""
+FLEET = """
+INSERT INTO bots (name, mode, exchange, account, heard)
+SELECT 'pi' || i, 'paper', 'binance', 'main', now() FROM generate_series(1, 20) i;
+INSERT INTO markets (base, quote, tick_size, lot_size) VALUES ('BTC', 'USDT', 0.01, 0.00001);
+INSERT INTO grid_runs (bot_id, tag, number, symbol, base, quote, investment, carried, carried_cost,
+                       settings, lines, started)
+SELECT i, 'abc123', 1, 'BTC/USDT', 'BTC', 'USDT', 1000, 0, 0, '{}', '[]', '2024-01-01Z'
+FROM generate_series(1, 20) i;
+"""
+AFTER = """
+INSERT INTO flows SELECT run_id, date_trunc('hour', time), 'USDT', sum(fee), sum(fee), count(*)
+FROM fills GROUP BY 1, 2;
+INSERT INTO candles
+SELECT '2024-01-01Z'::timestamptz + (i / 20) * interval '1 hour', i % 20 + 1, 'BTC/USDT', 60000,
+       60100, 59900, 60000, 3600, 3600 FROM generate_series(1, 20 * 24 * 365) i;
+INSERT INTO orders
+SELECT time, run_id, 1, side, 'g', 'f', 1, 1, price, quantity, trade_id, trade_id
+FROM fills WHERE time < '2024-01-29Z';
+ANALYZE;
+"""
+REQUESTS = {
+    "fills of all": "fills?limit=100",
+    "fills of a bot": "fills?bot=pi7&limit=100",
+    "a later page": "fills?bot=pi3&limit=100&to=2024-06-01T00:00:00Z",
+    "orders": "orders?bot=pi5&limit=100",
+    "equity": "equity?bot=pi2&symbol=BTC%2FUSDT&from=2024-03-01T00:00:00Z&limit=720",
+    "candles": "candles?bot=pi2&symbol=BTC%2FUSDT&limit=720",
+    "bots": "bots",
+}
+
+
+def bot_of(directory: Path, name: str = "pi1") -> Bot:
+    """A bot whose books are in a directory."""
+    return Bot(name, "paper", "binance", "main", directory, None)
+
+
+async def copied(address: Address, bot: Bot) -> int:
+    """Copy all that is new; how many trades."""
+    connection = await connect(address)
+    books = Books(bot.state)
+    try:
+        copier = Copier(connection, books, bot)
+        await copier.begin()
+        return await copier.round()
+    finally:
+        books.close()
+        await connection.close()
+
+
+def many(store: Store, count: int, begin_ms: int, step_ms: int) -> None:
+    """So many more orders, each with its trade, as a bot would have settled them."""
+    with store.transaction() as connection:
+        last = connection.execute("SELECT coalesce(max(rowid), 0) FROM settled").fetchone()[0]
+        connection.execute(
+            "WITH RECURSIVE n(i) AS (SELECT ?1 UNION ALL SELECT i + 1 FROM n WHERE i < ?2)"
+            ' INSERT INTO settled (generation, pair, leg, role, side, line, "order", cycle,'
+            " exchange_id, state, order_price, order_quantity, created_ms, trade_id, time_ms,"
+            " price, quantity, quote, fee, fee_coin, maker, profit)"
+            " SELECT 1, '', 'leg' || i, 'grid', CASE i % 2 WHEN 0 THEN 'buy' ELSE 'sell' END, 1,"
+            " 'pi1-BTCUSDT-abc123-' || i % 40 || 'b' || i, i, i, 'filled', '50000.01', '0.00100',"
+            " ?3 + i * ?4, CAST(5000000 + i AS TEXT), ?3 + i * ?4, '50000.01', '0.00100',"
+            " '50.00001', '0.05000001', 'USDT', 1, NULL FROM n",
+            (last + 1, last + count, begin_ms, step_ms),
+        )
+
+
+def inserts(server: Server, address: Address, directory: Path, seconds: int) -> bool:
+    """Rows a second by the collector, beside pgbench's."""
+    server.run(["pgbench", *_SOCKET, "-i", "-q", "-s", "1", "postgres"])
+    done = server.run(["pgbench", *_SOCKET, "-c", "1", "-T", str(seconds), "postgres"])
+    peer = float(re.findall(r"tps = ([\d.]+)", done)[0])
+    store = Store(directory)
+    Life(store)
+    count = 2000 * seconds
+    many(store, count, 1_767_225_600_000, 60_000)
+    begin = time.monotonic()
+    found = asyncio.run(copied(address, bot_of(directory)))
+    rate = found / (time.monotonic() - begin)
+    store.close()
+    print(f"inserts: {rate:,.0f} trades a second with their orders; pgbench {peer:,.0f} tps;")
+    print(f"         ratio {rate / peer:.1f}")
+    return rate >= LEAST_ROWS
+
+
+_SOCKET = ("-h", "/srv/socket", "-U", "postgres")
+
+
+async def fill(address: Address, count: int) -> None:
+    """Store made-up trades of a year."""
+    connection = await connect(address)
+    await connection.execute(FLEET)
+    step = timedelta(days=364) / count
+    batch = 200_000
+    for begin in range(0, count, batch):
+        await connection.execute(MADE_UP, step, begin, min(count, begin + batch) - 1)
+        print(f"  {min(count, begin + batch):,} trades", file=sys.stderr, flush=True)
+    await connection.execute(AFTER)
+    await connection.close()
+
+
+async def saved(address: Address, place: Place) -> bool:
+    """Bytes a row before and after."""
+    connection = await connect(address)
+    look = "SELECT count(*), sum(price)::numeric, sum(fee) FROM fills WHERE time < $1"
+    until = datetime(2024, 7, 1, tzinfo=UTC)
+    limit = await connection.fetchval(
+        "SELECT max(range_end) FROM timescaledb_information.chunks"
+        " WHERE hypertable_name = 'fills' AND range_end <= $1",
+        until,
+    )
+    before = tuple(await connection.fetchrow(look, limit))
+    begin = time.monotonic()
+    moved = await Archiver(connection, place).run(until)
+    took = time.monotonic() - begin
+    after = await connection.fetchrow(
+        "SELECT sum(rows)::bigint, sum((sums->>'price')::numeric), sum((sums->>'fee')::numeric)"
+        " FROM archive_files"
+    )
+    await connection.close()
+    stored, kept = moved.before / moved.rows, moved.size / moved.rows
+    percent = 100 * (1 - kept / stored)
+    print(f"savings: {stored:.1f} bytes a row in the database, {kept:.2f} in the archive:")
+    print(f"         {percent:.1f} % saved; {moved.rows / took:,.0f} rows a second; equal sums:"
+          f" {tuple(after) == before}")  # fmt: skip
+    return percent >= LEAST_SAVED and tuple(after) == before
+
+
+def alone(client: Client, processes: Callable[[], float]) -> None:
+    """The same requests one after another: time, and CPU time of hub and database, of each."""
+    for name, path in REQUESTS.items():
+        took, before = [], processes()
+        for _ in range(ASKED):
+            begin = time.perf_counter()
+            client.ask("/api/v1/" + path)
+            took.append(1000 * (time.perf_counter() - begin))
+        used = 1000 * (processes() - before) / ASKED
+        print(f"alone:   {name:16} p50 {statistics.median(took):7.1f} ms, CPU time {used:5.1f} ms")
+
+
+def cpu_seconds(groups: Sequence[int]) -> float:
+    """CPU time of all processes of some process groups, by /proc."""
+    total = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it has ended
+        if int(fields[2]) in groups:
+            total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def answers(client: Client, seconds: int, processes: Callable[[], float]) -> bool:
+    """Percentiles at 50 requests a second."""
+    alone(client, processes)
+    took: dict[str, list[float]] = {name: [] for name in REQUESTS}
+    threads, names = [], list(REQUESTS)
+
+    def ask(name: str) -> None:
+        begin = time.perf_counter()
+        try:
+            status, _, _ = client.ask("/api/v1/" + REQUESTS[name])
+        except OSError:
+            status = 0
+        took[name].append(1000 * (time.perf_counter() - begin) if status == 200 else 1e9)
+
+    begin = time.monotonic()
+    for number in range(50 * seconds):
+        time.sleep(max(0.0, begin + number / 50 - time.monotonic()))
+        thread = threading.Thread(target=ask, args=(names[number % len(names)],))
+        thread.start()
+        threads.append(thread)
+    for thread in threads:
+        thread.join()
+    every = [one for part in took.values() for one in part]
+    for name, part in [*took.items(), ("all", every)]:
+        cut = statistics.quantiles(part, n=100)
+        print(f"answers: {name:16} p50 {cut[49]:7.1f} ms  p95 {cut[94]:7.1f}  p99 {cut[98]:7.1f}")
+    return statistics.quantiles(every, n=100)[94] <= MOST_P95_MS
+
+
+def absence(address: Address, directory: Path) -> bool:
+    """A month that the database has missed; the bot's CPU time with and without a collector."""
+    store = Store(directory)
+    life = Life(store)
+    for _ in range(30):
+        life.minutes += 24 * 60
+        life.swing(1)
+    bot = bot_of(directory, "away")
+    begin = time.monotonic()
+    found = asyncio.run(copied(address, bot))
+    print(f"absence: a month of {found} trades caught up in {time.monotonic() - begin:.2f} s")
+    whole = found == len(life.fills)
+    stop = threading.Event()
+    ratios = []
+    for _ in range(TURNS):
+        alone = _step_cpu(life)
+        stop.clear()
+        beside = threading.Thread(target=_collecting, args=(address, bot, stop))
+        beside.start()
+        ratios.append(_step_cpu(life) / alone)
+        stop.set()
+        beside.join()
+    store.close()
+    middle = statistics.median(ratios)
+    low, high = sorted(ratios)[TURNS // 4], sorted(ratios)[-TURNS // 4]
+    print(f"absence: CPU time of a step with a collector beside it, ratio {middle:.3f}"
+          f" (quartiles {low:.3f} to {high:.3f}, {TURNS} turns)")  # fmt: skip
+    return whole
+
+
+def _collecting(address: Address, bot: Bot, stop: threading.Event) -> None:
+    while not stop.is_set():
+        asyncio.run(copied(address, bot))
+
+
+def _step_cpu(life: Any) -> float:
+    begin = time.thread_time()
+    life.swing(1)
+    return time.thread_time() - begin
+
+
+def main() -> int:
+    """Measure and print; 1 where a limit is passed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--fills", type=int, default=1_000_000)
+    parser.add_argument("--seconds", type=int, default=20, help="of each load")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder)
+        for name in ("bot", "away", "archive", "hub"):
+            (directory / name).mkdir()
+        with Server(directory / "server", settings={"shared_buffers": "256MB"}) as server:
+            results = run(server, directory, arguments)
+    print(f"{len(results)} measurements, {results.count(False)} failed")
+    return int(not all(results))
+
+
+def run(server: Server, directory: Path, arguments: argparse.Namespace) -> list[bool]:
+    """All measurements over one server."""
+
+    async def made(name: str) -> Address:
+        server.sql(f"CREATE DATABASE {name}")
+        address = Address(server.host, server.port, name, "postgres")
+        connection = await connect(address)
+        await migrate(connection)
+        await connection.close()
+        return address
+
+    first, large = asyncio.run(made("small")), asyncio.run(made("large"))
+    results = [
+        inserts(server, first, directory / "bot", arguments.seconds),
+        absence(first, directory / "away"),
+    ]
+    asyncio.run(fill(large, arguments.fills))
+    (directory / "hub" / "archive").mkdir()
+    place = Place(Archive(str(directory / "hub" / "archive"), 90, None, "us-east-1", None, None))
+    client, process = subprocess_hub(directory / "hub", server, large)
+
+    def used() -> float:
+        return cpu_seconds((server.process, process.pid))
+
+    try:
+        results.append(answers(client, arguments.seconds, used))
+        results.append(asyncio.run(saved(large, place)))
+        print("with half of the trades in the archive:")
+        results.append(answers(client, arguments.seconds, used))
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+    return results
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""An hour of many symbols with all faults: what is recorded is what was served.
+
+    python bot/benchmarks/recorded_hour.py [--symbols N] [--minutes M] [--seed S]
+
+Recorder and practice exchange in one process, under a clock that does not wait. Each trade that
+the exchange made has to be in the files or in the gap table, never in both and never twice; each
+rebuilt book has to be the exchange's at that update; gaps of the books have to be under 1 % of the
+time. Exits 1 where one of that does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "bot/src")]
+
+from recorder.core.rows import Kind  # noqa: E402
+
+from bot.tests.recorder.test_recording import check_books, check_trades, gaps_of  # noqa: E402
+from bot.tests.recorder.world import EVENT_FAULTS, World  # noqa: E402
+
+# Of a message: each kind strikes one in 5,000.
+FAULTS = {f"{kind}_event": 0.0002 for kind in EVENT_FAULTS}
+FAULTS |= {"drop": 0.00001, "error_before": 0.02, "lost_answer": 0.02}
+GAPS_LIMIT = 0.01
+
+
+def main() -> int:
+    """Record, compare, and return the exit status."""
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("--symbols", type=int, default=20, help="default: %(default)s")
+    parser.add_argument("--minutes", type=int, default=60, help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=1, help="default: %(default)s")
+    args = parser.parse_args()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as name:
+        world = World(Path(name), symbols=args.symbols, faults=FAULTS, seed=args.seed)
+        for minute in range(args.minutes):
+            world.run(60)
+            seconds = time.monotonic() - began
+            print(f"minute {minute + 1} of {args.minutes}, {seconds:.0f} s", file=sys.stderr)
+        world.settle()
+        world.close()
+        check_books.seen = {}
+        trades = books = 0
+        missing_ms = 0
+        for symbol in world.sizes:
+            check_trades(world, symbol)
+            trades += world.made(symbol)
+            books += check_books(world, symbol)
+            gaps = gaps_of(world, Kind.DEPTH, symbol)
+            missing_ms += sum(gap.to_ms - gap.from_ms for gap in gaps)
+        wrong = sum(world.books[key] != book for key, book in check_books.seen.items())
+        share = missing_ms / (args.minutes * 60_000 * args.symbols)
+        struck = sum(world.api.faults.struck.values())
+    print(
+        f"{args.symbols} symbols, {args.minutes} minutes, {struck} faults: {trades} trades each"
+        f" recorded or in a gap once; {len(check_books.seen)} books compared, {wrong} wrong;"
+        f" books in gaps {share:.2%} of the time"
+    )
+    return int(wrong > 0 or share >= GAPS_LIMIT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Alerts that the bot itself raises: through Alertmanager, else directly. Trading never waits."""

@@ -1,0 +1,1 @@
+"""The hub's API and page over the whole fleet."""

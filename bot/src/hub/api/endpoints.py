@@ -1,0 +1,327 @@
+"""The answers of /api/v1, each from its parameters."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from gridbase.errors import ExitCode, UserError
+from gridbase.market import plain
+
+from hub.api import queries
+from hub.api.fleet import breakers
+from hub.api.live import Fleet
+from hub.api.parameters import Parameters, position
+from hub.archive.rows import key
+from hub.history import BEGIN, END, History, Wanted
+from hub.ledger import Ledger, by_account, units_by_id
+from hub.units import Units
+
+LAST = 2**31 - 1
+_FRESH_SECONDS = 5.0
+
+
+class NoDatabaseError(UserError):
+    """The hub has no database, or it does not answer."""
+
+    def __init__(self) -> None:
+        super().__init__("this hub has no database: there is no history", ExitCode.STATE)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One path.
+
+    Attributes:
+        summary: one line.
+        parameters: names that it takes.
+        answer: makes the document.
+    """
+
+    summary: str
+    parameters: Sequence[str]
+    answer: Callable[[Hub, Parameters], Awaitable[dict[str, Any]]]
+
+
+@dataclass
+class Names:
+    """Grid runs and units by their IDs, which change seldom and every answer needs.
+
+    Attributes:
+        runs: grid runs, oldest first.
+        units: of markets.
+        read: when they were read (monotonic seconds).
+    """
+
+    runs: dict[int, Any] = field(default_factory=dict)
+    units: dict[int, Units] = field(default_factory=dict)
+    read: float = -_FRESH_SECONDS
+
+    async def refresh(self, connection: Any, rows: Sequence[Any] = ()) -> None:
+        """Read them where they are old, or do not have what rows name.
+
+        Args:
+            connection: to the database.
+            rows: of trades or orders.
+        """
+        # Of both kinds of rows they are the second and the third column.
+        known = all(row[1] in self.runs and row[2] in self.units for row in rows)
+        if known and time.monotonic() - self.read < _FRESH_SECONDS:
+            return
+        self.runs = {row["id"]: row for row in await connection.fetch(queries.RUNS)}
+        self.units = await units_by_id(connection)
+        self.read = time.monotonic()
+
+
+@dataclass
+class Hub:
+    """What the answers are made from.
+
+    Attributes:
+        fleet: what was heard of the bots.
+        pool: of connections to the database; None where there is none.
+        history: trades; None likewise.
+        ledger: lots and gains; None likewise.
+    """
+
+    fleet: Fleet
+    pool: Any
+    history: History | None
+    ledger: Ledger | None
+
+    names: Names = field(default_factory=Names)
+
+    def connection(self) -> Any:
+        """One of the pool's connections, for a `with` block."""
+        if self.pool is None:
+            raise NoDatabaseError
+        return self.pool.acquire(timeout=10)
+
+
+async def _bots(hub: Hub, _: Parameters) -> dict[str, Any]:
+    return hub.fleet.document
+
+
+async def _breakers(hub: Hub, _: Parameters) -> dict[str, Any]:
+    return {"circuit_breakers": breakers(hub.fleet.heard)}
+
+
+async def _fills(hub: Hub, given: Parameters) -> dict[str, Any]:
+    if hub.history is None:
+        raise NoDatabaseError
+    count, names = given.count(), hub.names
+    async with hub.connection() as connection:
+        await names.refresh(connection)
+    wanted = Wanted(
+        runs=_chosen(names.runs, given),
+        begin=given.time("from", BEGIN),
+        end=given.time("to", END),
+        before=given.after(),
+    )
+    rows = await hub.history.latest(wanted, count + 1)
+    async with hub.connection() as connection:
+        await names.refresh(connection, rows)
+    return {
+        "fills": [
+            queries.fill_document(row, names.runs[row.run_id], names.units[row.market_id])
+            for row in rows[:count]
+        ],
+        "next": position(key(rows[count - 1])) if len(rows) > count else None,
+    }
+
+
+async def _orders(hub: Hub, given: Parameters) -> dict[str, Any]:
+    count = given.count()
+    state = given.choice("state", ("live", *queries.STATES.values()))
+    before, names = given.after() or (END, LAST, ""), hub.names
+    async with hub.connection() as connection:
+        await names.refresh(connection)
+        chosen = _chosen(names.runs, given)
+        if state == "live":
+            every = list(names.runs) if chosen is None else chosen
+            rows = await connection.fetch(queries.OPEN_ORDERS, *before, every, count + 1)
+        else:
+            letter = None if state is None else state[0]
+            rows = await connection.fetch(queries.ORDERS, *before, chosen, letter, count + 1)
+        await names.refresh(connection, rows)
+    return {
+        "orders": [
+            queries.order_document(row, names.runs[row["run_id"]], names.units[row["market_id"]])
+            for row in rows[:count]
+        ],
+        "next": position(queries.order_key(rows[count - 1])) if len(rows) > count else None,
+    }
+
+
+async def _candles(hub: Hub, given: Parameters) -> dict[str, Any]:
+    rows = await _hours(hub, given)
+    return {"candles": [queries.candle_document(row) for row in rows]}
+
+
+async def _equity(hub: Hub, given: Parameters) -> dict[str, Any]:
+    candles = await _hours(hub, given)
+    begin = candles[0]["time"] if candles else BEGIN
+    end = given.time("to", END)
+    async with hub.connection() as connection:
+        await hub.names.refresh(connection)
+        runs = hub.names.runs
+        chosen = _chosen(runs, given) or []
+        before = await connection.fetch(queries.FLOWS_BEFORE, chosen, begin)
+        flows = await connection.fetch(queries.FLOWS, chosen, begin, end)
+    return {"equity": queries.equity([runs[one] for one in chosen], before, flows, candles)}
+
+
+async def _hours(hub: Hub, given: Parameters) -> Any:
+    bot, symbol = given.needed("bot"), given.needed("symbol")
+    begin, end = given.time("from", BEGIN), given.time("to", END)
+    async with hub.connection() as connection:
+        number = await connection.fetchval("SELECT id FROM bots WHERE name = $1", bot)
+        return await connection.fetch(
+            queries.CANDLES, -1 if number is None else number, symbol, begin, end, given.count()
+        )
+
+
+async def _incidents(hub: Hub, given: Parameters) -> dict[str, Any]:
+    count, bot = given.count(), given.text("bot")
+    kind = given.choice("kind", ("kill_switch", "pause", "acknowledgement"))
+    before = given.after() or (END, LAST, "")
+    async with hub.connection() as connection:
+        number = None
+        if bot is not None:
+            number = await connection.fetchval("SELECT id FROM bots WHERE name = $1", bot) or -1
+        rows = await connection.fetch(queries.INCIDENTS, number, kind, *before[:2], count + 1)
+    return {
+        "incidents": [
+            {
+                "bot": row["bot"],
+                "kind": row["kind"],
+                "symbol": row["symbol"],
+                "at": queries.milliseconds(row["at"]),
+                "ended": queries.milliseconds(row["ended"]),
+                "code": row["code"],
+                "text": row["text"],
+            }
+            for row in rows[:count]
+        ],
+        "next": position((rows[count - 1]["at"], rows[count - 1]["id"], ""))
+        if len(rows) > count
+        else None,
+    }
+
+
+async def _releases(hub: Hub, given: Parameters) -> dict[str, Any]:
+    async with hub.connection() as connection:
+        rows = await connection.fetch(queries.RELEASES, given.count())
+    return {
+        "releases": [
+            {
+                "bot": row["bot"],
+                "version": row["version"],
+                "seen": queries.milliseconds(row["seen"]),
+            }
+            for row in rows
+        ]
+    }
+
+
+async def _profit(hub: Hub, given: Parameters) -> dict[str, Any]:
+    bot, symbol = given.text("bot"), given.text("symbol")
+    begin, end = given.time("from", BEGIN).date(), given.time("to", END).date()
+    days: list[tuple[date, dict[str, Any]]] = []
+    for book in await _books(hub):
+        if bot not in {None, book.bot} or symbol not in {None, book.symbol}:
+            continue
+        days += [
+            (
+                day,
+                {
+                    "day": day.isoformat(),
+                    "bot": book.bot,
+                    "mode": book.mode,
+                    "symbol": book.symbol,
+                    "currency": book.quote,
+                    "gain": plain(one.gain),
+                    "disposals": one.sales,
+                },
+            )
+            for day, one in book.days.items()
+            if begin <= day < end
+        ]
+    days.sort(key=lambda one: (one[0], one[1]["bot"], one[1]["symbol"]), reverse=True)
+    return {"days": [document for _, document in days[: given.count()]]}
+
+
+async def _ledger(hub: Hub, _: Parameters) -> dict[str, Any]:
+    books = await _books(hub)
+    return {
+        "method": "fifo",
+        "accounts": by_account(books),
+        "positions": [book.document() for book in books],
+    }
+
+
+async def _books(hub: Hub) -> Any:
+    if hub.ledger is None:
+        raise NoDatabaseError
+    return await hub.ledger.books()
+
+
+def _chosen(runs: Mapping[int, Any], given: Parameters) -> list[int] | None:
+    """IDs of the grid runs of a bot or symbol; None where neither is named."""
+    bot, symbol = given.text("bot"), given.text("symbol")
+    if bot is None and symbol is None:
+        return None
+    return [
+        number
+        for number, run in runs.items()
+        if bot in {None, run["bot"]} and symbol in {None, run["symbol"]}
+    ]
+
+
+_PAGED = ("limit", "after")
+_SPAN = ("from", "to")
+ENDPOINTS: dict[str, Endpoint] = {
+    "/api/v1/bots": Endpoint("All bots as they were last heard, and sums.", (), _bots),
+    "/api/v1/fills": Endpoint(
+        "Trades, the latest first, from the database and the archive.",
+        ("bot", "symbol", *_SPAN, *_PAGED),
+        _fills,
+    ),
+    "/api/v1/orders": Endpoint(
+        "Orders, the latest first; `live` are those that may still trade.",
+        ("bot", "symbol", "state", *_PAGED),
+        _orders,
+    ),
+    "/api/v1/profit": Endpoint(
+        "Gains of the sales of each day (UTC), as the tax report counts them.",
+        ("bot", "symbol", *_SPAN, "limit"),
+        _profit,
+    ),
+    "/api/v1/equity": Endpoint(
+        "Equity of one bot's symbol at the end of each hour.",
+        ("bot", "symbol", *_SPAN, "limit"),
+        _equity,
+    ),
+    "/api/v1/candles": Endpoint(
+        "Hours as one bot has seen its price.", ("bot", "symbol", *_SPAN, "limit"), _candles
+    ),
+    "/api/v1/incidents": Endpoint(
+        "Kill switches, pauses and acknowledgements, the latest first.",
+        ("bot", "kind", *_PAGED),
+        _incidents,
+    ),
+    "/api/v1/releases": Endpoint(
+        "Which version each bot runs, and since when.", ("limit",), _releases
+    ),
+    "/api/v1/ledger": Endpoint(
+        "Positions, cost and gains by account and year, as the tax reports have them.",
+        (),
+        _ledger,
+    ),
+    "/api/v1/system/circuit-breakers": Endpoint(
+        "The circuit breaker of each bot, as it last said.", (), _breakers
+    ),
+}

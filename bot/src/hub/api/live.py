@@ -1,0 +1,194 @@
+"""What the hub hears of the bots, and tells every client at once.
+
+With a database its collectors tell what is new (LISTEN); bots may also be asked directly, which is
+all there is on a Pi without one. Each client gets the newest document when it is ready for it, and
+never a queue of old ones: a slow client costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from gridbase.secret_files import read_secret
+
+from hub.api import queries
+from hub.api.fleet import Heard, fleet_document
+from hub.config import Live
+from hub.database import AWAY, Address, connect, in_one_line
+
+CHANNEL = "gridberry_fleet"
+# Seconds: between two looks at everything, the least between two messages, until one is repeated.
+LOOK_SECONDS = 5.0
+LEAST_SECONDS = 1.0
+COMMENT_SECONDS = 15.0
+_ANSWER_SECONDS = 4.0
+_MOST_BYTES = 4 << 20
+
+
+class Fleet:
+    """The newest document of the fleet, and who waits for the next.
+
+    Args:
+        pool: of connections to the database; None where there is none.
+        address: of it, to listen.
+        bots: those that are asked directly.
+    """
+
+    def __init__(self, pool: Any, address: Address | None, bots: Sequence[Live]) -> None:
+        self._pool = pool
+        self._address = address
+        self._bots = bots
+        self._asked: dict[str, Heard] = {}
+        self._document: dict[str, Any] = fleet_document((), 0)
+        self._text = ""
+        self._number = 0
+        self._changed = asyncio.Condition()
+        self._wake = asyncio.Event()
+        self.heard: list[Heard] = []
+        self.problem = ""
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The newest document."""
+        return self._document
+
+    async def run(self) -> None:
+        """Look again and again, until canceled."""
+        tasks = [asyncio.create_task(one) for one in self._watchers()]
+        try:
+            while True:
+                await self._look()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), LOOK_SECONDS)
+                self._wake.clear()
+                await asyncio.sleep(LEAST_SECONDS)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def messages(self) -> AsyncIterator[str]:
+        """Server-sent events for one client, from the newest document on."""
+        seen = 0
+        while True:
+            if self._number == seen:
+                try:
+                    await asyncio.wait_for(self._next(seen), COMMENT_SECONDS)
+                except TimeoutError:
+                    yield ": still here\n\n"
+                    continue
+            seen = self._number
+            yield f"event: fleet\nid: {seen}\ndata: {self._text}\n\n"
+
+    async def _next(self, seen: int) -> None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._number != seen)
+
+    async def _look(self) -> None:
+        heard = dict(self._asked)
+        if self._pool is not None:
+            try:
+                async with self._pool.acquire(timeout=5) as connection:
+                    rows = await connection.fetch(queries.BOTS)
+                self.problem = ""
+            except AWAY as error:
+                self.problem = in_one_line(error)
+                rows = []
+                heard = {bot.name: bot for bot in self.heard} | heard
+            heard = {row["name"]: _newer(_stored(row), heard.get(row["name"])) for row in rows} | {
+                name: bot for name, bot in heard.items() if name not in {r["name"] for r in rows}
+            }
+        self.heard = list(heard.values())
+        document = fleet_document(self.heard, time.time_ns() // 1_000_000)
+        document["database"] = self.problem or ("connected" if self._pool is not None else "none")
+        if document == self._document and self._number:
+            return
+        async with self._changed:
+            self._document = document
+            self._text = json.dumps(document, separators=(",", ":"))
+            self._number += 1
+            self._changed.notify_all()
+
+    def _watchers(self) -> list[Any]:
+        watchers = [_again(partial(self._ask, bot)) for bot in self._bots]
+        if self._address is not None:
+            watchers.append(_again(self._listen))
+        return watchers
+
+    async def _listen(self) -> None:
+        """Hear of what collectors have written, as long as the connection lasts."""
+        if self._address is None:
+            return
+        connection = await connect(self._address)
+        try:
+            ended = asyncio.Event()
+            connection.add_termination_listener(lambda *_: ended.set())
+            await connection.add_listener(CHANNEL, lambda *_: self._wake.set())
+            await ended.wait()
+        finally:
+            connection.terminate()
+
+    async def _ask(self, bot: Live) -> None:
+        before = self._asked.get(bot.name) or Heard(bot.name, "", "", "", "", None, None)
+        try:
+            status = await asyncio.to_thread(_answer, bot)
+        except (OSError, ValueError, TypeError) as error:
+            reason = error.reason if isinstance(error, urllib.error.URLError) else error
+            self._asked[bot.name] = Heard(**{**vars(before), "problem": str(reason)})
+            return
+        now_ms = time.time_ns() // 1_000_000
+        words = {name: str(status.get(name, "")) for name in ("mode", "exchange", "version")}
+        self._asked[bot.name] = Heard(
+            name=bot.name, account=before.account, heard_ms=now_ms, status=status, **words
+        )
+        self._wake.set()
+
+
+def _newer(stored: Heard, asked: Heard | None) -> Heard:
+    """Of the two ways on which a bot is heard, what came last."""
+    if asked is None or (asked.heard_ms or 0) < (stored.heard_ms or 0):
+        return stored
+    return Heard(**{**vars(asked), "account": stored.account, "mode": stored.mode})
+
+
+def _stored(row: Any) -> Heard:
+    return Heard(
+        name=row["name"],
+        mode=row["mode"],
+        account=row["account"],
+        exchange=row["exchange"],
+        version=row["version"] or "",
+        heard_ms=queries.milliseconds(row["answered"] or row["heard"]),
+        status=row["status"],
+    )
+
+
+def _answer(bot: Live) -> dict[str, Any]:
+    """A bot's /api/status.
+
+    Raises:
+        OSError: it does not answer.
+        ValueError, TypeError: its answer is no JSON object.
+    """
+    request = urllib.request.Request(bot.url)  # noqa: S310  the configuration allows http(s) alone
+    if bot.token_file is not None:
+        token = read_secret(bot.token_file, "server.live.token_file")
+        request.add_header("Authorization", f"Bearer {token}")
+    with urllib.request.urlopen(request, timeout=_ANSWER_SECONDS) as answer:  # noqa: S310
+        document = json.loads(answer.read(_MOST_BYTES))
+    return dict(document)
+
+
+async def _again(action: Callable[[], Awaitable[None]]) -> None:
+    """Do something for ever, with a pause between, whether the other side is there or not."""
+    while True:
+        with suppress(*AWAY):
+            await action()
+        await asyncio.sleep(LOOK_SECONDS)

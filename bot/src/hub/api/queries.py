@@ -1,0 +1,163 @@
+"""What the API asks of the database. Every query has its index: a test looks at their plans."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from gridbase.market import EXACT, plain
+
+from hub.archive.rows import FillRow, Key
+from hub.units import Units
+
+_ROLES = {"i": "initial", "g": "grid", "l": "liquidation"}
+STATES = {"i": "intended", "o": "open", "f": "filled", "c": "canceled"}
+_SIDES = {"b": "buy", "s": "sell"}
+_HOUR = timedelta(hours=1)
+
+BOTS = (
+    "SELECT b.id, b.name, b.mode, b.exchange, b.account, b.heard, b.answered, b.status,"
+    " (SELECT version FROM releases r WHERE r.bot_id = b.id ORDER BY seen DESC LIMIT 1) AS version"
+    " FROM bots b ORDER BY b.name"
+)
+RUNS = (
+    "SELECT r.id, b.name AS bot, b.mode, r.symbol, r.base, r.quote, r.investment, r.carried,"
+    " r.carried_cost, r.started, r.closed FROM grid_runs r JOIN bots b ON b.id = r.bot_id"
+    " ORDER BY r.started, r.id"
+)
+# $1 to $3 the key of the last row, $4 runs or null for all, $5 states or null for all, $6 rows.
+ORDERS = (
+    "SELECT created, run_id, market_id, side::text, role::text, state::text, line, attempt, price,"
+    " quantity, client_id, exchange_id FROM orders"
+    " WHERE created <= $1 AND (created, run_id, client_id) < ($1, $2, $3)"
+    " AND ($4::int[] IS NULL OR run_id = ANY($4)) AND ($5::text IS NULL OR state::text = $5)"
+    " ORDER BY created DESC, run_id DESC, client_id DESC LIMIT $6"
+)
+OPEN_ORDERS = (
+    "SELECT created, run_id, market_id, side::text, role::text, state::text, line, attempt, price,"
+    " quantity, client_id, exchange_id FROM orders"
+    " WHERE run_id = ANY($4::int[]) AND state IN ('i', 'o')"
+    " AND (created, run_id, client_id) < ($1, $2, $3)"
+    " ORDER BY created DESC, run_id DESC, client_id DESC LIMIT $5"
+)
+CANDLES = (
+    "SELECT time, open, high, low, close, seconds, in_range_seconds FROM candles"
+    " WHERE bot_id = $1 AND symbol = $2 AND time >= $3 AND time < $4 ORDER BY time LIMIT $5"
+)
+# $1 bot or null, $2 kind or null, $3 and $4 the key of the last row, $5 rows.
+INCIDENTS = (
+    "SELECT i.id, b.name AS bot, i.kind, i.symbol, i.at, i.ended, i.code, i.text FROM incidents i"
+    " JOIN bots b ON b.id = i.bot_id WHERE i.at <= $3 AND (i.at, i.id) < ($3, $4)"
+    " AND ($1::int IS NULL OR i.bot_id = $1) AND ($2::text IS NULL OR i.kind = $2)"
+    " ORDER BY i.at DESC, i.id DESC LIMIT $5"
+)
+FLOWS_BEFORE = (
+    "SELECT run_id, coin, sum(amount) AS amount FROM flows"
+    " WHERE run_id = ANY($1::int[]) AND hour < $2 GROUP BY run_id, coin"
+)
+FLOWS = (
+    "SELECT run_id, hour, coin, amount FROM flows"
+    " WHERE run_id = ANY($1::int[]) AND hour >= $2 AND hour < $3 ORDER BY hour"
+)
+RELEASES = (
+    "SELECT b.name AS bot, r.version, r.seen FROM releases r JOIN bots b ON b.id = r.bot_id"
+    " ORDER BY r.seen DESC LIMIT $1"
+)
+
+
+def milliseconds(time: datetime | None) -> int | None:
+    """A time as Unix milliseconds."""
+    return None if time is None else round(time.timestamp() * 1000)
+
+
+def fill_document(row: FillRow, run: Mapping[str, Any], units: Units) -> dict[str, Any]:
+    """A trade; amounts are exact texts, times Unix milliseconds."""
+    price, quantity = units.price(row.price), units.quantity(row.quantity)
+    quote = EXACT.multiply(price, quantity) if row.quote is None else row.quote
+    return {
+        "time": milliseconds(row.time),
+        "bot": run["bot"],
+        "mode": run["mode"],
+        "symbol": run["symbol"],
+        "side": _SIDES[row.side],
+        "role": _ROLES[row.role],
+        "maker": row.maker,
+        "price": plain(price),
+        "quantity": plain(quantity),
+        "quote": plain(quote),
+        "fee": plain(row.fee),
+        "fee_coin": row.fee_coin,
+        "trade_id": row.trade_id,
+        "order": row.client_id,
+    }
+
+
+def order_document(row: Any, run: Mapping[str, Any], units: Units) -> dict[str, Any]:
+    """An order; amounts are exact texts, times Unix milliseconds."""
+    return {
+        "created": milliseconds(row["created"]),
+        "bot": run["bot"],
+        "mode": run["mode"],
+        "symbol": run["symbol"],
+        "side": _SIDES[row["side"]],
+        "role": _ROLES[row["role"]],
+        "state": STATES[row["state"]],
+        "line": row["line"],
+        "price": plain(units.price(row["price"])),
+        "quantity": plain(units.quantity(row["quantity"])),
+        "order": row["client_id"],
+        "exchange_id": row["exchange_id"],
+    }
+
+
+def candle_document(row: Any) -> dict[str, Any]:
+    """An hour; prices are exact texts."""
+    prices = {name: plain(row[name]) for name in ("open", "high", "low", "close")}
+    watched = {name: row[name] for name in ("seconds", "in_range_seconds")}
+    return {"time": milliseconds(row["time"]), **prices, **watched}
+
+
+def order_key(row: Any) -> Key:
+    """By which orders are paged."""
+    return row["created"], row["run_id"], row["client_id"]
+
+
+def equity(
+    runs: Sequence[Any], before: Sequence[Any], flows: Sequence[Any], candles: Sequence[Any]
+) -> list[dict[str, Any]]:
+    """Equity at the end of each hour that the bot has seen: quote left, and base at its close.
+
+    Args:
+        runs: grid runs of one bot's symbol, oldest first.
+        before: sums of flows before the first hour.
+        flows: of these hours, by time.
+        candles: the hours.
+    """
+    amounts = {(row["run_id"], row["coin"]): row["amount"] for row in before}
+    points, waiting = [], list(reversed(flows))
+    for candle in candles:
+        end = candle["time"] + _HOUR
+        while waiting and waiting[-1]["hour"] < end:
+            row = waiting.pop()
+            name = (row["run_id"], row["coin"])
+            amounts[name] = EXACT.add(amounts.get(name, Decimal(0)), row["amount"])
+        begun = [run for run in runs if run["started"] < end]
+        if not begun or (begun[-1]["closed"] is not None and begun[-1]["closed"] <= candle["time"]):
+            continue
+        run, zero = begun[-1], Decimal(0)
+        left = EXACT.subtract(run["investment"], run["carried_cost"])
+        left = EXACT.add(left, amounts.get((run["id"], run["quote"]), zero))
+        held = EXACT.add(run["carried"], amounts.get((run["id"], run["base"]), zero))
+        worth = EXACT.add(left, EXACT.multiply(held, candle["close"]))
+        points.append(
+            {
+                "time": milliseconds(end),
+                "equity": plain(worth),
+                "investment": plain(run["investment"]),
+                "held": plain(held),
+                "price": plain(candle["close"]),
+            }
+        )
+    return points

@@ -1,0 +1,84 @@
+"""Serves the API and the page until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import uvicorn
+from gridbase.errors import UserError
+
+from hub.api.application import MOST_CLIENTS, application
+from hub.api.endpoints import Hub
+from hub.api.live import Fleet
+from hub.archive.place import Place
+from hub.config import Config
+from hub.database import AWAY, pool
+from hub.history import History
+from hub.ledger import Ledger
+
+# Clients that only connect are dropped (seconds); beside those that listen so many may ask at once.
+_KEEP_ALIVE = 5
+_ASKING = 100
+
+
+@asynccontextmanager
+async def opened(config: Config) -> AsyncIterator[Hub]:
+    """What answers are made from; the database need not be there yet.
+
+    Args:
+        config: with a section `server`.
+    """
+    server = config.need("server")
+    if config.database is None:
+        yield Hub(Fleet(None, None, server.live), None, None, None)
+        return
+    async with await pool(config.database, server.connections) as connections:
+        place = None if config.archive is None else Place(config.archive)
+        history = History(connections, place)
+        fleet = Fleet(connections, config.database, server.live)
+        ledger = Ledger(connections, history)
+        # Of millions of trades the first reading takes minutes: nobody waits for it.
+        reading = asyncio.create_task(_read_once(ledger))
+        try:
+            yield Hub(fleet, connections, history, ledger)
+        finally:
+            reading.cancel()
+
+
+async def _read_once(ledger: Ledger) -> None:
+    with suppress(UserError, *AWAY):
+        await ledger.books()
+
+
+def serve(config: Config) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Args:
+        config: with a section `server`.
+
+    Raises:
+        UserError: the address cannot be listened on, or neither database nor bots are named.
+    """
+    server = config.need("server")
+    if config.database is None and not server.live:
+        raise UserError("neither [database] nor a [[server.live]] is there: nothing to show")
+    app = application(lambda: opened(config), server.tokens_file)
+    program = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=server.host,
+            port=server.port,
+            limit_concurrency=MOST_CLIENTS + _ASKING,
+            timeout_keep_alive=_KEEP_ALIVE,
+            timeout_graceful_shutdown=2,
+            access_log=False,
+            server_header=False,
+            log_level="warning",
+            lifespan="on",
+        )
+    )
+    program.run()
+    if not program.started:
+        raise UserError(f"server.host and port = {server.host}:{server.port}: cannot be served")

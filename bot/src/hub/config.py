@@ -1,0 +1,261 @@
+"""The hub's configuration: one TOML file for all of its commands, read strictly.
+
+Every mistake is one line that names the setting, its value and what is allowed.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gridbase import settings
+from gridbase.errors import UserError
+from gridbase.settings import Read, WrongValueError
+
+from hub.database import Address
+
+REQUIRED = object()
+
+
+@dataclass(frozen=True)
+class Bot:
+    """One bot whose books are collected.
+
+    Attributes:
+        name: unique in the fleet.
+        mode: paper or live.
+        exchange: its name.
+        account: bots with the same one share its balances.
+        state: the bot's state directory.
+        status_url: of its /api/status; None where it has no page.
+    """
+
+    name: str
+    mode: str
+    exchange: str
+    account: str
+    state: Path
+    status_url: str | None
+
+
+@dataclass(frozen=True)
+class Collector:
+    """How the collector works.
+
+    Attributes:
+        seconds: between two looks at the books.
+        status_file: its state as JSON.
+        metrics_file: its metrics in Prometheus' text format; None writes none.
+    """
+
+    seconds: int
+    status_file: Path
+    metrics_file: Path | None
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Where old chunks go.
+
+    Attributes:
+        place: a directory, or ``s3://bucket/prefix``.
+        after_days: what is older is archived.
+        endpoint: of an S3 server that is not Amazon's; None for that.
+        region: of the bucket.
+        key_file: access key of S3; None where none is needed.
+        secret_file: its secret.
+    """
+
+    place: str
+    after_days: int
+    endpoint: str | None
+    region: str
+    key_file: Path | None
+    secret_file: Path | None
+
+
+@dataclass(frozen=True)
+class Live:
+    """A bot that the hub asks itself: its name, the URL of its /api/status, and its token."""
+
+    name: str
+    url: str
+    token_file: Path | None
+
+
+@dataclass(frozen=True)
+class Server:
+    """The API and the page.
+
+    Attributes:
+        host: address to listen on.
+        port: of it.
+        tokens_file: who may read; None: everybody, which is for loopback alone.
+        connections: most connections to the database.
+        live: bots that are asked directly.
+    """
+
+    host: str
+    port: int
+    tokens_file: Path | None
+    connections: int
+    live: tuple[Live, ...]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything; a part is None where its section is missing."""
+
+    database: Address | None
+    bot: Bot | None
+    collector: Collector | None
+    archive: Archive | None
+    server: Server | None
+
+    def need(self, name: str) -> Any:
+        """A part that a command cannot do without.
+
+        Raises:
+            UserError: its section is missing.
+        """
+        part = getattr(self, name)
+        if part is None:
+            raise UserError(f"[{name}] is missing: this command needs that section")
+        return part
+
+
+def _url(value: Any) -> str:
+    text = settings.text(value)
+    if not text.startswith(("http://", "https://")):
+        raise WrongValueError("needs to begin with http:// or https://")
+    return text
+
+
+def _path(value: Any) -> Path:
+    return Path(settings.text(value))
+
+
+_Section = Mapping[str, tuple[Read, Any]]
+_DATABASE: _Section = {
+    "host": (settings.text, REQUIRED),
+    "port": (settings.integer(1, 65535), 5432),
+    "database": (settings.text, "gridberry"),
+    "user": (settings.text, REQUIRED),
+    "password_file": (_path, None),
+    "ca_file": (_path, None),
+}
+_BOT: _Section = {
+    "name": (settings.text, REQUIRED),
+    "mode": (settings.choice("paper", "live", quote='"'), REQUIRED),
+    "exchange": (settings.text, REQUIRED),
+    "account": (settings.text, REQUIRED),
+    "state": (_path, REQUIRED),
+    "status_url": (_url, None),
+}
+_COLLECTOR: _Section = {
+    "seconds": (settings.integer(1, 3600), 5),
+    "status_file": (_path, REQUIRED),
+    "metrics_file": (_path, None),
+}
+_ARCHIVE: _Section = {
+    "place": (settings.text, REQUIRED),
+    "after_days": (settings.integer(7, 36500), 90),
+    "endpoint": (_url, None),
+    "region": (settings.text, "us-east-1"),
+    "key_file": (_path, None),
+    "secret_file": (_path, None),
+}
+_SERVER: _Section = {
+    "host": (settings.text, "127.0.0.1"),
+    "port": (settings.integer(1, 65535), 8090),
+    "tokens_file": (_path, None),
+    "connections": (settings.integer(1, 30), 5),
+}
+_LIVE: _Section = {
+    "name": (settings.text, REQUIRED),
+    "url": (_url, REQUIRED),
+    "token_file": (_path, None),
+}
+_SECTIONS: Mapping[str, tuple[_Section, Any]] = {
+    "database": (_DATABASE, Address),
+    "bot": (_BOT, Bot),
+    "collector": (_COLLECTOR, Collector),
+    "archive": (_ARCHIVE, Archive),
+}
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def load(path: Path) -> Config:
+    """Read a file.
+
+    Raises:
+        UserError: it cannot be read, or something in it is not allowed.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"--config {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"--config {path}: {error}") from error
+    known = [*_SECTIONS, "server"]
+    for name in document:
+        if name not in known:
+            raise UserError(f"[{name}] is unknown: {settings.known_names(name, known)}")
+    parts: dict[str, Any] = dict.fromkeys(known)
+    for name, (section, kind) in _SECTIONS.items():
+        if name in document:
+            parts[name] = kind(**_read(name, section, document[name]))
+    if "server" in document:
+        parts["server"] = _server(document["server"])
+    _check(parts)
+    return Config(**parts)
+
+
+def _read(name: str, section: _Section, given: Any) -> dict[str, Any]:
+    if not isinstance(given, dict):
+        raise UserError(f"{name} needs to be a section: [{name}]")
+    for setting in given:
+        if setting not in section:
+            full = [f"{name}.{one}" for one in section]
+            hint = settings.known_names(f"{name}.{setting}", full)
+            raise UserError(f"{name}.{setting} is unknown: {hint}")
+    values = {setting: default for setting, (_, default) in section.items()}
+    readers = {setting: read for setting, (read, _) in section.items()}
+    values |= settings.read_each(
+        readers, given, lambda setting, value: f"{name}.{setting} = {value!r}"
+    )
+    for setting, value in values.items():
+        if value is REQUIRED:
+            raise UserError(f"{name}.{setting} is missing")
+    return values
+
+
+def _server(given: Any) -> Server:
+    live = given.pop("live", []) if isinstance(given, dict) else []
+    bots = tuple(Live(**_read("server.live", _LIVE, one)) for one in live)
+    names = [one.name for one in bots]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"server.live.name = {name!r} stands twice; give each bot its own")
+    return Server(**_read("server", _SERVER, given), live=bots)
+
+
+def _check(parts: Mapping[str, Any]) -> None:
+    database, server, archive = parts["database"], parts["server"], parts["archive"]
+    if database is not None and database.ca_file is None:
+        local = database.host in _LOOPBACK or database.host.startswith("/")
+        if not local:
+            raise UserError(
+                f"database.host = {database.host!r} is another machine: database.ca_file needs the"
+                " certificate of the authority that signed the server's"
+            )
+    if server is not None and server.tokens_file is None and server.host not in _LOOPBACK:
+        raise UserError(
+            f"server.host = {server.host!r} can be reached from elsewhere, and the figures tell"
+            " what somebody owns: server.tokens_file needs a file (hub tokens create)"
+        )
+    if archive is not None and (archive.key_file is None) != (archive.secret_file is None):
+        raise UserError("archive.key_file and archive.secret_file need each other")

@@ -1,0 +1,78 @@
+"""Keeps the database in order, as its owner: the schema up to date, old trades in the archive.
+
+It runs beside the server, for as long as that does. What fails is told in one line and tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from gridbase.clock import Clock
+from gridbase.errors import UserError
+
+from hub.archive.archiver import Archiver, Moved
+from hub.archive.place import Place
+from hub.config import Archive, Config
+from hub.database import AWAY, Address, connect, in_one_line, migrate
+
+EVERY_SECONDS = 6 * 3600.0
+AGAIN_SECONDS = 60.0
+
+
+async def archive(
+    address: Address, settings: Archive, progress: Callable[[str], None] = lambda _: None
+) -> Moved:
+    """Bring the schema up to date and move what is old, once.
+
+    Args:
+        address: of the database, as its owner.
+        settings: where to, and what is old.
+        progress: is told each step in one line.
+
+    Raises:
+        UserError: the archive or the database is not as it must be.
+        OSError: the database is away (one of `AWAY`).
+    """
+    connection = await connect(address)
+    try:
+        await migrate(connection)
+        before = datetime.now(UTC) - timedelta(days=settings.after_days)
+        return await Archiver(connection, Place(settings), progress).run(before)
+    finally:
+        connection.terminate()
+
+
+async def keep(config: Config, clock: Clock) -> None:
+    """Keep the database in order until the clock is stopping.
+
+    Args:
+        config: with a section `database`, and `archive` where there is one.
+        clock: time.
+    """
+    address = config.need("database")
+    while not clock.stopping:
+        pause = EVERY_SECONDS
+        try:
+            if config.archive is None:
+                connection = await connect(address)
+                try:
+                    _say(", ".join(await migrate(connection)))
+                finally:
+                    connection.terminate()
+            else:
+                await archive(address, config.archive, _say)
+        except AWAY as error:
+            print(f"hub keep: {in_one_line(error)}", file=sys.stderr, flush=True)
+            pause = AGAIN_SECONDS
+        except UserError as error:
+            print(f"hub keep: {error}", file=sys.stderr, flush=True)
+            pause = AGAIN_SECONDS
+        await asyncio.to_thread(clock.sleep, pause)
+
+
+def _say(text: str) -> None:
+    if text:
+        print(text, flush=True)

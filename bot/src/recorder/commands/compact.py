@@ -1,0 +1,28 @@
+"""`recorder compact`: one file a day, for days that are over."""
+
+import argparse
+from datetime import UTC, datetime
+
+from gridbase.errors import ExitCode, UserError
+
+from recorder.commands.arguments import add_directory, open_catalog
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this subcommand's arguments."""
+    add_directory(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compact, and say how many files were replaced."""
+    from recorder.files.compact import UnequalError, compact
+
+    catalog = open_catalog(args.directory, read_only=False)
+    try:
+        replaced = compact(catalog, datetime.now(UTC).date().isoformat())
+    except UnequalError as error:
+        raise UserError(str(error), ExitCode.STATE) from error
+    finally:
+        catalog.close()
+    print(f"replaced {replaced} files")
+    return 0

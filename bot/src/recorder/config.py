@@ -1,0 +1,206 @@
+"""Settings of the recorder: a TOML file, each value checked strictly."""
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gridbase.errors import UserError
+from gridbase.public_rest import ADDRESSES
+from gridbase.settings import (
+    Read,
+    WrongValueError,
+    choice,
+    integer,
+    known_names,
+    read_each,
+    switch,
+    text,
+)
+
+from recorder.core.rows import Kind
+from recorder.files.layout import checked_name
+
+ADDRESS = re.compile(r"(https?|wss?)://[A-Za-z0-9.-]+(:[0-9]{1,5})?", re.ASCII)
+LISTEN = re.compile(r"([0-9.]+|\[[0-9a-f:]+\]):[0-9]{1,5}", re.ASCII)
+MEGABYTE = 1_000_000
+LOOPBACK = ("127.", "[::1]")
+
+
+@dataclass(frozen=True)
+class Market:
+    """One exchange, and what is recorded of it.
+
+    Attributes:
+        exchange: binance or binanceus.
+        symbols: the exchange's own names, such as BTCUSDT.
+        kinds: what is recorded of each.
+        rest: where the exchange answers.
+        streams: where it streams.
+        weight_per_minute: request weight that the recorder may use.
+    """
+
+    exchange: str
+    symbols: tuple[str, ...]
+    kinds: tuple[Kind, ...]
+    rest: str
+    streams: str
+    weight_per_minute: int
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that the recorder can be told.
+
+    Attributes:
+        directory: where data is kept.
+        markets: what is recorded.
+        listen: address and port of status and metrics.
+        token_file: file with the token that readers from elsewhere must send; None on loopback.
+        rotate_bytes: a file is closed when its rows take more in memory.
+        queue: most messages that wait.
+        silent_s: a stream that says nothing for so long is told of, and its connection replaced.
+        warn_bytes: memory of the process from which on it warns.
+        restart_bytes: memory of the process at which it stops in an orderly way.
+        budget_bytes: how much of the disk data may take; 0 for no bound.
+        compact: whether the files of a day become one at night.
+    """
+
+    directory: Path
+    markets: tuple[Market, ...]
+    listen: str = "127.0.0.1:8090"
+    token_file: Path | None = None
+    rotate_bytes: int = 100 * MEGABYTE
+    queue: int = 10_000
+    silent_s: int = 300
+    warn_bytes: int = 1_200 * MEGABYTE
+    restart_bytes: int = 1_800 * MEGABYTE
+    budget_bytes: int = 0
+    compact: bool = True
+
+
+def _matching(pattern: re.Pattern[str], needed: str) -> Read:
+    def read(value: Any) -> str:
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            raise WrongValueError(f"needs {needed}")
+        return value
+
+    return read
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or len(set(map(str, value))) != len(value):
+        raise WrongValueError('needs different names in brackets, such as ["BTCUSDT", "ETHUSDT"]')
+    return tuple(checked_name("symbol", str(name)) for name in value)
+
+
+def _kinds(value: Any) -> tuple[Kind, ...]:
+    known = [str(kind) for kind in Kind]
+    if not isinstance(value, list) or not value or not set(map(str, value)) <= set(known):
+        raise WrongValueError(f"needs some of {', '.join(known)}, in brackets")
+    return tuple(kind for kind in Kind if kind in value)
+
+
+def _scaled(low: int, high: int, unit: int) -> Read:
+    read = integer(low, high)
+    return lambda value: read(value) * unit
+
+
+SETTINGS: dict[str, Read] = {
+    "directory": lambda value: Path(text(value)),
+    "listen": _matching(LISTEN, 'an address and a port, such as "127.0.0.1:8090"'),
+    "token_file": lambda value: Path(text(value)),
+    "rotate_mb": _scaled(1, 1_000, MEGABYTE),
+    "queue": integer(100, 1_000_000),
+    "silent_seconds": integer(10, 86_400),
+    "memory_warn_mb": _scaled(10, 100_000, MEGABYTE),
+    "memory_restart_mb": _scaled(10, 100_000, MEGABYTE),
+    "disk_budget_gb": _scaled(0, 100_000, 1_000 * MEGABYTE),
+    "compact": switch,
+}
+NAMES = {
+    "rotate_mb": "rotate_bytes",
+    "silent_seconds": "silent_s",
+    "memory_warn_mb": "warn_bytes",
+    "memory_restart_mb": "restart_bytes",
+    "disk_budget_gb": "budget_bytes",
+}
+MARKET_SETTINGS: dict[str, Read] = {
+    "exchange": choice(*ADDRESSES, quote='"'),
+    "symbols": _names,
+    "kinds": _kinds,
+    "rest": _matching(ADDRESS, "http://HOST or https://HOST, maybe :PORT"),
+    "streams": _matching(ADDRESS, "ws://HOST or wss://HOST, maybe :PORT"),
+    "weight_per_minute": integer(60, 6_000),
+}
+
+
+def load_config(path: Path) -> Config:
+    """Read the settings.
+
+    Args:
+        path: the TOML file.
+
+    Raises:
+        UserError: one line that names the file, the setting, its value and what is allowed.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: is no TOML: {error}") from error
+    try:
+        return _read(document)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _read(document: Mapping[str, Any]) -> Config:
+    markets = document.get("markets")
+    if not isinstance(markets, list) or not markets:
+        raise WrongValueError("needs at least one table [[markets]] with exchange and symbols")
+    # The section sync is read by who copies.
+    given = {name: value for name, value in document.items() if name not in ("markets", "sync")}
+    values = _values(SETTINGS, given, "")
+    if "directory" not in values:
+        raise WrongValueError("directory is missing")
+    values = {NAMES.get(name, name): value for name, value in values.items()}
+    config = Config(markets=tuple(_market(each) for each in markets), **values)
+    exchanges = [market.exchange for market in config.markets]
+    if len(set(exchanges)) != len(exchanges):
+        raise WrongValueError("markets: needs each exchange once")
+    if not config.listen.startswith(LOOPBACK) and config.token_file is None:
+        raise WrongValueError(f"listen = {config.listen} is not loopback, so it needs token_file")
+    if config.warn_bytes >= config.restart_bytes:
+        raise WrongValueError("memory_warn_mb needs to be below memory_restart_mb")
+    return config
+
+
+def _market(given: Any) -> Market:
+    if not isinstance(given, Mapping):
+        raise WrongValueError("markets: needs tables [[markets]]")
+    values = _values(MARKET_SETTINGS, given, "markets: ")
+    for name in ("exchange", "symbols"):
+        if name not in values:
+            raise WrongValueError(f"markets: {name} is missing")
+    rest, streams = ADDRESSES[values["exchange"]]
+    usual = {
+        "kinds": tuple(Kind),
+        "rest": rest,
+        "streams": streams,
+        # Binance.US allows 1,200 a minute for everything behind one address.
+        "weight_per_minute": 600 if values["exchange"] == "binanceus" else 1_200,
+    }
+    return Market(**(usual | values))
+
+
+def _values(readers: Mapping[str, Read], given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    for name in given:
+        if name not in readers:
+            hint = known_names(name, list(readers))
+            raise WrongValueError(f"{where}unknown setting {name}; {hint}")
+    told: Callable[[str, Any], str] = lambda name, value: f"{where}{name} = {value!r}:"  # noqa: E731
+    return read_each(readers, given, told)

@@ -1,0 +1,1 @@
+"""Reading what was recorded: SQL, tables, dumps. Nothing here changes a file."""

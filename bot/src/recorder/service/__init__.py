@@ -1,0 +1,1 @@
+"""The recorder as a process: its threads, its memory, what it tells."""

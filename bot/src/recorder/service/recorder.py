@@ -1,0 +1,244 @@
+"""Runs the recording: one thread for the sockets, one for questions, one that writes."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+
+import requests
+from gridbase.backoff import Backoff
+from gridbase.clock import SystemClock
+from gridbase.errors import ExitCode, UserError
+from gridbase.public_rest import INVALID_SYMBOL, Away, Rest
+from gridbase.sockets.dialer import ThreadDialer
+from gridbase.sockets.websocket import connect
+
+from recorder.config import Config, Market
+from recorder.core.inbox import Inbox
+from recorder.core.rows import Kind
+from recorder.core.steps import Sizes
+from recorder.files.compact import compact
+from recorder.files.layout import date_of
+from recorder.files.store import Store
+from recorder.recording.asking import ThreadAsker
+from recorder.recording.connections import MOST_STREAMS, Group
+from recorder.recording.messages import sizes_of
+from recorder.recording.session import Session, streams_of
+from recorder.service.memory import resident_bytes
+from recorder.sync.budget import keep_within
+
+LOG = logging.getLogger("recorder")
+RESTART = 75  # exit status: start me again
+FLUSH_S = 1.0
+LOOK_S = 10.0
+HANGS_S = 120.0
+COMPACT_AFTER_MS = 30 * 60_000  # after midnight UTC: late trades of the day before are in
+BUDGET_S = 300.0
+REPLACE_AGAIN_S = 3_600.0
+PUMP_WAIT_S = 0.25
+
+
+class Recorder:
+    """The whole recorder.
+
+    Args:
+        config: the settings.
+        clock: the time; its stop ends the recorder.
+
+    Attributes:
+        store: where rows go.
+        sessions: one for each exchange.
+        started_ms: since when it runs.
+        resident: memory of the process, as it was last looked at (bytes).
+        exit_code: what the process ends with.
+    """
+
+    store: Store
+
+    def __init__(self, config: Config, clock: SystemClock) -> None:
+        self.config = config
+        self.clock = clock
+        self.started_ms = clock.now_ms()
+        self.sessions: list[Session] = []
+        self.resident = resident_bytes()
+        self.exit_code: int = ExitCode.OK
+        self.heartbeat = clock.monotonic()
+        self._groups: dict[str, list[Group]] = {}
+        self._threads: list[threading.Thread] = []
+        self._warned = False
+        self._compacted = ""
+        self._budget_at = float("-inf")
+        self._replaced_at: dict[int, float] = {}
+
+    def run(self, ready: Callable[["Recorder"], None]) -> int:
+        """Record until stopped.
+
+        Args:
+            ready: called once everything is there.
+
+        Returns:
+            The exit status.
+        """
+        self.store = Store(self.config.directory, self.clock, rotate_bytes=self.config.rotate_bytes)
+        try:
+            markets = [(market, self._learn(market)) for market in self.config.markets]
+            if self.clock.stopping:
+                return self.exit_code
+            for market, sizes in markets:
+                self._add(market, sizes)
+            self.store.on_new_journal = self._new_journal
+            self._thread("watchdog", self._watch)
+            for name in self._groups:
+                self._thread(f"sockets of {name}", partial(self._pump, name))
+            ready(self)
+            self._loop()
+        finally:
+            for groups in self._groups.values():
+                for group in groups:
+                    group.close()
+            self.store.close()
+        return self.exit_code
+
+    def _thread(self, name: str, target: Callable[[], None]) -> None:
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _learn(self, market: Market) -> dict[str, Sizes]:
+        """The steps of an exchange's symbols; waits until it answers.
+
+        Raises:
+            UserError: it does not know a symbol.
+        """
+        rest = Rest(market.rest, lambda _name, _number: None, requests.Session())
+        backoff, failures = Backoff(1.0, 60.0), 0
+        sizes: dict[str, Sizes] = {}
+        for symbol in market.symbols:
+            while symbol not in sizes and not self.clock.stopping:
+                self.heartbeat = self.clock.monotonic()
+                try:
+                    answer = rest.ask("exchangeInfo", symbol=symbol)
+                    sizes[symbol] = sizes_of(answer["symbols"][0])
+                except Away as error:
+                    if error.code == INVALID_SYMBOL:
+                        raise UserError(
+                            f"symbols: {market.exchange} does not know {symbol}", ExitCode.EXCHANGE
+                        ) from error
+                    failures += 1
+                    pause = backoff.pause(failures, error.wait_s)
+                    LOG.warning("%s: %s; next try in %.0f s", market.exchange, error, pause)
+                    self.clock.sleep(pause)
+                except (KeyError, IndexError, TypeError, ValueError, ArithmeticError) as error:
+                    raise UserError(
+                        f"{market.rest}: the rules of {symbol} make no sense ({error!r})",
+                        ExitCode.EXCHANGE,
+                    ) from error
+        return sizes
+
+    def _add(self, market: Market, sizes: dict[str, Sizes]) -> None:
+        rest = Rest(market.rest, lambda _name, _number: None, requests.Session())
+        inbox = Inbox(self.config.queue)
+        session = Session(
+            market.exchange,
+            sizes,
+            market.kinds,
+            store=self.store,
+            asker=ThreadAsker(rest, self.clock, market.weight_per_minute),
+            inbox=inbox,
+            clock=self.clock,
+        )
+        streams = session.streams
+        session.groups = self._groups[market.exchange] = [
+            Group(
+                f"streams of {market.exchange}",
+                market.streams,
+                streams[first : first + MOST_STREAMS],
+                dialer=lambda: ThreadDialer(connect),
+                clock=self.clock,
+                inbox=inbox,
+            )
+            for first in range(0, len(streams), MOST_STREAMS)
+        ]
+        self.store.open(streams_of(market.exchange, sizes, market.kinds))
+        self.sessions.append(session)
+
+    def _new_journal(self, kind: Kind) -> None:
+        if kind == Kind.DEPTH:
+            for session in self.sessions:
+                session.checkpoint()
+
+    def _pump(self, exchange: str) -> None:
+        groups = self._groups[exchange]
+        while not self.clock.stopping:
+            for group in groups:
+                group.pump(PUMP_WAIT_S / len(groups) if group.open else 0.0)
+            if not any(group.open for group in groups):
+                self.clock.sleep(PUMP_WAIT_S)
+
+    def _loop(self) -> None:
+        flush_at = look_at = self.clock.monotonic()
+        while not self.clock.stopping:
+            for session in self.sessions:
+                session.step(FLUSH_S / 5 / len(self.sessions))
+            now = self.heartbeat = self.clock.monotonic()
+            if now >= flush_at:
+                flush_at = now + FLUSH_S
+                self.store.flush()
+            if now >= look_at:
+                look_at = now + LOOK_S
+                self._look()
+
+    def _look(self) -> None:
+        """What is done now and then: memory, silent streams, compaction."""
+        self.resident = resident_bytes()
+        if self.resident >= self.config.restart_bytes:
+            LOG.error("memory is %d MB: stopping to be started again", self.resident // 10**6)
+            self.exit_code = RESTART
+            self.clock.stop()
+        elif self.resident >= self.config.warn_bytes and not self._warned:
+            self._warned = True
+            LOG.warning("memory is %d MB", self.resident // 10**6)
+        self._replace_silent()
+        if self.config.budget_bytes and self.clock.monotonic() >= self._budget_at:
+            self._budget_at = self.clock.monotonic() + BUDGET_S
+            self._thread("budget", self._keep_within)
+        today = date_of(self.clock.now_ms() - COMPACT_AFTER_MS)
+        if self.config.compact and today != self._compacted:
+            self._compacted = today
+            self._thread("compact", lambda: self._compact(today))
+
+    def _keep_within(self) -> None:
+        try:
+            keep_within(self.store.catalog, self.config.budget_bytes)
+        except Exception:
+            LOG.exception("keeping within the disk's budget failed")
+
+    def _replace_silent(self) -> None:
+        """Open connections anew of which a stream says nothing: once an hour, markets rest too."""
+        now = self.clock.monotonic()
+        for session in self.sessions:
+            silent = session.silent(self.config.silent_s)
+            for group in session.groups:
+                due = now - self._replaced_at.get(id(group), float("-inf")) >= REPLACE_AGAIN_S
+                found = [stream for stream in silent if stream in group.streams]
+                if found and due and group.open:
+                    self._replaced_at[id(group)] = now
+                    LOG.warning("%s: %s silent, connecting anew", group.name, ", ".join(found))
+                    group.replace()
+
+    def _compact(self, today: str) -> None:
+        try:
+            replaced = compact(self.store.catalog, today)
+            LOG.info("compacted %d files", replaced)
+        except Exception:
+            LOG.exception("compacting failed; the files stay as they are")
+
+    def _watch(self) -> None:
+        """End a process that hangs: whoever started it starts it again, and the journal is kept."""
+        while not self.clock.stopping:
+            time.sleep(HANGS_S / 10)
+            if self.clock.monotonic() - self.heartbeat > HANGS_S and not self.clock.stopping:
+                LOG.critical("nothing was written for %.0f s: ending", HANGS_S)
+                os._exit(RESTART)

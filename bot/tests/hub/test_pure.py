@@ -1,0 +1,106 @@
+"""What needs no database: units, rows of the archive, parameters, the fleet's document."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from hub.api.fleet import STALE_MS, Heard, breakers, fleet_document
+from hub.api.parameters import ParameterError, Parameters, position
+from hub.archive.rows import FillRow, table, table_rows
+from hub.units import Units
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+AMOUNTS = st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**20), max_value=10**20)
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=24)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.integers(0, 10**12),
+    st.none() | AMOUNTS,
+    AMOUNTS,
+    TEXTS | st.integers(0, 10**25).map(str),
+    st.integers(-(2**63), 2**63 - 1),
+)
+def test_a_row_comes_back_from_the_archive_as_it_was(time, quote, fee, trade, price):
+    row = FillRow(
+        time=BEGIN + timedelta(milliseconds=time),
+        run_id=1,
+        market_id=2,
+        side="b",
+        role="g",
+        maker=True,
+        price=price,
+        quantity=5,
+        quote=quote,
+        fee=fee,
+        fee_coin="USDT",
+        trade_id=trade,
+        client_id="pi-1",
+    )
+    assert table_rows(table([row])) == [row]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.integers(0, 10**9), st.integers(0, 8), st.sampled_from(["0.01", "0.05", "0.25", "1", "5"])
+)
+def test_units_become_as_fine_as_an_amount_needs(number, digits, step):
+    units = Units("BTC", "USDT", Decimal(step), Decimal(1))
+    price = Decimal(number).scaleb(-digits)
+    finer = units.finer([price], [Decimal(1)])
+    assert finer.price(finer.ticks(price)) == price
+    assert (finer == units) == (price % Decimal(step) == 0)
+
+
+def test_an_amount_between_two_ticks_has_no_count():
+    with pytest.raises(ValueError, match=r"0\.015 is no multiple of 0\.01"):
+        Units("BTC", "USDT", Decimal("0.01"), Decimal(1)).ticks(Decimal("0.015"))
+
+
+def test_the_position_of_a_page_comes_back():
+    key = (BEGIN, 7, "123")
+    assert Parameters({"after": position(key)}, ["after"]).after() == key
+
+
+@pytest.mark.parametrize("text", ["", "x", "W10=", "bnVsbA==", "WyJhIiwxLCIiXQ==", "é"])
+def test_a_position_that_is_none_is_refused(text):
+    with pytest.raises(ParameterError, match="after needs the text"):
+        Parameters({"after": text}, ["after"]).after()
+
+
+def heard(name, mode, seconds, equity="100", profit="1"):
+    grid = {"symbol": "BTC/USDT", "quote": "USDT", "equity": equity, "profit": {"total": profit}}
+    status = {"grids": [grid], "connection": {"circuit": {"state": "open", "failures": 6}}}
+    return Heard(name, mode, "main", "binance", "1", 10**9 - seconds * 1000, status)
+
+
+def test_paper_and_live_are_never_added_up_and_stale_bots_not_at_all():
+    bots = [
+        heard("a", "paper", 1),
+        heard("b", "live", 1, "7.5", "-2.5"),
+        heard("c", "live", 1, "2", "0.1"),
+        heard("d", "live", STALE_MS / 1000 + 1),
+        heard("e", "live", 1, None),
+        Heard("f", "", "", "", "", None, None, "no answer"),
+    ]
+    document = fleet_document(bots, 10**9)
+    assert [one["stale"] for one in document["bots"]] == [False, False, False, True, False, True]
+    paper, live = (
+        next(one for one in document["totals"] if one["mode"] == mode) for mode in ("paper", "live")
+    )
+    assert (paper["equity"], paper["profit"], paper["grids"]) == ("100", "1", 1)
+    assert (live["equity"], live["profit"], live["grids"]) == ("9.5", "-2.4", 2)
+    assert live["not_counted"] == 2
+    assert [one["bot"] for one in breakers(bots)] == list("abcde")
+
+
+@pytest.mark.parametrize(
+    "status", [{"grids": 7}, {"grids": ["x"]}, {"connection": 3}, {"health": None}]
+)
+def test_a_status_that_makes_no_sense_is_shown_as_far_as_it_does(status):
+    bot = Heard("a", "paper", "main", "binance", "1", 1, status)
+    assert fleet_document([bot], 2)["bots"][0]["name"] == "a"
+    assert breakers([bot]) == []

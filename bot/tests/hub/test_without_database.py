@@ -1,0 +1,95 @@
+"""A collector whose database is away, and a hub that has none."""
+
+import asyncio
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+from gridbase.circuit_breaker import FAILURES, OPEN_SECONDS
+from hub.api.live import Fleet
+from hub.collector import Loop
+from hub.config import Bot, Collector, Live
+from hub.database import Address
+
+STATUS = {"mode": "live", "exchange": "kraken", "version": "9", "grids": [], "state": "trading"}
+
+
+class FakeClock:
+    """Time that passes with each sleep; it ends after so many."""
+
+    def __init__(self, sleeps):
+        self.left, self.seconds, self.stopping = sleeps, 0.0, False
+
+    def now_ms(self):
+        return int(self.seconds * 1000)
+
+    def monotonic(self):
+        return self.seconds
+
+    def sleep(self, seconds):
+        self.seconds += seconds
+        self.left -= 1
+        self.stopping = self.left == 0
+
+
+def test_a_database_that_is_away_is_left_in_peace(tmp_path, capsys):
+    bot = Bot("pi1", "paper", "binance", "main", tmp_path, None)
+    settings = Collector(1, tmp_path / "status.json", tmp_path / "metrics.prom")
+    clock = FakeClock(FAILURES + int(OPEN_SECONDS) - 2)
+    loop = Loop(bot, settings, Address(str(tmp_path), 5432, "none", "writer"), clock)
+    tries = []
+
+    async def once():
+        tries.append(clock.seconds)
+        raise ConnectionRefusedError
+
+    loop.once = once
+    asyncio.run(loop.run())
+    assert tries == list(range(FAILURES))
+    status = json.loads((tmp_path / "status.json").read_text())
+    assert status["circuit"]["state"] == "open"
+    assert (status["circuit_changes"], status["last_ms"]) == (1, None)
+    metrics = (tmp_path / "metrics.prom").read_text()
+    assert 'gridberry_collector_circuit_closed{bot="pi1"} 0' in metrics
+    assert capsys.readouterr().err.count("\n") == 1  # told once, not with each try
+
+
+class Page(BaseHTTPRequestHandler):
+    """A bot's page."""
+
+    def do_GET(self):
+        allowed = self.headers.get("Authorization") == "Bearer gridberry_x"
+        self.send_response(200 if allowed else 401)
+        self.end_headers()
+        self.wfile.write(json.dumps(STATUS).encode())
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_hub_without_a_database_asks_the_bots_themselves(tmp_path):
+    server = HTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    (tmp_path / "token").write_text("gridberry_x\n")
+    (tmp_path / "token").chmod(0o600)
+    url = f"http://127.0.0.1:{server.server_port}/api/status"
+    bots = [Live("good", url, tmp_path / "token"), Live("refused", url, None)]
+
+    async def run():
+        fleet = Fleet(None, None, bots)
+        task = asyncio.create_task(fleet.run())
+        try:
+            async for message in fleet.messages():
+                document = json.loads(message.partition("data: ")[2])
+                by_name = {one["name"]: one for one in document["bots"]}
+                if len(by_name) == 2:
+                    return document, by_name
+        finally:
+            task.cancel()
+
+    document, by_name = asyncio.run(asyncio.wait_for(run(), 30))
+    server.shutdown()
+    assert document["database"] == "none"
+    assert (by_name["good"]["mode"], by_name["good"]["stale"]) == ("live", False)
+    assert by_name["refused"]["stale"]
+    assert "401" in by_name["refused"]["problem"] or "Unauthorized" in by_name["refused"]["problem"]

@@ -1,0 +1,132 @@
+"""The recorder as a process: killed, stopped, asked."""
+
+import json
+import os
+import time
+from random import Random
+
+import pytest
+from recorder.core.book import rebuild
+from recorder.core.rows import COLUMNS, Kind, Stream
+from recorder.files.catalog import Catalog
+from recorder.files.parquet import groups
+
+from bot.tests.recorder.processes import Recorder, command, start_exchange, wait_until
+
+COINS = ("BTC", "ETH")
+SYMBOLS = [f"{coin}USDT" for coin in COINS]
+KILLS = int(os.environ.get("RECORDER_KILLS", "3"))
+
+
+@pytest.fixture
+def server(tmp_path):
+    server = start_exchange(tmp_path / "exchange", COINS)
+    yield server
+    if server.process.poll() is None:
+        server.kill()
+
+
+@pytest.fixture
+def recorder(tmp_path, server):
+    recorder = Recorder(tmp_path / "recorder", server, SYMBOLS)
+    yield recorder
+    if recorder.process is not None and recorder.process.poll() is None:
+        recorder.kill()
+
+
+def rows_of(recorder: Recorder, stream: Stream) -> list[tuple[int, ...]]:
+    catalog = Catalog(recorder.data, read_only=True)
+    found = []
+    for entry in catalog.files(stream):
+        for batch in groups(recorder.data / "ready" / entry.path):
+            columns = [batch.column(name).to_pylist() for name in COLUMNS[stream.kind]]
+            found += zip(*columns, strict=True)
+    catalog.close()
+    return found
+
+
+def test_a_kill_loses_nothing_that_was_written(recorder):
+    random = Random(7)  # noqa: S311
+    killed_at, written = [], 0
+    for _ in range(KILLS):
+        recorder.start()
+        wait_until(lambda: recorder.status()["rows_written"] > 0)
+        time.sleep(random.uniform(0, 2))
+        written += recorder.status()["rows_written"]
+        killed_at.append(time.time() * 1000)
+        recorder.kill()
+    recorder.start()
+    wait_until(lambda: recorder.status()["exchanges"]["binance"]["books"] == len(SYMBOLS))
+    time.sleep(2)
+    assert recorder.stop() == 0
+    catalog = Catalog(recorder.data, read_only=True)
+    for symbol in SYMBOLS:
+        numbers = [row[1] for row in rows_of(recorder, Stream("binance", Kind.TRADES, symbol))]
+        assert numbers == list(range(numbers[0], numbers[-1] + 1))
+        for kind in (Kind.DEPTH, Kind.QUOTES):
+            stream = Stream("binance", kind, symbol)
+            rows = rows_of(recorder, stream)
+            gaps = catalog.gaps(stream)
+            for kill_ms in killed_at:
+                before = max((row[0] for row in rows if row[0] <= kill_ms), default=None)
+                if before is None:
+                    continue
+                after = min(row[0] for row in rows if row[0] > kill_ms)
+                assert any(gap.from_ms <= before and gap.to_ms >= after for gap in gaps)
+        assert rebuild(rows_of(recorder, Stream("binance", Kind.DEPTH, symbol)))[2] == 0
+    # Whatever it said was on the disk is there; it writes each second.
+    assert catalog.totals()[1] > written
+    assert "Traceback" not in recorder.log.read_text()
+
+
+def test_status_health_and_metrics(recorder):
+    recorder.start()
+    wait_until(lambda: recorder.status()["exchanges"]["binance"]["books"] == len(SYMBOLS))
+    wait_until(lambda: recorder.status()["rows_written"] > 100)
+    status = recorder.status()
+    assert status["healthy"]
+    assert status["exchanges"]["binance"]["connected"]
+    assert json.loads(recorder.get("/health")) == {"reasons": []}
+    metrics = recorder.get("/metrics").decode()
+    assert 'recorder_connected{exchange="binance"} 1.0' in metrics
+    assert "recorder_rows_written_total" in metrics
+    told = command("status", "--url", f"{recorder.url}/status")
+    assert told.returncode == 0
+    assert told.stdout.startswith("healthy\nbinance: 2 symbols, 2 books")
+    assert command("health", "--url", f"{recorder.url}/health").returncode == 0
+    assert recorder.stop() == 0
+    assert command("status", "--url", f"{recorder.url}/status").returncode == 1
+
+
+def test_it_stops_in_an_orderly_way_where_memory_grows(tmp_path, server):
+    recorder = Recorder(
+        tmp_path / "small", server, SYMBOLS, memory_warn_mb=20, memory_restart_mb=30
+    )
+    assert command("run", "--config", recorder.config).returncode == 75
+    assert not list((recorder.data / "active").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (('["BTCUSDT", "ETHUSDT"]', '["../../etc"]'), "symbol = '../../etc' needs letters"),
+        (('["BTCUSDT", "ETHUSDT"]', "[]"), "symbols = []: needs different names"),
+        (('"binance"', '"kraken"'), 'exchange = \'kraken\': needs "binance" or "binanceus"'),
+        (("weight_per_minute = 6000", "wait = 1"), "markets: unknown setting wait; known are"),
+        (('"127.0.0.1:0"', '"0.0.0.0:80"'), "listen = 0.0.0.0:80 is not loopback, so it needs"),
+        (("listen", "listne"), "unknown setting listne; did you mean listen?"),
+    ],
+)
+def test_a_mistake_in_the_settings_is_one_line(recorder, change, line):
+    recorder.config.write_text(recorder.config.read_text().replace(*change))
+    answer = command("run", "--config", recorder.config)
+    assert answer.returncode == 2
+    assert line in answer.stderr
+    assert answer.stderr.count("\n") == 1
+
+
+def test_a_symbol_that_the_exchange_does_not_know_is_one_line(tmp_path, server):
+    recorder = Recorder(tmp_path / "r", server, ["NONEUSDT"])
+    answer = command("run", "--config", recorder.config)
+    assert answer.returncode == 3
+    assert "symbols: binance does not know NONEUSDT" in answer.stderr

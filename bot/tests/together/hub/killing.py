@@ -1,0 +1,194 @@
+"""Kills collector, archiver and database at random moments while a bot trades.
+
+The bot is a grid on a price that walks, with a real store; collector and archiver are processes of
+`hub`, the database is a real one with `fsync` on. At the end everything is copied and archived in
+peace, and compared with the books: each trade once, every order's state, sums by hour, the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from gridbase.tax_lots import Method
+from gridbot.accounting import trade_history
+from gridbot.accounting.settle import Settler
+from gridbot.accounting.tax_report import document, write_report
+from gridbot.store import Store
+from hub.archive.place import Place
+from hub.config import Archive
+from hub.database import Address, migrate, pool
+from hub.history import History
+from hub.ledger import Ledger
+
+from bot.tests.bot.books.conftest import SYMBOL, Life
+from bot.tests.together.hub.conftest import in_database, rows
+from tests.postgres import Server
+
+CONFIG = """
+[database]
+host = "{host}"
+database = "kill"
+user = "postgres"
+[bot]
+name = "pi1"
+mode = "paper"
+exchange = "binance"
+account = "main"
+state = "{state}"
+[collector]
+seconds = 1
+status_file = "{directory}/status.json"
+[archive]
+place = "{directory}/archive"
+after_days = 7
+"""
+KINDS = ("collector", "archiver", "database", "all")
+# Days that pass between two kills: the oldest chunks become old enough to be archived.
+_DAYS = 2
+_LONGEST = 1.2
+_PEACE_SECONDS = 120.0
+
+
+class Killing:
+    """One world.
+
+    Args:
+        directory: an empty one.
+        seed: of moments and victims.
+        kills: how many.
+    """
+
+    def __init__(self, directory: Path, seed: int, kills: int) -> None:
+        self._directory = directory
+        self._dice = random.Random(seed)  # noqa: S311  to be repeated
+        self._kills = kills
+        for name in ("state", "archive"):
+            (directory / name).mkdir()
+        self.server = Server(directory / "server")
+        self.address = Address(self.server.host, self.server.port, "kill", "postgres")
+        self.counts: Counter[str] = Counter()
+
+    def run(self) -> Counter[str]:
+        """Trade and kill, then compare; what was done, by kind.
+
+        Raises:
+            AssertionError: something is lost, doubled, or another one.
+        """
+        with self.server:
+            self.server.sql("CREATE DATABASE kill")
+            in_database(self.address, migrate)
+            self._configure()
+            store = Store(self._directory / "state")
+            try:
+                self._trade(store)
+                self._settle_down()
+                self._compare(store)
+            finally:
+                store.close()
+        return self.counts
+
+    def _configure(self) -> None:
+        words = {"host": self.address.host, "state": self._directory / "state"}
+        text = CONFIG.format(**words, directory=self._directory)
+        (self._directory / "hub.toml").write_text(text)
+
+    def _start(self, command: str) -> subprocess.Popen[bytes]:
+        self.counts[f"{command} started"] += 1
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        config = str(self._directory / "hub.toml")
+        with (self._directory / f"{command}.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "hub", command, "--config", config],
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
+
+    def _trade(self, store: Store) -> None:
+        span = timedelta(days=_DAYS * self._kills + 15)
+        begin = datetime.now(UTC) - span
+        life = Life(store, start_ms=int(begin.timestamp() * 1000))
+        settler = Settler(store, 5)
+        collector = self._start("collect")
+        for _ in range(self._kills):
+            archiver = self._start("archive")
+            life.minutes += _DAYS * 24 * 60
+            life.swing(1)
+            settler.run(life.grid_run, life.engine)
+            time.sleep(self._dice.uniform(0, _LONGEST))
+            victim = self._dice.choice(KINDS)
+            self.counts[f"{victim} killed"] += 1
+            if victim in {"collector", "all"}:
+                collector.kill()
+            if victim in {"archiver", "all"}:
+                archiver.kill()
+            if victim in {"database", "all"}:
+                self.server.kill()
+                self.server.start()
+            archiver.wait(timeout=_PEACE_SECONDS)
+            if victim in {"collector", "all"}:
+                collector.wait(timeout=_PEACE_SECONDS)
+                collector = self._start("collect")
+            assert collector.poll() is None  # it outlives the database
+        collector.kill()
+        collector.wait()
+
+    def _settle_down(self) -> None:
+        """Copy and archive in peace; twice, for what comes late."""
+        for _ in range(2):
+            collector = self._start("collect")
+            until = time.monotonic() + _PEACE_SECONDS
+            quiet = 0
+            while quiet < 3:
+                assert collector.poll() is None
+                assert time.monotonic() < until, (self._directory / "status.json").read_text()
+                before = self._total()
+                time.sleep(1.2)
+                status = (self._directory / "status.json").read_text()
+                well = '"problem": ""' in status and '"rounds": 0' not in status
+                quiet = quiet + 1 if well and self._total() == before else 0
+            collector.terminate()
+            assert collector.wait(timeout=30) == 0
+            archiver = self._start("archive")
+            assert archiver.wait(timeout=_PEACE_SECONDS) == 0
+
+    def _total(self) -> list[tuple[int, ...]]:
+        return rows(
+            self.address,
+            "SELECT (SELECT count(*) FROM fills), (SELECT count(*) FROM late_fills),"
+            " (SELECT sum(rows)::bigint FROM archive_files), (SELECT count(*) FROM orders)",
+        )
+
+    def _compare(self, store: Store) -> None:
+        found, ledger = asyncio.run(self._everything())
+        names = [row.trade_id for row in found]
+        expected = sorted(fill.trade_id for _, fill in trade_history.trades(store, SYMBOL))
+        assert sorted(names) == expected
+        states = dict(rows(self.address, "SELECT client_id, state::text FROM orders"))
+        every = trade_history.rows(store, SYMBOL)
+        assert states == {row.order.client_id: row.order.state[0] for row in every}
+        known = rows(self.address, "SELECT sum(fills)::bigint FROM flows")
+        assert known == [(len(expected),)]
+        report = write_report(store, [SYMBOL], None, Method.FIFO, self._directory / "tax.csv")
+        own = document(report, Method.FIFO)["symbols"][SYMBOL]
+        assert {name: ledger[name] for name in own} == own
+        self.counts["trades"] = len(expected)
+        archived = rows(self.address, "SELECT coalesce(sum(rows), 0)::bigint FROM archive_files")
+        self.counts["trades in the archive"] = archived[0][0]
+
+    async def _everything(self):
+        place = Place(Archive(str(self._directory / "archive"), 7, None, "us-east-1", None, None))
+        async with await pool(self.address, 2) as connections:
+            history = History(connections, place)
+            runs = [row["id"] for row in await connections.fetch("SELECT id FROM grid_runs")]
+            found = [row async for row in history.ordered(runs)]
+            (book,) = await Ledger(connections, history).books()
+            return found, book.document()

@@ -1,0 +1,81 @@
+"""Every query of the API has its index: PostgreSQL's own plans over enough rows say so."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hub import history, ledger
+from hub.api import queries
+from hub.database import Address
+
+from bot.tests.together.hub.conftest import in_database
+
+FILL = """
+INSERT INTO bots (name, mode, exchange, account, heard)
+SELECT 'pi' || i, 'paper', 'binance', 'main', now() FROM generate_series(1, 20) i;
+INSERT INTO markets (base, quote, tick_size, lot_size) VALUES ('BTC', 'USDT', 0.01, 0.00001);
+INSERT INTO grid_runs (bot_id, tag, number, symbol, base, quote, investment, carried, carried_cost,
+                       settings, lines, started)
+SELECT i, 'tag', 1, 'BTC/USDT', 'BTC', 'USDT', 1000, 0, 0, '{}', '[]', '2026-01-01Z'
+FROM generate_series(1, 20) i;
+INSERT INTO fills
+SELECT '2026-01-01Z'::timestamptz + i * interval '30 seconds', i % 20 + 1, 1, 'b', 'g', true,
+       6000000 + i % 1000, 100 + i % 7, NULL, 0.06, 'USDT', i::text, 'pi-BTCUSDT-abc123-1b' || i
+FROM generate_series(1, 60000) i;
+INSERT INTO orders
+SELECT '2026-01-01Z'::timestamptz + i * interval '30 seconds', i % 20 + 1, 1, 'b', 'g',
+       CASE WHEN i % 500 = 0 THEN 'o' ELSE 'f' END::"char", 1, i, 6000000, 100,
+       'pi-BTCUSDT-abc123-1b' || i, i::text
+FROM generate_series(1, 60000) i;
+INSERT INTO flows
+SELECT i % 20 + 1, '2026-01-01Z'::timestamptz + (i / 20) * interval '1 hour', coin, 1, 0, 1
+FROM generate_series(1, 20000) i, (VALUES ('BTC'), ('USDT')) AS coins (coin);
+INSERT INTO candles
+SELECT '2026-01-01Z'::timestamptz + (i / 20) * interval '1 hour', i % 20 + 1, 'BTC/USDT', 1, 1, 1,
+       1, 3600, 3600
+FROM generate_series(1, 20000) i;
+INSERT INTO incidents (bot_id, kind, symbol, at, code, text)
+SELECT i % 20 + 1, 'pause', 'BTC/USDT', '2026-01-01Z'::timestamptz + i * interval '1 hour', 'kept',
+       'why'
+FROM generate_series(1, 20000) i;
+ANALYZE;
+"""
+BEGIN, LAST = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 20, tzinfo=UTC)
+KEY = (LAST, 5, "7")
+WEEK = timedelta(days=7)
+CASES = {
+    "fills of all": (history._LATEST, (None, BEGIN, LAST, *KEY, 101), "fills_time"),
+    "fills of a bot": (history._LATEST, ([3], BEGIN, LAST, *KEY, 101), "fills_key|fills_time"),
+    "fills in order": (history._OLDEST, ([3], *KEY, 20_000), "fills_key|fills_time"),
+    "orders of all": (queries.ORDERS, (*KEY, None, None, 101), "orders_created"),
+    "orders of a bot": (queries.ORDERS, (*KEY, [3], "f", 101), "orders_key|orders_created"),
+    "open orders": (queries.OPEN_ORDERS, (*KEY, [3, 4], 101), "orders_open"),
+    "candles": (queries.CANDLES, (3, "BTC/USDT", BEGIN, BEGIN + WEEK, 101), "candles_key"),
+    "flows": (queries.FLOWS, ([3], BEGIN, BEGIN + WEEK), "flows_pkey"),
+    "flows before": (queries.FLOWS_BEFORE, ([3], BEGIN + WEEK), "flows_pkey"),
+    "count of trades": (ledger._COUNT, ([3],), "flows_pkey"),
+    "incidents": (queries.INCIDENTS, (None, None, LAST, 2**31 - 1, 101), "incidents_at"),
+    "incidents of a bot": (queries.INCIDENTS, (3, None, LAST, 2**31 - 1, 101), "incidents_"),
+}
+
+
+@pytest.fixture(scope="module")
+def filled(server, template):
+    server.sql(f"CREATE DATABASE plans TEMPLATE {template.database} STRATEGY file_copy")
+    server.sql(FILL, "plans")
+    return Address(server.host, server.port, "plans", "postgres")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_query_uses_its_index(filled, name):
+    query, values, index = CASES[name]
+
+    async def explain(connection):
+        found = await connection.fetch(f"EXPLAIN (ANALYZE, BUFFERS OFF) {query}", *values)
+        return "\n".join(row[0] for row in found)
+
+    plan = in_database(filled, explain)
+    scans = re.findall(r"Seq Scan on (?!bots|grid_runs|markets)\S+", plan)
+    used = re.findall(r"(?:using|on) (?:_hyper_\d+_\d+_chunk_)?(\w+)", plan)
+    assert not scans, plan
+    assert any(re.match(index, one) for one in used), plan

@@ -1,0 +1,244 @@
+#!/usr/bin/python3 -IS
+"""Sends what Alertmanager cannot: the daily summary, and that the monitoring server is silent.
+
+    messages.py summary    asks the server for the last day, and sends it
+    messages.py watch      asks it whether its alert Watchdog fires; sends once when it does not
+                           any more, and once when it does again
+
+Settings and secrets are in the credentials that systemd hands over: in no argument.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import smtplib
+import ssl
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+CREDENTIALS = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/etc/gridberry/monitoring"))
+STATE = Path(os.environ.get("STATE_DIRECTORY", "/var/lib/gridberry-watch"))
+SILENT_SECONDS = float(os.environ.get("SILENT_SECONDS", "300"))
+TIMEOUT = 15  # seconds
+LONGEST = 1900  # characters; Discord takes 2,000
+
+# What the summary says of each bot. Paper and live are never added up.
+OF_BOT = "* on (host) group_left (mode) max by (host, mode) (gridbot_build_info)"
+DAY = {
+    "profit": f"sum by (host, mode, coin) (delta(gridbot_grid_profit[1d]) {OF_BOT})",
+    "fills": f"sum by (host, mode) (increase(gridbot_fills_total[1d]) {OF_BOT})",
+}
+OF_FLEET = {
+    "hosts": "count(gridberry_expected_host)",
+    "seen": 'count(present_over_time(up{job="node"}[5m]))',
+    "alerts": 'count(ALERTS{alertstate="firing",alertname!="Watchdog"})',
+}
+
+
+class MessageError(Exception):
+    """What went wrong, in one line that names no secret."""
+
+
+def request(url: str, body: bytes, headers: dict[str, str]) -> None:
+    """Send a POST request.
+
+    Raises:
+        MessageError: It was not taken. The address is not named: it is a secret.
+    """
+    asked = urllib.request.Request(url, body, headers)  # noqa: S310 -- the settings say http
+    try:
+        with urllib.request.urlopen(asked, timeout=TIMEOUT):  # noqa: S310
+            pass
+    except urllib.error.HTTPError as error:
+        raise MessageError(f"it answers {error.code}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or type(error).__name__
+        raise MessageError(str(reason)) from None
+
+
+def as_json(url: str, document: dict[str, Any]) -> None:
+    """Send a POST request with JSON."""
+    request(url, json.dumps(document).encode(), {"Content-Type": "application/json"})
+
+
+def by_discord(told: dict[str, Any], text: str) -> None:
+    """Send to a Discord channel; nobody is called, and nothing is markup."""
+    plain = "".join(f"\\{one}" if one in "\\*_~`|>#[]()<" else one for one in text)
+    as_json(told["discord_url"], {"content": plain, "allowed_mentions": {"parse": []}})
+
+
+def by_ntfy(told: dict[str, Any], text: str) -> None:
+    """Send to an ntfy topic."""
+    token = told["ntfy_token"]
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    request(told["ntfy_url"], text.encode(), headers)
+
+
+def by_telegram(told: dict[str, Any], text: str) -> None:
+    """Send by a Telegram bot; without a parse mode nothing is markup."""
+    url = f"{told.get('telegram_api', 'https://api.telegram.org')}/bot{told['telegram_token']}"
+    as_json(f"{url}/sendMessage", {"chat_id": told["telegram_chat"], "text": text})
+
+
+def by_webhook(told: dict[str, Any], text: str) -> None:
+    """Send as JSON."""
+    as_json(told["webhook_url"], {"text": text})
+
+
+def by_email(told: dict[str, Any], text: str) -> None:
+    """Send an e-mail, encrypted where the server can."""
+    email = told["email"]
+    message = EmailMessage()
+    message["From"], message["To"] = email["from"], email["to"]
+    message["Subject"] = text.splitlines()[0]
+    message.set_content(text)
+    host, _, port = email["server"].rpartition(":")
+    try:
+        with smtplib.SMTP(host, int(port), timeout=TIMEOUT) as server:
+            if server.has_extn("starttls") or email["user"]:
+                server.starttls(context=ssl.create_default_context())
+            if email["user"]:
+                server.login(email["user"], email["password"])
+            server.send_message(message)
+    except (OSError, smtplib.SMTPException) as error:
+        raise MessageError(type(error).__name__) from None
+
+
+Channel = Callable[[dict[str, Any], str], None]
+CHANNELS: dict[str, tuple[str, Channel]] = {
+    "discord": ("discord_url", by_discord),
+    "ntfy": ("ntfy_url", by_ntfy),
+    "telegram": ("telegram_token", by_telegram),
+    "webhook": ("webhook_url", by_webhook),
+}
+
+
+def send(told: dict[str, Any], text: str) -> None:
+    """Send a text to every channel that is set.
+
+    Raises:
+        MessageError: None of them took it.
+    """
+    channels = {name: way for name, (key, way) in CHANNELS.items() if told[key]}
+    if told["email"]["to"]:
+        channels["email"] = by_email
+    failed = []
+    for name, way in channels.items():
+        try:
+            way(told, text[:LONGEST])
+        except MessageError as error:
+            failed.append(f"{name}: {error}")
+            sys.stderr.write(f"{failed[-1]}\n")
+    if len(failed) == len(channels):
+        raise MessageError("no channel took the message")
+
+
+class Server:
+    """The monitoring server, asked with the token that only reads."""
+
+    def __init__(self, told: dict[str, Any]) -> None:
+        self._url: str = told["server"]
+        self._token = (CREDENTIALS / "read.token").read_text(encoding="utf-8").strip()
+        self._context = ssl.create_default_context(cafile=os.fspath(CREDENTIALS / "ca.crt"))
+        # The certificate has a name of its own, and is the only one that is trusted.
+        self._context.check_hostname = False
+
+    def get(self, path: str, **query: str) -> Any:
+        """Return what the server answers.
+
+        Raises:
+            OSError: It does not answer.
+            ValueError: It answers with something else.
+        """
+        url = f"{self._url}{path}?{urllib.parse.urlencode(query)}"
+        headers = {"Authorization": f"Bearer {self._token}"}
+        asked = urllib.request.Request(url, headers=headers)  # noqa: S310 -- the settings say https
+        answer = urllib.request.urlopen(asked, timeout=TIMEOUT, context=self._context)  # noqa: S310
+        with answer:
+            return json.load(answer)
+
+    def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
+        """Return labels and value of each series that an expression gives."""
+        found = self.get("/api/v1/query", query=expression)["data"]["result"]
+        return [(one["metric"], float(one["value"][1])) for one in found]
+
+    def alerting_works(self) -> bool:
+        """Tell whether the alert that always fires does."""
+        try:
+            alerts = self.get("/api/v2/alerts", filter='alertname="Watchdog"')
+            return any(one["status"]["state"] == "active" for one in alerts)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+
+def summary(told: dict[str, Any]) -> None:
+    """Send what the last day was: a line for the fleet, and one for each bot."""
+    server = Server(told)
+    try:
+        fleet = {name: server.query(asked) for name, asked in OF_FLEET.items()}
+        day = {name: server.query(asked) for name, asked in DAY.items()}
+    except (OSError, ValueError, KeyError) as error:
+        raise MessageError(f"the server does not answer: {error}") from None
+    hosts, seen, alerts = (int(fleet[name][0][1]) if fleet[name] else 0 for name in OF_FLEET)
+    lines = [f"Gridberry, the last day: {seen} of {hosts} hosts, {alerts} alerts"]
+    fills = {(one.get("host"), one.get("mode")): value for one, value in day["fills"]}
+    for one, profit in sorted(day["profit"], key=lambda pair: sorted(pair[0].items())):
+        host, mode = one.get("host"), one.get("mode")
+        filled = fills.get((host, mode), 0)
+        lines.append(f"{host} ({mode}): {profit:+.2f} {one.get('coin')}, {filled:.0f} fills")
+    send(told, "\n".join(lines))
+
+
+def watch(told: dict[str, Any]) -> None:
+    """Send once when alerting has been silent for a while, and once when it works again."""
+    note, now = STATE / "watch.json", time.time()
+    try:
+        state = json.loads(note.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        state = {"heard": now, "told": False}
+    works, name = Server(told).alerting_works(), told["watched"]
+    silent = now - state["heard"] > SILENT_SECONDS
+    new = {"heard": now if works else state["heard"], "told": state["told"]}
+    if works and state["told"]:
+        send(told, f"🟢 Recovered: MonitoringSilent: the server {name} alerts again.")
+        new["told"] = False
+    elif not works and silent and not state["told"]:
+        minutes = int((now - state["heard"]) // 60)
+        send(
+            told,
+            f"🔴 MonitoringSilent: the monitoring server {name} has not answered for {minutes} "
+            "minutes.\nWhat it means: nobody would tell you of other faults now. The bots trade on."
+            f"\nWhat to do: look at {name}: power, network, ./gridberry status."
+            "\nMore: docs/runbooks/monitoring-silent.md",
+        )
+        new["told"] = True
+    temporary = note.with_suffix(".new")
+    temporary.write_text(json.dumps(new), encoding="utf-8")
+    temporary.replace(note)
+
+
+def main(words: list[str]) -> int:
+    """Do what the argument says; returns the exit status."""
+    verbs = {"summary": summary, "watch": watch}
+    if len(words) != 1 or words[0] not in verbs:
+        sys.stderr.write("use summary or watch\n")
+        return 2
+    try:
+        told = json.loads((CREDENTIALS / "messages.json").read_text(encoding="utf-8"))
+        verbs[words[0]](told)
+    except (MessageError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

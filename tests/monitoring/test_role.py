@@ -1,0 +1,110 @@
+"""What the role writes: refused settings, and files that the programs of Debian trixie take."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from benchmarks.monitoring import tools
+from benchmarks.monitoring.render import RenderError, render
+
+SECRET = "planted-4711"
+SETTINGS = {
+    "monitoring_enabled": True,
+    "monitoring_server": "pi1",
+    "monitoring_checker": "pi2",
+    "monitoring_discord_url": f"https://discord.example/{SECRET}",
+    "monitoring_ntfy_url": f"https://ntfy.example/{SECRET}",
+    "monitoring_ntfy_token": SECRET,
+    "monitoring_telegram_token": f"1:{SECRET}",
+    "monitoring_telegram_chat": "-100",
+    "monitoring_webhook_url": f"https://hook.example/{SECRET}",
+    "monitoring_email_to": "owner@example.org",
+    "monitoring_email_from": "pi@example.org",
+    "monitoring_email_server": "mail.example.org:587",
+    "monitoring_email_user": "pi",
+    "monitoring_email_password": SECRET,
+    "monitoring_ping_url": f"https://ping.example/{SECRET}",
+    "monitoring_quiet_hours": "22:00-07:00",
+}
+WRONG = {
+    "monitoring_server": "pi9",
+    "monitoring_checker": "pi8",
+    "monitoring_discord_url": f"discord.example/{SECRET}",
+    "monitoring_ntfy_url": "",
+    "monitoring_telegram_chat": "@owner",
+    "monitoring_email_server": "mail.example.org",
+    "monitoring_quiet_hours": "22-7",
+    "monitoring_summary_time": "8",
+    "monitoring_buffer_mb": 0,
+}
+SAID = (
+    "monitoring_server is pi9; use the name of a host",
+    "monitoring_checker is pi8; use the name of a second host",
+    "a webhook address of monitoring is not shown",
+    "monitoring_telegram_token and monitoring_telegram_chat belong together",
+    "monitoring_email_to is set, which also needs",
+    'monitoring_quiet_hours is 22-7; use times such as "22:00-07:00"',
+    'monitoring_summary_time is 8; use a time such as "08:00"',
+    "monitoring_buffer_mb is 0; use at least 1 and 16",
+)
+
+
+@pytest.fixture(scope="module")
+def files():
+    """The files of the server, and of another host."""
+    return render(["pi1", "pi2", "pi3"], SETTINGS)
+
+
+def content(entry: dict[str, str]) -> str:
+    """What a file contains."""
+    return entry.get("content") or entry.get("secret") or ""
+
+
+def test_wrong_settings_are_all_named_and_no_secret_is_shown():
+    with pytest.raises(RenderError) as refused:
+        render(["pi1", "pi2"], SETTINGS | WRONG)
+    said = " ".join(str(refused.value).split())
+    assert [line for line in SAID if line not in said] == []
+    assert SECRET not in said
+
+
+def test_secrets_are_in_files_that_only_root_can_read(files):
+    for host, entries in files.items():
+        for path, entry in entries.items():
+            if SECRET in content(entry):
+                assert entry["mode"] == "0600", (host, path)
+                assert "secret" in entry, (host, path)
+    holding = {path for path, entry in files["pi3"].items() if SECRET in content(entry)}
+    assert holding == set()  # a host that only measures has none
+
+
+def test_no_unit_has_a_secret_or_root_without_need(files):
+    for entries in files.values():
+        for path, entry in entries.items():
+            if path.endswith(".service") and "gridberry-health" not in path:
+                assert "DynamicUser=yes" in entry["content"], path
+                assert "ProtectSystem=strict" in entry["content"], path
+
+
+@pytest.mark.skipif(bool(tools.missing()), reason=tools.missing())
+def test_the_programs_take_their_configurations(files, tmp_path):
+    told = files["pi1"]
+    (tmp_path / "am.yml").write_text(content(told["/etc/gridberry/monitoring/alertmanager.yml"]))
+    (tmp_path / "scrape.yml").write_text(content(told["/etc/gridberry/monitoring/scrape.yml"]))
+    vmagent = ("-promscrape.config.dryRun", "-remoteWrite.url=http://127.0.0.1:9")
+    for words in (
+        ("amtool", "check-config", tmp_path / "am.yml"),
+        ("vmagent", f"-promscrape.config={tmp_path}/scrape.yml", *vmagent),
+        ("vmalert", "-dryRun", f"-rule={rules()}"),
+    ):
+        command = [tools.program(words[0]), *words[1:]]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def rules() -> Path:
+    """Where the rules are."""
+    return Path(__file__).resolve().parents[2] / "roles/monitoring/files/rules/*.yml"
