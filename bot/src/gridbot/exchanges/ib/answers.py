@@ -110,19 +110,17 @@ class Trade:
     Attributes:
         stem: its ID without the number of its correction.
         revision: that number.
-        contract: the Gateway's number of it.
         order_ref: the order's client order ID.
         trade: the port's.
     """
 
     stem: str
     revision: str
-    contract: int
     order_ref: str
     trade: RemoteTrade
 
 
-def read_trade(contract: int, execution: Any, report: Any) -> Trade:
+def read_trade(execution: Any, report: Any) -> Trade:
     """An execution and its commission report."""
     stem, _, revision = execution.execId.rpartition(".")
     if not stem or not execution.permId:
@@ -141,7 +139,7 @@ def read_trade(contract: int, execution: Any, report: Any) -> Trade:
         time_ms=round(execution.time.timestamp() * 1000),
         maker=execution.lastLiquidity == 1,
     )
-    return Trade(stem, revision, contract, execution.orderRef, trade)
+    return Trade(stem, revision, execution.orderRef, trade)
 
 
 def latest_revisions(trades: Iterable[Trade]) -> list[Trade]:
