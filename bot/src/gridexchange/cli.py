@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status (see `EXIT_CODES`).
     """
-    words = sys.argv[1:] if argv is None else argv
+    words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["ib"]:
         from gridexchange.ib.cli import main as serve_gateway
 

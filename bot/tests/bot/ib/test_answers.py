@@ -88,7 +88,7 @@ def trade(exec_id, side="BOT", shares=10.0, price=100.01):
         orderRef="pi1-a",
     )
     report = SimpleNamespace(commission=1.0, currency="USD")
-    return read_trade(7, execution, report)
+    return read_trade(execution, report)
 
 
 def test_amounts_are_those_that_the_gateway_wrote():

@@ -4,15 +4,7 @@ import itertools
 import random
 
 import pytest
-from gridbot.exchanges.ib.pacer import (
-    ACTIVE_ORDERS,
-    CYCLE_SECONDS,
-    HISTORY,
-    OPEN_HISTORY,
-    SYMBOL_SECONDS,
-    Pacer,
-    weight_of,
-)
+from gridbot.exchanges.ib.pacer import HISTORY, Pacer, weight_of
 
 # As published, apart from the code.
 TEN_MINUTES, SAME, TWO_SECONDS = 600.0, 15.0, 2.0
@@ -63,28 +55,7 @@ def test_a_request_that_was_refused_does_not_count():
     assert pacer.history("A", "2", "TRADES", 1.0) == 0
 
 
-def test_messages_cycles_and_symbols():
+def test_messages():
     pacer = Pacer()
     assert [pacer.message(5.0) > 0 for _ in range(60)].count(False) == 45
     assert pacer.message(6.2) == 0
-    assert pacer.cycle(0.0) == 0
-    assert pacer.cycle(100.0) == CYCLE_SECONDS - 100
-    assert pacer.cycle(CYCLE_SECONDS) == 0
-    assert pacer.symbol("A", 0.0) == 0
-    assert pacer.symbol("B", 0.05) == pytest.approx(SYMBOL_SECONDS - 0.05)
-    assert pacer.symbol("A", 0.05) == 0
-    assert (ACTIVE_ORDERS, OPEN_HISTORY) == (20, 50)
-
-
-def test_another_process_goes_on_where_one_was():
-    pacer = Pacer()
-    for number in range(HISTORY.most):
-        pacer.history("A", str(number), "TRADES", 100 + number * 3.0)
-    pacer.cycle(300.0)
-    pacer.symbol("A", 300.0)
-    other = Pacer.of(pacer.document(), 310.0)
-    assert other.document() == pacer.document()
-    assert other.history("A", "x", "TRADES", 310.0) > 0
-    assert other.cycle(310.0) == CYCLE_SECONDS - 10
-    # After a reboot the clock begins again: nothing of the file is later than now.
-    assert Pacer.of(pacer.document(), 5.0).history("A", "x", "TRADES", 5.0) == 0

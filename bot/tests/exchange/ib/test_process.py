@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from gridexchange.cli import main
 
 from .conftest import frame, greeting
 from .test_gateway import place
@@ -63,6 +64,13 @@ def test_an_order_that_was_acknowledged_outlives_a_killed_gateway(tmp_path):
         assert b"\0kept\0" in say(port, frame(16, 1), b"53\0001\0")
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
+
+
+def test_it_is_a_command_of_the_practice_exchange(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["ib", "--help"])
+    assert ended.value.code == 0
+    assert "usage: gridexchange ib" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Any
 from gridbase.market import EXACT, Market
 
 from gridbot.exchanges.ib.hours import Hours
+from gridbot.exchanges.ib.pacer import ACTIVE_ORDERS
 from gridbot.exchanges.port import Failure, RemoteOrder, RemoteTrade
 
 # Order states of which nothing more will trade.
@@ -75,6 +76,7 @@ def read_market(symbol: str, details: Any) -> tuple[Market, Hours]:
         lot_size=WHOLE,
         min_quantity=WHOLE,
         min_notional=Decimal(0),
+        max_orders=ACTIVE_ORDERS,
         min_price=WHOLE if tick == Decimal("0.01") else None,  # below it, steps are smaller
     )
     return market, Hours(details.liquidHours, details.timeZoneId)
@@ -108,19 +110,17 @@ class Trade:
     Attributes:
         stem: its ID without the number of its correction.
         revision: that number.
-        contract: the Gateway's number of it.
         order_ref: the order's client order ID.
         trade: the port's.
     """
 
     stem: str
     revision: str
-    contract: int
     order_ref: str
     trade: RemoteTrade
 
 
-def read_trade(contract: int, execution: Any, report: Any) -> Trade:
+def read_trade(execution: Any, report: Any) -> Trade:
     """An execution and its commission report."""
     stem, _, revision = execution.execId.rpartition(".")
     if not stem or not execution.permId:
@@ -139,7 +139,7 @@ def read_trade(contract: int, execution: Any, report: Any) -> Trade:
         time_ms=round(execution.time.timestamp() * 1000),
         maker=execution.lastLiquidity == 1,
     )
-    return Trade(stem, revision, contract, execution.orderRef, trade)
+    return Trade(stem, revision, execution.orderRef, trade)
 
 
 def latest_revisions(trades: Iterable[Trade]) -> list[Trade]:

@@ -7,18 +7,14 @@ limit                                            here
 no identical one within 15 s                     `SAME_SECONDS`
 fewer than 6 for one contract and kind in 2 s    `CONTRACT`
 BID_ASK counts twice                             `weight_of`
-50 historical requests open                      `OPEN_HISTORY`
+50 historical requests open                      one at a time
 50 messages a second                             `MESSAGES`
 20 active orders a contract and side             `ACTIVE_ORDERS`
-300 s between two cycles of snapshots            `CYCLE_SECONDS`
-200 ms between two symbols                       `SYMBOL_SECONDS`
-2 symbols at once                                `SYMBOLS_AT_ONCE`
 ================================================ ===============
 """
 
 from collections import deque
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 
 class Limit(NamedTuple):
@@ -38,11 +34,7 @@ HISTORY = Limit(58, 602.0)
 CONTRACT = Limit(5, 2.2)
 MESSAGES = Limit(45, 1.1)
 SAME_SECONDS = 15.5
-OPEN_HISTORY = 50
 ACTIVE_ORDERS = 20
-CYCLE_SECONDS = 300.0
-SYMBOL_SECONDS = 0.2
-SYMBOLS_AT_ONCE = 2
 
 
 def weight_of(what: str) -> int:
@@ -58,8 +50,6 @@ class Pacer:
         self._messages: deque[float] = deque()
         self._contracts: dict[str, deque[float]] = {}
         self._same: dict[str, float] = {}
-        self._cycle = float("-inf")
-        self._symbol: tuple[float, str] = (float("-inf"), "")
 
     def message(self, now: float) -> float:
         """Seconds until a message may leave; where that is 0, it counts as sent."""
@@ -92,21 +82,6 @@ class Pacer:
         self._forget(now)
         return 0.0
 
-    def cycle(self, now: float) -> float:
-        """Seconds until a cycle of snapshots may begin; where that is 0, it has begun."""
-        pause = self._cycle + CYCLE_SECONDS - now
-        if pause <= 0:
-            self._cycle = now
-        return max(0.0, pause)
-
-    def symbol(self, symbol: str, now: float) -> float:
-        """Seconds until a snapshot of a symbol may leave; where that is 0, it counts as sent."""
-        at, latest = self._symbol
-        pause = 0.0 if symbol == latest else at + SYMBOL_SECONDS - now
-        if pause <= 0:
-            self._symbol = (now, symbol)
-        return max(0.0, pause)
-
     def _forget(self, now: float) -> None:
         """Keep the tables bounded."""
         self._same = {key: at for key, at in self._same.items() if now - at < SAME_SECONDS}
@@ -115,36 +90,6 @@ class Pacer:
             for kind, times in self._contracts.items()
             if times and now - times[-1] < CONTRACT.seconds
         }
-
-    # For whatever else is on the same Gateway: see `SharedPacer`.
-
-    def document(self) -> dict[str, Any]:
-        """All of it, for a file."""
-        return {
-            "history": list(self._history),
-            "messages": list(self._messages),
-            "contracts": {kind: list(times) for kind, times in self._contracts.items()},
-            "same": self._same,
-            "cycle": None if self._cycle == float("-inf") else self._cycle,
-            "symbol": None if self._symbol[0] == float("-inf") else list(self._symbol),
-        }
-
-    @staticmethod
-    def of(document: Mapping[str, Any], now: float) -> "Pacer":
-        """A pacer from a file; what is later than now is of another boot, and forgotten."""
-        pacer = Pacer()
-        times = [*document["history"], *document["messages"], document["cycle"] or 0.0]
-        if any(at > now for at in times):
-            return pacer
-        pacer._history.extend(document["history"])
-        pacer._messages.extend(document["messages"])
-        pacer._contracts = {kind: deque(rows) for kind, rows in document["contracts"].items()}
-        pacer._same = dict(document["same"])
-        if document["cycle"] is not None:
-            pacer._cycle = document["cycle"]
-        if document["symbol"] is not None:
-            pacer._symbol = (document["symbol"][0], document["symbol"][1])
-        return pacer
 
 
 def _pause(times: deque[float], limit: Limit, now: float, weight: int = 1) -> float:

@@ -256,9 +256,7 @@ class Stock:
             newest[execution.execId.rpartition(".")[0]] = execution
         await self._wait_for_commissions({one.execId for one in newest.values()})
         reports = account.listener.commissions
-        return latest_revisions(
-            read_trade(contract.conId, one, reports[one.execId]) for one in newest.values()
-        )
+        return latest_revisions(read_trade(one, reports[one.execId]) for one in newest.values())
 
     async def _wait_for_commissions(self, wanted: set[str]) -> None:
         """Reports follow the list of executions; a trade without one is not booked."""

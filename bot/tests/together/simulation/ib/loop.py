@@ -7,6 +7,7 @@ has left it by then still arrives, in order, before the Gateway sees that the co
 import asyncio
 
 LATENCY_SECONDS = 0.01
+LEAST_SECONDS = 1e-9
 PLACE, CANCEL, TICK = b"3", b"4", b"1"
 
 
@@ -22,7 +23,8 @@ class _WorldSelector:
         if due:
             rest = min(rest, due[0][0] - self._time.seconds)
         if rest > 0 or (due and due[0][0] <= self._time.seconds):
-            self._time.sleep(max(0.0, rest))
+            # A little more: a sum that is rounded down would stand still before what is due.
+            self._time.sleep(max(0.0, rest) + LEAST_SECONDS)
         return []
 
     def close(self):
