@@ -28,6 +28,7 @@ CATCH_UP_SECONDS = 60
 
 def _hold(cluster: Cluster, primary: str) -> None:
     """Keep the cluster from being a primary from its next start on."""
+    as_postgres("mkdir", "-p", "-m", "0700", cluster.data)  # gone where a copy was broken off
     as_postgres("touch", cluster.standby_mark)
     sync(cluster.data)
     whole(FENCE, f"{primary}\n")
