@@ -102,9 +102,9 @@ def unfence(cluster: Cluster) -> None:
         if answer and answer["primary"]:
             raise DatabaseError(f"{host} is the primary; bring this one back as a replica: rejoin")
     cluster.stop()
-    FENCE.unlink()
     cluster.standby_mark.unlink(missing_ok=True)
     sync(cluster.data)
+    FENCE.unlink()
     cluster.start()
     say("a primary again")
 
