@@ -175,7 +175,8 @@ def restore(cluster: Cluster, target: str = "") -> None:
         raise DatabaseError(f"{cluster.name} is a replica: restore on the primary")
     show(cluster, target)
     before = cluster.data.with_name("main.before-restore")
-    if not RESTORING.exists():
+    # A restore that was broken off goes on, if it had come to move the data away.
+    if not (RESTORING.exists() and before.exists()):
         _safety(cluster)
         cluster.stop()
         shutil.rmtree(before, ignore_errors=True)

@@ -28,6 +28,7 @@ CATCH_UP_SECONDS = 60
 
 def _hold(cluster: Cluster, primary: str) -> None:
     """Keep the cluster from being a primary from its next start on."""
+    as_postgres("mkdir", "-p", "-m", "0700", cluster.data)  # gone where a copy was broken off
     as_postgres("touch", cluster.standby_mark)
     sync(cluster.data)
     whole(FENCE, f"{primary}\n")
@@ -101,9 +102,9 @@ def unfence(cluster: Cluster) -> None:
         if answer and answer["primary"]:
             raise DatabaseError(f"{host} is the primary; bring this one back as a replica: rejoin")
     cluster.stop()
-    FENCE.unlink()
     cluster.standby_mark.unlink(missing_ok=True)
     sync(cluster.data)
+    FENCE.unlink()
     cluster.start()
     say("a primary again")
 
