@@ -104,7 +104,6 @@ def create(cluster: Cluster) -> None:
             f"{cluster.data} has data, and {CONF} is missing: move them away, or bring it back"
         )
     whole(MAKING, "")
-    certificate(cluster)
     as_postgres("mkdir", "-p", "-m", "0700", cluster.data.parent)
     run(
         *("pg_createcluster", "17", "main", "--datadir", cluster.data, "--locale", "C.UTF-8"),
