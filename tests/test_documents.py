@@ -84,6 +84,18 @@ WAYS: dict[str, tuple[str, ...]] = {
     r"tests/lynis_audit.py ": ("parsed",),
     r"pytest ": ("elsewhere", ".ci/run", "exec ./gridberry test"),
     r"jq ": ("run",),
+    r"curl -s -H \"Authorization: Bearer \$\(sudo cat /opt/gridberry/bot/metrics\.token\)\"": (
+        *("elsewhere", "bot/tests/together/metrics/test_figures.py"),
+        "Bearer ",
+    ),
+    r"(curl -s -H \"Authorization: Bearer \$TOKEN\")": (
+        *("elsewhere", "bot/tests/together/page/test_api.py"),
+        '"/proposals"',
+    ),
+    r"sudo docker exec gridberry-bot gridbot tokens ": (
+        *("elsewhere", "bot/tests/base/test_tokens.py"),
+        '"tokens"',
+    ),
 }
 LONGEST_SECONDS = 120
 # Their lines depend on each other: the block is one command.
@@ -119,7 +131,7 @@ def commands_of(text: str) -> Iterator[str]:
         if loop:
             yield loop[0]
         rest = block[loop.end() :].strip() if loop else block
-        yield from [rest] if WHOLE.match(rest) else rest.splitlines()
+        yield from [rest] if WHOLE.match(rest) else filter(None, rest.splitlines())
 
 
 def documented() -> list[object]:
