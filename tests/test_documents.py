@@ -84,6 +84,10 @@ WAYS: dict[str, tuple[str, ...]] = {
     r"tests/lynis_audit.py ": ("parsed",),
     r"pytest ": ("elsewhere", ".ci/run", "exec ./gridberry test"),
     r"jq ": ("run",),
+    r"recorder (query|gaps|export) ": (
+        *("elsewhere", "bot/tests/recorder/test_reading.py"),
+        'command("gaps"',
+    ),
     r"curl -s -H \"Authorization: Bearer \$\(sudo cat /opt/gridberry/bot/metrics\.token\)\"": (
         *("elsewhere", "bot/tests/together/metrics/test_figures.py"),
         "Bearer ",
