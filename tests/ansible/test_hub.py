@@ -23,7 +23,10 @@ def rendered(directory, *each):
     roles = ROOT / "roles"
     names = ("grid_bot/defaults", "hub/defaults", "hub/vars")
     (directory / "templates").symlink_to(roles / "hub/templates")
-    given = {"__hub_books": {"stdout": "books\n"}, "__container_image_references": {"gridberry-hub": "i:1"}}
+    given = {
+        "__hub_books": {"stdout": "books\n"},
+        "__container_image_references": {"gridberry-hub": "i:1"},
+    }
     wanted = "{{ {'wrong': __hub_wrong} if __hub_wrong else {'files': __hub_files,"
     wanted += " 'services': __hub_services, 'volumes': __hub_volumes} }}"
     plays = [
