@@ -110,6 +110,13 @@ def test_no_secret_is_told_with_the_log(bot):
     assert bot.act not in str(told)
 
 
+def test_an_event_whose_words_do_not_fit_stops_nobody(bot, capsys):
+    record = logging.LogRecord("gridbot", logging.INFO, "x.py", 1, "%d orders", ("no",), None)
+    bot.log.handle(record)
+    assert "Logging error" in capsys.readouterr().err
+    assert bot.log.latest(10) == []
+
+
 def test_nothing_is_told_without_a_token(bot):
     for path in READABLE:
         assert bot.ask(path)[0] == 401
