@@ -22,5 +22,6 @@ $pip install $index --require-hashes --no-deps --no-compile --no-cache-dir \
     --disable-pip-version-check --root-user-action=ignore \
     --only-binary=:all: --implementation=cp --python-version=3.13 \
     --platform="manylinux_2_28_$machine" --platform="manylinux_2_27_$machine" \
-    --platform="manylinux_2_17_$machine" --platform="manylinux2014_$machine" \
+    --platform="manylinux_2_24_$machine" --platform="manylinux_2_17_$machine" \
+    --platform="manylinux2014_$machine" \
     --target=/packages -r "$1"
