@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -87,6 +88,13 @@ def test_no_unit_has_a_secret_or_root_without_need(files):
             if path.endswith(".service") and "gridberry-health" not in path:
                 assert "DynamicUser=yes" in entry["content"], path
                 assert "ProtectSystem=strict" in entry["content"], path
+
+
+def test_in_its_sandbox_the_health_program_can_ask_chrony(files):
+    # chronyc answers "506 Cannot talk to daemon" where it can make no socket of its own there.
+    unit = content(files["pi3"]["/etc/systemd/system/gridberry-health.service"])
+    (writable,) = re.findall(r"^ReadWritePaths=(.*)$", unit, re.MULTILINE)
+    assert "-/run/chrony" in writable.split()
 
 
 @pytest.mark.skipif(bool(tools.missing()), reason=tools.missing())
