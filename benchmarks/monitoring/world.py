@@ -287,7 +287,7 @@ class World:
         etc = pi.place / "etc/monitoring"
         shutil.copy(server / "server.crt", etc / "ca.crt")
         (etc / "write.token").write_text(WRITE_TOKEN)
-        (etc / "metrics.token").write_text("")
+        (etc / f"metrics.{pi.name}.token").write_text("")
         if pi.name == CHECKER:
             messages = self.placed(pi, (etc / "secrets/watch.json").read_text())
             (etc / "messages.json").write_text(messages)

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from benchmarks.monitoring import tools
 from benchmarks.monitoring.render import RenderError, render
@@ -88,6 +89,32 @@ def test_no_unit_has_a_secret_or_root_without_need(files):
             if path.endswith(".service") and "gridberry-health" not in path:
                 assert "DynamicUser=yes" in entry["content"], path
                 assert "ProtectSystem=strict" in entry["content"], path
+
+
+def test_each_bot_of_a_host_is_watched_with_a_token_of_its_own():
+    both = ["pi1", "pi1-eth"]
+    own = {
+        "grid_bot_neighbors": both,
+        "grid_bot_page_port": "{{ 8081 if inventory_hostname == 'pi1-eth' else 8080 }}",
+        "grid_bot_page_address": "{{ '192.0.2.1' if inventory_hostname == 'pi1-eth' else '0.0.0.0' }}",
+    }
+    told = render(both, SETTINGS | own | {"monitoring_checker": ""})["pi1"]
+    scrape = yaml.safe_load(content(told["/etc/gridberry/monitoring/scrape.yml"]))
+    found = {
+        job["static_configs"][0]["labels"]["host"]: (
+            job["static_configs"][0]["targets"],
+            job["authorization"]["credentials_file"].rpartition("/")[2],
+        )
+        for job in scrape["scrape_configs"]
+        if job["job_name"].startswith("bot-")
+    }
+    assert found == {
+        "pi1": (["127.0.0.1:8080"], "metrics.pi1.token"),
+        "pi1-eth": (["192.0.2.1:8081"], "metrics.pi1-eth.token"),
+    }
+    unit = content(told["/etc/systemd/system/gridberry-vmagent.service"])
+    for _, token in found.values():
+        assert f"LoadCredential={token}:/etc/gridberry/monitoring/{token}\n" in unit
 
 
 def test_in_its_sandbox_the_health_program_can_ask_chrony(files):
