@@ -213,7 +213,9 @@ class World:
         self.place = place
         self.discord = Discord()
         self.running: dict[tuple[str, str], subprocess.Popen[bytes]] = {}
-        self.server_ports = {number: free_port() for number in ("8427", "8428", "8880", "9093")}
+        self.server_ports = {
+            number: free_port() for number in ("8426", "8427", "8428", "8880", "9093")
+        }
         settings = {
             "monitoring_enabled": True, "monitoring_server": SERVER, "monitoring_checker": CHECKER,
             "monitoring_discord_url": self.discord.url, "monitoring_address": "127.0.0.1",

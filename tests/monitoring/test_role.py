@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -96,7 +97,7 @@ def test_each_bot_of_a_host_is_watched_with_a_token_of_its_own():
     own = {
         "grid_bot_neighbors": both,
         "grid_bot_page_port": "{{ 8081 if inventory_hostname == 'pi1-eth' else 8080 }}",
-        "grid_bot_page_address": "{{ '192.0.2.1' if inventory_hostname == 'pi1-eth' else '0.0.0.0' }}",
+        "grid_bot_page_address": "{{ {'pi1': '0.0.0.0'}[inventory_hostname] | default('192.0.2.1') }}",
     }
     told = render(both, SETTINGS | own | {"monitoring_checker": ""})["pi1"]
     scrape = yaml.safe_load(content(told["/etc/gridberry/monitoring/scrape.yml"]))
@@ -115,6 +116,24 @@ def test_each_bot_of_a_host_is_watched_with_a_token_of_its_own():
     unit = content(told["/etc/systemd/system/gridberry-vmagent.service"])
     for _, token in found.values():
         assert f"LoadCredential={token}:/etc/gridberry/monitoring/{token}\n" in unit
+
+
+def test_a_token_that_reads_puts_no_alert_in_and_vmauth_tells_nothing_of_itself(files, tmp_path):
+    (tmp_path / "write.token").write_text("w")
+    (tmp_path / "read.token").write_text("r")
+    place = {"CREDENTIALS_DIRECTORY": str(tmp_path), "RUNTIME_DIRECTORY": str(tmp_path)}
+    script = content(files["pi1"]["/usr/local/lib/gridberry/monitoring-auth.sh"])
+    subprocess.run(["sh", "-c", script], env=os.environ | place, check=True)
+    users = yaml.safe_load((tmp_path / "auth.yml").read_text())["users"]
+    opened = {
+        user["bearer_token"]: [path for one in user["url_map"] for path in one["src_paths"]]
+        for user in users
+    }
+    assert opened["w"] == ["/api/v1/write", "/api/v2/alerts"]
+    # Alertmanager takes alerts at /api/v2/alerts; its groups can only be read.
+    assert [path for path in opened["r"] if "alerts" in path] == ["/api/v2/alerts/groups"]
+    unit = content(files["pi1"]["/etc/systemd/system/gridberry-vmauth.service"])
+    assert " -httpInternalListenAddr=127.0.0.1:8426 " in f"{unit} ".replace("\n", " ")
 
 
 def test_in_its_sandbox_the_health_program_can_ask_chrony(files):
