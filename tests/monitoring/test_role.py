@@ -97,7 +97,7 @@ def test_each_bot_of_a_host_is_watched_with_a_token_of_its_own():
     own = {
         "grid_bot_neighbors": both,
         "grid_bot_page_port": "{{ 8081 if inventory_hostname == 'pi1-eth' else 8080 }}",
-        "grid_bot_page_address": "{{ {'pi1': '0.0.0.0'}[inventory_hostname] | default('192.0.2.1') }}",
+        "grid_bot_page_address": "{{ '0.0.0.0' if inventory_hostname == 'pi1' else '192.0.2.1' }}",
     }
     told = render(both, SETTINGS | own | {"monitoring_checker": ""})["pi1"]
     scrape = yaml.safe_load(content(told["/etc/gridberry/monitoring/scrape.yml"]))
