@@ -58,6 +58,7 @@ class IbBroker:
         self._hours_asked = float("-inf")
         self._free: dict[str, Decimal] = {}
         self._read_after: int | None = None  # the session after which all was read
+        self._cursor = ""  # what the books hold
 
     @property
     def address(self) -> str:
@@ -238,8 +239,17 @@ class IbBroker:
         self.account.ask(lambda: self._stock.cancel(client_id), once=True, urgent=True)
 
     def find(self, client_id: str) -> RemoteOrder:
-        """The order with this client order ID. `NOT_FOUND` where there is none."""
-        return self.account.ask(lambda: self._stock.find(client_id))
+        """The order with this client order ID. `NOT_FOUND` where there is none.
+
+        Raises:
+            BrokerError: `AMBIGUOUS` where it may have traded on a day of which nothing is told.
+        """
+        try:
+            return self.account.ask(lambda: self._stock.find(client_id))
+        except BrokerError as error:
+            if error.failure is Failure.NOT_FOUND and self._cursor:
+                self.trades_after(self._cursor)
+            raise
 
     def open_orders(self) -> list[RemoteOrder]:
         """All open orders of the account on the symbol."""
@@ -262,6 +272,7 @@ class IbBroker:
             BrokerError: `AMBIGUOUS` where it is not certain that none is missing.
         """
         known, held = Cursor.read(cursor), Decimal(0)
+        self._cursor = cursor
         for _ in range(TRIES):
             day, trades, held = self._moment()
             news = known.news(day, trades)
@@ -296,7 +307,8 @@ class IbBroker:
             now = self._moment()
             if now == before:
                 day, trades, held = now
-                return str(Cursor.of(day, held, trades))
+                self._cursor = str(Cursor.of(day, held, trades))
+                return self._cursor
             before = now
         raise BrokerError(
             Failure.AMBIGUOUS, f"Gateway {self.address}: the account trades without a pause"
