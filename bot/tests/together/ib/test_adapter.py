@@ -331,6 +331,31 @@ def test_nothing_is_sent_while_the_market_is_closed(world, broker):
     assert world.gateway.account.orders == {}
 
 
+def test_it_does_not_rest_before_the_last_trades_are_read(world, broker):
+    """The network is gone when the market closes: until midnight the Gateway still tells."""
+    cursor = broker.latest_cursor()
+    broker.open_orders()
+    session = session_of(date(2026, 9, 21))
+    world.step_seconds = 300.0
+    world.time.sleep((session.closes - world.time.now_ms()) / 1000 - 60)
+    broker.open_orders()
+    broker.place(order("pi1-a", price=HIGH, quantity="5"))
+    world.network.drop_all()
+    world.network.down = True
+    for _ in range(4):
+        world.time.sleep(1800.0)
+        assert broker.closed_until is None
+        assert broker.events() == [StreamGap()]
+        assert failure(broker.trades_after, cursor) is not Failure.REJECTED
+        assert failure(broker.place, order("pi1-b")) is Failure.REJECTED
+    world.network.down = False
+    world.time.sleep(600.0)
+    assert len(broker.trades_after(cursor)[0]) == 1
+    assert broker.closed_until == session.opens + 24 * 3_600_000
+    broker.events()
+    assert broker.events() == []
+
+
 def test_the_gate_around_the_nightly_restart(world, broker):
     now = world.time.now_ms()
     broker.account.restart = now // 60_000 % 1440 + 1
