@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from gridbase.errors import UserError
 from gridbase.tokens import changing, created, revoked, save
+from gridbot.accounting.trade_history import latest
 from gridbot.service.access import COOKIE, SESSION_SECONDS, Access
 from gridbot.service.acting import CONFIRM_SECONDS, Acting
 from gridbot.service.api import Api
@@ -109,6 +110,13 @@ def test_no_secret_is_told_with_the_log(bot):
     assert bot.act not in str(told)
 
 
+def test_an_event_whose_words_do_not_fit_stops_nobody(bot, capsys):
+    record = logging.LogRecord("gridbot", logging.INFO, "x.py", 1, "%d orders", ("no",), None)
+    bot.log.handle(record)
+    assert "Logging error" in capsys.readouterr().err
+    assert bot.log.latest(10) == []
+
+
 def test_nothing_is_told_without_a_token(bot):
     for path in READABLE:
         assert bot.ask(path)[0] == 401
@@ -150,6 +158,29 @@ def test_what_it_tells_is_what_the_bot_says(bot):
             assert told.items() <= day.items()
     prices = bot.ask("/prices?limit=2000", bot.read)[1]["items"]
     assert prices[-1]["price"] == grid["price"]
+
+
+def test_trades_are_read_once_until_the_books_change(bot, monkeypatch):
+    opened = []
+
+    def counted(*args, **words):
+        opened.append(args)
+        return Store(*args, **words)
+
+    monkeypatch.setattr("gridbot.service.books_reader.Store", counted)
+    first = bot.ask("/fills?limit=200", bot.read)[1]
+    assert bot.ask("/fills?limit=200", bot.read)[1] == first
+    assert len(opened) == 1
+    while bot.ask("/fills?limit=200", bot.read)[1] == first:
+        step(bot.world, bot.runner, 5)
+    (trader,) = (one.trader for one in bot.runner._workers)
+    while trader.step():
+        pass
+    told = {one["order"] for one in bot.ask("/fills?limit=200", bot.read)[1]["items"]}
+    store = Store(bot.world.config.state_directory, read_only=True)
+    grid = store.grid_run("BTC/USDT")
+    assert told == {one.fill.client_id for one in latest(store, grid, 200)}
+    store.close()
 
 
 def test_pages_of_a_list_are_all_of_it(bot):
