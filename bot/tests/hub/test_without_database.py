@@ -6,6 +6,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 from gridbase.circuit_breaker import FAILURES, OPEN_SECONDS
+from hub.api.endpoints import Hub
 from hub.api.live import Fleet
 from hub.collector import Loop
 from hub.config import Bot, Collector, Live
@@ -93,3 +94,23 @@ def test_a_hub_without_a_database_asks_the_bots_themselves(tmp_path):
     assert (by_name["good"]["mode"], by_name["good"]["stale"]) == ("live", False)
     assert by_name["refused"]["stale"]
     assert "401" in by_name["refused"]["problem"] or "Unauthorized" in by_name["refused"]["problem"]
+
+
+def test_those_who_ask_at_once_share_one_look_at_the_ledger(monkeypatch):
+    looks = []
+
+    class Ledger:
+        async def books(self):
+            looks.append(1)
+            await asyncio.sleep(0)
+            return ["book"]
+
+    async def ask():
+        hub = Hub(None, None, None, Ledger())
+        assert await asyncio.gather(*(hub.books() for _ in range(20))) == [["book"]] * 20
+        assert len(looks) == 1
+        monkeypatch.setattr("hub.api.endpoints._FRESH_SECONDS", 0)
+        await hub.books()
+        assert len(looks) == 2
+
+    asyncio.run(ask())

@@ -62,7 +62,8 @@ def application(make_hub: Callable[[], Any], tokens_file: Path | None) -> Starle
         *(Route(path, site.endpoint(one)) for path, one in ENDPOINTS.items()),
     ]
     app = Starlette(routes=routes, lifespan=lifespan)
-    app.add_middleware(GZipMiddleware, minimum_size=500)
+    # A page of 1000 trades takes a seventh of level 9's time, and becomes a seventh larger.
+    app.add_middleware(GZipMiddleware, minimum_size=500, compresslevel=3)
     return app
 
 
