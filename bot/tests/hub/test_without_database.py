@@ -55,6 +55,21 @@ def test_a_database_that_is_away_is_left_in_peace(tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1  # told once, not with each try
 
 
+def test_a_disk_without_room_for_metrics_ends_no_collector(tmp_path, capsys):
+    bot = Bot("pi1", "paper", "binance", "main", tmp_path, None)
+    settings = Collector(1, tmp_path / "status.json", tmp_path / "gone" / "metrics.prom")
+    loop = Loop(bot, settings, Address(str(tmp_path), 5432, "none", "writer"), FakeClock(3))
+    rounds = []
+
+    async def once():
+        rounds.append(1)
+
+    loop.once = once
+    asyncio.run(loop.run())
+    assert len(rounds) == 3
+    assert "metrics.prom: cannot be written" in capsys.readouterr().err
+
+
 class Page(BaseHTTPRequestHandler):
     """A bot's page."""
 
