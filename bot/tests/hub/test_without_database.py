@@ -3,9 +3,13 @@
 import asyncio
 import json
 import threading
+from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 
+import pytest
 from gridbase.circuit_breaker import FAILURES, OPEN_SECONDS
+from hub.api.application import application
 from hub.api.endpoints import Hub
 from hub.api.live import Fleet
 from hub.collector import Loop
@@ -109,6 +113,34 @@ def test_a_hub_without_a_database_asks_the_bots_themselves(tmp_path):
     assert (by_name["good"]["mode"], by_name["good"]["stale"]) == ("live", False)
     assert by_name["refused"]["stale"]
     assert "401" in by_name["refused"]["problem"] or "Unauthorized" in by_name["refused"]["problem"]
+
+
+def test_a_page_that_looks_no_more_is_not_healthy(capsys):
+    class Fleet:
+        problem = ""
+        fails = asyncio.Event()
+
+        async def run(self):
+            await self.fails.wait()
+            raise RuntimeError
+
+    @asynccontextmanager
+    async def opened():
+        yield Hub(Fleet(), None, None, None)
+
+    async def ask():
+        app = application(opened, None)
+        async with app.router.lifespan_context(app):
+            request = SimpleNamespace(app=app)
+            (health,) = (one.endpoint for one in app.routes if one.path == "/health")
+            assert (await health(request)).status_code == 200
+            Fleet.fails.set()
+            await asyncio.sleep(0.01)
+            assert (await health(request)).status_code == 503
+
+    with pytest.raises(RuntimeError):
+        asyncio.run(ask())
+    assert "RuntimeError" in capsys.readouterr().err
 
 
 def test_those_who_ask_at_once_share_one_look_at_the_ledger(monkeypatch):
