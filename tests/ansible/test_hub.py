@@ -220,3 +220,14 @@ def test_wrong_settings_are_one_line_each(tmp_path):
     found = rendered(tmp_path, *(settings for settings, _ in WRONG))
     for (settings, line), one in zip(WRONG, found, strict=True):
         assert any(line in said for said in one["wrong"]), settings
+
+
+def test_node_exporter_reads_the_metrics_until_the_undo(tmp_path):
+    place = {"__hub_metrics_link": f"{tmp_path}/gridberry-hub.prom", "__hub_metrics": str(tmp_path)}
+    (tmp_path / "collect.prom").write_text("up 1\n")
+    tasks = ("Have its metrics read", "Have them read no more")
+    watched = DATABASE | place | {"monitoring_enabled": True}
+    assert "failed=0" in ran(tmp_path, *tasks, LOOK, **watched)
+    assert (tmp_path / "gridberry-hub.prom").read_text() == "up 1\n"
+    assert "changed=1" in ran(tmp_path, *tasks, LOOK, **watched, hub_state="absent")
+    assert not (tmp_path / "gridberry-hub.prom").is_symlink()

@@ -294,7 +294,10 @@ class Loop:
         # It is on a memory card, and is read once a minute at the most.
         due = self._clock.monotonic() - self._measured >= METRICS_SECONDS
         if self._settings.metrics_file is not None and (due or counts.changes != self._changes):
-            write_whole(self._settings.metrics_file, self._metrics().encode())
+            try:
+                write_whole(self._settings.metrics_file, self._metrics().encode())
+            except UserError as error:  # a full disk keeps nobody from copying
+                self._failed(str(error))
             self._measured, self._changes = self._clock.monotonic(), counts.changes
 
     def _metrics(self) -> str:
