@@ -5,6 +5,8 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from gridbase.errors import UserError
+
 from recorder.commands.arguments import open_catalog
 from recorder.config import load_config
 
@@ -20,10 +22,13 @@ def run(args: argparse.Namespace) -> int:
     from recorder.files.compact import compact
     from recorder.sync.budget import keep_within
     from recorder.sync.copy import open_bucket, sync
-    from recorder.sync.settings import load_sync
 
     config = load_config(args.config)
-    settings = load_sync(args.config)
+    settings = config.sync
+    if settings is None:
+        raise UserError(
+            f"{args.config}: needs a section [sync] with bucket, key_id_file and secret_file"
+        )
     catalog = open_catalog(config.directory, read_only=False)
     try:
         today = datetime.now(UTC).date().isoformat()

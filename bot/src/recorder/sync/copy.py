@@ -19,7 +19,7 @@ from obstore.store import S3Store
 
 from recorder.files.catalog import Catalog, Entry
 from recorder.files.layout import MANIFEST, READY
-from recorder.sync.settings import SyncSettings
+from recorder.sync_settings import SyncSettings
 
 LOG = logging.getLogger("recorder")
 CHUNK = 256 * 1024
