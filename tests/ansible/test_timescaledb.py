@@ -196,3 +196,61 @@ def test_a_role_with_a_verifier_is_in_no_shown_hash(program):
     make = program("make")
     assert "SCRAM" not in repr((make.ROLES, make.RIGHTS, make.SETTINGS_OF_ROLES, make.REWIND))
     assert not [one for one in make.ROLES.values() if "SUPERUSER" in one or "BYPASSRLS" in one]
+
+
+class Restored:
+    """A cluster as far as a restore asks it, and what it was told."""
+
+    def __init__(self, place: Path) -> None:
+        self.name, self.standby, self.data = "pi1", False, place / "17/main"
+        self.up, self.told = True, []
+        (self.data / "global").mkdir(parents=True)
+
+    def stop(self) -> None:
+        """Stop it."""
+        self.up = False
+        self.told.append("stop")
+
+    def start(self, _: float = 0) -> None:
+        """Start it."""
+        assert not self.up
+        self.told.append("start")
+
+    def sql(self, _: str) -> str:
+        """It has read all WAL."""
+        return "f"
+
+
+@pytest.mark.parametrize(
+    ("has", "kept"),
+    [
+        (["global/pg_control"], "in use"),
+        (["global/pg_control", "recovery.signal"], "before"),
+        ([], "before"),
+    ],
+)
+def test_a_restore_after_one_that_was_broken_off_loses_no_data_that_were_in_use(
+    program, monkeypatch, tmp_path, has, kept
+):
+    # After a power cut PostgreSQL may end the first restore by itself, and take writes for weeks.
+    backup = program("backup")
+    cluster = Restored(tmp_path)
+    for name in has:
+        (cluster.data / name).touch()
+    (cluster.data / "what").write_text("in use")
+    before = cluster.data.with_name("main.before-restore")
+    before.mkdir()
+    (before / "what").write_text("before")
+    monkeypatch.setattr(backup, "RESTORING", tmp_path / "restoring")
+    backup.RESTORING.touch()
+    safety = []
+    monkeypatch.setattr(backup, "_safety", safety.append)
+    monkeypatch.setattr(backup, "show", lambda *_: None)
+    monkeypatch.setattr(backup, "backups", lambda: [{"label": "1"}])
+    monkeypatch.setattr(backup, "pgbackrest", lambda *_: None)
+    monkeypatch.setattr(backup, "as_postgres", lambda *words: words[-1].mkdir())
+    backup.restore(cluster)
+    assert (before / "what").read_text() == kept
+    assert cluster.told == ["stop", "start"]
+    assert len(safety) == (kept == "in use")
+    assert not backup.RESTORING.exists()

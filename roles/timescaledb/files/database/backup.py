@@ -176,9 +176,11 @@ def restore(cluster: Cluster, target: str = "") -> None:
     show(cluster, target)
     before = cluster.data.with_name("main.before-restore")
     # A restore that was broken off goes on, if it had come to move the data away.
-    if not (RESTORING.exists() and before.exists()):
+    broken_off = RESTORING.exists() and before.exists() and _half(cluster.data)
+    if not broken_off:
         _safety(cluster)
-        cluster.stop()
+    cluster.stop()
+    if not broken_off:
         shutil.rmtree(before, ignore_errors=True)
         whole(RESTORING, "")
         cluster.data.rename(before)
@@ -201,6 +203,11 @@ def restore(cluster: Cluster, target: str = "") -> None:
         raise DatabaseError(f"{error}; the database is as it was") from None
     RESTORING.unlink()
     say(f"restored; the data before are in {before} until the next restore")
+
+
+def _half(data: Path) -> bool:
+    """Tell whether data are half restored; else PostgreSQL has ended it, and they may be in use."""
+    return not (data / "global/pg_control").exists() or (data / "recovery.signal").exists()
 
 
 def _safety(cluster: Cluster) -> None:
