@@ -101,7 +101,8 @@ GOOD = {
     | {"grid_bot_account_guard": {"role": "follower", "url": "http://judge:8090"}},
     "alerts": {
         "grid_bot_log_format": "json",
-        "grid_bot_alerts": {"alertmanager_url": "http://192.168.1.21:9093"},
+        "grid_bot_alerts": {"alertmanager_url": "https://192.168.1.21:8427", "tls_name": "am"},
+        "grid_bot_alert_ca": "planted\n",
         "grid_bot_alert_discord_url": "https://discord.com/api/webhooks/1/planted",
         "grid_bot_alertmanager_token": "planted",
     },
@@ -254,9 +255,11 @@ def test_only_what_is_set_reaches_the_bot(accepted):
     assert alerts["log"] == {"level": "info", "format": "json"}
     assert alerts["alerts"] == {
         "host": "alerts",
-        "alertmanager_url": "http://192.168.1.21:9093",
+        "alertmanager_url": "https://192.168.1.21:8427",
+        "tls_name": "am",
         "discord_url_file": "/run/secrets/alert_discord_url",
         "alertmanager_token_file": "/run/secrets/alertmanager_token",
+        "ca_file": "/run/secrets/alert_ca",
     }
     assert "planted" not in str(alerts)
     market, _ = rendered(accepted, "market")

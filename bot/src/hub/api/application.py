@@ -24,7 +24,7 @@ from starlette.routing import Route
 from hub.api import openapi
 from hub.api.endpoints import ENDPOINTS, Endpoint, Hub
 from hub.api.parameters import ParameterError, Parameters
-from hub.database import AWAY, in_one_line
+from hub.database import AWAY, REFUSED, in_one_line
 
 COOKIE = "gridberry_hub"
 MOST_CLIENTS = 200
@@ -106,7 +106,7 @@ class _Site:
                 return _error(400, str(error))
             except UserError as error:
                 return _error(503, str(error))
-            except AWAY as error:
+            except (*AWAY, *REFUSED) as error:
                 return _error(503, in_one_line(error))
             return _tagged(request, document)
 

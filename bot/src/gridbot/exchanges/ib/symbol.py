@@ -33,6 +33,7 @@ RECEIVE_WINDOW_MS = 30_000
 # A session counts so much longer: what traded in its last second is read before the bot rests.
 GRACE_MS = 90_000
 READ_AFTER_MS = 30_000
+LISTED_MS = 3_600_000  # a grid asks for its open orders far more often
 HOURS_SECONDS = 6 * 3600.0
 TRIES = 3  # to see executions and holdings at one moment
 NO_CONTRACT = 200
@@ -58,6 +59,8 @@ class IbBroker:
         self._hours_asked = float("-inf")
         self._free: dict[str, Decimal] = {}
         self._read_after: int | None = None  # the session after which all was read
+        self._listed_ms = 0  # when a grid last asked for its open orders
+        self._cursor = ""  # what the books hold
 
     @property
     def address(self) -> str:
@@ -84,27 +87,40 @@ class IbBroker:
         if not self.news:
             return []
         self.account.listener.news = False
-        self._read_after = self._ended() or self._read_after
         return [StreamGap()]
 
     def _ended(self) -> int | None:
-        """A session that ended lately and after which nothing was read yet."""
-        if self._hours is None:
+        """Today's session, where it has ended and not all was read since."""
+        now, hours = self.account.now_ms, self._hours
+        ended = None if hours is None else hours.closed_since(now)
+        if hours is None or ended is None or ended == self._read_after:
             return None
-        now = self.account.now_ms
-        ended = self._hours.closed_since(now)
-        if ended is None or not READ_AFTER_MS <= now - ended < GRACE_MS:
-            return None
-        return ended if ended != self._read_after else None
+        today = hours.day(ended) == hours.day(now)
+        return ended if today and now - ended >= READ_AFTER_MS else None
 
     @property
     def closed_until(self) -> int | None:
-        """When the market opens again (Unix milliseconds); None while it is open. No request."""
+        """When the market opens again (Unix milliseconds); None while it is open. No request.
+
+        A grid does not rest before what traded last is read: after midnight nobody tells it.
+        """
+        ended = self._ended()
+        if ended is not None and self._listed_ms >= ended - LISTED_MS and not self._restarted:
+            return None
+        return self._opens
+
+    @property
+    def _restarted(self) -> int | None:
+        """When the nightly restart that goes on now is over."""
+        return restarted_at(self.account.now_ms, self.account.restart)
+
+    @property
+    def _opens(self) -> int | None:
+        """When orders may leave again."""
         if self._hours is None:
             return None
-        now = self.account.now_ms
-        restarted = restarted_at(now, self.account.restart)
-        opens = self._hours.opens_after(restarted or now, GRACE_MS)
+        restarted = self._restarted
+        opens = self._hours.opens_after(restarted or self.account.now_ms, GRACE_MS)
         return restarted if opens is None else opens
 
     # The market.
@@ -165,7 +181,7 @@ class IbBroker:
         Raises:
             BrokerError: it is.
         """
-        opens_ms = self.closed_until
+        opens_ms = self._opens
         if opens_ms is not None:
             opens = datetime.fromtimestamp(opens_ms / 1000, UTC)
             raise BrokerError(
@@ -238,11 +254,21 @@ class IbBroker:
         self.account.ask(lambda: self._stock.cancel(client_id), once=True, urgent=True)
 
     def find(self, client_id: str) -> RemoteOrder:
-        """The order with this client order ID. `NOT_FOUND` where there is none."""
-        return self.account.ask(lambda: self._stock.find(client_id))
+        """The order with this client order ID. `NOT_FOUND` where there is none.
+
+        Raises:
+            BrokerError: `AMBIGUOUS` where it may have traded on a day of which nothing is told.
+        """
+        try:
+            return self.account.ask(lambda: self._stock.find(client_id))
+        except BrokerError as error:
+            if error.failure is Failure.NOT_FOUND and self._cursor:
+                self._after(self._cursor)
+            raise
 
     def open_orders(self) -> list[RemoteOrder]:
         """All open orders of the account on the symbol."""
+        self._listed_ms = self.account.now_ms
         if self.account.monotonic() - self._hours_asked > HOURS_SECONDS:
             self.connect()
         return self.account.ask(self._stock.open_orders)
@@ -261,6 +287,12 @@ class IbBroker:
         Raises:
             BrokerError: `AMBIGUOUS` where it is not certain that none is missing.
         """
+        found = self._after(cursor)
+        self._cursor = cursor
+        self._read_after = self._ended() or self._read_after
+        return found
+
+    def _after(self, cursor: str) -> tuple[list[RemoteTrade], str]:
         known, held = Cursor.read(cursor), Decimal(0)
         for _ in range(TRIES):
             day, trades, held = self._moment()
@@ -296,7 +328,8 @@ class IbBroker:
             now = self._moment()
             if now == before:
                 day, trades, held = now
-                return str(Cursor.of(day, held, trades))
+                self._cursor = str(Cursor.of(day, held, trades))
+                return self._cursor
             before = now
         raise BrokerError(
             Failure.AMBIGUOUS, f"Gateway {self.address}: the account trades without a pause"
