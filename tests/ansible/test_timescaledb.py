@@ -9,6 +9,7 @@ import importlib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from roles.timescaledb.filter_plugins import timescaledb as role
 
@@ -254,3 +255,11 @@ def test_a_restore_after_one_that_was_broken_off_loses_no_data_that_were_in_use(
     assert cluster.told == ["stop", "start"]
     assert len(safety) == (kept == "in use")
     assert not backup.RESTORING.exists()
+
+
+def test_metrics_are_where_the_role_monitoring_reads():
+    def of(name: str) -> dict[str, str]:
+        return yaml.safe_load((ROOT / "roles" / name).read_text(encoding="utf-8"))
+
+    read = of("monitoring/vars/main/settings.yml")["__monitoring_textfiles"]
+    assert of("timescaledb/defaults/main.yml")["timescaledb_textfiles"] == read
