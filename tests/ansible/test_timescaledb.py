@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import importlib
+import os
 from pathlib import Path
 
 import pytest
@@ -263,3 +264,39 @@ def test_metrics_are_where_the_role_monitoring_reads():
 
     read = of("monitoring/vars/main/settings.yml")["__monitoring_textfiles"]
     assert of("timescaledb/defaults/main.yml")["timescaledb_textfiles"] == read
+
+
+DAY = 86400
+NOW = 1_800_000_000
+
+
+@pytest.mark.parametrize(
+    ("since", "kind"), [(DAY, "diff"), (8 * DAY, "full"), (-30 * DAY, "full"), (None, "full")]
+)
+def test_after_a_clock_that_was_fast_there_is_a_full_backup(program, monkeypatch, since, kind):
+    backup, told = program("backup"), []
+    size = {"size": 1, "repository": {"delta": 1}}
+    last = {"type": "full", "label": "1", "timestamp": {"stop": NOW - (since or 0)}, "info": size}
+    monkeypatch.setattr(backup.time, "time", lambda: NOW)
+    monkeypatch.setattr(backup, "made", lambda _: None)
+    monkeypatch.setattr(backup, "pgbackrest", lambda *words: told.append(words))
+    answers = [[] if since is None else [last], [last]]
+    monkeypatch.setattr(backup, "backups", lambda: answers.pop(0))
+    backup._write(None)
+    assert told[0] == ("backup", f"--type={kind}")
+
+
+def test_a_clock_that_is_fast_takes_no_more_than_old_dumps(program, monkeypatch, tmp_path):
+    backup = program("backup")
+    for day in range(1, 10):
+        old = tmp_path / f"gridberry-202611{day:02}T020000Z.dump"
+        old.write_text("rows")
+        os.utime(old, (NOW + day * DAY, NOW + day * DAY))
+    monkeypatch.setattr(backup.time, "time", lambda: NOW + 3650 * DAY)
+    monkeypatch.setattr(
+        backup,
+        "as_postgres",
+        lambda *words: words[-1].write_text("rows") if words[-2] == "-f" else None,
+    )
+    backup._dump({"directory": str(tmp_path), "keep_days": 7})
+    assert len(list(tmp_path.glob("*.dump"))) == 7
