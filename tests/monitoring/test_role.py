@@ -41,6 +41,7 @@ WRONG = {
     "monitoring_email_server": "mail.example.org",
     "monitoring_quiet_hours": "22-7",
     "monitoring_summary_time": "8",
+    "monitoring_port": 443,
     "monitoring_buffer_mb": 0,
 }
 SAID = (
@@ -51,6 +52,7 @@ SAID = (
     "monitoring_email_to is set, which also needs",
     'monitoring_quiet_hours is 22-7; use times such as "22:00-07:00"',
     'monitoring_summary_time is 8; use a time such as "08:00"',
+    "monitoring_port is 443; use 1024 to 65535",
     "monitoring_buffer_mb is 0; use at least 1 and 16",
 )
 
