@@ -210,6 +210,16 @@ def test_an_order_that_traded_unseen_yesterday_is_not_said_to_be_unknown(world, 
     assert caught.value.failure is Failure.AMBIGUOUS
 
 
+def test_the_answer_about_another_order_is_not_believed(world, broker):
+    """One that a dead process sent is accepted late, under the number that this one gives now."""
+    broker.place(order("pi1-a"))
+    (late,) = world.gateway.account.open_orders
+    late.order_id = broker.account.client._reqIdSeq
+    world.time.after(0.005, lambda: world.gateway.tell_order(late))
+    assert failure(broker.place, order("pi1-b")) is Failure.AMBIGUOUS
+    assert failure(broker.find, "pi1-b") is Failure.NOT_FOUND
+
+
 def test_an_order_of_another_client_id_is_not_taken_for_an_own_one(world, broker):
     """Each client counts its orders by itself: the same number is another order."""
     broker.place(order("pi1-a"))
