@@ -210,6 +210,16 @@ def test_an_order_that_traded_unseen_yesterday_is_not_said_to_be_unknown(world, 
     assert caught.value.failure is Failure.AMBIGUOUS
 
 
+def test_the_answer_about_another_order_is_not_believed(world, broker):
+    """One that a dead process sent is accepted late, under the number that this one gives now."""
+    broker.place(order("pi1-a"))
+    (late,) = world.gateway.account.open_orders
+    late.order_id = broker.account.client._reqIdSeq
+    world.time.after(0.005, lambda: world.gateway.tell_order(late))
+    assert failure(broker.place, order("pi1-b")) is Failure.AMBIGUOUS
+    assert failure(broker.find, "pi1-b") is Failure.NOT_FOUND
+
+
 def test_an_order_of_another_client_id_is_not_taken_for_an_own_one(world, broker):
     """Each client counts its orders by itself: the same number is another order."""
     broker.place(order("pi1-a"))
@@ -354,6 +364,42 @@ def test_it_does_not_rest_before_the_last_trades_are_read(world, broker):
     assert broker.closed_until == session.opens + 24 * 3_600_000
     broker.events()
     assert broker.events() == []
+
+
+def night(world, broker, *, reads):
+    """An order is open at the close, and IB cancels it an hour later; it is the next day then."""
+    cursor = broker.latest_cursor()
+    session = session_of(date(2026, 9, 21))
+    world.step_seconds = 300.0
+    broker.place(order("pi1-a"))
+    world.time.sleep((session.closes - world.time.now_ms()) / 1000 + 40)
+    assert len(broker.open_orders()) == 1
+    if reads:
+        assert broker.trades_after(cursor) == ([], cursor)
+    world.time.sleep(3600.0)
+    (there,) = world.gateway.account.open_orders
+    world.gateway.account.cancel(there, world.time.now_ms())
+    world.time.sleep((session.opens - world.time.now_ms()) / 1000 + 24 * 3600.0 + 60)
+    assert broker.open_orders() == []
+    if not reads:
+        broker.trades_after(cursor)
+
+
+def test_an_order_that_is_canceled_at_night_is_closed(world, broker):
+    """No list tells of it; what traded until the close was read, and nothing has since."""
+    night(world, broker, reads=True)
+    assert failure(broker.find, "pi1-a") is Failure.AMBIGUOUS  # lists may lag
+    world.time.sleep(61.0)
+    assert broker.open_orders() == []
+    found = broker.find("pi1-a")
+    assert (found.closed, found.executed, found.quantity) == (True, 0, 10)
+    assert failure(broker.find, "pi1-b") is Failure.NOT_FOUND
+
+
+def test_an_order_may_have_traded_where_the_close_was_not_read(world, broker):
+    night(world, broker, reads=False)
+    world.time.sleep(61.0)
+    assert failure(broker.find, "pi1-a") is Failure.NOT_FOUND
 
 
 def test_the_gate_around_the_nightly_restart(world, broker):

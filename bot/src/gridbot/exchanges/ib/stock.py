@@ -178,6 +178,12 @@ class Stock:
             ("order", number), lambda: client.placeOrder(number, contract, wanted)
         )
         remote = _read(row)
+        if remote.client_id != order.client_id:
+            raise BrokerError(
+                Failure.AMBIGUOUS,
+                f"Gateway {self._account.address}: the answer to order {order.client_id} is about "
+                f"{remote.client_id}, which has its number {number}",
+            )
         if not remote.closed:
             self._numbers[remote.client_id] = number
         return remote

@@ -1,6 +1,7 @@
 """The broker for Interactive Brokers: one account's view of one stock or ETF."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -17,6 +18,7 @@ from gridbot.exchanges.ib.answers import Cursor, Trade, amount, read_market
 from gridbot.exchanges.ib.connection import IbConnection
 from gridbot.exchanges.ib.hours import Hours, restarted_at
 from gridbot.exchanges.ib.listener import ASK, BID, LAST, Line
+from gridbot.exchanges.ib.overnight import Overnight
 from gridbot.exchanges.ib.stock import BARS, Stock
 from gridbot.exchanges.port import (
     BrokerError,
@@ -34,6 +36,7 @@ RECEIVE_WINDOW_MS = 30_000
 GRACE_MS = 90_000
 READ_AFTER_MS = 30_000
 LISTED_MS = 3_600_000  # a grid asks for its open orders far more often
+GONE_SECONDS = 60.0  # lists may lag
 HOURS_SECONDS = 6 * 3600.0
 TRIES = 3  # to see executions and holdings at one moment
 NO_CONTRACT = 200
@@ -61,6 +64,8 @@ class IbBroker:
         self._read_after: int | None = None  # the session after which all was read
         self._listed_ms = 0  # when a grid last asked for its open orders
         self._cursor = ""  # what the books hold
+        self._overnight = Overnight()
+        self._whole_from = ""  # the day of the session before which nothing was missed
 
     @property
     def address(self) -> str:
@@ -122,6 +127,11 @@ class IbBroker:
         restarted = self._restarted
         opens = self._hours.opens_after(restarted or self.account.now_ms, GRACE_MS)
         return restarted if opens is None else opens
+
+    @property
+    def _today(self) -> str:
+        """The exchange's day."""
+        return "" if self._hours is None else self._hours.day(self.account.now_ms)
 
     # The market.
 
@@ -257,21 +267,33 @@ class IbBroker:
         """The order with this client order ID. `NOT_FOUND` where there is none.
 
         Raises:
-            BrokerError: `AMBIGUOUS` where it may have traded on a day of which nothing is told.
+            BrokerError: `AMBIGUOUS` where it may have traded and nothing tells of it.
         """
         try:
             return self.account.ask(lambda: self._stock.find(client_id))
         except BrokerError as error:
-            if error.failure is Failure.NOT_FOUND and self._cursor:
-                self._after(self._cursor)
-            raise
+            if error.failure is not Failure.NOT_FOUND or not self._cursor:
+                raise
+            self._after(self._cursor)
+            gone = self._overnight.gone(client_id)
+            if gone is None or self._today != self._whole_from:
+                raise
+            if self.account.monotonic() - gone.since < GONE_SECONDS:
+                raise BrokerError(
+                    Failure.AMBIGUOUS,
+                    f"{self.symbol}: order {client_id} was open on the day before, and no list has "
+                    "it; it is asked for once more",
+                ) from error
+            return replace(gone.order, closed=True)
 
     def open_orders(self) -> list[RemoteOrder]:
         """All open orders of the account on the symbol."""
         self._listed_ms = self.account.now_ms
         if self.account.monotonic() - self._hours_asked > HOURS_SECONDS:
             self.connect()
-        return self.account.ask(self._stock.open_orders)
+        orders = self.account.ask(self._stock.open_orders)
+        self._overnight.listed(self._today, orders, self.account.monotonic())
+        return orders
 
     def orders_since(self, _known: Collection[str]) -> list[RemoteOrder]:
         """All orders of the account on the symbol that the Gateway still tells of."""
@@ -289,8 +311,15 @@ class IbBroker:
         """
         found = self._after(cursor)
         self._cursor = cursor
-        self._read_after = self._ended() or self._read_after
+        self._read(self._ended())
         return found
+
+    def _read(self, ended: int | None) -> None:
+        """Nothing was missed of the session that has ended, nor will be before the next one."""
+        if ended is not None and self._hours is not None:
+            self._read_after = ended
+            opens = self._hours.opens_after(self.account.now_ms)
+            self._whole_from = "" if opens is None else self._hours.day(opens)
 
     def _after(self, cursor: str) -> tuple[list[RemoteTrade], str]:
         known, held = Cursor.read(cursor), Decimal(0)
