@@ -1,6 +1,7 @@
 """The roles' filters, and the pure functions of the smaller modules."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,8 +20,10 @@ from roles.grid_bot.filter_plugins import same_texts, toml_tables
 from roles.preflight.filter_plugins import preflight
 from roles.status.filter_plugins import status, status_table
 from roles.status.library import pi_status
+from virtual_pi.container_build import Builder, Step
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
+BOT = ROLES.parent / "bot"
 IMAGE = "gridbot:0123456789abcdef-arm64"
 WANTED = {
     "nvme_device": "/dev/nvme0n1",
@@ -309,6 +312,30 @@ def test_a_target_with_a_lock_of_its_own_needs_no_other(tmp_path):
     assert inputs(context)["locks"] == ["build.lock", "requirements.lock"]
     assert inputs(context, target="other")["locks"] == ["build.lock", "other.lock"]
     assert inputs(context, target="bot")["locks"] == ["build.lock", "requirements.lock"]
+
+
+def needed(recipes: dict[str, list[Step]], stage: str) -> set[str]:
+    """The stages that one is built of, itself included."""
+    found = {stage}
+    for step in recipes[stage]:
+        words = [step.rest.partition(" AS ")[0]] if step.name == "FROM" else []
+        words += [text for name, text in step.flags if name == "from"]
+        words += re.findall("from=([a-z-]+)", " ".join(text for _, text in step.flags))
+        for word in set(words) & set(recipes) - found:
+            found |= needed(recipes, word)
+    return found
+
+
+@pytest.mark.parametrize("target", ["hub", "recorder"])
+def test_an_image_with_a_lock_of_its_own_installs_no_other_one(target):
+    recipes = Builder((BOT / "Dockerfile").read_text(), Path(), "arm64", {}).recipes
+    locks = {
+        step.rest.split()[0]
+        for stage in needed(recipes, target)
+        for step in recipes[stage]
+        if step.name == "COPY" and step.rest.split()[0].endswith(".lock")
+    }
+    assert locks == {f"{target}.lock"}
 
 
 def test_context_that_is_too_large_is_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""The role recorder: what it refuses, and what the recorder and Docker are told."""
+"""The role recorder: what it refuses, and what the recorder, Docker and systemd are told."""
 
 import json
 import os
@@ -11,24 +11,50 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 MARKETS = [{"exchange": "binance", "symbols": ["BTCUSDT"], "kinds": ["trades", "depth"]}]
+SYNC = {"bucket": "market", "prefix": "pi1", "kilobytes_per_second": 500}
+KEYS = {"recorder_sync_key_id": "AKIAEXAMPLE", "recorder_sync_secret": "a-secret-of-s3"}
+# Each is a host of the play; a host without markets is the first, as in a fleet where few record.
+HOSTS: dict[str, dict] = {
+    "idle": {"recorder_markets": []},
+    "plain": {"recorder_memory_max": "1G"},
+    "copies": {"recorder_sync": SYNC, **KEYS},
+    "climbs": {"recorder_markets": [{"exchange": "binance", "symbols": ["../up"]}]},
+    "card": {},
+    "keyless": {"recorder_sync": SYNC},
+    "bucketless": {"recorder_sync": {"prefix": "pi1"}, **KEYS},
+    "late": {"recorder_sync_time": 120},
+}
 
 
-def play(directory: Path, tasks: str, source: str = "/dev/nvme0n1p1", **settings) -> dict:
-    """What a part of the role does in check mode on a host whose data is on that disk."""
+@pytest.fixture(scope="module")
+def told(tmp_path_factory) -> dict[str, dict[str, dict]]:
+    """What the whole role does in check mode, by host and task: one run for all."""
+    directory = tmp_path_factory.mktemp("recorder")
     fake = directory / "bin"
     fake.mkdir()
-    (fake / "findmnt").write_text(f"#!/bin/sh\necho {source}\n")
+    disk = 'case "$*" in */card) echo /dev/mmcblk0p2 ;; *) echo /dev/nvme0n1p1 ;; esac'
+    (fake / "findmnt").write_text(f"#!/bin/sh\n{disk}\n")
     (fake / "findmnt").chmod(0o755)
-    told = {
-        "recorder_markets": MARKETS,
-        "recorder_directory": str(directory / "opt/recorder"),
-        "__container_image_references": {"recorder": "recorder:1-arm64"},
+    hosts = {}
+    for name, settings in HOSTS.items():
+        (directory / name).mkdir()
+        hosts[name] = {
+            "recorder_markets": MARKETS,
+            "recorder_directory": str(directory / name / "opt/recorder"),
+            "recorder_data": str(directory / name / "data"),
+        } | settings
+    common = {
+        "ansible_connection": "local",
         "ansible_python_interpreter": "{{ ansible_playbook_python }}",
     }
-    role = {"ansible.builtin.import_role": {"name": "recorder", "tasks_from": tasks}}
-    wanted = {"hosts": "localhost", "gather_facts": False, "vars": told | settings, "tasks": [role]}
+    (directory / "inventory.json").write_text(json.dumps({"all": {"hosts": hosts, "vars": common}}))
+    role = {
+        "ansible.builtin.import_role": {"name": "recorder"},
+        "when": "recorder_markets | length > 0 or recorder_state == 'absent'",
+    }
+    wanted = {"hosts": "all", "gather_facts": False, "tasks": [role]}
     (directory / "play.json").write_text(json.dumps([wanted]))
-    command = ["ansible-playbook", "-i", "localhost,", "-c", "local", "--check", "--diff"]
+    command = ["ansible-playbook", "--check", "--diff", "-i", directory / "inventory.json"]
     done = subprocess.run(
         [*command, directory / "play.json"],
         check=False,
@@ -42,39 +68,72 @@ def play(directory: Path, tasks: str, source: str = "/dev/nvme0n1p1", **settings
             "PATH": f"{fake}:{os.environ['PATH']}",
         },
     )
+    assert KEYS["recorder_sync_secret"] not in done.stdout + done.stderr
     answer, _ = json.JSONDecoder().raw_decode(done.stdout)
-    results = [task["hosts"]["localhost"] for task in answer["plays"][0]["tasks"]]
-    return {"results": results, "failed": " ".join(each.get("msg", "") for each in results)}
+    found: dict[str, dict[str, dict]] = {name: {} for name in HOSTS}
+    for task in answer["plays"][0]["tasks"]:
+        for name, result in task["hosts"].items():
+            found[name][task["task"]["name"].rpartition(" : ")[2]] = result
+    return found
 
 
-def test_the_recorder_and_docker_are_told_what_the_settings_say(tmp_path):
-    data = str(tmp_path / "data")
-    said = play(tmp_path, "configure.yml", recorder_memory_max="1G", recorder_data=data)
-    written = {
-        name: each["after"]
-        for each in said["results"][0]["diff"]
-        for name in ("compose.yaml", "recorder.toml", "token")
-        if name in each.get("after_header", "")
+def written(tasks: dict[str, dict]) -> dict[str, str]:
+    """The files that would be written, by their last names."""
+    return {
+        Path(each["after_header"]).name: each["after"]
+        for result in tasks.values()
+        for each in result.get("diff") or []
+        if each.get("after_header")
     }
-    assert tomllib.loads(written["recorder.toml"])["markets"] == MARKETS
-    service = yaml.safe_load(written["compose.yaml"])["services"]["recorder"]
+
+
+def test_the_recorder_and_docker_are_told_what_the_settings_say(told):
+    files = written(told["plain"])
+    settings = tomllib.loads(files["recorder.toml"])
+    assert settings["markets"] == MARKETS
+    assert "sync" not in settings
+    assert "s3_secret" not in files
+    service = yaml.safe_load(files["compose.yaml"])["services"]["recorder"]
     assert service["cgroup_parent"] == "gridberry-recorder.slice"
     assert (service["mem_limit"], service["memswap_limit"]) == ("1G", "1G")
-    assert service["volumes"][1] == f"{data}:/var/lib/recorder"
+    assert service["volumes"][1].endswith("/plain/data:/var/lib/recorder")
     assert service["ports"] == ["127.0.0.1:8092:8090"]
     assert service["restart"] == "unless-stopped"
     assert service["read_only"] is True
 
 
+def test_copies_have_a_timer_and_their_keys_in_files_alone(told):
+    files = written(told["copies"])
+    keys = {"key_id_file": "/run/secrets/s3_key_id", "secret_file": "/run/secrets/s3_secret"}
+    assert tomllib.loads(files["recorder.toml"])["sync"] == SYNC | keys
+    document = yaml.safe_load(files["compose.yaml"])
+    assert set(document["services"]["recorder"]["secrets"]) == set(document["secrets"])
+    assert document["secrets"]["s3_secret"] == {"file": "./secrets/s3_secret"}
+    assert files["s3_secret"] == "(secret, new)\n"
+    assert "OnCalendar=02:00" in files["gridberry-recorder-sync.timer"]
+    effects = told["copies"]["Bound its memory, and copy what it records each night"]["applied"]
+    assert "The timer runs" in effects
+    effects = told["plain"]["Bound its memory, and copy what it records each night"]["applied"]
+    assert "The timer runs" not in effects
+
+
+def test_hosts_that_record_nothing_make_no_image(told):
+    said = told["plain"]["Tell what would be built"]["msg"]
+    assert said.startswith("would have recorder:")
+    assert said.endswith(" on plain, copies")
+
+
 @pytest.mark.parametrize(
-    ("settings", "line"),
+    ("host", "line"),
     [
-        (
-            {"recorder_markets": [{"exchange": "binance", "symbols": ["../up"]}]},
-            "localhost: recorder_markets: symbol = '../up' needs letters, digits",
-        ),
-        ({"source": "/dev/mmcblk0p2"}, "is on the card /dev/mmcblk0p2 and would wear it out"),
+        ("climbs", "climbs: recorder_markets: symbol = '../up' needs letters, digits"),
+        ("card", "is on the card /dev/mmcblk0p2 and would wear it out"),
+        ("keyless", "keyless: recorder_sync is set, which also needs recorder_sync_key_id"),
+        ("bucketless", "bucketless: recorder_sync: bucket is missing"),
+        ("late", 'late: recorder_sync_time is 120; use a time such as "02:00", with its quotes'),
     ],
 )
-def test_what_is_not_allowed_is_one_line(tmp_path, settings, line):
-    assert line in play(tmp_path, "check.yml", **settings)["failed"]
+def test_what_is_not_allowed_is_one_line(told, host, line):
+    failed = [result["msg"] for result in told[host].values() if result.get("failed")]
+    assert len(failed) == 1
+    assert line in failed[0]

@@ -77,7 +77,7 @@ class Rest:
                 return answer.json()
         except requests.exceptions.Timeout as error:
             raise Away(f"no answer within {TIMEOUT_S:.0f} s") from error
-        except (requests.exceptions.RequestException, ValueError) as error:
+        except (requests.exceptions.RequestException, ValueError, RecursionError) as error:
             raise Away(f"cannot be reached ({type(error).__name__})") from error
         raise _refusal(answer)
 

@@ -22,6 +22,7 @@ from gridbase.settings import (
 
 from recorder.core.rows import Kind
 from recorder.files.layout import checked_name
+from recorder.sync_settings import SyncSettings, matching, read_sync
 
 ADDRESS = re.compile(r"(https?|wss?)://[A-Za-z0-9.-]+(:[0-9]{1,5})?", re.ASCII)
 LISTEN = re.compile(r"([0-9.]+|\[[0-9a-f:]+\]):[0-9]{1,5}", re.ASCII)
@@ -66,6 +67,7 @@ class Config:
         restart_bytes: memory of the process at which it stops in an orderly way.
         budget_bytes: how much of the disk data may take; 0 for no bound.
         compact: whether the files of a day become one at night.
+        sync: where copies go; None for nowhere.
     """
 
     directory: Path
@@ -79,15 +81,7 @@ class Config:
     restart_bytes: int = 1_800 * MEGABYTE
     budget_bytes: int = 0
     compact: bool = True
-
-
-def _matching(pattern: re.Pattern[str], needed: str) -> Read:
-    def read(value: Any) -> str:
-        if not isinstance(value, str) or not pattern.fullmatch(value):
-            raise WrongValueError(f"needs {needed}")
-        return value
-
-    return read
+    sync: SyncSettings | None = None
 
 
 def _names(value: Any) -> tuple[str, ...]:
@@ -110,7 +104,7 @@ def _scaled(low: int, high: int, unit: int) -> Read:
 
 SETTINGS: dict[str, Read] = {
     "directory": lambda value: Path(text(value)),
-    "listen": _matching(LISTEN, 'an address and a port, such as "127.0.0.1:8090"'),
+    "listen": matching(LISTEN, 'an address and a port, such as "127.0.0.1:8090"'),
     "token_file": lambda value: Path(text(value)),
     "rotate_mb": _scaled(1, 1_000, MEGABYTE),
     "queue": integer(100, 1_000_000),
@@ -131,8 +125,8 @@ MARKET_SETTINGS: dict[str, Read] = {
     "exchange": choice(*ADDRESSES, quote='"'),
     "symbols": _names,
     "kinds": _kinds,
-    "rest": _matching(ADDRESS, "http://HOST or https://HOST, maybe :PORT"),
-    "streams": _matching(ADDRESS, "ws://HOST or wss://HOST, maybe :PORT"),
+    "rest": matching(ADDRESS, "http://HOST or https://HOST, maybe :PORT"),
+    "streams": matching(ADDRESS, "ws://HOST or wss://HOST, maybe :PORT"),
     "weight_per_minute": integer(60, 6_000),
 }
 
@@ -162,12 +156,13 @@ def _read(document: Mapping[str, Any]) -> Config:
     markets = document.get("markets")
     if not isinstance(markets, list) or not markets:
         raise WrongValueError("needs at least one table [[markets]] with exchange and symbols")
-    # The section sync is read by who copies.
     given = {name: value for name, value in document.items() if name not in ("markets", "sync")}
     values = _values(SETTINGS, given, "")
     if "directory" not in values:
         raise WrongValueError("directory is missing")
     values = {NAMES.get(name, name): value for name, value in values.items()}
+    if "sync" in document:
+        values["sync"] = read_sync(document["sync"])
     config = Config(markets=tuple(_market(each) for each in markets), **values)
     exchanges = [market.exchange for market in config.markets]
     if len(set(exchanges)) != len(exchanges):

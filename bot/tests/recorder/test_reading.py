@@ -81,15 +81,22 @@ def test_sql_reads_what_was_recorded(data):
         "SELECT getenv('HOME')",
         "PRAGMA enable_profiling; PRAGMA profile_output='/tmp/recorder-escaped.json'",
         "EXPORT DATABASE '/tmp/recorder-escaped'",
+        # Nor may it write where the recording is.
+        "COPY (SELECT 1) TO '{file}' (FORMAT parquet)",
+        "COPY (SELECT 1) TO '{data}/ready/recorder-escaped.csv'",
+        "EXPORT DATABASE '{data}/ready/recorder-escaped'",
+        "ATTACH '{data}/ready/recorder-escaped.db'",
+        "SELECT * FROM read_parquet('{file}')",
     ],
 )
 def test_sql_reads_and_writes_nothing_else(world, data, sql):
-    (world.directory / "secret.parquet").write_bytes(
-        next((data / "ready").rglob("*.parquet")).read_bytes()
-    )
+    file = next((data / "ready").rglob("*.parquet"))
+    (world.directory / "secret.parquet").write_bytes(content := file.read_bytes())
     with pytest.raises(duckdb.Error):
-        open_database(data).execute(sql.format(data=data))
+        open_database(data).execute(sql.format(data=data, file=file))
     assert not list(Path("/tmp").glob("recorder-escaped*"))
+    assert not list((data / "ready").glob("recorder-escaped*"))
+    assert file.read_bytes() == content
 
 
 def test_what_is_refused_is_one_line(data):

@@ -19,7 +19,7 @@ from recorder.files.catalog import Catalog
 from recorder.files.store import Store
 from recorder.sync.budget import keep_within
 from recorder.sync.copy import open_bucket, sync
-from recorder.sync.settings import SyncSettings
+from recorder.sync_settings import SyncSettings
 
 from bot.tests.recorder.processes import ENVIRONMENT, LIMIT_S, command, wait_until
 from bot.tests.recorder.test_files import SIZES, START_MS, TRADES, Clock, trades

@@ -21,7 +21,7 @@ trap 'rm -rf "$new"' EXIT
 "$python" -m pip download --quiet --disable-pip-version-check --require-hashes --no-deps \
     --only-binary=:all: --implementation=cp --python-version=3.13 \
     --platform="manylinux_2_28_$machine" --platform="manylinux_2_27_$machine" \
-    --platform="manylinux_2_17_$machine" --platform="manylinux2014_$machine" \
-    --dest "$new" "$@"
+    --platform="manylinux_2_24_$machine" --platform="manylinux_2_17_$machine" \
+    --platform="manylinux2014_$machine" --dest "$new" "$@"
 chmod 0755 "$new"
 mv "$new" "$directory"

@@ -1,7 +1,7 @@
 """`recorder compact`: one file a day, for days that are over."""
 
 import argparse
-from datetime import UTC, datetime
+import time
 
 from gridbase.errors import ExitCode, UserError
 
@@ -15,11 +15,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compact, and say how many files were replaced."""
-    from recorder.files.compact import UnequalError, compact
+    from recorder.files.compact import UnequalError, compact, over_before
 
     catalog = open_catalog(args.directory, read_only=False)
     try:
-        replaced = compact(catalog, datetime.now(UTC).date().isoformat())
+        replaced = compact(catalog, over_before(time.time_ns() // 10**6))
     except UnequalError as error:
         raise UserError(str(error), ExitCode.STATE) from error
     finally:

@@ -8,6 +8,8 @@ from gridbase.errors import UserError
 
 from recorder.commands.arguments import add_directory
 
+MEMORY = "1GB"  # beside a recorder, whose container has 1.5
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this subcommand's arguments."""
@@ -22,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
 
     from recorder.reading.database import open_database
 
-    database = open_database(args.directory)
+    database = open_database(args.directory, MEMORY)
     try:
         answer = database.execute(args.sql)
         names = [column[0] for column in answer.description or ()]

@@ -56,6 +56,10 @@ def _lines(document: dict[str, object]) -> list[str]:
         "gap_seconds_last_day",
         "memory_bytes",
         "disk_free_bytes",
+        "disk_budget_bytes",
+        "bytes_here",
+        "bytes_uncopied",
+        "uncopied_since",
     ):
         lines.append(f"{name.replace('_', ' ')}: {document[name]}")
     return lines

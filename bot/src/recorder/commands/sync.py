@@ -2,8 +2,10 @@
 
 import argparse
 import sys
-from datetime import UTC, datetime
+import time
 from pathlib import Path
+
+from gridbase.errors import UserError
 
 from recorder.commands.arguments import open_catalog
 from recorder.config import load_config
@@ -17,22 +19,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Copy, and keep the disk within its budget."""
-    from recorder.files.compact import compact
+    from recorder.files.compact import compact, over_before
     from recorder.sync.budget import keep_within
     from recorder.sync.copy import open_bucket, sync
-    from recorder.sync.settings import load_sync
 
     config = load_config(args.config)
-    settings = load_sync(args.config)
+    settings = config.sync
+    if settings is None:
+        raise UserError(
+            f"{args.config}: needs a section [sync] with bucket, key_id_file and secret_file"
+        )
     catalog = open_catalog(config.directory, read_only=False)
     try:
-        today = datetime.now(UTC).date().isoformat()
+        before = over_before(time.time_ns() // 10**6)
         if not args.dry_run:
-            compact(catalog, today)
+            compact(catalog, before)
         report = sync(
             catalog,
             open_bucket(settings),
-            before=today,
+            before=before,
             kilobytes_per_second=settings.kilobytes_per_second,
             dry_run=args.dry_run,
             told=lambda name: print(name, file=sys.stderr),

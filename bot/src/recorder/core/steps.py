@@ -5,6 +5,7 @@ from decimal import Decimal, InvalidOperation
 
 LARGEST = 2**63 - 1
 MOST_DIGITS = 18
+FINEST = -8  # exponent of what exchanges print: one wrong price must not make steps so fine
 
 
 class FinerStepError(ValueError):
@@ -67,6 +68,8 @@ class Step:
         if rest:
             exponent = int(value.normalize().as_tuple().exponent)
             finer = min(exponent, int(self._size.as_tuple().exponent))
+            if finer < FINEST:
+                raise ValueError(f"{text!r} has more than {-FINEST} decimals")
             raise FinerStepError(self._name, Decimal(1).scaleb(finer))
         if number > LARGEST:
             raise ValueError(f"{text!r} does not fit into 64 bits at a step of {self._size}")

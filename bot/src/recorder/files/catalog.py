@@ -56,6 +56,11 @@ SELECT_GAPS = """
 SELECT * FROM gaps WHERE ?1 IS NULL OR (exchange = ?1 AND kind = ?2 AND symbol = ?3)
 ORDER BY from_ms, first
 """
+SELECT_HERE = """
+SELECT ifnull(sum(bytes), 0), ifnull(sum(bytes) FILTER (WHERE synced = 0), 0),
+    min(date) FILTER (WHERE synced = 0)
+FROM files WHERE replaced = 0 AND local = 1
+"""
 SELECT_LAST = """
 SELECT max(last), max(last_ms) FROM (
     SELECT last, last_ms FROM files WHERE exchange = ?1 AND kind = ?2 AND symbol = ?3
@@ -249,6 +254,11 @@ class Catalog:
         """Files that count, are here, and have been read back elsewhere, the oldest first."""
         return self._entries(synced=1, local=1)
 
+    def here(self) -> tuple[int, int, str | None]:
+        """Bytes of the files that are here, and of those that are nowhere else, since which day."""
+        [row] = self._rows(SELECT_HERE)
+        return row[0], row[1], row[2]
+
     def mark_synced(self, path: str) -> None:
         """A file's copy has been read back and is equal."""
         with self._change() as database:
@@ -271,8 +281,9 @@ class Catalog:
         for day in days:
             directory = self.directory / READY / MANIFEST
             make_directory(directory)
-            write_durable(directory / f"{day}.json", self.manifest(day))
+            # In one transaction: what another process adds meanwhile would not be in it.
             with self._change() as database:
+                write_durable(directory / f"{day}.json", self.manifest(day))
                 database.execute("DELETE FROM changed_days WHERE date = ?", (day,))
         return days
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from recorder.core.rows import Kind, Stream
 from recorder.core.steps import Sizes
 from recorder.files.catalog import Catalog, Entry
-from recorder.files.layout import DAY, READY, directory_of
+from recorder.files.layout import DAY, READY, date_of, directory_of
 from recorder.files.parquet import (
     Extent,
     ParquetFile,
@@ -26,6 +26,7 @@ from recorder.files.parquet import (
 
 PRICES = {"price", "bid", "ask", "open", "high", "low", "close"}
 QUANTITIES = {"quantity", "bid_quantity", "ask_quantity", "volume", "taker_volume"}
+LATE_MS = 30 * 60_000  # trades of a day come until so long after it
 QUOTES = {"quote_volume", "taker_quote_volume"}
 
 
@@ -33,8 +34,16 @@ class UnequalError(Exception):
     """A day's file does not hold what its parts hold."""
 
 
+def over_before(now_ms: int) -> str:
+    """The day (such as 2026-01-31) before which days are over, their late trades included."""
+    return date_of(now_ms - LATE_MS)
+
+
 def compact(catalog: Catalog, before: str) -> int:
     """Make one file of each stream and day that has several.
+
+    A file that has been copied elsewhere stays as it is, beside what came later: its copy would be
+    one that no manifest names.
 
     Args:
         catalog: of the data directory.
@@ -46,13 +55,13 @@ def compact(catalog: Catalog, before: str) -> int:
     Raises:
         UnequalError: a new file is not equal to its parts, which stay.
     """
-    with _alone(catalog.directory):
+    with alone(catalog.directory):
         return _compact(catalog, before)
 
 
 @contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Wait until nobody else compacts: the recorder itself, and a command beside it."""
+def alone(directory: Path) -> Iterator[None]:
+    """Wait until nobody else takes files away: the recorder itself, and a command beside it."""
     with (directory / "compact.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -60,8 +69,8 @@ def _alone(directory: Path) -> Iterator[None]:
 
 def _compact(catalog: Catalog, before: str) -> int:
     parts: dict[tuple[Stream, str], list[Entry]] = {}
-    for entry in catalog.files():
-        if entry.date < before and catalog.is_local(entry.path):
+    for entry in catalog.unsynced():
+        if entry.date < before:
             parts.setdefault((entry.stream, entry.date), []).append(entry)
     replaced = 0
     for (stream, date), entries in parts.items():

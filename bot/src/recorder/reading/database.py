@@ -1,4 +1,4 @@
-"""The recording as tables of DuckDB, which can read nothing else.
+"""The recording as tables of DuckDB, which reaches no file: Arrow reads them for it.
 
 Prices and quantities are decimals there, times are UTC. `gaps` says what is missing.
 """
@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 from gridbase.errors import ExitCode, UserError
+from pyarrow.dataset import dataset
 
 from recorder.core.rows import COLUMNS, SMALL, Kind, Stream
 from recorder.core.steps import Sizes
@@ -20,13 +21,14 @@ from recorder.files.parquet import schema_of, sizes_of
 NUMBERS = {"first_id", "last_id", "id", "update", "first_update", "last_update", "trades"}
 
 
-def open_database(directory: Path) -> duckdb.DuckDBPyConnection:
+def open_database(directory: Path, memory: str = "") -> duckdb.DuckDBPyConnection:
     """A database with the tables trades, quotes, depth, candles and gaps.
 
-    It reads the files of the recording and no others, whatever SQL says, and writes none.
+    It has the rows of the recording and no others, whatever SQL says, and writes nothing.
 
     Args:
         directory: the data directory.
+        memory: most that it may take, such as 1GB; empty for DuckDB's own bound.
 
     Raises:
         UserError: it is no data directory.
@@ -37,38 +39,43 @@ def open_database(directory: Path) -> duckdb.DuckDBPyConnection:
     ready = (directory / READY).resolve()
     database = duckdb.connect(":memory:")
     database.execute("SET TimeZone = 'UTC'")
+    if memory:
+        database.execute(f"SET memory_limit = {_quoted(memory)}")
     for kind in Kind:
-        database.execute(_view(catalog, ready, kind))
+        _add_view(database, catalog, ready, kind)
     _add_gaps(database, catalog)
     catalog.close()
-    # In this order: what is locked cannot be opened again.
-    database.execute(f"SET allowed_directories = [{_quoted(f'{ready.as_posix()}/')}]")
+    # No directory is allowed: where DuckDB may read, it may write as well.
     database.execute("SET enable_external_access = false")
     database.execute("SET python_enable_replacements = false")
     database.execute("SET lock_configuration = true")
     return database
 
 
-def _view(catalog: Catalog, ready: Path, kind: Kind) -> str:
-    """SQL that makes the view of one kind of all files; an empty one where there are none."""
+def _add_view(
+    database: duckdb.DuckDBPyConnection, catalog: Catalog, ready: Path, kind: Kind
+) -> None:
+    """Make the view of one kind of all files; an empty one where there are none."""
     parts: dict[tuple[Stream, Sizes], list[str]] = {}
     for entry in catalog.files():
         if entry.stream.kind == kind and catalog.is_local(entry.path):
             path = ready / entry.path
             parts.setdefault((entry.stream, sizes_of(schema_of(path))), []).append(path.as_posix())
-    selects = [_select(stream, sizes, paths) for (stream, sizes), paths in parts.items()]
+    selects = []
+    for number, ((stream, sizes), paths) in enumerate(parts.items()):
+        database.register(f"{kind}_{number}", dataset(paths, format="parquet"))
+        selects.append(_select(stream, sizes, f"{kind}_{number}"))
     if not selects:
         names = ", ".join(f"NULL::BIGINT AS {name}" for name in COLUMNS[kind])
         selects = [f"SELECT NULL::VARCHAR AS exchange, NULL::VARCHAR AS symbol, {names} LIMIT 0"]
-    return f"CREATE VIEW {kind} AS " + " UNION ALL ".join(selects)
+    database.execute(f"CREATE VIEW {kind} AS " + " UNION ALL ".join(selects))
 
 
-def _select(stream: Stream, sizes: Sizes, paths: list[str]) -> str:
+def _select(stream: Stream, sizes: Sizes, rows: str) -> str:
     columns = ", ".join(f"{_column(name, sizes)} AS {name}" for name in COLUMNS[stream.kind])
-    files = ", ".join(map(_quoted, paths))
     # Names were checked when files were written, and are quoted all the same.
     named = f"{_quoted(stream.exchange)} AS exchange, {_quoted(stream.symbol)} AS symbol"
-    return f"SELECT {named}, {columns} FROM read_parquet([{files}])"  # noqa: S608
+    return f"SELECT {named}, {columns} FROM {rows}"  # noqa: S608
 
 
 def _column(name: str, sizes: Sizes) -> str:

@@ -1,5 +1,6 @@
 """Questions for an exchange: asked in a thread of their own, within its limits."""
 
+import logging
 import queue
 import threading
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ from recorder.core.rows import Kind
 from recorder.recording.messages import INTERVAL, INTERVAL_MS
 from recorder.recording.symbol import Request
 
+LOG = logging.getLogger("recorder")
 SNAPSHOT_LEVELS = 1_000
 WEIGHT_PER_MINUTE = 1_200  # of Binance's 6,000, and Binance.US's 1,200, a bot may need the rest
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
@@ -105,6 +107,11 @@ class ThreadAsker:
             except Away as error:
                 answer, failures, self.trouble = None, failures + 1, str(error)
                 pause = self._backoff.pause(failures, error.wait_s)
+            except Exception as error:
+                # Without this thread nothing that is missing would ever be asked for.
+                LOG.exception("a question about %s failed", request.symbol)
+                answer, failures, self.trouble = None, failures + 1, repr(error)
+                pause = self._backoff.pause(failures)
             self._answered.put((request, answer))
             self._clock.sleep(pause)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from recorder.core.book import Difference, Levels
 from recorder.core.rows import Kind, Row
-from recorder.core.steps import Sizes, Steps
+from recorder.core.steps import LARGEST, Sizes, Steps
 
 Document = Mapping[str, Any]
 
@@ -21,17 +21,38 @@ STREAMS = {
     Kind.DEPTH: "depth@100ms",
     Kind.CANDLES: f"kline_{INTERVAL}",
 }
+LATEST_MS = 4_102_444_800_000  # 2100: a time beyond it could not be made a day
+
+
+def whole(value: Any, most: int = LARGEST) -> int:
+    """A whole number of 64 bits; -1 stands for none at Binance.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if type(value) is not int or not -1 <= value <= most:
+        raise ValueError(f"{value!r} is no whole number up to {most}")
+    return value
+
+
+def moment(value: Any) -> int:
+    """A time in ms.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return whole(value, LATEST_MS)
 
 
 def trade(document: Document, steps: Steps) -> Row:
     """A trade, of the stream or of GET aggTrades."""
     return (
-        document["T"],
-        document["a"],
+        moment(document["T"]),
+        whole(document["a"]),
         steps.price(document["p"]),
         steps.quantity(document["q"]),
-        document["f"],
-        document["l"],
+        whole(document["f"]),
+        whole(document["l"]),
         1 if document["m"] else 0,
     )
 
@@ -40,7 +61,7 @@ def quote(document: Document, steps: Steps, now_ms: int) -> Row:
     """Best bid and ask; Binance tells no time, so it is when they came."""
     return (
         now_ms,
-        document["u"],
+        whole(document["u"]),
         steps.price(document["b"]),
         steps.quantity(document["B"]),
         steps.price(document["a"]),
@@ -51,9 +72,9 @@ def quote(document: Document, steps: Steps, now_ms: int) -> Row:
 def difference(document: Document, steps: Steps) -> Difference:
     """A change of the book."""
     return Difference(
-        document["E"],
-        document["U"],
-        document["u"],
+        moment(document["E"]),
+        whole(document["U"]),
+        whole(document["u"]),
         levels(document["b"], steps),
         levels(document["a"], steps),
     )
@@ -77,11 +98,11 @@ def closed_candle(document: Document, steps: Steps) -> Row | None:
 def candle(row: Sequence[Any], steps: Steps) -> Row:
     """A candle, of a row of GET klines."""
     return (
-        row[0],
+        moment(row[0]),
         *(steps.price(text) for text in row[1:5]),
         steps.quantity(row[5]),
         steps.quote(row[7]),
-        row[8],
+        whole(row[8]),
         steps.quantity(row[9]),
         steps.quote(row[10]),
     )

@@ -128,7 +128,7 @@ class SymbolRecording:
         return handle
 
     def _trade(self, document: Any, now_ms: int) -> None:
-        self.lag_ms = now_ms - document["E"]
+        self.lag_ms = now_ms - messages.moment(document["E"])
         rows = self.trades.take(messages.trade(document, self._steps[Kind.TRADES]), now_ms)
         self._sink.add(self.trades.stream, rows)
 
@@ -137,7 +137,7 @@ class SymbolRecording:
         self._record(self.quotes.interruption.stream, rows, gaps)
 
     def _difference(self, document: Any, now_ms: int) -> None:
-        self.lag_ms = now_ms - document["E"]
+        self.lag_ms = now_ms - messages.moment(document["E"])
         rows, gaps = self.book.take(messages.difference(document, self._steps[Kind.DEPTH]), now_ms)
         self._record(self.book.interruption.stream, rows, gaps)
 
@@ -215,7 +215,7 @@ class SymbolRecording:
         bids, asks = (
             messages.levels(answer[side], self._steps[Kind.DEPTH]) for side in ("bids", "asks")
         )
-        rows, gaps = self.book.snapshot(answer["lastUpdateId"], bids, asks, now_ms)
+        rows, gaps = self.book.snapshot(messages.whole(answer["lastUpdateId"]), bids, asks, now_ms)
         self._record(self.book.interruption.stream, rows, gaps)
 
     def _missing(self, request: Request, answer: Any, now_ms: int) -> None:

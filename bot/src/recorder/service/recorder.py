@@ -19,8 +19,7 @@ from recorder.config import Config, Market
 from recorder.core.inbox import Inbox
 from recorder.core.rows import Kind
 from recorder.core.steps import Sizes
-from recorder.files.compact import compact
-from recorder.files.layout import date_of
+from recorder.files.compact import compact, over_before
 from recorder.files.store import Store
 from recorder.recording.asking import ThreadAsker
 from recorder.recording.connections import MOST_STREAMS, Group
@@ -34,7 +33,7 @@ RESTART = 75  # exit status: start me again
 FLUSH_S = 1.0
 LOOK_S = 10.0
 HANGS_S = 120.0
-COMPACT_AFTER_MS = 30 * 60_000  # after midnight UTC: late trades of the day before are in
+BUDGET, COMPACT = "keeping within the disk's budget", "compacting"
 BUDGET_S = 300.0
 REPLACE_AGAIN_S = 3_600.0
 PUMP_WAIT_S = 0.25
@@ -66,7 +65,7 @@ class Recorder:
         self.exit_code: int = ExitCode.OK
         self.heartbeat = clock.monotonic()
         self._groups: dict[str, list[Group]] = {}
-        self._threads: list[threading.Thread] = []
+        self._aside: dict[str, threading.Thread] = {}
         self._warned = False
         self._compacted = ""
         self._budget_at = float("-inf")
@@ -102,9 +101,30 @@ class Recorder:
         return self.exit_code
 
     def _thread(self, name: str, target: Callable[[], None]) -> None:
-        thread = threading.Thread(target=target, name=name, daemon=True)
-        thread.start()
-        self._threads.append(thread)
+        """Start what must run as long as the recorder does."""
+
+        def run() -> None:
+            try:
+                target()
+            except Exception:
+                LOG.exception("%s failed: stopping to be started again", name)
+                self.exit_code = RESTART
+                self.clock.stop()
+
+        threading.Thread(target=run, name=name, daemon=True).start()
+
+    def _do_aside(self, name: str, target: Callable[[], object]) -> None:
+        """Do something beside the recording, unless it is still being done; what fails is told."""
+
+        def run() -> None:
+            try:
+                target()
+            except Exception:
+                LOG.exception("%s failed; the next time it is tried again", name)
+
+        if name not in self._aside or not self._aside[name].is_alive():
+            self._aside[name] = threading.Thread(target=run, name=name, daemon=True)
+            self._aside[name].start()
 
     def _learn(self, market: Market) -> dict[str, Sizes]:
         """The steps of an exchange's symbols; waits until it answers.
@@ -203,17 +223,12 @@ class Recorder:
         self._replace_silent()
         if self.config.budget_bytes and self.clock.monotonic() >= self._budget_at:
             self._budget_at = self.clock.monotonic() + BUDGET_S
-            self._thread("budget", self._keep_within)
-        today = date_of(self.clock.now_ms() - COMPACT_AFTER_MS)
+            budget = self.config.budget_bytes
+            self._do_aside(BUDGET, partial(keep_within, self.store.catalog, budget))
+        today = over_before(self.clock.now_ms())
         if self.config.compact and today != self._compacted:
             self._compacted = today
-            self._thread("compact", lambda: self._compact(today))
-
-    def _keep_within(self) -> None:
-        try:
-            keep_within(self.store.catalog, self.config.budget_bytes)
-        except Exception:
-            LOG.exception("keeping within the disk's budget failed")
+            self._do_aside(COMPACT, partial(self._compact, today))
 
     def _replace_silent(self) -> None:
         """Open connections anew of which a stream says nothing: once an hour, markets rest too."""
@@ -229,11 +244,7 @@ class Recorder:
                     group.replace()
 
     def _compact(self, today: str) -> None:
-        try:
-            replaced = compact(self.store.catalog, today)
-            LOG.info("compacted %d files", replaced)
-        except Exception:
-            LOG.exception("compacting failed; the files stay as they are")
+        LOG.info("compacted %d files", compact(self.store.catalog, today))
 
     def _watch(self) -> None:
         """End a process that hangs: whoever started it starts it again, and the journal is kept."""

@@ -11,6 +11,8 @@ from recorder.service.recorder import Recorder
 
 DAY_MS = 86_400_000
 AWAY_MS = 90_000
+LOW_BYTES = 500_000_000  # less is free: soon nothing can be written
+ALERT = 0.9  # of the budget
 
 
 class Status:
@@ -31,6 +33,7 @@ class Status:
         catalog = recorder.store.catalog
         now_ms = recorder.clock.now_ms()
         files, rows, size = catalog.totals()
+        here, uncopied, since = catalog.here()
         gaps = [gap for gap in catalog.gaps() if gap.to_ms >= now_ms - DAY_MS]
         by_kind = Counter(str(gap.stream.kind) for gap in gaps)
         reasons = self.reasons()
@@ -47,7 +50,11 @@ class Status:
             "gaps_last_day": dict(by_kind),
             "gap_seconds_last_day": round(sum(gap.to_ms - gap.from_ms for gap in gaps) / 1000, 1),
             "memory_bytes": recorder.resident,
-            "disk_free_bytes": shutil.disk_usage(recorder.config.directory).free,
+            "disk_free_bytes": self._free(),
+            "disk_budget_bytes": recorder.config.budget_bytes,
+            "bytes_here": here,
+            "bytes_uncopied": uncopied,
+            "uncopied_since": since,
         }
 
     def _exchange(self, session: Any) -> dict[str, Any]:
@@ -82,7 +89,25 @@ class Status:
                 found.append(f"{session.exchange}: not connected for more than 90 s")
         if recorder.resident >= recorder.config.warn_bytes:
             found.append(f"memory is {recorder.resident // 10**6} MB")
+        return found + self._disk_reasons()
+
+    def _disk_reasons(self) -> list[str]:
+        found = []
+        config = self._recorder.config
+        free = self._free()
+        if free < LOW_BYTES:
+            found.append(f"the disk has only {free // 10**6} MB free")
+        _, uncopied, since = self._recorder.store.catalog.here()
+        # Without copies a budget only says how much is kept.
+        if config.sync and config.budget_bytes and uncopied > config.budget_bytes * ALERT:
+            found.append(
+                f"{uncopied // 10**6} MB since {since} are not copied, of a budget of"
+                f" {config.budget_bytes // 10**6} MB: the oldest will be lost"
+            )
         return found
+
+    def _free(self) -> int:
+        return shutil.disk_usage(self._recorder.config.directory).free
 
     def _rate(self) -> float:
         """Messages a second since the last look, at least a second ago."""
@@ -114,6 +139,9 @@ class Metrics:
             ("bytes", "Bytes of these files"),
             ("memory_bytes", "Resident memory of the recorder"),
             ("disk_free_bytes", "Free space where data is kept"),
+            ("disk_budget_bytes", "Most that data may take; 0 for no bound"),
+            ("bytes_here", "Bytes of the files that are on this disk"),
+            ("bytes_uncopied", "Bytes of those that are nowhere else"),
             ("gap_seconds_last_day", "Seconds in gaps of the last day, over all streams"),
         ):
             yield GaugeMetricFamily(f"recorder_{name}", help_text, document[name])

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from recorder.core.rows import Gap
 from recorder.files.catalog import Catalog, Entry
+from recorder.files.compact import alone
 from recorder.files.layout import READY
 
 LOG = logging.getLogger("recorder")
-ALERT = 0.9  # of the budget
 LOST = "removed to keep within the disk's budget, and copied nowhere"
 
 
@@ -25,12 +25,14 @@ def keep_within(catalog: Catalog, budget_bytes: int) -> tuple[int, int]:
     Returns:
         How many files are only elsewhere now, and how many are nowhere.
     """
-    files = [*catalog.synced(), *catalog.unsynced()]
-    size = sum(entry.bytes for entry in files)
     if not budget_bytes:
         return 0, 0
-    if size > budget_bytes * ALERT:
-        LOG.warning("data takes %d MB of %d MB", size // 10**6, budget_bytes // 10**6)
+    with alone(catalog.directory):
+        return _keep_within(catalog, budget_bytes)
+
+
+def _keep_within(catalog: Catalog, budget_bytes: int) -> tuple[int, int]:
+    size = sum(entry.bytes for entry in (*catalog.synced(), *catalog.unsynced()))
     away = lost = 0
     for entry in catalog.synced():
         if size <= budget_bytes:

@@ -9,6 +9,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from obstore.store import S3Store
 
 from recorder.files.catalog import Catalog, Entry
 from recorder.files.layout import MANIFEST, READY
-from recorder.sync.settings import SyncSettings
+from recorder.sync_settings import SyncSettings
 
 LOG = logging.getLogger("recorder")
 CHUNK = 256 * 1024
@@ -48,20 +49,34 @@ def open_bucket(settings: SyncSettings) -> S3Store:
     """The bucket.
 
     Raises:
-        UserError: a key cannot be read.
+        UserError: a key cannot be read, or the bucket cannot be used.
     """
     key_id, secret = settings.keys()
-    return S3Store(
-        settings.bucket,
-        prefix=settings.prefix or None,
-        endpoint=settings.endpoint or None,
-        region=settings.region,
-        access_key_id=key_id,
-        secret_access_key=secret,
-        virtual_hosted_style_request=not settings.endpoint,
-        client_options={"allow_http": settings.endpoint.startswith("http://"), "timeout": TIMEOUT},
-        retry_config={"max_retries": 3},
-    )
+    with _told():
+        return S3Store(
+            settings.bucket,
+            prefix=settings.prefix or None,
+            endpoint=settings.endpoint or None,
+            region=settings.region,
+            access_key_id=key_id,
+            secret_access_key=secret,
+            virtual_hosted_style_request=not settings.endpoint,
+            client_options={
+                "allow_http": settings.endpoint.startswith("http://"),
+                "timeout": TIMEOUT,
+            },
+            retry_config={"max_retries": 3},
+        )
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What goes wrong there, in one line."""
+    try:
+        yield
+    except BaseError as error:
+        reason = str(error).partition("\n")[0][:300]
+        raise UserError(f"the bucket cannot be used: {reason}", ExitCode.EXCHANGE) from error
 
 
 def sync(
@@ -88,9 +103,12 @@ def sync(
         UserError: the bucket cannot be used, or has something else under a file's name.
     """
     report = Report()
-    try:
+    with _told():
         for entry in catalog.unsynced():
             if entry.date >= before:
+                continue
+            if not (catalog.directory / READY / entry.path).exists():
+                LOG.info("%s: removed meanwhile, to keep within the disk's budget", entry.path)
                 continue
             told(entry.path)
             if not dry_run:
@@ -102,9 +120,6 @@ def sync(
             report.bytes += entry.bytes
         if not dry_run:
             report.manifests = _copy_manifests(catalog, bucket, before)
-    except BaseError as error:
-        reason = str(error).partition("\n")[0][:300]
-        raise UserError(f"the bucket cannot be used: {reason}", ExitCode.EXCHANGE) from error
     return report
 
 

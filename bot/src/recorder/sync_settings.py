@@ -1,12 +1,10 @@
 """The section `[sync]` of the settings: where copies go."""
 
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gridbase.errors import UserError
 from gridbase.secret_files import read_secret
 from gridbase.settings import Read, WrongValueError, integer, known_names, read_each, text
 
@@ -49,7 +47,9 @@ class SyncSettings:
         )
 
 
-def _matching(pattern: re.Pattern[str], needed: str) -> Read:
+def matching(pattern: re.Pattern[str], needed: str) -> Read:
+    """Read text that a pattern matches as a whole; `needed` says what is allowed."""
+
     def read(value: Any) -> str:
         if not isinstance(value, str) or not pattern.fullmatch(value):
             raise WrongValueError(f"needs {needed}")
@@ -59,9 +59,9 @@ def _matching(pattern: re.Pattern[str], needed: str) -> Read:
 
 
 READERS: dict[str, Read] = {
-    "bucket": _matching(BUCKET, "the name of a bucket"),
-    "prefix": _matching(PREFIX, "names with / between them, such as market/pi1"),
-    "endpoint": _matching(ENDPOINT, "https://HOST or http://HOST, maybe :PORT"),
+    "bucket": matching(BUCKET, "the name of a bucket"),
+    "prefix": matching(PREFIX, "names with / between them, such as market/pi1"),
+    "endpoint": matching(ENDPOINT, "https://HOST or http://HOST, maybe :PORT"),
     "region": text,
     "key_id_file": lambda value: Path(text(value)),
     "secret_file": lambda value: Path(text(value)),
@@ -69,32 +69,25 @@ READERS: dict[str, Read] = {
 }
 
 
-def load_sync(path: Path) -> SyncSettings:
+def read_sync(section: Any) -> SyncSettings:
     """Read the section `[sync]` of the settings.
 
     Args:
-        path: the TOML file.
+        section: what TOML has there.
 
     Raises:
-        UserError: it is missing, or a value is not allowed.
+        WrongValueError: something is missing, or a value is not allowed.
     """
-    try:
-        section = tomllib.loads(path.read_text(encoding="utf-8")).get("sync")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is no TOML: {error}") from error
     if not isinstance(section, dict):
-        raise UserError(f"{path}: needs a section [sync] with bucket, key_id_file and secret_file")
+        raise WrongValueError("sync: needs a section [sync] with bucket and keys")
     for name in section:
         if name not in READERS:
-            hint = known_names(name, list(READERS))
-            raise UserError(f"{path}: sync: unknown setting {name}; {hint}")
+            raise WrongValueError(
+                f"sync: unknown setting {name}; {known_names(name, list(READERS))}"
+            )
     for name in ("bucket", "key_id_file", "secret_file"):
         if name not in section:
-            raise UserError(f"{path}: sync: {name} is missing")
-    try:
-        values = read_each(READERS, section, lambda name, value: f"sync: {name} = {value!r}:")
-    except WrongValueError as error:
-        raise UserError(f"{path}: {error}") from error
-    return SyncSettings(**values)
+            raise WrongValueError(f"sync: {name} is missing")
+    return SyncSettings(
+        **read_each(READERS, section, lambda name, value: f"sync: {name} = {value!r}:")
+    )
