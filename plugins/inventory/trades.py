@@ -45,6 +45,8 @@ GUESTS = "guests"
 PREFIX = "grid_bot_"
 # Of compose's project, containers, volumes and units.
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+# Directories below /opt/gridberry and projects of compose: the first bot's, the recorder's, hubs'.
+TAKEN = re.compile(r"bot|recorder|(.*-)?hub")
 
 
 class TradesError(AnsibleParserError):
@@ -78,6 +80,11 @@ def bots_of(document: object) -> dict[str, dict[str, dict[str, Any]]]:
                 raise TradesError(
                     f"{pi} has a bot named '{name}'; use lower-case letters, digits and hyphens, at"
                     " most 40, and the name of no other Pi"
+                )
+            if name != pi and TAKEN.fullmatch(str(name)):
+                raise TradesError(
+                    f"{pi} has a bot named '{name}', as another part of Gridberry is; use another"
+                    " name"
                 )
             if not isinstance(settings or {}, Mapping):
                 raise TradesError(f"{name} is '{settings}'; use settings, such as symbol: BTC/USDT")

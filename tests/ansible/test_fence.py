@@ -101,3 +101,9 @@ def test_the_bot_can_read_why_it_is_fenced(tmp_path: Path) -> None:
     docker = f'case $3 in *Mounts*) echo {tmp_path}/books ;; *) echo "running=false" ;; esac'
     assert fence(tmp_path, docker).returncode == 0
     assert (tmp_path / "books/fenced").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_bot_that_cannot_be_stopped_is_not_said_to_be_fenced(tmp_path: Path) -> None:
+    said = f"*Mounts*) echo {tmp_path}/books ;; stop*) exit 1 ;; *) echo running=true ;;"
+    docker = f'case "$*" in {said} esac'
+    assert fence(tmp_path, docker).returncode == 1

@@ -132,6 +132,15 @@ WRONG = {
             " and the name of no other Pi"
         ),
     ),
+    # Its directory would be the first bot's; of a hub, compose would remove one or the other.
+    "the first one's": (
+        {"pi1": {"bot": ETH}},
+        "pi1 has a bot named 'bot', as another part of Gridberry is; use another name",
+    ),
+    "hub": (
+        {"pi1": {"eth-hub": ETH}},
+        "pi1 has a bot named 'eth-hub', as another part of Gridberry is; use another name",
+    ),
     "twice": (
         {"pi1": {"eth": ETH}, "pi2": {"eth": ETH}},
         "the bot eth is on pi1 and on pi2; use another name",

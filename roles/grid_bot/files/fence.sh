@@ -30,6 +30,6 @@ runs() { docker inspect --format 'running={{.State.Running}}' "$PROJECT-bot" 2>/
 # The mark first: what starts after it does not trade.
 if runs && [ -n "$TEXT" ]; then
     echo changed
-    [ -n "$DRY" ] || docker stop "$PROJECT-bot" >/dev/null
+    [ -n "$DRY" ] || docker stop "$PROJECT-bot" >/dev/null || exit 1
 fi
 if runs; then echo running; else echo stopped; fi

@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -207,12 +207,21 @@ class WebServer:
     def _act(self, client: _Client, events: int) -> None:
         if client not in self._clients:
             return
-        try:
+        with self._dropping(client):
             if events & selectors.EVENT_READ:
                 self._read(client)
             if events & selectors.EVENT_WRITE and client in self._clients:
                 self._write(client)
+
+    @contextlib.contextmanager
+    def _dropping(self, client: _Client) -> Iterator[None]:
+        """What goes wrong with one client ends that one alone."""
+        try:
+            yield
         except (OSError, h11.LocalProtocolError):
+            self._drop(client)
+        except Exception:
+            log.exception("a connection ended with an unexpected error")
             self._drop(client)
 
     def _read(self, client: _Client) -> None:
@@ -254,7 +263,7 @@ class WebServer:
         if client not in self._clients:
             return
         client.since = time.monotonic()
-        try:
+        with self._dropping(client):
             if isinstance(body, EventStream):
                 self._begin_stream(client, status, headers, body)
             else:
@@ -262,8 +271,6 @@ class WebServer:
                 client.state = "writing"
             self._write(client)
             self._bound_memory()
-        except (OSError, h11.LocalProtocolError):
-            self._drop(client)
 
     def _bound_memory(self) -> None:
         """Drop who has fetched nothing for longest, while what waits to be fetched is too much."""
@@ -330,11 +337,9 @@ class WebServer:
         if len(client.out) > self._limits.unsent_bytes:
             self._drop(client)
             return
-        try:
+        with self._dropping(client):
             client.more(event)
             self._write(client)
-        except (OSError, h11.LocalProtocolError):
-            self._drop(client)
 
     def _sweep(self) -> None:
         """Once a second: drop who is too slow, and give streams a sign of life."""

@@ -114,6 +114,19 @@ def test_a_mistake_of_the_application_is_no_end(server, caplog):
     assert ask(server)[0] == 200
 
 
+def test_what_goes_wrong_with_one_connection_ends_that_one_alone(server, monkeypatch, caplog):
+    def refuse(*_):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(server._pool, "submit", refuse)
+        with connect(server) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert read_all(sock) == b""
+    assert "can't start new thread" in caplog.text
+    assert ask(server)[0] == 200
+
+
 def test_one_connection_carries_many_requests_also_sent_at_once(server):
     with connect(server) as sock:
         sock.sendall(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n")
