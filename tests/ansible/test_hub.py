@@ -213,6 +213,10 @@ WRONG = (
     ({"hub_serve": True}, "it needs hub_live"),
     (DATABASE | SERVER | {"hub_archive": "usb"}, "use a path from / on, or s3://"),
     (DATABASE | SERVER | ARCHIVE | {"hub_archive_key": ""}, "need each other"),
+    (
+        DATABASE | SERVER | {"grid_bot_account_guard": {"role": "judge"}},
+        "hub_port is 8090, as is grid_bot_judge_port; use another one",
+    ),
 )
 
 
