@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 import duckdb
@@ -88,13 +89,16 @@ class History:
             PlaceError: the archive is needed and cannot be read.
         """
         before = wanted.before or (END, 2**31 - 1, "")
-        async with self._pool.acquire() as connection, _moment(connection):
-            files = await self._files(connection, wanted.begin, min(wanted.end, before[0]))
-            found = await connection.fetch(
-                _LATEST, wanted.runs, wanted.begin, wanted.end, *before, count
-            )
+        values = (wanted.runs, wanted.begin, wanted.end, *before, count)
+        # Files follow each other in time, and what is in the database is later than all of them: a
+        # page that it fills needs no file, and then no moment either.
+        async with self._pool.acquire() as connection:
+            files, found = list[str](), await connection.fetch(_LATEST, *values)
+            if len(found) < count and self._place is not None:
+                async with _moment(connection):
+                    files = await self._files(connection, wanted.begin, min(wanted.end, before[0]))
+                    found = await connection.fetch(_LATEST, *values)
         page = [FillRow(*record) for record in found]
-        # Files follow each other in time, and what is in the database is later than all of them.
         for name in reversed(files):
             if len(page) >= count:
                 break
@@ -122,12 +126,13 @@ class History:
                     break
                 left = _BATCH - len(batch)
                 batch += await asyncio.to_thread(self._archived_oldest, name, runs, last, left)
-            batch += [FillRow(*record) for record in found[: _BATCH - len(batch)]]
-            for row in batch:
+            left = found[: _BATCH - len(batch)]
+            # Made one by one: who reads lets others have their turn in between.
+            for row in chain(batch, map(FillRow._make, left)):
                 yield row
-            if len(batch) < _BATCH:
+            if len(batch) + len(left) < _BATCH:
                 return
-            last = key(batch[-1])
+            last = key(row)
 
     async def _files(self, connection: Any, begin: datetime, end: datetime) -> list[str]:
         if self._place is None:

@@ -120,6 +120,24 @@ def test_late_trades_are_taken_in_once(address, store, place):
     assert archive(address, place).late == 0
 
 
+def test_a_page_that_the_database_fills_asks_for_no_file(address, store, place):
+    life = Life(store).swing(1)
+    collect(address, bot_of(store.directory))
+
+    async def pages(history, connections):
+        async def files(*_):
+            raise AssertionError
+
+        every = len(life.fills)
+        assert len(await history.latest(Wanted(), every + 1)) == every
+        history._files = files
+        assert len(await history.latest(Wanted(), every)) == every
+        with pytest.raises(AssertionError):
+            await history.latest(Wanted(), every + 1)
+
+    asked(address, place, pages)
+
+
 async def everything_but_books(history, connections):
     runs = [row["id"] for row in await connections.fetch("SELECT id FROM grid_runs ORDER BY id")]
     ordered = [row async for row in history.ordered(runs)]
