@@ -124,7 +124,7 @@ def test_a_page_that_the_database_fills_asks_for_no_file(address, store, place):
     life = Life(store).swing(1)
     collect(address, bot_of(store.directory))
 
-    async def pages(history, connections):
+    async def pages(history, _):
         async def files(*_):
             raise AssertionError
 
