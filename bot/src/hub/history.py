@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any
 
@@ -44,6 +44,12 @@ _FILES = (
     "SELECT name FROM archive_files WHERE hypertable = 'fills' AND begins <= $2 AND ends > $1"
     " ORDER BY begins"
 )
+# Between which hours grid runs have traded, from the index of `flows` alone.
+_TRADED = (
+    "SELECT min(first), max(last) FROM unnest($1::int[]) AS one (id), LATERAL (SELECT min(hour) AS"
+    " first, max(hour) AS last FROM flows WHERE run_id = one.id) AS traded"
+)
+_HOUR = timedelta(hours=1)
 # An ID as text, where files have a number.
 _ID = "coalesce(trade_text, CAST(trade_number AS VARCHAR))"
 
@@ -96,7 +102,8 @@ class History:
             files, found = list[str](), await connection.fetch(_LATEST, *values)
             if len(found) < count and self._place is not None:
                 async with _moment(connection):
-                    files = await self._files(connection, wanted.begin, min(wanted.end, before[0]))
+                    end = min(wanted.end, before[0])
+                    files = await self._files(connection, wanted.begin, end, wanted.runs)
                     found = await connection.fetch(_LATEST, *values)
         page = [FillRow(*record) for record in found]
         for name in reversed(files):
@@ -118,7 +125,7 @@ class History:
         while True:
             # The horizon may move on between two batches: each asks for both as of one moment.
             async with self._pool.acquire() as connection, _moment(connection):
-                files = await self._files(connection, last[0], END)
+                files = await self._files(connection, last[0], END, runs)
                 found = await connection.fetch(_OLDEST, list(runs), *last, _BATCH)
             batch: list[FillRow] = []
             for name in files:
@@ -134,9 +141,17 @@ class History:
                 return
             last = key(row)
 
-    async def _files(self, connection: Any, begin: datetime, end: datetime) -> list[str]:
+    async def _files(
+        self, connection: Any, begin: datetime, end: datetime, runs: Sequence[int] | None
+    ) -> list[str]:
+        """Files that may have trades of these runs in this time, the oldest first."""
         if self._place is None:
             return []
+        if runs is not None:
+            first, last = await connection.fetchrow(_TRADED, list(runs))
+            if first is None:
+                return []
+            begin, end = max(begin, first), min(end, last + _HOUR)
         return [row["name"] for row in await connection.fetch(_FILES, begin, end)]
 
     def _archived_latest(self, name: str, wanted: Wanted, before: Key, count: int) -> list[FillRow]:
