@@ -235,3 +235,12 @@ def test_node_exporter_reads_the_metrics_until_the_undo(tmp_path):
     assert (tmp_path / "gridberry-hub.prom").read_text() == "up 1\n"
     assert "changed=1" in ran(tmp_path, *tasks, LOOK, **watched, hub_state="absent")
     assert not (tmp_path / "gridberry-hub.prom").is_symlink()
+
+
+def test_a_mistake_is_told_before_a_host_is_touched():
+    command = ["ansible-playbook", "-i", "inventory/example", "playbooks/settings.yml"]
+    done = subprocess.run(
+        [*command, "-e", "hub_serve=true"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "pi1: hub_serve is true without hub_database: it needs hub_live" in done.stdout
