@@ -419,6 +419,15 @@ class TestFirewall:
         assert render(**clients, inventory_hostname="pi2") == "[]"
         assert render(clients | {"timescaledb_clients": []}, inventory_hostname="pi1") == "[]"
 
+    def test_the_hub_is_open_where_it_listens_to_the_network(self):
+        template = yaml.safe_load((ROLE / "defaults/main.yml").read_text())["hardening_open_ports"]
+        render = Environment(autoescape=True).from_string(template).render
+        there = {"hub_address": "0.0.0.0", "hub_port": 82}
+        shown = render(**there, hub_serve=True).replace("&#39;", "'")
+        assert shown == "[{'port': 82}]"
+        assert render(**there) == render(hub_serve=True) == "[]"
+        assert render(**there, hub_serve=True, hub_state="absent") == "[]"
+
     def test_what_listens_and_is_not_opened(self):
         lines = hardening.unexpected(FOUND, ALL)
         assert [line.split(", which")[0] for line in lines] == [

@@ -213,6 +213,10 @@ WRONG = (
     ({"hub_serve": True}, "it needs hub_live"),
     (DATABASE | SERVER | {"hub_archive": "usb"}, "use a path from / on, or s3://"),
     (DATABASE | SERVER | ARCHIVE | {"hub_archive_key": ""}, "need each other"),
+    (
+        DATABASE | SERVER | {"grid_bot_account_guard": {"role": "judge"}},
+        "hub_port is 8090, as is grid_bot_judge_port; use another one",
+    ),
 )
 
 
@@ -231,3 +235,12 @@ def test_node_exporter_reads_the_metrics_until_the_undo(tmp_path):
     assert (tmp_path / "gridberry-hub.prom").read_text() == "up 1\n"
     assert "changed=1" in ran(tmp_path, *tasks, LOOK, **watched, hub_state="absent")
     assert not (tmp_path / "gridberry-hub.prom").is_symlink()
+
+
+def test_a_mistake_is_told_before_a_host_is_touched():
+    command = ["ansible-playbook", "-i", "inventory/example", "playbooks/settings.yml"]
+    done = subprocess.run(
+        [*command, "-e", "hub_serve=true"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "pi1: hub_serve is true without hub_database: it needs hub_live" in done.stdout

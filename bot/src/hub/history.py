@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 import duckdb
@@ -43,6 +44,12 @@ _FILES = (
     "SELECT name FROM archive_files WHERE hypertable = 'fills' AND begins <= $2 AND ends > $1"
     " ORDER BY begins"
 )
+# Between which hours grid runs have traded, from the index of `flows` alone.
+_TRADED = (
+    "SELECT min(first), max(last) FROM unnest($1::int[]) AS one (id), LATERAL (SELECT min(hour) AS"
+    " first, max(hour) AS last FROM flows WHERE run_id = one.id) AS traded"
+)
+_HOUR = timedelta(hours=1)
 # An ID as text, where files have a number.
 _ID = "coalesce(trade_text, CAST(trade_number AS VARCHAR))"
 
@@ -88,13 +95,17 @@ class History:
             PlaceError: the archive is needed and cannot be read.
         """
         before = wanted.before or (END, 2**31 - 1, "")
-        async with self._pool.acquire() as connection, _moment(connection):
-            files = await self._files(connection, wanted.begin, min(wanted.end, before[0]))
-            found = await connection.fetch(
-                _LATEST, wanted.runs, wanted.begin, wanted.end, *before, count
-            )
+        values = (wanted.runs, wanted.begin, wanted.end, *before, count)
+        # Files follow each other in time, and what is in the database is later than all of them: a
+        # page that it fills needs no file, and then no moment either.
+        async with self._pool.acquire() as connection:
+            files, found = list[str](), await connection.fetch(_LATEST, *values)
+            if len(found) < count and self._place is not None:
+                async with _moment(connection):
+                    end = min(wanted.end, before[0])
+                    files = await self._files(connection, wanted.begin, end, wanted.runs)
+                    found = await connection.fetch(_LATEST, *values)
         page = [FillRow(*record) for record in found]
-        # Files follow each other in time, and what is in the database is later than all of them.
         for name in reversed(files):
             if len(page) >= count:
                 break
@@ -114,7 +125,7 @@ class History:
         while True:
             # The horizon may move on between two batches: each asks for both as of one moment.
             async with self._pool.acquire() as connection, _moment(connection):
-                files = await self._files(connection, last[0], END)
+                files = await self._files(connection, last[0], END, runs)
                 found = await connection.fetch(_OLDEST, list(runs), *last, _BATCH)
             batch: list[FillRow] = []
             for name in files:
@@ -122,16 +133,25 @@ class History:
                     break
                 left = _BATCH - len(batch)
                 batch += await asyncio.to_thread(self._archived_oldest, name, runs, last, left)
-            batch += [FillRow(*record) for record in found[: _BATCH - len(batch)]]
-            for row in batch:
+            left = found[: _BATCH - len(batch)]
+            # Made one by one: who reads lets others have their turn in between.
+            for row in chain(batch, map(FillRow._make, left)):
                 yield row
-            if len(batch) < _BATCH:
+            if len(batch) + len(left) < _BATCH:
                 return
-            last = key(batch[-1])
+            last = key(row)
 
-    async def _files(self, connection: Any, begin: datetime, end: datetime) -> list[str]:
+    async def _files(
+        self, connection: Any, begin: datetime, end: datetime, runs: Sequence[int] | None
+    ) -> list[str]:
+        """Files that may have trades of these runs in this time, the oldest first."""
         if self._place is None:
             return []
+        if runs is not None:
+            first, last = await connection.fetchrow(_TRADED, list(runs))
+            if first is None:
+                return []
+            begin, end = max(begin, first), min(end, last + _HOUR)
         return [row["name"] for row in await connection.fetch(_FILES, begin, end)]
 
     def _archived_latest(self, name: str, wanted: Wanted, before: Key, count: int) -> list[FillRow]:

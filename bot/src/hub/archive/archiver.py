@@ -178,13 +178,15 @@ class Archiver:
         begins = _EPOCH + (first - _EPOCH) // _CHUNK * _CHUNK if file is None else file["begins"]
         ends = begins + _CHUNK if file is None else file["ends"]
         waiting = [row async for row in self._stored("late_fills", begins, ends)]
-        old = [] if file is None else list(self._archived(file["name"]))
-        known = {(row.run_id, row.trade_id) for row in old}
+        # A file may have a million rows: it is read twice, and never held as a whole.
+        known = {(row.run_id, row.trade_id) for row in waiting}.intersection(
+            (row.run_id, row.trade_id) for row in self._file(file)
+        )
         new = [row for row in waiting if (row.run_id, row.trade_id) not in known]
         written = None
         if new:
             order = lambda row: (row.run_id, row.time, row.trade_id)  # noqa: E731
-            merged = heapq.merge(old, new, key=order)
+            merged = heapq.merge(self._file(file), new, key=order)
             written = await self._write(begins, _each(merged))
         async with self._connection.transaction():
             await self._connection.fetchval(_SHARE)
@@ -236,6 +238,10 @@ class Archiver:
             return
         async for record in self._connection.cursor(query, begins, ends, prefetch=5000):
             yield FillRow(*record)
+
+    def _file(self, record: Any) -> Iterable[FillRow]:
+        """The rows of a file of the manifest; none where there is no file."""
+        return () if record is None else self._archived(record["name"])
 
     def _archived(self, name: str) -> Iterable[FillRow]:
         with self._place.open(name) as file:

@@ -1,6 +1,7 @@
 """The archive: equal answers before and after, late trades once, nothing dropped unverified."""
 
 import asyncio
+import contextlib
 import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from decimal import Decimal
 import pytest
 from gridbase.tax_lots import Method
 from gridbot.accounting.tax_report import document, write_report
+from gridbot.store import Store
 from hub.archive.archiver import Archiver, UnverifiedError
 from hub.archive.place import Place, PlaceError
 from hub.book_rows import Batch
@@ -19,7 +21,7 @@ from hub.history import History, Wanted
 from hub.ledger import Ledger, by_account
 from hub.writing import Writer
 
-from bot.tests.bot.books.conftest import SYMBOL, Life
+from bot.tests.bot.books.conftest import START_MS, SYMBOL, Life
 from bot.tests.together.hub.conftest import bot_of, collect, in_database, rows
 
 LATER = datetime(2030, 1, 1, tzinfo=UTC)
@@ -66,7 +68,10 @@ async def everything(history, connections):
 
 def three_weeks(store):
     """A grid that trades in each of three weeks and a bit."""
-    life = Life(store).swing(1)
+    return three_weeks_more(Life(store).swing(1))
+
+
+def three_weeks_more(life):
     for _ in range(3):
         life.minutes += 8 * 24 * 60
         life.swing(1)
@@ -118,6 +123,55 @@ def test_late_trades_are_taken_in_once(address, store, place):
     assert len({(row.run_id, row.trade_id) for row in ordered}) == len(ordered)
     assert pages == ordered[::-1]
     assert archive(address, place).late == 0
+
+
+def test_a_page_that_the_database_fills_asks_for_no_file(address, store, place):
+    life = Life(store).swing(1)
+    collect(address, bot_of(store.directory))
+
+    async def pages(history, _):
+        async def files(*_):
+            raise AssertionError
+
+        every = len(life.fills)
+        assert len(await history.latest(Wanted(), every + 1)) == every
+        history._files = files
+        assert len(await history.latest(Wanted(), every)) == every
+        with pytest.raises(AssertionError):
+            await history.latest(Wanted(), every + 1)
+
+    asked(address, place, pages)
+
+
+def test_only_files_of_the_time_in_which_a_bot_traded_are_read(address, tmp_path, place):
+    lives = {}
+    for name, weeks in (("old", 0), ("new", 4)):
+        (tmp_path / name).mkdir()
+        with contextlib.closing(Store(tmp_path / name)) as opened:
+            start_ms = START_MS + weeks * 7 * DAY_MS
+            lives[name] = Life(opened, start_ms=start_ms).swing(1)
+            if name == "old":
+                lives[name] = three_weeks_more(lives[name])
+        collect(address, bot_of(tmp_path / name, name))
+    assert archive(address, place).chunks >= 4
+
+    async def read(history, connections):
+        files, query = [], history._query
+        history._query = lambda name, *more: files.append(name) or query(name, *more)
+        runs = dict(
+            await connections.fetch(
+                "SELECT b.name, r.id FROM bots b JOIN grid_runs r ON b.id = r.bot_id"
+            )
+        )
+        found = await history.latest(Wanted(runs=[runs["new"]]), 100)
+        ordered = [row async for row in history.ordered([runs["new"]])]
+        assert await history.latest(Wanted(runs=[99]), 100) == []
+        return found == ordered[::-1], len(ordered), files
+
+    same, count, files = asked(address, place, read)
+    assert (same, count) == (True, len(lives["new"].fills))
+    assert len(files) == 2
+    assert files[0] == files[1]
 
 
 async def everything_but_books(history, connections):

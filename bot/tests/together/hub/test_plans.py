@@ -54,6 +54,7 @@ CASES = {
     "flows": (queries.FLOWS, ([3], BEGIN, BEGIN + WEEK), "flows_pkey"),
     "flows before": (queries.FLOWS_BEFORE, ([3], BEGIN + WEEK), "flows_pkey"),
     "count of trades": (ledger._COUNT, ([3],), "flows_pkey"),
+    "hours of a bot": (history._TRADED, ([3, 4],), "flows_pkey"),
     "incidents": (queries.INCIDENTS, (None, None, LAST, 2**31 - 1, 101), "incidents_at"),
     "incidents of a bot": (queries.INCIDENTS, (3, None, LAST, 2**31 - 1, 101), "incidents_"),
 }
