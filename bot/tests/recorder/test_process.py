@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import time
 from random import Random
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from recorder.core.rows import COLUMNS, Kind, Stream
 from recorder.files.catalog import Catalog
 from recorder.files.parquet import groups
 
-from bot.tests.recorder.processes import Recorder, command, start_exchange, wait_until
+from bot.tests.recorder.processes import LIMIT_S, Recorder, command, start_exchange, wait_until
 
 COINS = ("BTC", "ETH")
 SYMBOLS = [f"{coin}USDT" for coin in COINS]
@@ -126,6 +127,23 @@ def test_a_mistake_in_the_settings_is_one_line(tmp_path, capsys, change, line):
     told = capsys.readouterr().err
     assert line in told
     assert told.count("\n") == 1
+
+
+def test_a_disk_that_takes_no_more_is_one_line_and_loses_nothing(recorder):
+    recorder.start()
+    wait_until(lambda: recorder.status()["rows_written"] > 0)
+    most = max(path.stat().st_size for path in (recorder.data / "active").iterdir())
+    resource.prlimit(recorder.process.pid, resource.RLIMIT_FSIZE, (most, most))
+    assert recorder.process.wait(LIMIT_S) == 4
+    told = recorder.log.read_text()
+    assert f"recorder run: directory = {recorder.data}: cannot be written: File too large" in told
+    assert "Traceback" not in told
+    recorder.start()
+    wait_until(lambda: recorder.status()["exchanges"]["binance"]["books"] == len(SYMBOLS))
+    assert recorder.stop() == 0
+    for symbol in SYMBOLS:
+        numbers = [row[1] for row in rows_of(recorder, Stream("binance", Kind.TRADES, symbol))]
+        assert numbers == list(range(numbers[0], numbers[-1] + 1))
 
 
 def test_a_symbol_that_the_exchange_does_not_know_is_one_line(tmp_path, server):
