@@ -213,7 +213,9 @@ class World:
         self.place = place
         self.discord = Discord()
         self.running: dict[tuple[str, str], subprocess.Popen[bytes]] = {}
-        self.server_ports = {number: free_port() for number in ("8427", "8428", "8880", "9093")}
+        self.server_ports = {
+            number: free_port() for number in ("8426", "8427", "8428", "8880", "9093")
+        }
         settings = {
             "monitoring_enabled": True, "monitoring_server": SERVER, "monitoring_checker": CHECKER,
             "monitoring_discord_url": self.discord.url, "monitoring_address": "127.0.0.1",
@@ -287,7 +289,7 @@ class World:
         etc = pi.place / "etc/monitoring"
         shutil.copy(server / "server.crt", etc / "ca.crt")
         (etc / "write.token").write_text(WRITE_TOKEN)
-        (etc / "metrics.token").write_text("")
+        (etc / f"metrics.{pi.name}.token").write_text("")
         if pi.name == CHECKER:
             messages = self.placed(pi, (etc / "secrets/watch.json").read_text())
             (etc / "messages.json").write_text(messages)

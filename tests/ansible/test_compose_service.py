@@ -97,9 +97,15 @@ def test_who_is_told_of_alerts_is_a_secret_file_each(tmp_path):
     given = {
         "grid_bot_alert_discord_url": "https://discord.com/api/webhooks/1/planted",
         "grid_bot_alertmanager_token": "planted-token",
+        "grid_bot_alert_ca": "planted-certificate",
     }
     told = compose(tmp_path, given)
-    assert told["services"]["bot"]["secrets"][3:] == ["alert_discord_url", "alertmanager_token"]
+    assert told["services"]["bot"]["secrets"][3:] == [
+        "alert_discord_url",
+        "alertmanager_token",
+        "alert_ca",
+    ]
+    assert told["secrets"]["alert_ca"] == {"file": "./secrets/alert_ca"}
     assert told["secrets"]["alert_discord_url"] == {"file": "./secrets/alert_discord_url"}
     assert "alert_ntfy_url" not in told["secrets"]
     assert "planted" not in str(told)

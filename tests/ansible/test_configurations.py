@@ -101,7 +101,8 @@ GOOD = {
     | {"grid_bot_account_guard": {"role": "follower", "url": "http://judge:8090"}},
     "alerts": {
         "grid_bot_log_format": "json",
-        "grid_bot_alerts": {"alertmanager_url": "http://192.168.1.21:9093"},
+        "grid_bot_alerts": {"alertmanager_url": "https://192.168.1.21:8427", "tls_name": "am"},
+        "grid_bot_alert_ca": "-----BEGIN CERTIFICATE-----\nplanted\n",
         "grid_bot_alert_discord_url": "https://discord.com/api/webhooks/1/planted",
         "grid_bot_alertmanager_token": "planted",
     },
@@ -254,9 +255,11 @@ def test_only_what_is_set_reaches_the_bot(accepted):
     assert alerts["log"] == {"level": "info", "format": "json"}
     assert alerts["alerts"] == {
         "host": "alerts",
-        "alertmanager_url": "http://192.168.1.21:9093",
+        "alertmanager_url": "https://192.168.1.21:8427",
+        "tls_name": "am",
         "discord_url_file": "/run/secrets/alert_discord_url",
         "alertmanager_token_file": "/run/secrets/alertmanager_token",
+        "ca_file": "/run/secrets/alert_ca",
     }
     assert "planted" not in str(alerts)
     market, _ = rendered(accepted, "market")
@@ -373,6 +376,7 @@ def test_what_the_bot_refuses_is_one_line_a_host(tmp_path):
         "stop": {"grid_bot_stop": {"loss_price": "45000"}},
         "acting": {"grid_bot_page_acting": True},
         "proxy": {"grid_bot_page_https_proxy": True, "grid_bot_page_address": "0.0.0.0"},
+        "hook": {"grid_bot_alert_discord_url": "d.com/planted", "grid_bot_alert_ca": "planted"},
         "entry": {"grid_bot_symbols": [{"symbol": "A/B", "lower": "1", "upper": "2"}]},
         # The exchange's rules at the price where its market begins.
         "band": {"grid_bot_exchange_start_price": "2700"},
@@ -406,6 +410,8 @@ def test_what_the_bot_refuses_is_one_line_a_host(tmp_path):
         "stop: gridbot check: stop.loss_price = 45000 must be below the lowest line 42000",
         "acting: gridbot check: page.acting = true needs page.tokens_file",
         "proxy: grid_bot_page_https_proxy is true and grid_bot_page_address is 0.0.0.0",
+        "hook: grid_bot_alert_discord_url needs one address that begins with https:// or http://",
+        "; grid_bot_alert_ca needs certificates in PEM format",
         "entry: gridbot check: grids, entry 1 (A/B): grid.grids is missing",
         "band: BTC/USDT begins at 2700: grid.upper = 50000 is outside the exchange's price band",
         "recorded: BTC/USDT begins at 100: grid.upper = 50000 is outside the exchange's price",
@@ -418,6 +424,7 @@ def test_what_the_bot_refuses_is_one_line_a_host(tmp_path):
         "high: BTC/USDT begins at 600000: grid.upper = 10000001 is above the highest price",
     ):
         assert line in result.stdout, result.stdout
+    assert "planted" not in result.stdout
 
 
 def test_prices_and_candles_must_fit_each_other(tmp_path):

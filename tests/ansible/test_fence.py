@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.ansible import pretend_docker
 from tests.ansible.test_releases import Host, changed, refusal
 from tests.fleet.test_cli import run
 
+SCRIPT = Path(__file__).resolve().parents[2] / "roles/grid_bot/files/fence.sh"
 FENCE = """
 - hosts: trading
   gather_facts: false
@@ -63,3 +66,38 @@ def test_start_leaves_a_fenced_bot_alone(tmp_path: Path) -> None:
     assert done.stdout.count("docker said: start gridberry-bot") == 1
     assert "moved to pi2 on 2026-11-24 by lead@laptop" in done.stdout
     assert "grid_bot_state is fenced" in done.stdout
+
+
+def fence(tmp_path: Path, docker: str) -> subprocess.CompletedProcess[str]:
+    """Fence a bot on a host whose Docker is this script; its users have the hardened umask."""
+    (tmp_path / "docker").write_text(f"#!/bin/sh\n{docker}\n")
+    (tmp_path / "docker").chmod(0o755)
+    (tmp_path / "books").mkdir(exist_ok=True)
+    given = f"PROJECT=gridberry DIRECTORY={tmp_path}/opt TEXT=moved DRY="
+    return subprocess.run(
+        ["sh", "-c", f"umask 027\n{given}\n{SCRIPT.read_text()}"],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+    )
+
+
+@pytest.mark.parametrize("verb", ["Error: No", "error: no"])
+def test_a_bot_that_is_not_there_is_fenced(tmp_path: Path, verb: str) -> None:
+    done = fence(tmp_path, f'echo "{verb} such object: gridberry-bot" >&2; exit 1')
+    assert (done.returncode, done.stdout) == (0, "changed\nstopped\n")
+
+
+def test_no_fence_is_claimed_while_docker_cannot_say_where_the_books_are(tmp_path: Path) -> None:
+    done = fence(tmp_path, 'echo "Cannot connect to the Docker daemon at x." >&2; exit 1')
+    assert done.returncode == 1
+    assert "stopped" not in done.stdout
+    assert "Cannot connect to the Docker daemon" in done.stderr
+    assert (tmp_path / "opt/fenced").exists()  # no deployment or start from here on
+
+
+def test_the_bot_can_read_why_it_is_fenced(tmp_path: Path) -> None:
+    docker = f'case $3 in *Mounts*) echo {tmp_path}/books ;; *) echo "running=false" ;; esac'
+    assert fence(tmp_path, docker).returncode == 0
+    assert (tmp_path / "books/fenced").stat().st_mode & 0o777 == 0o644

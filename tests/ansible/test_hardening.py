@@ -410,6 +410,15 @@ class TestFirewall:
         shown = render(**there, grid_bot_account_guard=judge)
         assert shown.replace("&#39;", "'") == "[{'port': 8090}]"
 
+    def test_the_database_is_open_to_its_clients_on_its_own_hosts(self):
+        template = yaml.safe_load((ROLE / "defaults/main.yml").read_text())["hardening_open_ports"]
+        render = Environment(autoescape=True).from_string(template).render
+        clients = {"timescaledb_clients": ["10.0.0.0/8"], "groups": {"database": ["pi1"]}}
+        shown = render(**clients, inventory_hostname="pi1").replace("&#39;", "'")
+        assert shown == "[{'port': 5432, 'from': ['10.0.0.0/8']}]"
+        assert render(**clients, inventory_hostname="pi2") == "[]"
+        assert render(clients | {"timescaledb_clients": []}, inventory_hostname="pi1") == "[]"
+
     def test_what_listens_and_is_not_opened(self):
         lines = hardening.unexpected(FOUND, ALL)
         assert [line.split(", which")[0] for line in lines] == [

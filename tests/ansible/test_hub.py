@@ -1,10 +1,14 @@
 """The role hub: what it writes is what the hub reads; each container has its own secrets alone."""
 
+import importlib
 import json
+import os
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 from hub.config import load
 
@@ -28,7 +32,9 @@ def rendered(directory, *each):
         "__container_image_references": {"gridberry-hub": "i:1"},
     }
     wanted = "{{ {'wrong': __hub_wrong} if __hub_wrong else {'files': __hub_files,"
-    wanted += " 'services': __hub_services, 'volumes': __hub_volumes} }}"
+    wanted += " 'services': __hub_services, 'volumes': __hub_volumes,"
+    wanted += " 'directories': __hub_directories, 'link': __hub_metrics_link,"
+    wanted += " 'metrics': __hub_metrics ~ '/collect.prom'} }}"
     plays = [
         {
             "hosts": "localhost",
@@ -75,6 +81,119 @@ def test_everything_on_one_pi(tmp_path):
     assert "books:/var/lib/gridbot:ro" in found["services"]["collect"]["volumes"]
 
 
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory):
+    """Everything on one Pi, with monitoring; and a collector alone."""
+    places = {"hub_archive": "/mnt/usb/trades", "hub_address": "::1", "monitoring_enabled": True}
+    return rendered(tmp_path_factory.mktemp("hosts"), DATABASE | SERVER | places, DATABASE)
+
+
+def test_users_are_those_of_the_database(hosts, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "roles/timescaledb/files/database"))
+    make = importlib.import_module("make")
+    for name, user in (("collect", make.WRITER), ("serve", make.READER), ("own", make.OWNER)):
+        assert file(hosts[0], f"{name}.toml")["database"]["user"] == user
+
+
+def test_compose_can_tell_of_each_container_whether_it_is_healthy(hosts):
+    """Role compose_service takes a container without a check for one that does not run."""
+    services = hosts[0]["services"]
+    assert set(services) == {"collect", "serve", "keep"}
+    for service in services.values():
+        assert service["healthcheck"]["test"][0] == "CMD"
+    assert "http://[::1]:8090/health" in services["serve"]["healthcheck"]["test"]
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "line"),
+    [
+        ('{"problem": ""}', 0, ""),
+        ('{"problem": "database: gone"}', 1, "database: gone"),
+        (None, 1, "No such file"),
+    ],
+)
+def test_the_keeper_is_healthy_once_its_round_was_good(hosts, tmp_path, said, status, line):
+    program = hosts[0]["services"]["keep"]["healthcheck"]["test"][3]
+    place = file(hosts[0], "own.toml")["keeper"]["status_file"]
+    if said is not None:
+        (tmp_path / "status.json").write_text(said)
+    command = [sys.executable, "-c", program.replace(place, str(tmp_path / "status.json"))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == status
+    assert line in done.stderr
+
+
+def test_what_containers_write_is_theirs(hosts):
+    watched, alone = hosts
+    owners = {one["path"]: one.get("owner", "root") for one in watched["directories"]}
+    for service in watched["services"].values():
+        for mount in service["volumes"]:
+            source, place, *options = mount.split(":")
+            if not options and source != "books":
+                path = source.replace("./", "/opt/gridberry/bot-hub/", 1)
+                assert owners[path] == "10001", mount
+                assert place.startswith("/")
+    metrics = Path(file(watched, "collect.toml")["collector"]["metrics_file"])
+    assert f"./metrics/collect:{metrics.parent}" in watched["services"]["collect"]["volumes"]
+    assert metrics.name == Path(watched["metrics"]).name
+    assert Path(watched["link"]).parent == Path(textfiles()), "where role monitoring reads"
+    assert Path(watched["link"]).suffix == ".prom"
+    assert Path(watched["link"]).parent in map(Path, owners)
+    assert Path(alone["link"]).parent not in {Path(one["path"]) for one in alone["directories"]}
+
+
+def file(found, name):
+    """A TOML file of what was rendered."""
+    (content,) = (one["content"] for one in found["files"] if one["path"].endswith(f"/{name}"))
+    return tomllib.loads(content)
+
+
+def textfiles():
+    path = ROOT / "roles/monitoring/vars/main/settings.yml"
+    return yaml.safe_load(path.read_text())["__monitoring_textfiles"]
+
+
+def ran(tmp_path, *tasks, docker="exit 1", both=None, **settings):
+    """What some first tasks of the role say on hosts whose docker is this script."""
+    (tmp_path / "docker").write_text(f"#!/bin/sh\n{docker}\n")
+    (tmp_path / "docker").chmod(0o755)
+    every = yaml.safe_load((ROOT / "roles/hub/tasks/main.yml").read_text())
+    named, both = {one["name"]: one for one in every}, both or {}
+    peers = {"ansible.builtin.debug": {"msg": "peers {{ __hub_peers | join(' ') }}"}}
+    play = {
+        "hosts": "all",
+        "gather_facts": False,
+        "vars_files": [
+            str(ROOT / f"roles/{name}/main.yml") for name in ("hub/defaults", "hub/vars")
+        ]
+        + ["settings.json"],
+        "tasks": [*(named[one] | both for one in tasks), {"run_once": True, **peers}],
+    }
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    command = ["ansible-playbook", "-i", "a,b,", "-c", "local", str(tmp_path / "play.yml")]
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    return done.stdout
+
+
+LOOK, STOP = "Look for the bot's books", "Stop if there is no bot"
+
+
+def test_a_host_without_a_bot_is_one_line(tmp_path):
+    none = "echo 'no such object' >&2; exit 1"
+    said = ran(tmp_path, LOOK, STOP, docker=none, **DATABASE)
+    assert "a: hub_collect is true, and there is no container gridberry-bot" in said
+    assert "no such object" not in said
+    assert "failed=0" in ran(tmp_path, LOOK, STOP, docker="echo books", **DATABASE)
+
+
+def test_the_image_is_for_the_hosts_that_take_part(tmp_path):
+    one = {"both": {"when": "inventory_hostname == 'b'"}, "hub_serve": True}
+    assert "msg: peers b\n" in ran(tmp_path, LOOK, **one)
+    assert "msg: peers a b\n" in ran(tmp_path, LOOK, hub_serve=True)
+
+
 def test_a_page_without_a_database(tmp_path):
     live = [{"name": "pi1", "url": "http://pi1:8080/api/status"}]
     (found,) = rendered(tmp_path, {"hub_serve": True, "hub_live": live})
@@ -101,3 +220,14 @@ def test_wrong_settings_are_one_line_each(tmp_path):
     found = rendered(tmp_path, *(settings for settings, _ in WRONG))
     for (settings, line), one in zip(WRONG, found, strict=True):
         assert any(line in said for said in one["wrong"]), settings
+
+
+def test_node_exporter_reads_the_metrics_until_the_undo(tmp_path):
+    place = {"__hub_metrics_link": f"{tmp_path}/gridberry-hub.prom", "__hub_metrics": str(tmp_path)}
+    (tmp_path / "collect.prom").write_text("up 1\n")
+    tasks = ("Have its metrics read", "Have them read no more")
+    watched = DATABASE | place | {"monitoring_enabled": True}
+    assert "failed=0" in ran(tmp_path, *tasks, LOOK, **watched)
+    assert (tmp_path / "gridberry-hub.prom").read_text() == "up 1\n"
+    assert "changed=1" in ran(tmp_path, *tasks, LOOK, **watched, hub_state="absent")
+    assert not (tmp_path / "gridberry-hub.prom").is_symlink()

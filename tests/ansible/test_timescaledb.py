@@ -6,9 +6,11 @@ import base64
 import hashlib
 import hmac
 import importlib
+import os
 from pathlib import Path
 
 import pytest
+import yaml
 
 from roles.timescaledb.filter_plugins import timescaledb as role
 
@@ -196,3 +198,105 @@ def test_a_role_with_a_verifier_is_in_no_shown_hash(program):
     make = program("make")
     assert "SCRAM" not in repr((make.ROLES, make.RIGHTS, make.SETTINGS_OF_ROLES, make.REWIND))
     assert not [one for one in make.ROLES.values() if "SUPERUSER" in one or "BYPASSRLS" in one]
+
+
+class Restored:
+    """A cluster as far as a restore asks it, and what it was told."""
+
+    def __init__(self, place: Path) -> None:
+        self.name, self.standby, self.data = "pi1", False, place / "17/main"
+        self.up, self.told = True, []
+        (self.data / "global").mkdir(parents=True)
+
+    def stop(self) -> None:
+        """Stop it."""
+        self.up = False
+        self.told.append("stop")
+
+    def start(self, _: float = 0) -> None:
+        """Start it."""
+        assert not self.up
+        self.told.append("start")
+
+    def sql(self, _: str) -> str:
+        """It has read all WAL."""
+        return "f"
+
+
+@pytest.mark.parametrize(
+    ("has", "kept"),
+    [
+        (["global/pg_control"], "in use"),
+        (["global/pg_control", "recovery.signal"], "before"),
+        ([], "before"),
+    ],
+)
+def test_a_restore_after_one_that_was_broken_off_loses_no_data_that_were_in_use(
+    program, monkeypatch, tmp_path, has, kept
+):
+    # After a power cut PostgreSQL may end the first restore by itself, and take writes for weeks.
+    backup = program("backup")
+    cluster = Restored(tmp_path)
+    for name in has:
+        (cluster.data / name).touch()
+    (cluster.data / "what").write_text("in use")
+    before = cluster.data.with_name("main.before-restore")
+    before.mkdir()
+    (before / "what").write_text("before")
+    monkeypatch.setattr(backup, "RESTORING", tmp_path / "restoring")
+    backup.RESTORING.touch()
+    safety = []
+    monkeypatch.setattr(backup, "_safety", safety.append)
+    monkeypatch.setattr(backup, "show", lambda *_: None)
+    monkeypatch.setattr(backup, "backups", lambda: [{"label": "1"}])
+    monkeypatch.setattr(backup, "pgbackrest", lambda *_: None)
+    monkeypatch.setattr(backup, "as_postgres", lambda *words: words[-1].mkdir())
+    backup.restore(cluster)
+    assert (before / "what").read_text() == kept
+    assert cluster.told == ["stop", "start"]
+    assert len(safety) == (kept == "in use")
+    assert not backup.RESTORING.exists()
+
+
+def test_metrics_are_where_the_role_monitoring_reads():
+    def of(name: str) -> dict[str, str]:
+        return yaml.safe_load((ROOT / "roles" / name).read_text(encoding="utf-8"))
+
+    read = of("monitoring/vars/main/settings.yml")["__monitoring_textfiles"]
+    assert of("timescaledb/defaults/main.yml")["timescaledb_textfiles"] == read
+
+
+DAY = 86400
+NOW = 1_800_000_000
+
+
+@pytest.mark.parametrize(
+    ("since", "kind"), [(DAY, "diff"), (8 * DAY, "full"), (-30 * DAY, "full"), (None, "full")]
+)
+def test_after_a_clock_that_was_fast_there_is_a_full_backup(program, monkeypatch, since, kind):
+    backup, told = program("backup"), []
+    size = {"size": 1, "repository": {"delta": 1}}
+    last = {"type": "full", "label": "1", "timestamp": {"stop": NOW - (since or 0)}, "info": size}
+    monkeypatch.setattr(backup.time, "time", lambda: NOW)
+    monkeypatch.setattr(backup, "made", lambda _: None)
+    monkeypatch.setattr(backup, "pgbackrest", lambda *words: told.append(words))
+    answers = [[] if since is None else [last], [last]]
+    monkeypatch.setattr(backup, "backups", lambda: answers.pop(0))
+    backup._write(None)
+    assert told[0] == ("backup", f"--type={kind}")
+
+
+def test_a_clock_that_is_fast_takes_no_more_than_old_dumps(program, monkeypatch, tmp_path):
+    backup = program("backup")
+    for day in range(1, 10):
+        old = tmp_path / f"gridberry-202611{day:02}T020000Z.dump"
+        old.write_text("rows")
+        os.utime(old, (NOW + day * DAY, NOW + day * DAY))
+    monkeypatch.setattr(backup.time, "time", lambda: NOW + 3650 * DAY)
+    monkeypatch.setattr(
+        backup,
+        "as_postgres",
+        lambda *words: words[-1].write_text("rows") if words[-2] == "-f" else None,
+    )
+    backup._dump({"directory": str(tmp_path), "keep_days": 7})
+    assert len(list(tmp_path.glob("*.dump"))) == 7

@@ -88,10 +88,27 @@ def test_each_role_that_checks_its_settings_does_so_unless_it_is_off(directory):
     assert checked == [f"check {role} present" for role in ROLES if role not in {"logs", ROLES[-2]}]
 
 
-def test_the_playbook_has_bot_and_docker_removed():
-    *_, play = yaml.safe_load((ROOT / "playbooks/undo.yml").read_text(encoding="utf-8"))
-    gone = dict.fromkeys(("grid_bot_state", "docker_state", "backup_state", "hub_state"), "absent")
-    assert play["vars"] == gone
+def plays(name: str) -> list[dict]:
+    """The plays of a playbook that touch a host."""
+    found = yaml.safe_load((ROOT / "playbooks" / name).read_text(encoding="utf-8"))
+    return [play for play in found if "hosts" in play]
+
+
+def imported(play: dict) -> list[str]:
+    """The roles that a play's tasks import."""
+    tasks = play.get("tasks", []) + play.get("post_tasks", [])
+    return [task["ansible.builtin.import_role"]["name"] for task in tasks]
+
+
+def test_the_playbook_has_all_removed_that_the_other_one_brings():
+    brought = {role for play in plays("site.yml") for role in imported(play)} | {"docker"}
+    undo = plays("undo.yml")[-1]
+    assert undo["vars"] == {f"{role}_state": "absent" for role in brought}
+    *roles, host = imported(undo)
+    assert host == "host"
+    assert sorted(roles) == sorted(brought)
+    # Containers go before Docker does.
+    assert roles[-1] == "docker"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,6 +28,7 @@ class Server:
 
     def __init__(self, place: Path) -> None:
         self.alerts = [{"status": {"state": "active"}}]
+        self.nonsense = False
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
              "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=m", "-keyout",
@@ -37,6 +39,9 @@ class Server:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                if told.nonsense:
+                    self.wfile.write(b"nonsense\r\n\r\n")
+                    return
                 allowed = self.headers["Authorization"] == f"Bearer {TOKEN}"
                 body = json.dumps(told.answer(self.path) if allowed else {}).encode()
                 self.send_response(200 if allowed else 401)
@@ -55,8 +60,8 @@ class Server:
         self.url = f"https://127.0.0.1:{self.http.server_address[1]}"
 
     def answer(self, path: str) -> object:
-        if path.startswith("/api/v2/alerts"):
-            return self.alerts
+        if path.startswith("/api/v2/alerts/groups"):
+            return [{"alerts": self.alerts}]
         asked = urllib.parse.parse_qs(urllib.parse.urlsplit(path).query)["query"][0]
         labels = {"host": "pi1", "mode": "paper"}
         found = []
@@ -141,6 +146,22 @@ def test_a_wrong_token_counts_as_silence(sender):
     sender.run("watch")
     (sender.place / "read.token").write_text("another")
     sender.run("watch")
+    assert len(sender.sent) == 1
+
+
+def test_what_is_no_http_counts_as_silence(sender):
+    sender.run("watch")
+    sender.server.nonsense = True
+    assert sender.run("watch").stderr == ""
+    assert len(sender.sent) == 1
+
+
+def test_after_a_clock_that_was_fast_a_silence_is_told(sender):
+    told = {"heard": time.time() + 86400, "told": False}
+    (sender.place / "state/watch.json").write_text(json.dumps(told))
+    sender.server.alerts = []
+    for _ in range(2):
+        sender.run("watch")
     assert len(sender.sent) == 1
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from benchmarks.monitoring import tools
 from benchmarks.monitoring.render import RenderError, render
@@ -38,6 +41,7 @@ WRONG = {
     "monitoring_email_server": "mail.example.org",
     "monitoring_quiet_hours": "22-7",
     "monitoring_summary_time": "8",
+    "monitoring_port": 443,
     "monitoring_buffer_mb": 0,
 }
 SAID = (
@@ -48,6 +52,7 @@ SAID = (
     "monitoring_email_to is set, which also needs",
     'monitoring_quiet_hours is 22-7; use times such as "22:00-07:00"',
     'monitoring_summary_time is 8; use a time such as "08:00"',
+    "monitoring_port is 443; use 1024 to 65535",
     "monitoring_buffer_mb is 0; use at least 1 and 16",
 )
 
@@ -87,6 +92,57 @@ def test_no_unit_has_a_secret_or_root_without_need(files):
             if path.endswith(".service") and "gridberry-health" not in path:
                 assert "DynamicUser=yes" in entry["content"], path
                 assert "ProtectSystem=strict" in entry["content"], path
+
+
+def test_each_bot_of_a_host_is_watched_with_a_token_of_its_own():
+    both = ["pi1", "pi1-eth"]
+    own = {
+        "grid_bot_neighbors": both,
+        "grid_bot_page_port": "{{ 8081 if inventory_hostname == 'pi1-eth' else 8080 }}",
+        "grid_bot_page_address": "{{ '0.0.0.0' if inventory_hostname == 'pi1' else '192.0.2.1' }}",
+    }
+    told = render(both, SETTINGS | own | {"monitoring_checker": ""})["pi1"]
+    scrape = yaml.safe_load(content(told["/etc/gridberry/monitoring/scrape.yml"]))
+    found = {
+        job["static_configs"][0]["labels"]["host"]: (
+            job["static_configs"][0]["targets"],
+            job["authorization"]["credentials_file"].rpartition("/")[2],
+        )
+        for job in scrape["scrape_configs"]
+        if job["job_name"].startswith("bot-")
+    }
+    assert found == {
+        "pi1": (["127.0.0.1:8080"], "metrics.pi1.token"),
+        "pi1-eth": (["192.0.2.1:8081"], "metrics.pi1-eth.token"),
+    }
+    unit = content(told["/etc/systemd/system/gridberry-vmagent.service"])
+    for _, token in found.values():
+        assert f"LoadCredential={token}:/etc/gridberry/monitoring/{token}\n" in unit
+
+
+def test_a_token_that_reads_puts_no_alert_in_and_vmauth_tells_nothing_of_itself(files, tmp_path):
+    (tmp_path / "write.token").write_text("w")
+    (tmp_path / "read.token").write_text("r")
+    place = {"CREDENTIALS_DIRECTORY": str(tmp_path), "RUNTIME_DIRECTORY": str(tmp_path)}
+    script = content(files["pi1"]["/usr/local/lib/gridberry/monitoring-auth.sh"])
+    subprocess.run(["sh", "-c", script], env=os.environ | place, check=True)
+    users = yaml.safe_load((tmp_path / "auth.yml").read_text())["users"]
+    opened = {
+        user["bearer_token"]: [path for one in user["url_map"] for path in one["src_paths"]]
+        for user in users
+    }
+    assert opened["w"] == ["/api/v1/write", "/api/v2/alerts"]
+    # Alertmanager takes alerts at /api/v2/alerts; its groups can only be read.
+    assert [path for path in opened["r"] if "alerts" in path] == ["/api/v2/alerts/groups"]
+    unit = content(files["pi1"]["/etc/systemd/system/gridberry-vmauth.service"])
+    assert " -httpInternalListenAddr=127.0.0.1:8426 " in f"{unit} ".replace("\n", " ")
+
+
+def test_in_its_sandbox_the_health_program_can_ask_chrony(files):
+    # chronyc answers "506 Cannot talk to daemon" where it can make no socket of its own there.
+    unit = content(files["pi3"]["/etc/systemd/system/gridberry-health.service"])
+    (writable,) = re.findall(r"^ReadWritePaths=(.*)$", unit, re.MULTILINE)
+    assert "-/run/chrony" in writable.split()
 
 
 @pytest.mark.skipif(bool(tools.missing()), reason=tools.missing())

@@ -246,6 +246,11 @@ CASES = {
         {pi("up", ',job="bot",instance="a"'): "0x40"},
         "6m", {**PI, "job": "node", "instance": "a"}, "4m",
     ),
+    "FleetUnknown": Case(
+        {'up{host="pi2",job="node"}': "1x400"},
+        {'gridberry_expected_host{host="pi1"}': "1x400"},
+        "6m", {}, "4m",
+    ),
     "RulesFailing": Case(
         {pi("vmalert_execution_errors_total", ',job="monitoring"'): "0+1x100"},
         {pi("vmalert_execution_errors_total", ',job="monitoring"'): "7x100"},

@@ -213,7 +213,6 @@ class TokenFile:
     def _read(self) -> tuple[Token, ...]:
         now = self._mark()
         if now != self._seen:
-            self._tokens, self._seen = (), None
             self._tokens = load(self._path)
             self._seen = now  # a file that was replaced in between is read again the next time
         return self._tokens

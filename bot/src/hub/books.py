@@ -6,6 +6,11 @@ a read that takes longer than `LONGEST_SECONDS` is broken off and done again wit
 Rows only move from `orders` and `fills` to `settled`, where they stay as they are. So two readings
 together see everything: `settled` by its rowid, which only grows, and before the next round all of
 what is open, which is some thousand rows.
+
+A bot that has stopped in order leaves no write-ahead log, and SQLite cannot make one where the
+books are mounted read-only. Then the file is all there is, and it is read as immutable. A bot that
+starts makes a log before it changes the file; so what was read counts only if, afterwards, there is
+still none and the file is the same.
 """
 
 from __future__ import annotations
@@ -67,12 +72,16 @@ class Books:
         self.path = directory / FILE_NAME
         if not self.path.is_file():
             raise BooksError(f"bot.state = {directory} holds no books yet")
-        self._inode = self.path.stat().st_ino
+        self._logs = [self.path.with_name(FILE_NAME + name) for name in ("-wal", "-journal")]
+        self._alone = not self._logged
+        self._file = self._seen()
         self._rows = MOST_ROWS // 4
         self.longest = 0.0
         with self._told():
             self._connection = sqlite3.connect(
-                f"{self.path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None
+                f"{self.path.absolute().as_uri()}?mode=ro{'&immutable=1' if self._alone else ''}",
+                uri=True,
+                isolation_level=None,
             )
             self._connection.execute("PRAGMA query_only = ON")
             self._connection.execute("PRAGMA cache_size = -512")
@@ -88,11 +97,21 @@ class Books:
 
     @property
     def replaced(self) -> bool:
-        """Whether the file is another one now: a backup was restored."""
+        """Whether the file is another one now (a restored backup), or a bot has started on it."""
         try:
-            return self.path.stat().st_ino != self._inode
+            return self._seen() != self._file or (self._alone and self._logged)
         except OSError:
             return True
+
+    @property
+    def _logged(self) -> bool:
+        """Whether there is a log beside the file: somebody writes, or was cut off."""
+        return any(log.exists() for log in self._logs)
+
+    def _seen(self) -> tuple[int, ...]:
+        """What tells the file from another one; without a log, also from one that was changed."""
+        now = self.path.stat()
+        return (now.st_ino, now.st_size, now.st_mtime_ns) if self._alone else (now.st_ino,)
 
     def version(self) -> int:
         """Another number after each change by the bot."""
@@ -216,6 +235,8 @@ class Books:
         """Turn SQLite's errors into one line."""
         try:
             yield
+            if self._alone and self.replaced:
+                raise BooksError(f"{self.path}: its bot has started; they are read again")
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
                 raise _BrokenOffError from error

@@ -22,12 +22,14 @@ from gridbase.health import fetch
 from hub.book_rows import Batch, Fill, Order
 from hub.books import Books, BooksError
 from hub.config import Bot, Collector
-from hub.database import AWAY, Address, connect, in_one_line, require_schema
+from hub.database import AWAY, Address, OldSchemaError, connect, in_one_line, require_schema
 from hub.writing import Writer
 
 SETTLED, CANDLES = "settled", "candles"
 # Nothing has changed: the database is told this often that somebody is there (seconds).
 HEARTBEAT = 30.0
+# Metrics are written this often, and at once where the breaker has changed (seconds).
+METRICS_SECONDS = 60.0
 # A network that is gone without a word is noticed (seconds).
 COMMAND_SECONDS = 60.0
 
@@ -190,6 +192,7 @@ class Loop:
         self._copier: Copier | None = None
         self._books: Books | None = None
         self._heard = -HEARTBEAT
+        self._measured, self._changes = -METRICS_SECONDS, 0
         self.counts = Counts()
 
     async def run(self) -> None:
@@ -199,6 +202,7 @@ class Loop:
             UserError: what trying again does not help.
         """
         try:
+            self._report()  # the first round may have months to copy
             while not self._clock.stopping:
                 if self._circuit.wait() <= 0:
                     await self._try()
@@ -239,8 +243,9 @@ class Loop:
             self._failed(in_one_line(error))
             self._circuit.failed()
             await self._drop()
-        except BooksError as error:
-            # Without books there is nothing to copy yet; a restore may replace them.
+        except (BooksError, OldSchemaError) as error:
+            # Without books there is nothing to copy yet; a restore may replace them. Where a fleet
+            # starts at once, collectors are there before the schema is.
             self._failed(str(error))
             await self._drop()
         else:
@@ -286,8 +291,14 @@ class Loop:
             "problem": counts.problem,
         }
         write_whole(self._settings.status_file, json.dumps(document, indent=1).encode() + b"\n")
-        if self._settings.metrics_file is not None:
-            write_whole(self._settings.metrics_file, self._metrics().encode())
+        # It is on a memory card, and is read once a minute at the most.
+        due = self._clock.monotonic() - self._measured >= METRICS_SECONDS
+        if self._settings.metrics_file is not None and (due or counts.changes != self._changes):
+            try:
+                write_whole(self._settings.metrics_file, self._metrics().encode())
+            except UserError as error:  # a full disk keeps nobody from copying
+                self._failed(str(error))
+            self._measured, self._changes = self._clock.monotonic(), counts.changes
 
     def _metrics(self) -> str:
         counts = self.counts

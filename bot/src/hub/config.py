@@ -78,6 +78,17 @@ class Archive:
 
 
 @dataclass(frozen=True)
+class Keeper:
+    """How `hub keep` works.
+
+    Attributes:
+        status_file: its state as JSON; None writes none.
+    """
+
+    status_file: Path | None
+
+
+@dataclass(frozen=True)
 class Live:
     """A bot that the hub asks itself: its name, the URL of its /api/status, and its token."""
 
@@ -112,6 +123,7 @@ class Config:
     database: Address | None
     bot: Bot | None
     collector: Collector | None
+    keeper: Keeper | None
     archive: Archive | None
     server: Server | None
 
@@ -160,6 +172,7 @@ _COLLECTOR: _Section = {
     "status_file": (_path, REQUIRED),
     "metrics_file": (_path, None),
 }
+_KEEPER: _Section = {"status_file": (_path, None)}
 _ARCHIVE: _Section = {
     "place": (settings.text, REQUIRED),
     "after_days": (settings.integer(7, 36500), 90),
@@ -183,6 +196,7 @@ _SECTIONS: Mapping[str, tuple[_Section, Any]] = {
     "database": (_DATABASE, Address),
     "bot": (_BOT, Bot),
     "collector": (_COLLECTOR, Collector),
+    "keeper": (_KEEPER, Keeper),
     "archive": (_ARCHIVE, Archive),
 }
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")

@@ -27,6 +27,10 @@ class DatabaseError(UserError):
         super().__init__(message, ExitCode.STATE)
 
 
+class OldSchemaError(DatabaseError):
+    """The schema is older than this program; `hub keep` brings it up to date."""
+
+
 # What ends when the database is back: the caller tries again.
 AWAY = (
     OSError,
@@ -38,7 +42,12 @@ AWAY = (
     asyncpg.InsufficientResourcesError,  # no room on the disk, no connection left
     asyncpg.TransactionRollbackError,
     asyncpg.ReadOnlySQLTransactionError,  # a replica, or the primary before it was fenced
+    asyncpg.UndefinedTableError,  # its owner has not made or changed the schema yet,
+    asyncpg.UndefinedColumnError,
+    asyncpg.InsufficientPrivilegeError,  # nor given the rights in it
 )
+# For who serves others meanwhile: these end, too, when its owner has made roles and database.
+REFUSED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 
 
 def in_one_line(error: BaseException) -> str:
@@ -116,7 +125,7 @@ async def connect(address: Address, command_seconds: float | None = None) -> Any
     """
     try:
         connection = await asyncpg.connect(**address.arguments(), command_timeout=command_seconds)
-    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as no:
+    except REFUSED as no:
         raise DatabaseError(f"database.host = {address.host}: {no}") from no
     await _prepare(connection)
     return connection
@@ -221,7 +230,8 @@ async def require_schema(connection: Any) -> None:
     """Refuse a schema that is older or newer than this program's.
 
     Raises:
-        DatabaseError: it is; the text says what to do.
+        OldSchemaError: it is older, which waiting may help.
+        DatabaseError: it is newer, or another one; the text says what to do.
     """
     steps = migrations()
     try:
@@ -230,7 +240,7 @@ async def require_schema(connection: Any) -> None:
         applied = {}
     _check(steps, applied)
     if len(applied) < len(steps):
-        raise DatabaseError(
+        raise OldSchemaError(
             f"the database has schema {max(applied, default=0)}, this hub needs {steps[-1].number};"
             " run: hub migrate"
         )

@@ -6,16 +6,18 @@ It runs beside the server, for as long as that does. What fails is told in one l
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from gridbase.atomic_file import write_whole
 from gridbase.clock import Clock
 from gridbase.errors import UserError
 
 from hub.archive.archiver import Archiver, Moved
 from hub.archive.place import Place
-from hub.config import Archive, Config
+from hub.config import Archive, Config, Keeper
 from hub.database import AWAY, Address, connect, in_one_line, migrate
 
 EVERY_SECONDS = 6 * 3600.0
@@ -54,23 +56,31 @@ async def keep(config: Config, clock: Clock) -> None:
     """
     address = config.need("database")
     while not clock.stopping:
-        pause = EVERY_SECONDS
+        pause, problem = EVERY_SECONDS, ""
         try:
-            if config.archive is None:
-                connection = await connect(address)
-                try:
-                    _say(", ".join(await migrate(connection)))
-                finally:
-                    connection.terminate()
-            else:
+            connection = await connect(address)
+            try:
+                _say(", ".join(await migrate(connection)))
+            finally:
+                connection.terminate()
+            if config.archive is not None:
+                _report(config.keeper, "")  # the archive may take its time
                 await archive(address, config.archive, _say)
         except AWAY as error:
-            print(f"hub keep: {in_one_line(error)}", file=sys.stderr, flush=True)
-            pause = AGAIN_SECONDS
+            problem = in_one_line(error)
         except UserError as error:
-            print(f"hub keep: {error}", file=sys.stderr, flush=True)
+            problem = str(error)
+        if problem:
+            print(f"hub keep: {problem}", file=sys.stderr, flush=True)
             pause = AGAIN_SECONDS
+        _report(config.keeper, problem)
         await asyncio.to_thread(clock.sleep, pause)
+
+
+def _report(keeper: Keeper | None, problem: str) -> None:
+    """Write the state for who asks whether all is well; it is as old as the latest round."""
+    if keeper is not None and keeper.status_file is not None:
+        write_whole(keeper.status_file, json.dumps({"problem": problem}).encode() + b"\n")
 
 
 def _say(text: str) -> None:

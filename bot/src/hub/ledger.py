@@ -25,7 +25,7 @@ from hub.units import Units
 
 ZERO = Decimal(0)
 # Trades that are booked before others of the process's tasks get their turn.
-_TURN = 500
+_TURN = 100
 _ID_WIDTH = 20
 
 _SYMBOLS = """

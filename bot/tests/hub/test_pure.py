@@ -98,7 +98,14 @@ def test_paper_and_live_are_never_added_up_and_stale_bots_not_at_all():
 
 
 @pytest.mark.parametrize(
-    "status", [{"grids": 7}, {"grids": ["x"]}, {"connection": 3}, {"health": None}]
+    "status",
+    [
+        {"grids": 7},
+        {"grids": ["x"]},
+        {"connection": 3},
+        {"health": None},
+        {"health": {"reasons": 7}},
+    ],
 )
 def test_a_status_that_makes_no_sense_is_shown_as_far_as_it_does(status):
     bot = Heard("a", "paper", "main", "binance", "1", 1, status)

@@ -3,9 +3,14 @@
 import asyncio
 import json
 import threading
+from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 
+import pytest
 from gridbase.circuit_breaker import FAILURES, OPEN_SECONDS
+from hub.api.application import application
+from hub.api.endpoints import Hub
 from hub.api.live import Fleet
 from hub.collector import Loop
 from hub.config import Bot, Collector, Live
@@ -54,6 +59,21 @@ def test_a_database_that_is_away_is_left_in_peace(tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1  # told once, not with each try
 
 
+def test_a_disk_without_room_for_metrics_ends_no_collector(tmp_path, capsys):
+    bot = Bot("pi1", "paper", "binance", "main", tmp_path, None)
+    settings = Collector(1, tmp_path / "status.json", tmp_path / "gone" / "metrics.prom")
+    loop = Loop(bot, settings, Address(str(tmp_path), 5432, "none", "writer"), FakeClock(3))
+    rounds = []
+
+    async def once():
+        rounds.append(1)
+
+    loop.once = once
+    asyncio.run(loop.run())
+    assert len(rounds) == 3
+    assert "metrics.prom: cannot be written" in capsys.readouterr().err
+
+
 class Page(BaseHTTPRequestHandler):
     """A bot's page."""
 
@@ -93,3 +113,51 @@ def test_a_hub_without_a_database_asks_the_bots_themselves(tmp_path):
     assert (by_name["good"]["mode"], by_name["good"]["stale"]) == ("live", False)
     assert by_name["refused"]["stale"]
     assert "401" in by_name["refused"]["problem"] or "Unauthorized" in by_name["refused"]["problem"]
+
+
+def test_a_page_that_looks_no_more_is_not_healthy(capsys):
+    class Fleet:
+        problem = ""
+        fails = asyncio.Event()
+
+        async def run(self):
+            await self.fails.wait()
+            raise RuntimeError
+
+    @asynccontextmanager
+    async def opened():
+        yield Hub(Fleet(), None, None, None)
+
+    async def ask():
+        app = application(opened, None)
+        async with app.router.lifespan_context(app):
+            request = SimpleNamespace(app=app)
+            (health,) = (one.endpoint for one in app.routes if one.path == "/health")
+            assert (await health(request)).status_code == 200
+            Fleet.fails.set()
+            await asyncio.sleep(0.01)
+            assert (await health(request)).status_code == 503
+
+    with pytest.raises(RuntimeError):
+        asyncio.run(ask())
+    assert "RuntimeError" in capsys.readouterr().err
+
+
+def test_those_who_ask_at_once_share_one_look_at_the_ledger(monkeypatch):
+    looks = []
+
+    class Ledger:
+        async def books(self):
+            looks.append(1)
+            await asyncio.sleep(0)
+            return ["book"]
+
+    async def ask():
+        hub = Hub(None, None, None, Ledger())
+        assert await asyncio.gather(*(hub.books() for _ in range(20))) == [["book"]] * 20
+        assert len(looks) == 1
+        monkeypatch.setattr("hub.api.endpoints._FRESH_SECONDS", 0)
+        await hub.books()
+        assert len(looks) == 2
+
+    asyncio.run(ask())

@@ -4,9 +4,14 @@
 #   PROJECT, DIRECTORY (of the configuration), TEXT (why it is fenced; empty: lift the fence) and DRY (not
 #   empty: only look) must be set before.
 #
-# Prints `changed` where something was, or would be, changed, and last of all `running` or `stopped`.
+# Prints `changed` where something was, or would be, changed, and last of all `running` or `stopped`; ends with 1
+# where Docker does not say where the books are: it may start the bot later.
+umask 022 # the bot, another user, says why it is fenced
+away=
 books=$(docker inspect --format '{{range .Mounts}}{{if eq .Destination "/var/lib/gridbot"}}{{.Source}}{{end}}{{end}}' \
-    "$PROJECT-bot" 2>/dev/null)
+    "$PROJECT-bot" 2>/dev/null) || away=$(docker inspect "$PROJECT-bot" 2>&1 >/dev/null | tail -n 1)
+case $away in *[Nn]"o such "*) away= ;; esac
+command -v docker >/dev/null || away= # where it is not installed, nothing runs
 for place in "$DIRECTORY" ${books:+"$books"}; do
     if [ -n "$TEXT" ]; then
         [ ! -s "$place/fenced" ] || continue
@@ -20,6 +25,7 @@ for place in "$DIRECTORY" ${books:+"$books"}; do
         [ -n "$DRY" ] || rm -f "$place/fenced"
     fi
 done
+[ -z "$away" ] || { echo "the books were left as they are, as Docker does not say where: $away" >&2 && exit 1; }
 runs() { docker inspect --format 'running={{.State.Running}}' "$PROJECT-bot" 2>/dev/null | grep -q '=true'; }
 # The mark first: what starts after it does not trade.
 if runs && [ -n "$TEXT" ]; then

@@ -21,6 +21,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from email.message import EmailMessage
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def request(url: str, body: bytes, headers: dict[str, str]) -> None:
             pass
     except urllib.error.HTTPError as error:
         raise MessageError(f"it answers {error.code}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or type(error).__name__
         raise MessageError(str(reason)) from None
 
@@ -173,9 +174,10 @@ class Server:
     def alerting_works(self) -> bool:
         """Tell whether the alert that always fires does."""
         try:
-            alerts = self.get("/api/v2/alerts", filter='alertname="Watchdog"')
+            groups = self.get("/api/v2/alerts/groups", filter='alertname="Watchdog"')
+            alerts = [one for group in groups for one in group["alerts"]]
             return any(one["status"]["state"] == "active" for one in alerts)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, HTTPException, ValueError, KeyError, TypeError):
             return False
 
 
@@ -185,7 +187,7 @@ def summary(told: dict[str, Any]) -> None:
     try:
         fleet = {name: server.query(asked) for name, asked in OF_FLEET.items()}
         day = {name: server.query(asked) for name, asked in DAY.items()}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, HTTPException, ValueError, KeyError) as error:
         raise MessageError(f"the server does not answer: {error}") from None
     hosts, seen, alerts = (int(fleet[name][0][1]) if fleet[name] else 0 for name in OF_FLEET)
     lines = [f"Gridberry, the last day: {seen} of {hosts} hosts, {alerts} alerts"]
@@ -205,13 +207,14 @@ def watch(told: dict[str, Any]) -> None:
     except (OSError, ValueError):
         state = {"heard": now, "told": False}
     works, name = Server(told).alerting_works(), told["watched"]
-    silent = now - state["heard"] > SILENT_SECONDS
-    new = {"heard": now if works else state["heard"], "told": state["told"]}
+    heard = now if works else min(state["heard"], now)  # a clock that was fast is right again
+    silent = now - heard > SILENT_SECONDS
+    new = {"heard": heard, "told": state["told"]}
     if works and state["told"]:
         send(told, f"🟢 Recovered: MonitoringSilent: the server {name} alerts again.")
         new["told"] = False
     elif not works and silent and not state["told"]:
-        minutes = int((now - state["heard"]) // 60)
+        minutes = int((now - heard) // 60)
         send(
             told,
             f"🔴 MonitoringSilent: the monitoring server {name} has not answered for {minutes} "

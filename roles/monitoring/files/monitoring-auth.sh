@@ -13,5 +13,6 @@ users:
     url_map:
       - src_paths: ["/api/v1/query", "/api/v1/query_range", "/api/v1/series", "/api/v1/labels", "/api/v1/label/[^/]+/values"]
         url_prefix: "http://127.0.0.1:8428"
-      - {src_paths: ["/api/v2/alerts"], url_prefix: "http://127.0.0.1:9093"}
+      # Not /api/v2/alerts, which also takes alerts in.
+      - {src_paths: ["/api/v2/alerts/groups"], url_prefix: "http://127.0.0.1:9093"}
 END

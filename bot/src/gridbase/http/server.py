@@ -2,8 +2,8 @@
 
 Whoever connects costs a socket and a few kilobytes, never a thread. A request that does not come
 to its end in time, and an answer that is not fetched, end the connection. When all places are
-taken, the connection that has waited longest without a whole request gives its place to the new
-one: a crowd of idle connections locks nobody out.
+taken, the connection that has waited longest without a whole request, or without fetching any of
+its answer, gives its place to the new one: a crowd of idle connections locks nobody out.
 """
 
 import contextlib
@@ -42,6 +42,7 @@ class Limits:
         answer_seconds: until an answer is fetched.
         beat_seconds: between signs of life on a stream.
         unsent_bytes: of a stream; a client that is farther behind is dropped, and comes again.
+        unfetched_bytes: of all answers; beyond it, who has fetched nothing for longest is dropped.
         workers: threads that make answers.
     """
 
@@ -51,6 +52,7 @@ class Limits:
     answer_seconds: float = 30.0
     beat_seconds: float = 15.0
     unsent_bytes: int = 262_144
+    unfetched_bytes: int = 16_777_216
     workers: int = 2
 
 
@@ -64,6 +66,10 @@ class _Client(Connection):
         self.channel: Channel | None = None
         self.watched = 0
         self.forgotten = 0  # bytes that came though nobody wanted them
+
+
+def _since(client: _Client) -> float:
+    return client.since
 
 
 class WebServer:
@@ -180,10 +186,11 @@ class WebServer:
             self._watch(client, selectors.EVENT_READ)
 
     def _make_place(self) -> bool:
-        """Drop who has waited longest without a whole request; False: all have one."""
-        waiting = [one for one in self._clients if one.state in {"reading", "parting"}]
+        """Drop who has waited longest for the other side; False: nobody has."""
+        idle = {"reading", "writing", "parting"}
+        waiting = [one for one in self._clients if one.state in idle]
         if waiting:
-            self._drop(min(waiting, key=lambda one: one.since))
+            self._drop(min(waiting, key=_since))
         return bool(waiting)
 
     def _watch(self, client: _Client, events: int) -> None:
@@ -254,7 +261,18 @@ class WebServer:
                 client.answer(status, headers, body)
                 client.state = "writing"
             self._write(client)
+            self._bound_memory()
         except (OSError, h11.LocalProtocolError):
+            self._drop(client)
+
+    def _bound_memory(self) -> None:
+        """Drop who has fetched nothing for longest, while what waits to be fetched is too much."""
+        slow = sorted((one for one in self._clients if one.state == "writing"), key=_since)
+        unfetched = sum(len(one.out) for one in slow)
+        for client in slow[:-1]:
+            if unfetched <= self._limits.unfetched_bytes:
+                return
+            unfetched -= len(client.out)
             self._drop(client)
 
     def _begin_stream(

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     reason = read_reason(args.reason, given=bool(amounts))
     clock = SystemClock()
     store = Store(config.state_directory, read_only=not amounts, beside=bool(amounts))
-    account = open_account(config.account, clock)
+    account = open_account(config.account, clock, beside=True)
     symbols = [one.symbol for one in chosen(config, args.symbol)]
 
     def look() -> dict[str, Report]:

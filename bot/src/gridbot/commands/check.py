@@ -147,7 +147,7 @@ def _online(account: AccountConfig, config: GridConfig, price: Decimal | None) -
 
     from gridbot.exchanges.open_account import open_account
 
-    connected = open_account(account, SystemClock())
+    connected = open_account(account, SystemClock(), beside=True)
     broker = connected.broker(config.symbol)
     try:
         market = broker.connect()

@@ -19,6 +19,8 @@ class AlertsConfig:
         discord_url_file: with the address of a Discord webhook.
         ntfy_url_file: with the address of a topic of ntfy.
         webhook_url_file: with the address of a webhook that takes JSON.
+        ca_file: certificates that Alertmanager is trusted by; None: the public ones.
+        tls_name: in its certificate; None: the name in its address.
     """
 
     host: str
@@ -28,6 +30,8 @@ class AlertsConfig:
     discord_url_file: Path | None
     ntfy_url_file: Path | None
     webhook_url_file: Path | None
+    ca_file: Path | None = None
+    tls_name: str | None = None
 
     @property
     def enabled(self) -> bool:
@@ -47,9 +51,14 @@ def alerts_of(values: dict[str, Any], bot_name: str) -> AlertsConfig:
         UserError: one contradicts another.
     """
     config = AlertsConfig(**values | {"host": values["host"] or bot_name})
-    if config.alertmanager_token_file is not None and config.alertmanager_url is None:
-        raise UserError(
-            f"alerts.alertmanager_token_file = {config.alertmanager_token_file} needs "
-            "alerts.alertmanager_url as well"
-        )
+    url = config.alertmanager_url
+    for name in ("alertmanager_token_file", "ca_file", "tls_name"):
+        if values[name] is not None and url is None:
+            raise UserError(f"alerts.{name} = {values[name]} needs alerts.alertmanager_url as well")
+    for name in ("ca_file", "tls_name"):
+        if values[name] is not None and not str(url).startswith("https://"):
+            raise UserError(
+                f"alerts.{name} = {values[name]} needs an alerts.alertmanager_url that begins with "
+                "https://"
+            )
     return config

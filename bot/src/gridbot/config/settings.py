@@ -228,6 +228,8 @@ _BOT: dict[str, Setting] = {
     "alerts.runbooks": Setting(text, "docs/runbooks"),
     "alerts.alertmanager_url": Setting(_url("http", "https", example="http://192.168.1.21:9093")),
     "alerts.alertmanager_token_file": Setting(_path),
+    "alerts.ca_file": Setting(_path),
+    "alerts.tls_name": Setting(_host),
     "alerts.discord_url_file": Setting(_path),
     "alerts.ntfy_url_file": Setting(_path),
     "alerts.webhook_url_file": Setting(_path),

@@ -11,8 +11,13 @@ from gridbot.exchanges.account import Account
 BINANCE = ("binance", "binanceus")
 
 
-def open_account(config: AccountConfig, clock: Clock) -> Account:
+def open_account(config: AccountConfig, clock: Clock, *, beside: bool = False) -> Account:
     """The account on the exchange that a configuration names, with the keys from its files.
+
+    Args:
+        config: whose account.
+        clock: time.
+        beside: the bot may run meanwhile, and nothing is sent.
 
     Raises:
         UserError: a key file is not allowed, or the exchange does not offer what the bot needs.
@@ -20,7 +25,7 @@ def open_account(config: AccountConfig, clock: Clock) -> Account:
     if config.exchange.name == IB:
         from gridbot.exchanges.ib.account import IbAccount
 
-        return IbAccount(config, clock=clock)
+        return IbAccount(config, clock=clock, beside=beside)
     if config.exchange.api_key_file is None or config.exchange.api_secret_file is None:
         raise AssertionError("a configuration without a Gateway names the files of a key")
     key = read_secret(config.exchange.api_key_file, "exchange.api_key_file")

@@ -142,12 +142,11 @@ class Access:
     def begin_session(self, asker: Asker) -> str:
         """Let a browser ask by a cookie; returns it, with its rules."""
         now = self._monotonic()
-        kept = {key: one for key, one in self._sessions.items() if one[1] > now}
-        while len(kept) >= MOST_SESSIONS:
-            del kept[next(iter(kept))]
+        for key, (_, until) in list(self._sessions.items()):  # the oldest first
+            if until <= now or len(self._sessions) >= MOST_SESSIONS:
+                self._sessions.pop(key, None)
         secret = secrets.token_urlsafe(32)
-        kept[_digest(secret)] = (asker.token.digest, now + SESSION_SECONDS)
-        self._sessions = kept
+        self._sessions[_digest(secret)] = (asker.token.digest, now + SESSION_SECONDS)
         rules = _cookie_rules(secure=asker.https)
         return f"{COOKIE}={secret}; Max-Age={SESSION_SECONDS}; {rules}"
 

@@ -1,5 +1,6 @@
 """Acting from the page and the API: first what would be done, then, once confirmed, doing it."""
 
+import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from gridbot.service.audit_log import AuditLog
 from gridbot.service.by_hand import Action, Plan, carry_out, plan
 from gridbot.store import Store
 
+log = logging.getLogger(__name__)
+
 CONFIRM_SECONDS = 60.0
 MOST_PROPOSALS = 50
 LONGEST_REASON = 200
@@ -24,7 +27,7 @@ LONGEST_REASON = 200
 class _Proposal:
     digest: str  # of the token that asked
     action: Action
-    grids: tuple[GridConfig, ...]
+    shown: dict[GridConfig, str]  # for each grid that it is for, what would be done
     reason: str
     until: float
 
@@ -59,14 +62,14 @@ class Acting:
         possible = [one for one in plans if one.possible]
         if not possible:
             raise RefusedError(409, "; ".join(f"{one.symbol}: {one.text}" for one in plans))
+        shown = {one: told.text for one, told in zip(grids, plans, strict=True) if told.possible}
         now = self._clock.monotonic()
-        kept = {key: one for key, one in self._proposals.items() if one.until > now}
-        while len(kept) >= MOST_PROPOSALS:
-            del kept[next(iter(kept))]
+        for key, one in list(self._proposals.items()):  # the oldest first
+            if one.until <= now or len(self._proposals) >= MOST_PROPOSALS:
+                self._proposals.pop(key, None)
         confirmation = secrets.token_urlsafe(16)
         until = now + CONFIRM_SECONDS
-        kept[confirmation] = _Proposal(asker.token.digest, action, grids, reason, until)
-        self._proposals = kept
+        self._proposals[confirmation] = _Proposal(asker.token.digest, action, shown, reason, until)
         return {
             "action": action,
             "confirmation": confirmation,
@@ -122,34 +125,49 @@ class Acting:
             raise RefusedError(
                 409, f"no such proposal; it is good once, for {CONFIRM_SECONDS:.0f} seconds"
             )
-        self._note(asker, found, "confirmed")
+        try:
+            self._note(asker, found, "confirmed")
+        except UserError as error:
+            raise RefusedError(503, f"nothing is done without its log: {error}") from error
         at_ms = self._clock.now_ms()
         account, action, reason = self._config.account, found.action, found.reason
         told = f"{reason} ({asker.token.name})"
         try:
             done = self._each(
-                found.grids,
-                lambda store, one: carry_out(store, account, one, action, reason=told, at_ms=at_ms),
+                tuple(found.shown),
+                lambda store, one: carry_out(
+                    store,
+                    account,
+                    one,
+                    action,
+                    reason=told,
+                    at_ms=at_ms,
+                    shown=found.shown[one],
+                ),
             )
         except RefusedError as error:
-            self._note(asker, found, f"failed: {error.detail}")
+            self._note_outcome(asker, found, f"failed: {error.detail}")
             raise
-        self._note(asker, found, "; ".join(f"{one.symbol}: {one.text}" for one in done))
+        self._note_outcome(asker, found, "; ".join(f"{one.symbol}: {one.text}" for one in done))
         return {"action": action, "done": [_told(one) for one in done]}
 
-    def _note(self, asker: Asker, proposal: _Proposal, result: str) -> None:
+    def _note_outcome(self, asker: Asker, proposal: _Proposal, result: str) -> None:
+        """Note what came of it; it was done, whether or not the log has room."""
         try:
-            self._audit.write(
-                at_ms=self._clock.now_ms(),
-                token=asker.token.name,
-                address=asker.address,
-                action=proposal.action,
-                symbols=[one.symbol for one in proposal.grids],
-                reason=proposal.reason,
-                result=result,
-            )
+            self._note(asker, proposal, result)
         except UserError as error:
-            raise RefusedError(503, f"nothing is done without its log: {error}") from error
+            log.warning("the audit log lacks what came of %s: %s", proposal.action, error)
+
+    def _note(self, asker: Asker, proposal: _Proposal, result: str) -> None:
+        self._audit.write(
+            at_ms=self._clock.now_ms(),
+            token=asker.token.name,
+            address=asker.address,
+            action=proposal.action,
+            symbols=[one.symbol for one in proposal.shown],
+            reason=proposal.reason,
+            result=result,
+        )
 
 
 def _told(one: Plan) -> dict[str, Any]:

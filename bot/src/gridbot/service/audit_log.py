@@ -1,5 +1,6 @@
 """Who told the bot what, when, and what came of it: one JSON object a line, only appended to."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -29,9 +30,13 @@ class AuditLog:
         """
         line = json.dumps(entry, ensure_ascii=False).encode() + b"\n"
         try:
-            file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
             try:
-                os.write(file, line)
+                end = os.lseek(file, 0, os.SEEK_END)
+                if end and os.pread(file, 1, end - 1) != b"\n":
+                    line = b"\n" + line  # a power cut or a full disk has left a part of one
+                if os.write(file, line) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(file)
             finally:
                 os.close(file)

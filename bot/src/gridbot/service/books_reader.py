@@ -39,6 +39,7 @@ class BooksReader:
         self._due = clock.monotonic()
         self._reading = threading.Lock()
         self._document: dict[str, Any] = {"error": "not read yet", "grids": {}}
+        self._fills: tuple[object, list[dict[str, Any]]] = (None, [])
 
     def document(self) -> dict[str, Any]:
         """What was read last; where that is old, a thread begins to read the books anew."""
@@ -58,23 +59,28 @@ class BooksReader:
         finally:
             self._reading.release()
 
-    def fills(self, symbol: str) -> list[dict[str, Any]]:
+    def fills(self, symbol: str, commits: int | None) -> list[dict[str, Any]]:
         """Latest trades of a symbol's latest grid, newest first: those that are not settled yet.
 
         Args:
             symbol: unified name.
+            commits: how many the bot has made, so that what was read holds; None: unknown.
 
         Raises:
             UserError: the books cannot be read.
         """
+        seen, known = self._fills
+        if commits is not None and seen == (symbol, commits):
+            return known
         store = Store(self._directory, read_only=True)
         try:
             grid_run = store.grid_run(symbol)
-            return (
-                [] if grid_run is None else list(map(fill_document, latest(store, grid_run, FILLS)))
-            )
+            traded = [] if grid_run is None else latest(store, grid_run, FILLS)
         finally:
             store.close()
+        found = list(map(fill_document, traded))
+        self._fills = ((symbol, commits), found)
+        return found
 
     def _read(self) -> dict[str, Any]:
         try:

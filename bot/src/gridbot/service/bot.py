@@ -215,4 +215,5 @@ class Runner:
         Raises:
             UserError: the books cannot be read.
         """
-        return self._books.fills(symbol)
+        store = self._store
+        return self._books.fills(symbol, None if store is None else store.commits.total[0])

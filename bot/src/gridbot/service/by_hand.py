@@ -126,8 +126,11 @@ def carry_out(
     *,
     reason: str,
     at_ms: int,
+    shown: str | None = None,
 ) -> Plan:
     """Write an action down for the bot, where there is anything to do.
+
+    A resume does what was shown or nothing: a kill switch may have fired since.
 
     Args:
         store: the books, opened beside the bot.
@@ -136,6 +139,7 @@ def carry_out(
         action: which.
         reason: one line for a person.
         at_ms: Unix milliseconds.
+        shown: the text of the plan that a person has confirmed; None: nothing was shown.
 
     Returns:
         What is done.
@@ -143,14 +147,18 @@ def carry_out(
     Raises:
         StoreError: it cannot be written; then nothing was.
     """
+    symbol, halt = config.symbol, store.open_halt(config.symbol)
     now = plan(store, account, config, action)
     if not now.possible:
         return now
-    symbol = config.symbol
+    if action is Action.RESUME and shown not in (None, now.text):
+        text = f"not done, as it would now {now.text}: look, and confirm that"
+        return Plan(symbol, possible=False, text=text)
     if action is Action.PAUSE:
         store.pause(symbol, reason=reason, at_ms=at_ms)
     elif action is Action.RESUME:
-        store.clear_halt(symbol, at_ms)
+        if halt is not None:
+            store.clear_halt(symbol, at_ms)
         store.clear_pause(symbol, at_ms)
     else:
         store.halt(

@@ -19,7 +19,11 @@ class LogLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep one event."""
-        text = redacted(record.getMessage()).partition("\n")[0][:_LONGEST]
+        try:
+            text = redacted(record.getMessage()).partition("\n")[0][:_LONGEST]
+        except (TypeError, ValueError, LookupError):  # its words do not fit: trading goes on
+            self.handleError(record)
+            return
         at_ms = int(record.created * 1000)
         self._lines.append({"at_ms": at_ms, "level": record.levelname.lower(), "text": text})
 

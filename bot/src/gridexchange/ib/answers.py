@@ -7,7 +7,7 @@ from gridbase.candles.series import Candle
 from gridbase.market import plain
 
 from gridexchange.ib import messages
-from gridexchange.ib.calendar import liquid_hours
+from gridexchange.ib.calendar import day_of, liquid_hours
 from gridexchange.ib.connection import Connection
 from gridexchange.ib.gateway import Gateway, Handler
 from gridexchange.ib.requests import HistoryRequest, Reader, read_history
@@ -104,9 +104,10 @@ def _open_orders(gateway: Gateway, connection: Connection, *, own: bool) -> None
 
 
 def completed_orders(gateway: Gateway, connection: Connection, _fields: list[str]) -> None:
-    """Orders that are done."""
+    """Orders that were done today: no older ones are told."""
+    today = day_of(gateway.clock.now_ms())
     for order in gateway.account.orders.values():
-        if order.done:
+        if order.done and day_of(order.closed_ms) == today:
             connection.send(
                 messages.completed_order(connection.version, gateway.stock, order, gateway.name)
             )

@@ -353,9 +353,14 @@ class Gateway:
         self.account.commit()
 
     def restart_at(self, time_ms: int, seconds: float) -> None:
-        """Restart at a time (Unix milliseconds)."""
+        """Restart at a time (Unix milliseconds), unless `restarts_ms` says otherwise by then."""
+
+        def act() -> None:
+            if self.restarts_ms == time_ms:
+                self.restart(seconds)
+
         self.restarts_ms = time_ms
-        self.later.at(time_ms, lambda: self.restart(seconds))
+        self.later.at(time_ms, act)
 
     def document(self) -> dict[str, object]:
         """State for people and tests."""

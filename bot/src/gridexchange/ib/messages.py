@@ -97,12 +97,18 @@ def open_order(version: int, stock: Stock, order: StockOrder, account: str) -> F
 
 
 def completed_order(version: int, stock: Stock, order: StockOrder, account: str) -> Fields:
-    """An order of which nothing more will trade."""
+    """An order of which nothing more will trade.
+
+    Recorded at the real Gateway: how it ended is told in words, and the quantity of one that was
+    filled is 0.
+    """
     closed = stamp(order.closed_ms)
+    ended = "Cancelled by Trader" if order.remaining else f"Filled Size: {order.filled}"
+    quantity = order.quantity if order.remaining else 0
     return [
         101,
         *_contract(stock),
-        *(order.action, order.quantity, order.kind, order.limit, 0, order.tif, "", account, ""),
+        *(order.action, quantity, order.kind, order.limit, 0, order.tif, "", account, ""),
         *(0, order.reference, order.perm_id, order.outside_rth, 0, 0, "", "", "", ""),
         *([""] if version < NO_FA_PROFILE else []),
         *("", "", "", "", "", 0, "", -1, "", "", "", "", ""),
@@ -115,7 +121,7 @@ def completed_order(version: int, stock: Stock, order: StockOrder, account: str)
         "",
         *(0, order.status, 0, 0),
         0,
-        *("", "", "", 0, 0, "", order.filled, 0, 0, "", 0, 0, 0, closed, order.status),
+        *("", "", "", 0, 0, "", order.filled, 0, 0, "", 0, 0, 0, closed, ended),
         *([""] * 5 if version >= PEGGED else []),
     ]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from typing import Any
 
 from gridbase.errors import ExitCode, UserError
@@ -17,7 +17,7 @@ from hub.api.live import Fleet
 from hub.api.parameters import Parameters, position
 from hub.archive.rows import key
 from hub.history import BEGIN, END, History, Wanted
-from hub.ledger import Ledger, by_account, units_by_id
+from hub.ledger import Book, Ledger, by_account, units_by_id
 from hub.units import Units
 
 LAST = 2**31 - 1
@@ -60,16 +60,20 @@ class Names:
     units: dict[int, Units] = field(default_factory=dict)
     read: float = -_FRESH_SECONDS
 
+    def fresh(self, rows: Sequence[Any] = ()) -> bool:
+        """Whether they are new enough, and have what rows of trades or orders name."""
+        # Of both kinds of rows they are the second and the third column.
+        known = all(row[1] in self.runs and row[2] in self.units for row in rows)
+        return known and time.monotonic() - self.read < _FRESH_SECONDS
+
     async def refresh(self, connection: Any, rows: Sequence[Any] = ()) -> None:
-        """Read them where they are old, or do not have what rows name.
+        """Read them where they are not fresh.
 
         Args:
             connection: to the database.
             rows: of trades or orders.
         """
-        # Of both kinds of rows they are the second and the third column.
-        known = all(row[1] in self.runs and row[2] in self.units for row in rows)
-        if known and time.monotonic() - self.read < _FRESH_SECONDS:
+        if self.fresh(rows):
             return
         self.runs = {row["id"]: row for row in await connection.fetch(queries.RUNS)}
         self.units = await units_by_id(connection)
@@ -93,6 +97,26 @@ class Hub:
     ledger: Ledger | None
 
     names: Names = field(default_factory=Names)
+    _booked: Sequence[Book] = ()
+    _booked_at: float = -_FRESH_SECONDS
+    _booking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def books(self) -> Sequence[Book]:
+        """The ledger's books; those who ask within the same seconds share one look at them."""
+        if self.ledger is None:
+            raise NoDatabaseError
+        async with self._booking:
+            if time.monotonic() - self._booked_at >= _FRESH_SECONDS:
+                self._booked = await self.ledger.books()
+                self._booked_at = time.monotonic()
+            return self._booked
+
+    async def named(self, rows: Sequence[Any] = ()) -> Names:
+        """Grid runs and units, with what rows of trades or orders name."""
+        if not self.names.fresh(rows):
+            async with self.connection() as connection:
+                await self.names.refresh(connection, rows)
+        return self.names
 
     def connection(self) -> Any:
         """One of the pool's connections, for a `with` block."""
@@ -112,9 +136,7 @@ async def _breakers(hub: Hub, _: Parameters) -> dict[str, Any]:
 async def _fills(hub: Hub, given: Parameters) -> dict[str, Any]:
     if hub.history is None:
         raise NoDatabaseError
-    count, names = given.count(), hub.names
-    async with hub.connection() as connection:
-        await names.refresh(connection)
+    count, names = given.count(), await hub.named()
     wanted = Wanted(
         runs=_chosen(names.runs, given),
         begin=given.time("from", BEGIN),
@@ -122,8 +144,7 @@ async def _fills(hub: Hub, given: Parameters) -> dict[str, Any]:
         before=given.after(),
     )
     rows = await hub.history.latest(wanted, count + 1)
-    async with hub.connection() as connection:
-        await names.refresh(connection, rows)
+    await hub.named(rows)
     return {
         "fills": [
             queries.fill_document(row, names.runs[row.run_id], names.units[row.market_id])
@@ -230,43 +251,37 @@ async def _releases(hub: Hub, given: Parameters) -> dict[str, Any]:
 async def _profit(hub: Hub, given: Parameters) -> dict[str, Any]:
     bot, symbol = given.text("bot"), given.text("symbol")
     begin, end = given.time("from", BEGIN).date(), given.time("to", END).date()
-    days: list[tuple[date, dict[str, Any]]] = []
-    for book in await _books(hub):
-        if bot not in {None, book.bot} or symbol not in {None, book.symbol}:
-            continue
-        days += [
-            (
-                day,
-                {
-                    "day": day.isoformat(),
-                    "bot": book.bot,
-                    "mode": book.mode,
-                    "symbol": book.symbol,
-                    "currency": book.quote,
-                    "gain": plain(one.gain),
-                    "disposals": one.sales,
-                },
-            )
-            for day, one in book.days.items()
-            if begin <= day < end
+    days = [
+        (day, book, one)
+        for book in await hub.books()
+        if bot in {None, book.bot} and symbol in {None, book.symbol}
+        for day, one in book.days.items()
+        if begin <= day < end
+    ]
+    days.sort(key=lambda one: (one[0], one[1].bot, one[1].symbol), reverse=True)
+    return {
+        "days": [
+            {
+                "day": day.isoformat(),
+                "bot": book.bot,
+                "mode": book.mode,
+                "symbol": book.symbol,
+                "currency": book.quote,
+                "gain": plain(one.gain),
+                "disposals": one.sales,
+            }
+            for day, book, one in days[: given.count()]
         ]
-    days.sort(key=lambda one: (one[0], one[1]["bot"], one[1]["symbol"]), reverse=True)
-    return {"days": [document for _, document in days[: given.count()]]}
+    }
 
 
 async def _ledger(hub: Hub, _: Parameters) -> dict[str, Any]:
-    books = await _books(hub)
+    books = await hub.books()
     return {
         "method": "fifo",
         "accounts": by_account(books),
         "positions": [book.document() for book in books],
     }
-
-
-async def _books(hub: Hub) -> Any:
-    if hub.ledger is None:
-        raise NoDatabaseError
-    return await hub.ledger.books()
 
 
 def _chosen(runs: Mapping[int, Any], given: Parameters) -> list[int] | None:

@@ -75,6 +75,7 @@ def _bot(bot: Heard, now_ms: int) -> dict[str, Any]:
     status = bot.status or {}
     health, grids = status.get("health"), status.get("grids")
     health = health if isinstance(health, dict) else {}
+    reasons = health.get("reasons")
     grids = [one for one in grids if isinstance(one, dict)] if isinstance(grids, list) else []
     return {
         "name": bot.name,
@@ -87,7 +88,7 @@ def _bot(bot: Heard, now_ms: int) -> dict[str, Any]:
         "problem": bot.problem,
         "state": status.get("state"),
         "healthy": health.get("ok"),
-        "reasons": [str(one) for one in health.get("reasons") or ()],
+        "reasons": [str(one) for one in reasons] if isinstance(reasons, list) else [],
         "circuit": (_circuit(status) or {}).get("state"),
         "grids": [_grid(grid) for grid in grids],
     }

@@ -17,12 +17,13 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from gridbase.errors import UserError
 from gridbase.secret_files import read_secret
 
 from hub.api import queries
 from hub.api.fleet import Heard, fleet_document
 from hub.config import Live
-from hub.database import AWAY, Address, connect, in_one_line
+from hub.database import AWAY, REFUSED, Address, connect, in_one_line
 
 CHANNEL = "gridberry_fleet"
 # Seconds: between two looks at everything, the least between two messages, until one is repeated.
@@ -98,7 +99,7 @@ class Fleet:
                 async with self._pool.acquire(timeout=5) as connection:
                     rows = await connection.fetch(queries.BOTS)
                 self.problem = ""
-            except AWAY as error:
+            except (*AWAY, *REFUSED) as error:
                 self.problem = in_one_line(error)
                 rows = []
                 heard = {bot.name: bot for bot in self.heard} | heard
@@ -139,7 +140,7 @@ class Fleet:
         before = self._asked.get(bot.name) or Heard(bot.name, "", "", "", "", None, None)
         try:
             status = await asyncio.to_thread(_answer, bot)
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, UserError) as error:
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
             self._asked[bot.name] = Heard(**{**vars(before), "problem": str(reason)})
             return
@@ -176,6 +177,7 @@ def _answer(bot: Live) -> dict[str, Any]:
     Raises:
         OSError: it does not answer.
         ValueError, TypeError: its answer is no JSON object.
+        UserError: the file of its token cannot be read.
     """
     request = urllib.request.Request(bot.url)  # noqa: S310  the configuration allows http(s) alone
     if bot.token_file is not None:
@@ -189,6 +191,6 @@ def _answer(bot: Live) -> dict[str, Any]:
 async def _again(action: Callable[[], Awaitable[None]]) -> None:
     """Do something for ever, with a pause between, whether the other side is there or not."""
     while True:
-        with suppress(*AWAY):
+        with suppress(UserError, *AWAY):
             await action()
         await asyncio.sleep(LOOK_SECONDS)

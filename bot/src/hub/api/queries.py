@@ -136,17 +136,18 @@ def equity(
         candles: the hours.
     """
     amounts = {(row["run_id"], row["coin"]): row["amount"] for row in before}
-    points, waiting = [], list(reversed(flows))
+    points, waiting, coming, run = [], list(reversed(flows)), list(reversed(runs)), None
     for candle in candles:
         end = candle["time"] + _HOUR
         while waiting and waiting[-1]["hour"] < end:
             row = waiting.pop()
             name = (row["run_id"], row["coin"])
             amounts[name] = EXACT.add(amounts.get(name, Decimal(0)), row["amount"])
-        begun = [run for run in runs if run["started"] < end]
-        if not begun or (begun[-1]["closed"] is not None and begun[-1]["closed"] <= candle["time"]):
+        while coming and coming[-1]["started"] < end:
+            run = coming.pop()
+        if run is None or (run["closed"] is not None and run["closed"] <= candle["time"]):
             continue
-        run, zero = begun[-1], Decimal(0)
+        zero = Decimal(0)
         left = EXACT.subtract(run["investment"], run["carried_cost"])
         left = EXACT.add(left, amounts.get((run["id"], run["quote"]), zero))
         held = EXACT.add(run["carried"], amounts.get((run["id"], run["base"]), zero))

@@ -14,7 +14,7 @@ from hub.api.endpoints import Hub
 from hub.api.live import Fleet
 from hub.archive.place import Place
 from hub.config import Config
-from hub.database import AWAY, pool
+from hub.database import AWAY, REFUSED, pool
 from hub.history import History
 from hub.ledger import Ledger
 
@@ -48,7 +48,7 @@ async def opened(config: Config) -> AsyncIterator[Hub]:
 
 
 async def _read_once(ledger: Ledger) -> None:
-    with suppress(UserError, *AWAY):
+    with suppress(UserError, *AWAY, *REFUSED):
         await ledger.books()
 
 

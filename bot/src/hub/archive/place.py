@@ -142,7 +142,8 @@ def _file_system(settings: Archive) -> tuple[Any, str]:
 
 def _put(local: Path, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    # By its suffix it is an orphan where the program was killed.
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=f".{path.name}")
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as target, local.open("rb") as source:

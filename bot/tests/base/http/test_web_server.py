@@ -17,7 +17,9 @@ LIMITS = Limits(
     answer_seconds=2.0,
     beat_seconds=1.0,
     unsent_bytes=20_000,
+    unfetched_bytes=20_000_000,
 )
+BIG = 6_000_000
 
 
 class Application:
@@ -41,6 +43,8 @@ class Application:
         body = environ["wsgi.input"].read() or path.encode()
         if path == "/large":
             body = bytes(30_000_000)
+        if path == "/big":
+            body = bytes(BIG)
         start_response("200 OK", [("Content-Length", str(len(body)))])
         return [b""] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
@@ -197,6 +201,26 @@ def test_who_does_not_fetch_an_answer_is_dropped(server):
         sock.sendall(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
         until(lambda: any(one.state == "writing" for one in server._clients))
         until(lambda: not server._clients)
+
+
+def test_answers_that_nobody_fetches_lock_nobody_out_and_stay_small(server):
+    crowd = []
+    try:
+        for _ in range(2 * LIMITS.connections):
+            crowd.append(socket.socket())
+            crowd[-1].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            crowd[-1].connect(("127.0.0.1", server.port))
+            with contextlib.suppress(OSError):
+                crowd[-1].sendall(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
+        until(lambda: any(one.state == "writing" for one in list(server._clients)))
+        for _ in range(5):
+            assert ask(server)[0] == 200
+            unfetched = sum(len(one.out) for one in list(server._clients))
+            assert unfetched <= LIMITS.unfetched_bytes + BIG  # one has just begun
+    finally:
+        for sock in crowd:
+            sock.close()
+    until(lambda: not any(one.state == "working" for one in list(server._clients)))
 
 
 def stream(server):

@@ -59,7 +59,7 @@ def test_missing_file(tmp_path, capsys):
     assert main(["candles", "info", str(tmp_path / "no.csv")]) == 2
     assert "no.csv: cannot be read: No such file or directory" in capsys.readouterr().err
     assert main(["candles", "info", str(tmp_path)]) == 2
-    assert "cannot be read: Is a directory" in capsys.readouterr().err
+    assert "is a directory; name a file, or what was recorded" in capsys.readouterr().err
 
 
 def test_duplicates_and_gaps_are_counted_and_the_rest_is_used(tmp_path, capsys):

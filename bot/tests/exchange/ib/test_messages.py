@@ -99,7 +99,7 @@ def test_a_completed_order(version):
     assert (name, contract.symbol) == ("completedOrder", "SPY")
     assert (seen.permId, seen.filledQuantity) == (1700000001, 20.0)
     assert seen.orderRef == closed.reference
-    assert (state.status, state.completedStatus) == ("Cancelled", "Cancelled")
+    assert (state.status, state.completedStatus) == ("Cancelled", "Cancelled by Trader")
     assert state.completedTime == "20261110 10:30:00 US/Eastern"
     needs_every_field(version, fields)
 

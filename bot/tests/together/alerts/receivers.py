@@ -2,8 +2,10 @@
 
 import http.server
 import json
+import ssl
 import threading
 import time
+from pathlib import Path
 
 
 class Receiver:
@@ -14,9 +16,13 @@ class Receiver:
         seen: all requests: path, headers and body.
         status: what it answers; 0 hangs until `release`.
         headers: further headers of its answers.
+
+    Args:
+        path: of its address.
+        certificate: with its key: it speaks TLS.
     """
 
-    def __init__(self, path: str = "/") -> None:
+    def __init__(self, path: str = "/", certificate: tuple[Path, Path] | None = None) -> None:
         self.taken: list[str] = []
         self.seen: list[tuple[str, dict[str, str], str]] = []
         self.status = 200
@@ -43,9 +49,13 @@ class Receiver:
                 """Nothing."""
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-        self.base = f"http://127.0.0.1:{self._server.server_port}"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.base = f"http{'s' if certificate else ''}://127.0.0.1:{self._server.server_port}"
         self.url = self.base + path
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def documents(self) -> list:

@@ -35,7 +35,7 @@ def world(tmp_path):
 def run(world, monkeypatch, capsys):
     """Run `gridbot audit`, beside the bot; its status and what it says."""
     monkeypatch.setattr(command, "load_config", lambda _path: world.config)
-    monkeypatch.setattr(command, "open_account", lambda _config, _clock: world.account())
+    monkeypatch.setattr(command, "open_account", lambda *_, **__: world.account())
     monkeypatch.setattr(command, "SystemClock", lambda: world.clock)
 
     def audit(*arguments):
@@ -208,7 +208,7 @@ def test_a_coin_that_grids_share_is_not_compared(tmp_path, monkeypatch, capsys):
     world.stand_still()
     world.run(world.runner(), 60)
     monkeypatch.setattr(command, "load_config", lambda _path: world.config)
-    monkeypatch.setattr(command, "open_account", lambda _config, _clock: world.account())
+    monkeypatch.setattr(command, "open_account", lambda *_, **__: world.account())
     monkeypatch.setattr(command, "SystemClock", lambda: world.clock)
     engine = next(iter(world.api.exchange.listings.values())).engine
     engine.balances["ETH"].free += 1

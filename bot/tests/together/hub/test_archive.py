@@ -1,6 +1,7 @@
 """The archive: equal answers before and after, late trades once, nothing dropped unverified."""
 
 import asyncio
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -169,6 +170,21 @@ def test_a_trade_that_comes_between_writing_and_dropping(address, store, place, 
 def test_a_place_that_is_not_there_is_one_line(tmp_path):
     with pytest.raises(PlaceError, match=r"^archive.place = .*/none is not a directory; create it"):
         Place(Archive(str(tmp_path / "none"), 90, None, "us-east-1", None, None))
+
+
+def test_what_a_kill_left_half_written_is_removed(place, tmp_path):
+    (tmp_path / "local").write_bytes(b"rows")
+    child = os.fork()
+    if child == 0:
+        os.fsync = lambda _: os._exit(9)  # cut before it has its name
+        place.put(tmp_path / "local", "fills/2026-01-01-abc.parquet")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    (left,) = (tmp_path / "archive/fills").iterdir()
+    place.remove_orphans("fills", set())
+    assert left.exists()
+    os.utime(left, (1, 1))
+    place.remove_orphans("fills", set())
+    assert not left.exists()
 
 
 def test_amounts_that_do_not_fit_are_exact(address, store, place):

@@ -1,11 +1,15 @@
 """The collector: every trade once, whatever is settled, restored or cut in between."""
 
+import os
+import shutil
 import sqlite3
+import subprocess
+import sys
 from decimal import Decimal
 
 import pytest
 from gridbot.accounting import trade_history
-from gridbot.store import back_up, restore
+from gridbot.store import Store, back_up, restore
 from hub.books import Books, BooksError
 
 from bot.tests.bot.books.conftest import SYMBOL, Life
@@ -134,6 +138,67 @@ def test_a_long_read_is_broken_off_and_done_by_smaller_pages(store, monkeypatch)
     books.close()
     assert books._rows < 2000
     assert {one.trade_id for one in found} == {one.trade_id for one in life.fills}
+
+
+READ_ONLY = """
+mount --bind "$1" "$2" && mount -o remount,ro,bind "$2" && exec "$3" -c "$4" "$2"
+"""
+COUNT = """
+import pathlib, sys
+from hub.books import Books
+print(len(Books(pathlib.Path(sys.argv[1])).open_orders(0).fills))
+"""
+
+
+def read_only(directory, place):
+    """How many trades are read where a directory is mounted read-only, as the container has it."""
+    place.mkdir(exist_ok=True)
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", READ_ONLY, "sh"]
+    done = subprocess.run(
+        [*command, str(directory), str(place), sys.executable, COUNT],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts")
+def test_books_mounted_read_only_whether_the_bot_runs_was_cut_off_or_has_ended(store, tmp_path):
+    life = Life(store).swing(2)
+    place = tmp_path / "mounted"
+    assert read_only(store.directory, place) == len(life.fills)
+    shutil.copytree(store.directory, tmp_path / "cut off")
+    assert read_only(tmp_path / "cut off", place) == len(life.fills)
+    store.close()
+    assert not store.path.with_name(store.path.name + "-wal").exists()
+    assert read_only(store.directory, place) == len(life.fills)
+
+
+def test_a_bot_that_starts_while_its_books_are_read(store):
+    Life(store).swing(2)
+    store.close()
+    books = Books(store.directory)
+    assert books.open_orders(0).fills
+    assert not books.replaced
+    again = Store(store.directory)
+    assert books.replaced
+    with pytest.raises(BooksError, match="its bot has started"):
+        books.open_orders(0)
+    books.close()
+    again.close()
+    path = store.path
+    books = Books(store.directory)
+    path.touch()  # as a bot that has come and gone since
+    assert books.replaced
+    books.close()
+    path.with_name(path.name + "-journal").touch()  # a migration writes
+    books = Books(store.directory)
+    assert not books.replaced
+    assert books.open_orders(0).fills
+    books.close()
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,61 @@ def test_a_lost_acknowledgement_is_asked_for(world, broker):
     assert failure(broker.find, "pi1-b") is Failure.NOT_FOUND
 
 
+def test_an_order_that_was_filled_before_its_answer_is_what_was_sent(world, broker):
+    """The real Gateway tells filled orders with a quantity of 0."""
+    world.gateway.faults.planned["order"] = ["lost acknowledgement"]
+    world.gateway.faults.planned["trade"] = ["lost report", "lost report"]
+    assert failure(broker.place, order("pi1-a", price=HIGH)) is Failure.AMBIGUOUS
+    world.time.sleep(5.0)
+    found = broker.find("pi1-a")
+    assert (found.quantity, found.executed, found.closed) == (10, 10, True)
+
+
+def test_of_two_orders_with_one_name_the_one_that_traded_is_found(world, broker):
+    """One that IB has refused is listed as canceled, and is sent again under its name."""
+    broker.place(order("pi1-a"))
+    broker.cancel("pi1-a")
+    filled = broker.place(order("pi1-a", price=HIGH))
+    world.time.sleep(5.0)
+    assert len(world.gateway.account.orders) == 2
+    assert broker.find("pi1-a").exchange_id == filled.exchange_id
+
+
+def test_an_order_that_traded_unseen_yesterday_is_not_said_to_be_unknown(world, broker):
+    """No list tells of it any more: only the shares held do. It would be sent once more."""
+    broker.latest_cursor()
+    world.gateway.faults.planned["order"] = ["lost acknowledgement"]
+    world.gateway.faults.planned["trade"] = ["lost report", "lost report"]
+    assert failure(broker.place, order("pi1-a", price=HIGH)) is Failure.AMBIGUOUS
+    world.step_seconds = 300.0
+    world.time.sleep(24 * 3600.0)
+    assert broker.open_orders() == []
+    with pytest.raises(BrokerError, match="trades of an earlier day") as caught:
+        broker.find("pi1-a")
+    assert caught.value.failure is Failure.AMBIGUOUS
+
+
+def test_the_answer_about_another_order_is_not_believed(world, broker):
+    """One that a dead process sent is accepted late, under the number that this one gives now."""
+    broker.place(order("pi1-a"))
+    (late,) = world.gateway.account.open_orders
+    late.order_id = broker.account.client._reqIdSeq
+    world.time.after(0.005, lambda: world.gateway.tell_order(late))
+    assert failure(broker.place, order("pi1-b")) is Failure.AMBIGUOUS
+    assert failure(broker.find, "pi1-b") is Failure.NOT_FOUND
+
+
+def test_an_order_of_another_client_id_is_not_taken_for_an_own_one(world, broker):
+    """Each client counts its orders by itself: the same number is another order."""
+    broker.place(order("pi1-a"))
+    (own,) = world.gateway.account.open_orders
+    other = replace(own, perm_id=own.perm_id + 1, client_id=8, reference="pi1-b")
+    world.gateway.account.orders[other.perm_id] = other
+    assert len(broker.open_orders()) == 2
+    assert failure(broker.cancel, "pi1-b") is Failure.NOT_FOUND
+    assert [one.status for one in (own, other)] == ["Submitted", "Submitted"]
+
+
 def test_refused_orders(world, broker):
     assert failure(broker.place, order("pi1-a", quantity="9999")) is Failure.REJECTED
     assert failure(broker.place, order("pi1-b", price="60.005")) is Failure.REJECTED
@@ -284,6 +339,67 @@ def test_nothing_is_sent_while_the_market_is_closed(world, broker):
     assert failure(broker.place, order("pi1-a")) is Failure.REJECTED
     assert failure(broker.ask_price) is Failure.REJECTED
     assert world.gateway.account.orders == {}
+
+
+def test_it_does_not_rest_before_the_last_trades_are_read(world, broker):
+    """The network is gone when the market closes: until midnight the Gateway still tells."""
+    cursor = broker.latest_cursor()
+    broker.open_orders()
+    session = session_of(date(2026, 9, 21))
+    world.step_seconds = 300.0
+    world.time.sleep((session.closes - world.time.now_ms()) / 1000 - 60)
+    broker.open_orders()
+    broker.place(order("pi1-a", price=HIGH, quantity="5"))
+    world.network.drop_all()
+    world.network.down = True
+    for _ in range(4):
+        world.time.sleep(1800.0)
+        assert broker.closed_until is None
+        assert broker.events() == [StreamGap()]
+        assert failure(broker.trades_after, cursor) is not Failure.REJECTED
+        assert failure(broker.place, order("pi1-b")) is Failure.REJECTED
+    world.network.down = False
+    world.time.sleep(600.0)
+    assert len(broker.trades_after(cursor)[0]) == 1
+    assert broker.closed_until == session.opens + 24 * 3_600_000
+    broker.events()
+    assert broker.events() == []
+
+
+def night(world, broker, *, reads):
+    """An order is open at the close, and IB cancels it an hour later; it is the next day then."""
+    cursor = broker.latest_cursor()
+    session = session_of(date(2026, 9, 21))
+    world.step_seconds = 300.0
+    broker.place(order("pi1-a"))
+    world.time.sleep((session.closes - world.time.now_ms()) / 1000 + 40)
+    assert len(broker.open_orders()) == 1
+    if reads:
+        assert broker.trades_after(cursor) == ([], cursor)
+    world.time.sleep(3600.0)
+    (there,) = world.gateway.account.open_orders
+    world.gateway.account.cancel(there, world.time.now_ms())
+    world.time.sleep((session.opens - world.time.now_ms()) / 1000 + 24 * 3600.0 + 60)
+    assert broker.open_orders() == []
+    if not reads:
+        broker.trades_after(cursor)
+
+
+def test_an_order_that_is_canceled_at_night_is_closed(world, broker):
+    """No list tells of it; what traded until the close was read, and nothing has since."""
+    night(world, broker, reads=True)
+    assert failure(broker.find, "pi1-a") is Failure.AMBIGUOUS  # lists may lag
+    world.time.sleep(61.0)
+    assert broker.open_orders() == []
+    found = broker.find("pi1-a")
+    assert (found.closed, found.executed, found.quantity) == (True, 0, 10)
+    assert failure(broker.find, "pi1-b") is Failure.NOT_FOUND
+
+
+def test_an_order_may_have_traded_where_the_close_was_not_read(world, broker):
+    night(world, broker, reads=False)
+    world.time.sleep(61.0)
+    assert failure(broker.find, "pi1-a") is Failure.NOT_FOUND
 
 
 def test_the_gate_around_the_nightly_restart(world, broker):

@@ -3,11 +3,14 @@
 import io
 import json
 import logging
+import resource
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from gridbase.errors import UserError
 from gridbase.tokens import changing, created, revoked, save
+from gridbot.accounting.trade_history import latest
 from gridbot.service.access import COOKIE, SESSION_SECONDS, Access
 from gridbot.service.acting import CONFIRM_SECONDS, Acting
 from gridbot.service.api import Api
@@ -107,6 +110,13 @@ def test_no_secret_is_told_with_the_log(bot):
     assert bot.act not in str(told)
 
 
+def test_an_event_whose_words_do_not_fit_stops_nobody(bot, capsys):
+    record = logging.LogRecord("gridbot", logging.INFO, "x.py", 1, "%d orders", ("no",), None)
+    bot.log.handle(record)
+    assert "Logging error" in capsys.readouterr().err
+    assert bot.log.latest(10) == []
+
+
 def test_nothing_is_told_without_a_token(bot):
     for path in READABLE:
         assert bot.ask(path)[0] == 401
@@ -148,6 +158,29 @@ def test_what_it_tells_is_what_the_bot_says(bot):
             assert told.items() <= day.items()
     prices = bot.ask("/prices?limit=2000", bot.read)[1]["items"]
     assert prices[-1]["price"] == grid["price"]
+
+
+def test_trades_are_read_once_until_the_books_change(bot, monkeypatch):
+    opened = []
+
+    def counted(*args, **words):
+        opened.append(args)
+        return Store(*args, **words)
+
+    monkeypatch.setattr("gridbot.service.books_reader.Store", counted)
+    first = bot.ask("/fills?limit=200", bot.read)[1]
+    assert bot.ask("/fills?limit=200", bot.read)[1] == first
+    assert len(opened) == 1
+    while bot.ask("/fills?limit=200", bot.read)[1] == first:
+        step(bot.world, bot.runner, 5)
+    (trader,) = (one.trader for one in bot.runner._workers)
+    while trader.step():
+        pass
+    told = {one["order"] for one in bot.ask("/fills?limit=200", bot.read)[1]["items"]}
+    store = Store(bot.world.config.state_directory, read_only=True)
+    grid = store.grid_run("BTC/USDT")
+    assert told == {one.fill.client_id for one in latest(store, grid, 200)}
+    store.close()
 
 
 def test_pages_of_a_list_are_all_of_it(bot):
@@ -309,6 +342,34 @@ def test_pause_resume_and_close(bot):
     assert bot.world.audit().differences == []
 
 
+def test_a_proposal_of_the_same_moment_brings_no_other_back(bot, monkeypatch):
+    _, proposal, _ = bot.ask("/proposals", bot.act, {"action": "pause"})
+    confirmation = {"confirmation": proposal["confirmation"]}
+    told = []
+
+    def meanwhile(_size):
+        told.append(bot.ask("/actions", bot.act, confirmation)[0])
+        return "another"
+
+    monkeypatch.setattr("gridbot.service.acting.secrets.token_urlsafe", meanwhile)
+    assert bot.ask("/proposals", bot.act, {"action": "close"})[0] == 201
+    told.append(bot.ask("/actions", bot.act, confirmation)[0])
+    assert told == [200, 409]
+
+
+def test_signing_in_at_the_same_moment_brings_no_ended_session_back(bot, monkeypatch):
+    headers = {"ORIGIN": "http://localhost:8080"}
+    first = bot.ask("/session", bot.read, {}, **headers)[2]["Set-Cookie"].partition(";")[0]
+
+    def meanwhile(_size):
+        bot.ask("/session", method="DELETE", COOKIE=first)
+        return "another"
+
+    monkeypatch.setattr("gridbot.service.access.secrets.token_urlsafe", meanwhile)
+    assert bot.ask("/session", bot.read, {}, **headers)[0] == 200
+    assert bot.ask("/session", COOKIE=first)[0] == 401
+
+
 def test_a_confirmation_is_good_for_a_minute(bot):
     _, proposal, _ = bot.ask("/proposals", bot.act, {"action": "close"})
     bot.world.clock.sleep(CONFIRM_SECONDS + 1)
@@ -324,6 +385,53 @@ def test_nothing_is_done_without_its_log(bot):
     store = Store(bot.world.config.state_directory, read_only=True)
     assert store.open_halt("BTC/USDT") is None
     store.close()
+
+
+def test_a_kill_switch_that_nobody_was_shown_is_not_cleared(bot):
+    bot.do("pause")
+    _, proposal, _ = bot.ask("/proposals", bot.act, {"action": "resume"})
+    assert proposal["would"][0]["text"] == "go on after its pause (from the page (phone))"
+    store = Store(bot.world.config.state_directory, beside=True)
+    store.halt("BTC/USDT", reason_code="stop.loss_price", text="too low", price=Decimal(1), at_ms=1)
+    status, done, _ = bot.ask("/actions", bot.act, {"confirmation": proposal["confirmation"]})
+    assert status == 200
+    assert not done["done"][0]["possible"]
+    assert "clear its kill switch (too low)" in done["done"][0]["text"]
+    assert store.open_halt("BTC/USDT") is not None
+    assert store.open_pause("BTC/USDT") is not None
+    store.close()
+    proposal, _ = bot.do("resume")
+    assert "clear its kill switch (too low)" in proposal["would"][0]["text"]
+
+
+def test_what_was_done_is_told_though_its_log_fails(bot, caplog):
+    write = bot.audit.write
+    bot.audit.write = lambda **entry: write(**entry) if entry["result"] == "confirmed" else full()
+
+    def full():
+        raise UserError("No space left on device")
+
+    _, done = bot.do("pause")
+    assert done["done"][0]["possible"]
+    assert "the audit log lacks what came of pause" in caplog.text
+    store = Store(bot.world.config.state_directory, read_only=True)
+    assert store.open_pause("BTC/USDT") is not None
+    store.close()
+
+
+def test_a_torn_line_of_the_log_is_no_line_and_spoils_none(bot):
+    bot.audit.write(result="first")
+    size = bot.audit._path.stat().st_size
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, limits[1]))
+    try:
+        with pytest.raises(UserError, match=r"audit\.jsonl"):
+            bot.audit.write(result="the disk is full in the middle of this")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert bot.audit._path.stat().st_size == size + 10
+    bot.audit.write(result="last")
+    assert [one["result"] for one in bot.audit.latest(9)] == ["last", "first"]
 
 
 def test_actions_are_rate_limited(bot):

@@ -1,17 +1,22 @@
 """A grid on a stock: crashes and stories, a few of those that the benchmarks take."""
 
+import random
 from collections import Counter
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 
 import pytest
 from gridbot.exchanges.ib.answers import read_trade
+from gridexchange.ib.calendar import session_of
 
-from .ib.invariants import problems
+from . import clocks
+from .boundaries import Boundaries
+from .ib.invariants import booked, problems
 from .ib.sizes import stock_setup
 from .ib.story import StockStory
 from .ib.world import IbWorld
-from .sweep import Sweep
+from .sweep import Sweep, settle
 from .workers import Workers, settle_memory
 
 SEED, SECONDS, EVERY = 2, 100.0, 23
@@ -61,6 +66,43 @@ def test_books_and_account_agree_after_every_story():
         faults.update(result["faults"])
     assert len(faults) > 12
     assert sum(result["fills"] for result in workers.results) > 3 * STORIES
+
+
+def test_an_outage_at_the_close_loses_no_trade(tmp_path, monkeypatch):
+    """After midnight the Gateway does not tell of them any more."""
+    closes = session_of(date(2026, 9, 21)).closes
+    monkeypatch.setattr(clocks, "START_MS", closes - 300_000)
+    monkeypatch.setattr(random, "_urandom", random._urandom)  # a world seeds it
+    world = IbWorld(tmp_path, replace(stock_setup(3), fault_rate=0.0), Boundaries())
+    network, executions = world.network, world.gateway.account.executions
+
+    def outage():
+        network.down = True
+        network.drop_all()
+        known.append(len(executions))
+
+    def back():
+        network.down = False
+
+    known = []
+    world.time.after(120.0, outage)
+    world.time.after(3600.0, back)
+    world.start_bot()
+    world.live(2 * 3600.0)
+    assert len(executions) > known[0] > 0
+    assert booked(world) == sorted(executions)
+
+
+def test_nothing_that_was_to_come_happens_once_all_is_calm(tmp_path, monkeypatch):
+    """The judge would find nobody to ask at a Gateway that restarts."""
+    monkeypatch.setattr(random, "_urandom", random._urandom)
+    world = IbWorld(tmp_path, replace(stock_setup(3), fault_rate=0.0), Boundaries())
+    world.start_bot()
+    world.live(60.0)
+    world.gateway.restart_at(world.time.now_ms() + 500, 20.0)
+    world.start_bot()
+    settle(world)
+    assert problems(world) == []
 
 
 def _free_of_charge(*arguments):

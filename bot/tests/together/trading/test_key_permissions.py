@@ -66,6 +66,6 @@ def test_the_audit_refuses_it(tmp_path, monkeypatch, capsys):
     account = world.account()
     account.config = dataclasses.replace(account.config, mode="live")
     monkeypatch.setattr("gridbot.commands.audit.load_config", lambda _path: world.config)
-    monkeypatch.setattr("gridbot.commands.audit.open_account", lambda *_arguments: account)
+    monkeypatch.setattr("gridbot.commands.audit.open_account", lambda *_, **__: account)
     assert cli.main(["audit", "--config", "bot.toml"]) == 2
     assert "this API key may withdraw" in capsys.readouterr().err

@@ -241,7 +241,7 @@ def check(monkeypatch, capsys):
     def run(world: World, *arguments: str) -> tuple[int, str]:
         monkeypatch.setattr("gridbot.commands.check.load_config", lambda _path: world.config)
         monkeypatch.setattr(
-            "gridbot.exchanges.open_account.open_account", lambda *_: world.account()
+            "gridbot.exchanges.open_account.open_account", lambda *_, **__: world.account()
         )
         status = cli.main(["check", "--config", "bot.toml", *arguments])
         return status, capsys.readouterr().err

@@ -191,7 +191,7 @@ def test_coins_that_an_older_version_left_between_two_grids_are_no_health(make_w
     world.clock.sleep(600)
     seen = []
     runner = world.runner()
-    runner._workers[0].publish = lambda state, reason: seen.append((state, reason))
+    runner._workers[0].publish = lambda state, reason, _="": seen.append((state, reason))
     world.run(runner, 5)
     assert seen[0][0] == "waiting"
     assert "0.182817 BTC of a grid that moved are watched by no stop" in seen[0][1]
@@ -258,8 +258,8 @@ def reasons(world: World, seconds: float) -> list[str]:
     worker = runner._workers[0]
     publish = worker.publish
 
-    def note(state, reason):
-        publish(state, reason)
+    def note(state, reason, cause=""):
+        publish(state, reason, cause)
         if state == "waiting":
             assert runner.health()["reasons"] == [reason]
             seen.append(reason)

@@ -29,6 +29,7 @@ RESULT = STATE / "database-backup.json"
 # While the data are being put back: what is in their place is half of them.
 RESTORING = STATE / "database-restoring"
 WEEK = 7 * 86400 - 12 * 3600  # seconds between full backups, with half a day for a late start
+DUMPS = 7  # that are kept at least
 RECOVERY_SECONDS = 4 * 3600
 
 
@@ -115,7 +116,8 @@ def back_up_now(cluster: Cluster, kind: str = "") -> None:
 def _write(cluster: Cluster, kind: str = "", *more: str) -> dict[str, Any]:
     made(cluster)
     full = [one["timestamp"]["stop"] for one in backups() if one["type"] == "full"]
-    due = not full or time.time() - full[-1] > WEEK
+    # One of a time that is to come was made by a clock that was fast.
+    due = not full or not 0 <= time.time() - full[-1] <= WEEK
     pgbackrest("backup", f"--type={kind or ('full' if due else 'diff')}", *more)
     last = backups()[-1]
     if last.get("error"):
@@ -142,8 +144,9 @@ def _dump(wanted: dict[str, Any]) -> dict[str, Any]:
         os.fsync(data.fileno())
     new.replace(file)
     sync(place)
-    for old in place.glob("gridberry-*.dump"):
-        if time.time() - old.stat().st_mtime > wanted["keep_days"] * 86400 and old != file:
+    # The newest stay, whatever the clock says of their age.
+    for old in sorted(place.glob("gridberry-*.dump"))[:-DUMPS]:
+        if time.time() - old.stat().st_mtime > wanted["keep_days"] * 86400:
             old.unlink()
     size = file.stat().st_size
     return {"kind": "dump", "label": file.name, "bytes": size, "bytes_added": size}
@@ -176,9 +179,11 @@ def restore(cluster: Cluster, target: str = "") -> None:
     show(cluster, target)
     before = cluster.data.with_name("main.before-restore")
     # A restore that was broken off goes on, if it had come to move the data away.
-    if not (RESTORING.exists() and before.exists()):
+    broken_off = RESTORING.exists() and before.exists() and _half(cluster.data)
+    if not broken_off:
         _safety(cluster)
-        cluster.stop()
+    cluster.stop()
+    if not broken_off:
         shutil.rmtree(before, ignore_errors=True)
         whole(RESTORING, "")
         cluster.data.rename(before)
@@ -201,6 +206,11 @@ def restore(cluster: Cluster, target: str = "") -> None:
         raise DatabaseError(f"{error}; the database is as it was") from None
     RESTORING.unlink()
     say(f"restored; the data before are in {before} until the next restore")
+
+
+def _half(data: Path) -> bool:
+    """Tell whether data are half restored; else PostgreSQL has ended it, and they may be in use."""
+    return not (data / "global/pg_control").exists() or (data / "recovery.signal").exists()
 
 
 def _safety(cluster: Cluster) -> None:

@@ -97,7 +97,8 @@ def read_order(order: Any, state: str, filled: float) -> RemoteOrder:
         client_id=order.orderRef,
         side=order.action.lower(),
         price=amount(order.lmtPrice),
-        quantity=amount(order.totalQuantity),
+        # Of a completed order that was filled, 0 is told.
+        quantity=amount(order.totalQuantity) or amount(filled),
         executed=amount(filled),
         closed=state in CLOSED,
     )

@@ -33,6 +33,7 @@ LEAST_SECONDS = 0.001  # a loop takes less for no time at all
 RECONNECT_SECONDS = 2.0
 PACED_SECONDS = 60.0  # a request that would have to wait longer is not made
 LONGEST_MESSAGE = 200
+BESIDE = 1_000_000  # added to a client ID; no configured one is as high
 
 _Result = TypeVar("_Result")
 
@@ -62,6 +63,7 @@ class IbConnection:
         clock: time.
         loop: runs the client; None: one of its own.
         dice: spreads pauses; one with a seed makes them repeatable.
+        beside: the bot may be connected meanwhile, and nothing is sent.
 
     Attributes:
         address: of the Gateway.
@@ -81,6 +83,7 @@ class IbConnection:
         clock: Clock,
         loop: asyncio.AbstractEventLoop | None = None,
         dice: random.Random | None = None,
+        beside: bool = False,
     ) -> None:
         gateway = config.exchange.gateway
         if gateway is None:
@@ -89,6 +92,7 @@ class IbConnection:
         self._loop = loop or asyncio.new_event_loop()
         self.exchange = config.exchange.name
         self.address = f"{gateway.host}:{gateway.port}"
+        self._client_id = gateway.client_id + (BESIDE if beside else 0)
         self.account, self.restart = gateway.account, gateway.restart
         self.monotonic = clock.monotonic
         self.time = ServerTime(clock)
@@ -275,10 +279,9 @@ class IbConnection:
                 retry_after=rest,
             )
         self.listener.refusal = None
-        number = self._gateway.client_id
         try:
             await self.client.connectAsync(
-                self._gateway.host, self._gateway.port, number, self._timeout
+                self._gateway.host, self._gateway.port, self._client_id, self._timeout
             )
             self._check_account()
             await self._read_time()
@@ -292,7 +295,7 @@ class IbConnection:
         """Why there is no connection; whatever was to be asked was not sent."""
         if self.listener.refusal is not None:
             reason = (
-                f"client ID {self._gateway.client_id} is in use (326); it is waited for, as "
+                f"client ID {self._client_id} is in use (326); it is waited for, as "
                 "another one could not cancel its orders"
             )
         else:

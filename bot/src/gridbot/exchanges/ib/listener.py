@@ -204,8 +204,8 @@ class Listener:
         self._end("open orders")
 
     def completedOrder(self, contract: Any, order: Any, state: Any) -> None:  # noqa: N802
-        """An order that is done."""
-        row = (contract.conId, order, state.completedStatus or state.status, order.filledQuantity)
+        """An order that is done. Its ``completedStatus`` is words for people."""
+        row = (contract.conId, order, state.status, order.filledQuantity)
         self._add("completed orders", row)
 
     def completedOrdersEnd(self) -> None:  # noqa: N802

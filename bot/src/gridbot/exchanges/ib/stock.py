@@ -42,7 +42,7 @@ class Stock:
         self._account, self._symbol, self._currency = account, symbol, currency
         self._contract: Contract | None = None
         self._line: tuple[int, Line] | None = None
-        self._numbers: dict[str, int] = {}  # the client's numbers of open orders, by name
+        self._numbers: dict[str, int] = {}  # this client's numbers of open orders, by name
 
     async def details(self) -> Any:
         """The contract's rules and hours."""
@@ -177,7 +177,16 @@ class Stock:
         row = await self._account.answer(
             ("order", number), lambda: client.placeOrder(number, contract, wanted)
         )
-        return self._read(row)
+        remote = _read(row)
+        if remote.client_id != order.client_id:
+            raise BrokerError(
+                Failure.AMBIGUOUS,
+                f"Gateway {self._account.address}: the answer to order {order.client_id} is about "
+                f"{remote.client_id}, which has its number {number}",
+            )
+        if not remote.closed:
+            self._numbers[remote.client_id] = number
+        return remote
 
     async def cancel(self, client_id: str) -> None:
         """Cancel an order, and wait until it is."""
@@ -192,12 +201,17 @@ class Stock:
         await self._account.answer(("cancel", number), lambda: client.cancelOrder(number))
 
     async def find(self, client_id: str) -> RemoteOrder:
-        """The order with this client order ID."""
+        """The order with this client order ID; of several, the one that is open or has traded.
+
+        IB lists an order that it has refused as canceled, and it is sent again under its name.
+        """
+        named: list[RemoteOrder] = []
         # One that is done between the first two lists is in the second; the third is for one that
         # was accepted after the first.
         for orders in (self.open_orders, self.completed_orders, self.open_orders):
-            for order in await orders():
-                if order.client_id == client_id:
+            named += [order for order in await orders() if order.client_id == client_id]
+            for order in named:
+                if order.executed or not order.closed:
                     return order
         address = self._account.address
         if any(trade.order_ref == client_id for trade in await self.executions()):
@@ -205,7 +219,10 @@ class Stock:
                 Failure.AMBIGUOUS,
                 f"Gateway {address}: order {client_id} traded, and no list has it",
             )
-        raise BrokerError(Failure.NOT_FOUND, f"Gateway {address}: there is no order {client_id}")
+        if not named:
+            message = f"Gateway {address}: there is no order {client_id}"
+            raise BrokerError(Failure.NOT_FOUND, message)
+        return named[-1]
 
     async def open_orders(self) -> list[RemoteOrder]:
         """Orders that may still trade."""
@@ -213,7 +230,7 @@ class Stock:
         rows = await self._own(await self._account.answer("open orders", client.reqAllOpenOrders))
         mine = [row[1] for row in rows if row[1].clientId == client.clientId]
         self._numbers = {order.orderRef: order.orderId for order in mine}
-        orders = [self._read(row) for row in rows]
+        orders = [_read(row) for row in rows]
         return [order for order in orders if not order.closed]
 
     async def completed_orders(self) -> list[RemoteOrder]:
@@ -222,20 +239,13 @@ class Stock:
         rows = await self._account.answer(
             "completed orders", lambda: client.reqCompletedOrders(apiOnly=False)
         )
-        return [self._read(row) for row in await self._own(rows)]
+        return [_read(row) for row in await self._own(rows)]
 
     async def _own(self, rows: list[Any]) -> list[Any]:
         """Rows of this account's limit orders on this stock."""
         contract = await self.contract()
         wanted = (contract.conId, self._account.account, "LMT")
         return [row for row in rows if (row[0], row[1].account, row[1].orderType) == wanted]
-
-    def _read(self, row: tuple[int, Any, str, float]) -> RemoteOrder:
-        _, order, state, filled = row
-        remote = read_order(order, state, filled)
-        if order.orderId and not remote.closed:
-            self._numbers[remote.client_id] = order.orderId
-        return remote
 
     # Trades.
 
@@ -276,3 +286,8 @@ class Stock:
                 continue
             finally:
                 listener.drop("commission")
+
+
+def _read(row: tuple[int, Any, str, float]) -> RemoteOrder:
+    _, order, state, filled = row
+    return read_order(order, state, filled)

@@ -1,6 +1,7 @@
 """The broker for Interactive Brokers: one account's view of one stock or ETF."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -17,6 +18,7 @@ from gridbot.exchanges.ib.answers import Cursor, Trade, amount, read_market
 from gridbot.exchanges.ib.connection import IbConnection
 from gridbot.exchanges.ib.hours import Hours, restarted_at
 from gridbot.exchanges.ib.listener import ASK, BID, LAST, Line
+from gridbot.exchanges.ib.overnight import Overnight
 from gridbot.exchanges.ib.stock import BARS, Stock
 from gridbot.exchanges.port import (
     BrokerError,
@@ -33,6 +35,8 @@ RECEIVE_WINDOW_MS = 30_000
 # A session counts so much longer: what traded in its last second is read before the bot rests.
 GRACE_MS = 90_000
 READ_AFTER_MS = 30_000
+LISTED_MS = 3_600_000  # a grid asks for its open orders far more often
+GONE_SECONDS = 60.0  # lists may lag
 HOURS_SECONDS = 6 * 3600.0
 TRIES = 3  # to see executions and holdings at one moment
 NO_CONTRACT = 200
@@ -58,6 +62,10 @@ class IbBroker:
         self._hours_asked = float("-inf")
         self._free: dict[str, Decimal] = {}
         self._read_after: int | None = None  # the session after which all was read
+        self._listed_ms = 0  # when a grid last asked for its open orders
+        self._cursor = ""  # what the books hold
+        self._overnight = Overnight()
+        self._whole_from = ""  # the day of the session before which nothing was missed
 
     @property
     def address(self) -> str:
@@ -84,28 +92,46 @@ class IbBroker:
         if not self.news:
             return []
         self.account.listener.news = False
-        self._read_after = self._ended() or self._read_after
         return [StreamGap()]
 
     def _ended(self) -> int | None:
-        """A session that ended lately and after which nothing was read yet."""
-        if self._hours is None:
+        """Today's session, where it has ended and not all was read since."""
+        now, hours = self.account.now_ms, self._hours
+        ended = None if hours is None else hours.closed_since(now)
+        if hours is None or ended is None or ended == self._read_after:
             return None
-        now = self.account.now_ms
-        ended = self._hours.closed_since(now)
-        if ended is None or not READ_AFTER_MS <= now - ended < GRACE_MS:
-            return None
-        return ended if ended != self._read_after else None
+        today = hours.day(ended) == hours.day(now)
+        return ended if today and now - ended >= READ_AFTER_MS else None
 
     @property
     def closed_until(self) -> int | None:
-        """When the market opens again (Unix milliseconds); None while it is open. No request."""
+        """When the market opens again (Unix milliseconds); None while it is open. No request.
+
+        A grid does not rest before what traded last is read: after midnight nobody tells it.
+        """
+        ended = self._ended()
+        if ended is not None and self._listed_ms >= ended - LISTED_MS and not self._restarted:
+            return None
+        return self._opens
+
+    @property
+    def _restarted(self) -> int | None:
+        """When the nightly restart that goes on now is over."""
+        return restarted_at(self.account.now_ms, self.account.restart)
+
+    @property
+    def _opens(self) -> int | None:
+        """When orders may leave again."""
         if self._hours is None:
             return None
-        now = self.account.now_ms
-        restarted = restarted_at(now, self.account.restart)
-        opens = self._hours.opens_after(restarted or now, GRACE_MS)
+        restarted = self._restarted
+        opens = self._hours.opens_after(restarted or self.account.now_ms, GRACE_MS)
         return restarted if opens is None else opens
+
+    @property
+    def _today(self) -> str:
+        """The exchange's day."""
+        return "" if self._hours is None else self._hours.day(self.account.now_ms)
 
     # The market.
 
@@ -165,7 +191,7 @@ class IbBroker:
         Raises:
             BrokerError: it is.
         """
-        opens_ms = self.closed_until
+        opens_ms = self._opens
         if opens_ms is not None:
             opens = datetime.fromtimestamp(opens_ms / 1000, UTC)
             raise BrokerError(
@@ -238,14 +264,36 @@ class IbBroker:
         self.account.ask(lambda: self._stock.cancel(client_id), once=True, urgent=True)
 
     def find(self, client_id: str) -> RemoteOrder:
-        """The order with this client order ID. `NOT_FOUND` where there is none."""
-        return self.account.ask(lambda: self._stock.find(client_id))
+        """The order with this client order ID. `NOT_FOUND` where there is none.
+
+        Raises:
+            BrokerError: `AMBIGUOUS` where it may have traded and nothing tells of it.
+        """
+        try:
+            return self.account.ask(lambda: self._stock.find(client_id))
+        except BrokerError as error:
+            if error.failure is not Failure.NOT_FOUND or not self._cursor:
+                raise
+            self._after(self._cursor)
+            gone = self._overnight.gone(client_id)
+            if gone is None or self._today != self._whole_from:
+                raise
+            if self.account.monotonic() - gone.since < GONE_SECONDS:
+                raise BrokerError(
+                    Failure.AMBIGUOUS,
+                    f"{self.symbol}: order {client_id} was open on the day before, and no list has "
+                    "it; it is asked for once more",
+                ) from error
+            return replace(gone.order, closed=True)
 
     def open_orders(self) -> list[RemoteOrder]:
         """All open orders of the account on the symbol."""
+        self._listed_ms = self.account.now_ms
         if self.account.monotonic() - self._hours_asked > HOURS_SECONDS:
             self.connect()
-        return self.account.ask(self._stock.open_orders)
+        orders = self.account.ask(self._stock.open_orders)
+        self._overnight.listed(self._today, orders, self.account.monotonic())
+        return orders
 
     def orders_since(self, _known: Collection[str]) -> list[RemoteOrder]:
         """All orders of the account on the symbol that the Gateway still tells of."""
@@ -261,6 +309,19 @@ class IbBroker:
         Raises:
             BrokerError: `AMBIGUOUS` where it is not certain that none is missing.
         """
+        found = self._after(cursor)
+        self._cursor = cursor
+        self._read(self._ended())
+        return found
+
+    def _read(self, ended: int | None) -> None:
+        """Nothing was missed of the session that has ended, nor will be before the next one."""
+        if ended is not None and self._hours is not None:
+            self._read_after = ended
+            opens = self._hours.opens_after(self.account.now_ms)
+            self._whole_from = "" if opens is None else self._hours.day(opens)
+
+    def _after(self, cursor: str) -> tuple[list[RemoteTrade], str]:
         known, held = Cursor.read(cursor), Decimal(0)
         for _ in range(TRIES):
             day, trades, held = self._moment()
@@ -296,7 +357,8 @@ class IbBroker:
             now = self._moment()
             if now == before:
                 day, trades, held = now
-                return str(Cursor.of(day, held, trades))
+                self._cursor = str(Cursor.of(day, held, trades))
+                return self._cursor
             before = now
         raise BrokerError(
             Failure.AMBIGUOUS, f"Gateway {self.address}: the account trades without a pause"

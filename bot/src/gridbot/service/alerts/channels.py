@@ -1,8 +1,10 @@
 """Ways on which alerts leave the bot. What is logged of them never holds an address."""
 
 import json
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,6 +13,7 @@ from gridbase.backoff import Backoff
 from gridbase.clock import Clock
 from gridbase.errors import UserError
 from gridbase.secret_files import read_secret
+from requests.adapters import HTTPAdapter
 
 from gridbot.config.alerts import AlertsConfig
 from gridbot.service.alerts import messages
@@ -43,14 +46,52 @@ class Letter:
     headers: Mapping[str, str]
 
 
-def post(url: str, letter: Letter, timeout: tuple[float, float] = TIMEOUT) -> None:
+@dataclass(frozen=True)
+class Trust:
+    """By what a server is known over TLS.
+
+    Attributes:
+        ca_file: certificates that have signed the server's, or are it; None: the public ones.
+        name: in the server's certificate; None: the one in its address.
+    """
+
+    ca_file: Path | None = None
+    name: str | None = None
+
+
+class _Named(HTTPAdapter):
+    """Asks for a server by another name than that in its address."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **words: Any) -> None:
+        super().init_poolmanager(*args, server_hostname=self._name, **words)
+
+
+def _session(trust: Trust) -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False
+    if trust.ca_file is not None:
+        session.verify = str(trust.ca_file)
+    if trust.name is not None:
+        session.mount("https://", _Named(trust.name))
+    return session
+
+
+def post(
+    url: str,
+    letter: Letter,
+    timeout: tuple[float, float] = TIMEOUT,
+    trust: Trust = Trust(),
+) -> None:
     """Post a message; no redirect is followed, and no proxy asked.
 
     Raises:
         UndeliveredError: it was not taken.
     """
-    session = requests.Session()
-    session.trust_env = False
+    session = _session(trust)
     try:
         with (
             session,
@@ -86,6 +127,7 @@ class Channel:
         write: makes the message, from an alert and its news.
         clock: time.
         timeout: seconds to connect, and for an answer.
+        trust: by what the receiver is known.
     """
 
     def __init__(
@@ -95,12 +137,15 @@ class Channel:
         write: Callable[[Alert, str], Letter],
         clock: Clock,
         timeout: tuple[float, float] = TIMEOUT,
+        *,
+        trust: Trust = Trust(),
     ) -> None:
         self.name = name
         self._url = url
         self._write = write
         self._clock = clock
         self._timeout = timeout
+        self._trust = trust
         self._backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         self._failures = 0
         self._ready_at = float("-inf")
@@ -117,7 +162,7 @@ class Channel:
             UndeliveredError: it was not taken.
         """
         try:
-            post(self._url, self._write(alert, news), self._timeout)
+            post(self._url, self._write(alert, news), self._timeout, self._trust)
         except UndeliveredError as error:
             self._failures += 1
             pause = self._backoff.pause(self._failures, error.retry_after)
@@ -136,7 +181,7 @@ def alertmanager(
     """The way to Alertmanager; None where there is none.
 
     Raises:
-        UserError: its token cannot be read.
+        UserError: its token or its certificates cannot be read.
     """
     if config.alertmanager_url is None:
         return None
@@ -145,11 +190,28 @@ def alertmanager(
         token = read_secret(config.alertmanager_token_file, "alerts.alertmanager_token_file")
         given = {"Authorization": f"Bearer {token}"}
 
+    if config.ca_file is not None:
+        _check_certificates(config.ca_file)
+
     def write(alert: Alert, news: str) -> Letter:
         return _json_letter(messages.for_alertmanager(sender, alert, news, clock.now_ms()), **given)
 
     url = f"{config.alertmanager_url}/api/v2/alerts"
-    return Channel("Alertmanager", url, write, clock, timeout)
+    trust = Trust(config.ca_file, config.tls_name)
+    return Channel("Alertmanager", url, write, clock, timeout, trust=trust)
+
+
+def _check_certificates(file: Path) -> None:
+    """Refuse what holds none, before an alert has to find that out."""
+    try:
+        ssl.create_default_context(cafile=file)
+    except ssl.SSLError:
+        reason = "needs certificates in PEM format"
+    except OSError as error:
+        reason = str(error.strerror)
+    else:
+        return
+    raise UserError(f"alerts.ca_file = {file}: {reason}")
 
 
 def direct(

@@ -88,15 +88,20 @@ def _doubled_orders(world):
     return found
 
 
+def booked(world):
+    """The executions that are in the books."""
+    return sorted(fill.trade_id for fill in _stored(world)[1])
+
+
 def _lost_fills(world):
     """Every execution of the account is booked, once, as it was last corrected."""
     executions = world.gateway.account.executions
     fills = _stored(world)[1]
-    booked = sorted(fill.trade_id for fill in fills)
+    there = booked(world)
     found = []
-    if booked != sorted(executions):
+    if there != sorted(executions):
         found.append(
-            f"executions lost: {sorted(set(executions) - set(booked))}, booked {len(booked)}"
+            f"executions lost: {sorted(set(executions) - set(there))}, booked {len(there)}"
         )
     for fill in fills:
         trade = executions.get(fill.trade_id)

@@ -230,7 +230,7 @@ class IbWorld:
         self.faults.on = self.network.down = False
         gateway = self.gateway
         gateway.faults.rate, gateway.competing = 0.0, False
-        gateway.down_until_ms = 0
+        gateway.down_until_ms = gateway.restarts_ms = 0
         if not gateway.link_up:
             gateway.restore_link(data_lost=False)
         self.clock.offset_ms = 0
