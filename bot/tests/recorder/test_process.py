@@ -147,7 +147,7 @@ def test_a_disk_that_takes_no_more_is_one_line_and_loses_nothing(recorder):
 
 
 def test_a_symbol_that_the_exchange_does_not_know_is_one_line(tmp_path, server):
-    recorder = Recorder(tmp_path / "r", server, ["NONEUSDT"])
+    recorder = Recorder(tmp_path / "r", server, [*SYMBOLS, "NONEUSDT"])
     answer = command("run", "--config", recorder.config)
     assert answer.returncode == 3
     assert "symbols: binance does not know NONEUSDT" in answer.stderr
