@@ -23,6 +23,7 @@ HOSTS: dict[str, dict] = {
     "keyless": {"recorder_sync": SYNC},
     "bucketless": {"recorder_sync": {"prefix": "pi1"}, **KEYS},
     "late": {"recorder_sync_time": 120},
+    "gone": {"recorder_state": "absent", "recorder_purge": True, "recorder_markets": []},
 }
 
 
@@ -32,12 +33,12 @@ def told(tmp_path_factory) -> dict[str, dict[str, dict]]:
     directory = tmp_path_factory.mktemp("recorder")
     fake = directory / "bin"
     fake.mkdir()
-    disk = 'case "$*" in */card) echo /dev/mmcblk0p2 ;; *) echo /dev/nvme0n1p1 ;; esac'
+    disk = 'case "$*" in */card/*) echo /dev/mmcblk0p2 ;; *) echo /dev/nvme0n1p1 ;; esac'
     (fake / "findmnt").write_text(f"#!/bin/sh\n{disk}\n")
     (fake / "findmnt").chmod(0o755)
     hosts = {}
     for name, settings in HOSTS.items():
-        (directory / name).mkdir()
+        (directory / name / "data").mkdir(parents=True)
         hosts[name] = {
             "recorder_markets": MARKETS,
             "recorder_directory": str(directory / name / "opt/recorder"),
@@ -121,6 +122,12 @@ def test_hosts_that_record_nothing_make_no_image(told):
     said = told["plain"]["Tell what would be built"]["msg"]
     assert said.startswith("would have recorder:")
     assert said.endswith(" on plain, copies")
+
+
+def test_an_undo_needs_no_settings_and_says_what_goes(told):
+    assert not [result for result in told["gone"].values() if result.get("failed")]
+    assert told["gone"]["Remove what was recorded"]["changed"]
+    assert told["plain"]["Remove what was recorded"]["skipped"]
 
 
 @pytest.mark.parametrize(
