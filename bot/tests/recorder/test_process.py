@@ -129,6 +129,12 @@ def test_a_mistake_in_the_settings_is_one_line(tmp_path, capsys, change, line):
     assert told.count("\n") == 1
 
 
+def test_health_asks_where_the_recorder_listens_by_default(capsys):
+    with pytest.raises(SystemExit):
+        main(["health", "--help"])
+    assert "http://127.0.0.1:8090/health" in capsys.readouterr().out
+
+
 def test_a_disk_that_takes_no_more_is_one_line_and_loses_nothing(recorder):
     recorder.start()
     wait_until(lambda: recorder.status()["rows_written"] > 0)
