@@ -20,9 +20,11 @@ HOSTS: dict[str, dict] = {
     "copies": {"recorder_sync": SYNC, **KEYS},
     "climbs": {"recorder_markets": [{"exchange": "binance", "symbols": ["../up"]}]},
     "card": {},
+    "card-fresh": {"__storage_plan": {"kind": "drive"}},
     "keyless": {"recorder_sync": SYNC},
     "bucketless": {"recorder_sync": {"prefix": "pi1"}, **KEYS},
     "late": {"recorder_sync_time": 120},
+    "gone": {"recorder_state": "absent", "recorder_purge": True, "recorder_markets": []},
 }
 
 
@@ -32,12 +34,12 @@ def told(tmp_path_factory) -> dict[str, dict[str, dict]]:
     directory = tmp_path_factory.mktemp("recorder")
     fake = directory / "bin"
     fake.mkdir()
-    disk = 'case "$*" in */card) echo /dev/mmcblk0p2 ;; *) echo /dev/nvme0n1p1 ;; esac'
+    disk = 'case "$*" in */card*/data) echo /dev/mmcblk0p2 ;; *) echo /dev/nvme0n1p1 ;; esac'
     (fake / "findmnt").write_text(f"#!/bin/sh\n{disk}\n")
     (fake / "findmnt").chmod(0o755)
     hosts = {}
     for name, settings in HOSTS.items():
-        (directory / name).mkdir()
+        (directory / name / "data").mkdir(parents=True)
         hosts[name] = {
             "recorder_markets": MARKETS,
             "recorder_directory": str(directory / name / "opt/recorder"),
@@ -120,7 +122,17 @@ def test_copies_have_a_timer_and_their_keys_in_files_alone(told):
 def test_hosts_that_record_nothing_make_no_image(told):
     said = told["plain"]["Tell what would be built"]["msg"]
     assert said.startswith("would have recorder:")
-    assert said.endswith(" on plain, copies")
+    assert said.endswith(" on plain, copies, card-fresh")
+
+
+def test_a_check_run_counts_on_the_drive_that_it_would_mount(told):
+    assert not [result for result in told["card-fresh"].values() if result.get("failed")]
+
+
+def test_an_undo_needs_no_settings_and_says_what_goes(told):
+    assert not [result for result in told["gone"].values() if result.get("failed")]
+    assert told["gone"]["Remove what was recorded"]["changed"]
+    assert told["plain"]["Remove what was recorded"]["skipped"]
 
 
 @pytest.mark.parametrize(

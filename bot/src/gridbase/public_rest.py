@@ -19,6 +19,7 @@ WEIGHTS = {
     "ticker/price": 2,
 }
 INVALID_SYMBOL = -1121
+ILLEGAL_CHARACTERS = -1100  # such as small letters in a symbol
 
 
 DEPTH_WEIGHTS = ((100, 5), (500, 25), (1000, 50), (5000, 250))  # by the levels asked for

@@ -11,7 +11,7 @@ from gridbase.command_line import EXIT_CODES, OneLineParser, run_command
 COMMANDS = (
     ("run", "recorder.commands.run", "record until stopped"),
     ("status", "recorder.commands.status", "print what a running recorder tells"),
-    ("health", "gridbase.health", "exit 0 when a running recorder is healthy, else 1"),
+    ("health", "recorder.commands.health", "exit 0 when a running recorder is healthy, else 1"),
     ("gaps", "recorder.commands.gaps", "list what is missing; exit 1 where something is"),
     ("query", "recorder.commands.query", "SQL over what was recorded"),
     ("export", "recorder.commands.export", "write a day as Binance's public dumps have it"),

@@ -1,6 +1,7 @@
 """Journal, Parquet and catalogue, with real files."""
 
 import json
+import sqlite3
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -156,6 +157,49 @@ def test_gaps_count_for_where_a_stream_goes_on(tmp_path):
     catalog = Catalog(tmp_path, read_only=True)
     assert catalog.gaps() == [gap]
     assert catalog.last(TRADES) == (20, START_MS + 5)
+
+
+def test_a_gap_that_could_not_be_written_comes_before_any_later_row(tmp_path, monkeypatch):
+    store = open_store(tmp_path, Clock())
+    gap = Gap(TRADES, START_MS, START_MS + 5, 11, 20, "gone")
+    store.add_gaps([gap])
+    store.add(TRADES, trades(21, 5))
+
+    def full(*_):
+        raise OSError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Catalog, "add_gaps", full)
+        with pytest.raises(OSError):  # noqa: PT011  whatever the disk says
+            store.flush()
+    store.close()
+    assert Catalog(tmp_path, read_only=True).gaps() == [gap]
+
+
+def test_a_change_that_fails_at_its_end_leaves_nothing_open(tmp_path):
+    store = open_store(tmp_path, Clock())
+    database = store.catalog._database
+    # COMMIT fails, as on a full disk.
+    database.execute("PRAGMA foreign_keys = ON")
+    database.execute("CREATE TABLE one (id PRIMARY KEY)")
+    database.execute("CREATE TABLE two (id REFERENCES one (id) DEFERRABLE INITIALLY DEFERRED)")
+    with pytest.raises(sqlite3.IntegrityError), store.catalog._change() as change:
+        change.execute("INSERT INTO two VALUES (1)")
+    assert not database.in_transaction
+    store.close()
+
+
+def test_a_file_that_is_elsewhere_and_was_left_by_a_kill_goes_at_the_next_start(tmp_path):
+    store = open_store(tmp_path, Clock())
+    store.add(TRADES, trades(1, 10))
+    store.close()
+    catalog = Catalog(tmp_path)
+    [entry] = catalog.files()
+    catalog.mark_synced(entry.path)
+    catalog.mark_away(entry.path)
+    open_store(tmp_path, Clock()).close()
+    assert not (tmp_path / "ready" / entry.path).exists()
+    assert catalog.files() == [entry]
 
 
 def test_a_day_that_is_over_becomes_one_file(tmp_path):

@@ -2,28 +2,30 @@
 
 import json
 import os
+import resource
 import time
 from random import Random
+from types import SimpleNamespace
 
 import pytest
+from recorder.cli import main
 from recorder.core.book import rebuild
 from recorder.core.rows import COLUMNS, Kind, Stream
 from recorder.files.catalog import Catalog
 from recorder.files.parquet import groups
 
-from bot.tests.recorder.processes import Recorder, command, start_exchange, wait_until
+from bot.tests.recorder.processes import LIMIT_S, Recorder, command, start_exchange, wait_until
 
 COINS = ("BTC", "ETH")
 SYMBOLS = [f"{coin}USDT" for coin in COINS]
 KILLS = int(os.environ.get("RECORDER_KILLS", "3"))
 
 
-@pytest.fixture
-def server(tmp_path):
-    server = start_exchange(tmp_path / "exchange", COINS)
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = start_exchange(tmp_path_factory.mktemp("market") / "exchange", COINS)
     yield server
-    if server.process.poll() is None:
-        server.kill()
+    server.kill()
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def test_a_kill_loses_nothing_that_was_written(recorder):
     for _ in range(KILLS):
         recorder.start()
         wait_until(lambda: recorder.status()["rows_written"] > 0)
-        time.sleep(random.uniform(0, 2))
+        time.sleep(random.uniform(0, 1))  # anywhere between two writes
         written += recorder.status()["rows_written"]
         killed_at.append(time.time() * 1000)
         recorder.kill()
@@ -117,16 +119,41 @@ def test_it_stops_in_an_orderly_way_where_memory_grows(tmp_path, server):
         (("listen", "listne"), "unknown setting listne; did you mean listen?"),
     ],
 )
-def test_a_mistake_in_the_settings_is_one_line(recorder, change, line):
-    recorder.config.write_text(recorder.config.read_text().replace(*change))
-    answer = command("run", "--config", recorder.config)
-    assert answer.returncode == 2
-    assert line in answer.stderr
-    assert answer.stderr.count("\n") == 1
+def test_a_mistake_in_the_settings_is_one_line(tmp_path, capsys, change, line):
+    nowhere = SimpleNamespace(url="http://127.0.0.1:9", stream_url="ws://127.0.0.1:9")
+    config = Recorder(tmp_path, nowhere, SYMBOLS).config
+    config.write_text(config.read_text().replace(*change))
+    assert main(["run", "--config", str(config)]) == 2
+    told = capsys.readouterr().err
+    assert line in told
+    assert told.count("\n") == 1
+
+
+def test_health_asks_where_the_recorder_listens_by_default(capsys):
+    with pytest.raises(SystemExit):
+        main(["health", "--help"])
+    assert "http://127.0.0.1:8090/health" in capsys.readouterr().out
+
+
+def test_a_disk_that_takes_no_more_is_one_line_and_loses_nothing(recorder):
+    recorder.start()
+    wait_until(lambda: recorder.status()["rows_written"] > 0)
+    most = max(path.stat().st_size for path in (recorder.data / "active").iterdir())
+    resource.prlimit(recorder.process.pid, resource.RLIMIT_FSIZE, (most, most))
+    assert recorder.process.wait(LIMIT_S) == 4
+    told = recorder.log.read_text()
+    assert f"recorder run: directory = {recorder.data}: cannot be written: File too large" in told
+    assert "Traceback" not in told
+    recorder.start()
+    wait_until(lambda: recorder.status()["exchanges"]["binance"]["books"] == len(SYMBOLS))
+    assert recorder.stop() == 0
+    for symbol in SYMBOLS:
+        numbers = [row[1] for row in rows_of(recorder, Stream("binance", Kind.TRADES, symbol))]
+        assert numbers == list(range(numbers[0], numbers[-1] + 1))
 
 
 def test_a_symbol_that_the_exchange_does_not_know_is_one_line(tmp_path, server):
-    recorder = Recorder(tmp_path / "r", server, ["NONEUSDT"])
+    recorder = Recorder(tmp_path / "r", server, [*SYMBOLS, "NONEUSDT"])
     answer = command("run", "--config", recorder.config)
     assert answer.returncode == 3
     assert "symbols: binance does not know NONEUSDT" in answer.stderr

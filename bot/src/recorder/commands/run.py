@@ -3,10 +3,12 @@
 import argparse
 import logging
 import signal
+import sqlite3
 import sys
 from pathlib import Path
 
 from gridbase.clock import SystemClock
+from gridbase.errors import ExitCode, UserError
 from gridbase.secret_files import read_secret
 
 from recorder.config import load_config
@@ -43,4 +45,10 @@ def run(args: argparse.Namespace) -> int:
             "recording %d symbols into %s; status on port %d", symbols, config.directory, port
         )
 
-    return Recorder(config, clock).run(ready)
+    try:
+        return Recorder(config, clock).run(ready)
+    except (OSError, sqlite3.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"directory = {config.directory}: cannot be written: {reason}", ExitCode.STATE
+        ) from error

@@ -39,6 +39,7 @@ FILE_COLUMNS = (
     "path, exchange, kind, symbol, date, rows, first_ms, last_ms, first, last, bytes, sha256"
 )
 DAY_MS = 86_400_000
+WAIT_S = 30  # for what another process writes, on a slow disk
 INSERT_GAP = "INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_FILE = """
 INSERT OR REPLACE INTO files
@@ -133,7 +134,7 @@ class Catalog:
             mode = "ro" if read_only else "rwc"
             uri = f"file:{path.as_posix().replace('%', '%25').replace('?', '%3f')}?mode={mode}"
             self._database = sqlite3.connect(
-                uri, uri=True, isolation_level=None, check_same_thread=False
+                uri, uri=True, isolation_level=None, check_same_thread=False, timeout=WAIT_S
             )
             self._database.row_factory = sqlite3.Row
             if not read_only:
@@ -153,10 +154,11 @@ class Catalog:
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield self._database
+                self._database.execute("COMMIT")
             except BaseException:
-                self._database.execute("ROLLBACK")
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
                 raise
-            self._database.execute("COMMIT")
 
     def _rows(self, query: str, *values: object) -> list[sqlite3.Row]:
         with self._lock:
@@ -268,6 +270,10 @@ class Catalog:
         """A file is only elsewhere from now on."""
         with self._change() as database:
             database.execute("UPDATE files SET local = 0 WHERE path = ? AND synced = 1", (path,))
+
+    def away(self) -> list[Entry]:
+        """Files that count and are only elsewhere."""
+        return self._entries(local=0)
 
     def is_local(self, path: str) -> bool:
         """Whether a file is here."""

@@ -69,6 +69,8 @@ class Store:
         for entry in self.catalog.replaced():
             (self.directory / READY / entry.path).unlink(missing_ok=True)
             self.catalog.remove(entry.path)
+        for entry in self.catalog.away():
+            (self.directory / READY / entry.path).unlink(missing_ok=True)
         for path in sorted((self.directory / ACTIVE).glob(f"*{SUFFIX}")):
             files = convert(self.catalog, path)
             rows = sum(entry.rows for entry in files)
@@ -97,8 +99,7 @@ class Store:
 
     def flush(self) -> None:
         """Have everything on the disk, gaps first: no row may stand after a gap not written."""
-        gaps, self._gaps = self._gaps, []
-        for gap in gaps:
+        for gap in self._gaps:
             LOG.warning(
                 "%s %s: gap of %.1f s: %s",
                 gap.stream.symbol,
@@ -106,7 +107,8 @@ class Store:
                 (gap.to_ms - gap.from_ms) / 1000,
                 gap.reason,
             )
-        self.catalog.add_gaps(gaps)
+        self.catalog.add_gaps(self._gaps)
+        self._gaps = []
         for journal in self._journals.values():
             self.written += journal.flush()
         hour = self._clock.now_ms() // HOUR_MS

@@ -1,5 +1,6 @@
 """Runs the recording: one thread for the sockets, one for questions, one that writes."""
 
+import json
 import logging
 import os
 import threading
@@ -11,7 +12,7 @@ import requests
 from gridbase.backoff import Backoff
 from gridbase.clock import SystemClock
 from gridbase.errors import ExitCode, UserError
-from gridbase.public_rest import INVALID_SYMBOL, Away, Rest
+from gridbase.public_rest import ILLEGAL_CHARACTERS, INVALID_SYMBOL, Away, Rest
 from gridbase.sockets.dialer import ThreadDialer
 from gridbase.sockets.websocket import connect
 
@@ -30,6 +31,7 @@ from recorder.sync.budget import keep_within
 
 LOG = logging.getLogger("recorder")
 RESTART = 75  # exit status: start me again
+MOST_ASKED = 100  # symbols in a question
 FLUSH_S = 1.0
 LOOK_S = 10.0
 HANGS_S = 120.0
@@ -135,26 +137,37 @@ class Recorder:
         rest = Rest(market.rest, lambda _name, _number: None, requests.Session())
         backoff, failures = Backoff(1.0, 60.0), 0
         sizes: dict[str, Sizes] = {}
-        for symbol in market.symbols:
-            while symbol not in sizes and not self.clock.stopping:
-                self.heartbeat = self.clock.monotonic()
-                try:
-                    answer = rest.ask("exchangeInfo", symbol=symbol)
-                    sizes[symbol] = sizes_of(answer["symbols"][0])
-                except Away as error:
-                    if error.code == INVALID_SYMBOL:
-                        raise UserError(
-                            f"symbols: {market.exchange} does not know {symbol}", ExitCode.EXCHANGE
-                        ) from error
-                    failures += 1
-                    pause = backoff.pause(failures, error.wait_s)
-                    LOG.warning("%s: %s; next try in %.0f s", market.exchange, error, pause)
-                    self.clock.sleep(pause)
-                except (KeyError, IndexError, TypeError, ValueError, ArithmeticError) as error:
+        # A question weighs the same for one as for many: a bot beside it needs its share.
+        questions = [
+            market.symbols[first : first + MOST_ASKED]
+            for first in range(0, len(market.symbols), MOST_ASKED)
+        ]
+        while questions and not self.clock.stopping:
+            self.heartbeat = self.clock.monotonic()
+            names = questions[-1]
+            try:
+                answer = rest.ask("exchangeInfo", symbols=json.dumps(names, separators=(",", ":")))
+                listed = {each["symbol"]: each for each in answer["symbols"]}
+                sizes |= {name: sizes_of(listed[name]) for name in names}
+                questions.pop()
+            except Away as error:
+                unknown = error.code in (INVALID_SYMBOL, ILLEGAL_CHARACTERS)
+                if unknown and len(names) > 1:
+                    questions[-1:] = [names[len(names) // 2 :], names[: len(names) // 2]]
+                    continue
+                if unknown:
                     raise UserError(
-                        f"{market.rest}: the rules of {symbol} make no sense ({error!r})",
-                        ExitCode.EXCHANGE,
+                        f"symbols: {market.exchange} does not know {names[0]}", ExitCode.EXCHANGE
                     ) from error
+                failures += 1
+                pause = backoff.pause(failures, error.wait_s)
+                LOG.warning("%s: %s; next try in %.0f s", market.exchange, error, pause)
+                self.clock.sleep(pause)
+            except (KeyError, IndexError, TypeError, ValueError, ArithmeticError) as error:
+                raise UserError(
+                    f"{market.rest}: the rules of {', '.join(names)} make no sense ({error!r})",
+                    ExitCode.EXCHANGE,
+                ) from error
         return sizes
 
     def _add(self, market: Market, sizes: dict[str, Sizes]) -> None:
