@@ -164,3 +164,12 @@ def test_the_programs_take_their_configurations(files, tmp_path):
 def rules() -> Path:
     """Where the rules are."""
     return Path(__file__).resolve().parents[2] / "roles/monitoring/files/rules/*.yml"
+
+
+def test_an_undo_takes_what_each_program_keeps_but_what_was_measured(files):
+    units = [content(one) for path, one in files["pi1"].items() if path.endswith(".service")]
+    kept = set(re.findall(r"^StateDirectory=(.*)$", "\n".join(units), re.MULTILINE))
+    agent = Path(__file__).resolve().parents[2] / "roles/monitoring/vars/main/agent.yml"
+    left = yaml.safe_load(agent.read_text(encoding="utf-8"))["__monitoring_left"]
+    gone = {f"gridberry-{name}" for name in re.findall(r"'([a-z-]+)'", left)}
+    assert kept - gone == {"gridberry-victoria-metrics"}

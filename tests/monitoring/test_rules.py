@@ -272,6 +272,15 @@ CASES = {
         "16m", PI, "14m",
     ),
 }  # fmt: skip
+PRIMARY = {pi("gridberry_database_primary"): "1x40"}
+REPLICA = {pi("gridberry_database_primary"): "0x40"}
+FAILED = {pi("gridberry_database_backup_ok"): "0x40"}
+LATE = {pi("gridberry_database_backup_last_good_seconds"): "-93600x40"}
+# The same of the fleet's database, whose backups are its primary's.
+OF_DATABASE = {
+    "BackupFailed": Case(PRIMARY | FAILED, REPLICA | FAILED, "1m", PI),
+    "BackupLate": Case(PRIMARY | LATE, REPLICA | LATE, "1m", PI),
+}
 
 
 def kebab(name: str) -> str:
@@ -309,9 +318,9 @@ def series(values: dict[str, str]) -> list[dict[str, str]]:
     return [{"series": name, "values": points} for name, points in values.items()]
 
 
-def unit_test(place: Path, name: str) -> Path:
-    """Write the unit test of one alert, and return its file."""
-    case, labels = CASES[name], {**ALERTS[name]["labels"], **CASES[name].labels}
+def unit_test(place: Path, name: str, case: Case) -> Path:
+    """Write the unit test of a case of an alert, and return its file."""
+    labels = {**ALERTS[name]["labels"], **case.labels}
     tests = [
         {"input_series": series(case.bad), "alert_rule_test": times(case, labels, name)},
     ]
@@ -327,7 +336,7 @@ def unit_test(place: Path, name: str) -> Path:
         "evaluation_interval": "5m" if "h" in case.after else "15s",
         "tests": [{"interval": "15s", **one} for one in tests],
     }
-    path = place / f"{name}.yml"
+    path = place / f"{name}{'' if case is CASES[name] else '-more'}.yml"
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
     return path
 
@@ -335,7 +344,7 @@ def unit_test(place: Path, name: str) -> Path:
 @pytest.mark.skipif(bool(tools.missing()), reason=tools.missing())
 def test_each_alert_fires_when_it_should_and_not_otherwise(tmp_path):
     words = [tools.program("vmalert-tool"), "unittest", "--disableAlertgroupLabel"]
-    for name in CASES:
-        words += ["--files", unit_test(tmp_path, name)]
+    for name, case in (*CASES.items(), *OF_DATABASE.items()):
+        words += ["--files", unit_test(tmp_path, name, case)]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -33,8 +33,11 @@ def monitored(pi, machine):
     yield
     result = machine.playbook(*words, "-e", "monitoring_state=absent")
     assert result.returncode == 0, result.stdout[-3000:]
-    left = pi.run("ls /etc/systemd/system/gridberry-vmagent.service /etc/gridberry/monitoring")
-    assert left.rc != 0
+    places = (
+        "/etc/systemd/system/gridberry-vm* /etc/gridberry/monitoring /var/lib/private/gridberry-*"
+    )
+    left = pi.run(f"ls -d {places}").stdout.split()
+    assert left == ["/var/lib/private/gridberry-victoria-metrics"]
 
 
 def asked(pi, expression):
