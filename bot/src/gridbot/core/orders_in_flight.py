@@ -94,7 +94,7 @@ class Refusal:
         reason: why.
         retry_at: when to try again (monotonic seconds).
         delay: how long was waited for that (seconds).
-        expected: it is no trouble: a post-only order whose price the market has passed.
+        expected: it is no trouble: the market has passed a post-only order's price, or is closed.
     """
 
     reason: str

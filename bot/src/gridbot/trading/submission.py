@@ -130,7 +130,9 @@ def _refuse(session: Session, engine: GridEngine, order: Order, error: BrokerErr
     delay = REFUSED_RETRY_SECONDS
     if known.refusal is not None:
         delay = min(known.refusal.delay * 2, REFUSED_RETRY_MOST_SECONDS)
-    log.error(
+    closed = session.broker.closed_until is not None  # as it is every night
+    log.log(
+        logging.INFO if closed else logging.ERROR,
         "order %s refused: %s; next try in %.0f s",
         order.client_id,
         error,
@@ -141,7 +143,8 @@ def _refuse(session: Session, engine: GridEngine, order: Order, error: BrokerErr
         # Its price is stale by then: give it up, and plan again at the price of the day.
         give_up(session, engine, [order.client_id])
         raise error
-    known.refusal = Refusal(str(error), session.clock.monotonic() + delay, delay)
+    retry_at = session.clock.monotonic() + delay
+    known.refusal = Refusal(str(error), retry_at, delay, expected=closed)
 
 
 def _wait_for_price(session: Session, order: Order, error: BrokerError) -> None:

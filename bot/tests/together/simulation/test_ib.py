@@ -84,13 +84,19 @@ def test_an_outage_at_the_close_loses_no_trade(tmp_path, monkeypatch):
     def back():
         network.down = False
 
-    known = []
+    known, reasons = [], ["not asked"]
     world.time.after(120.0, outage)
+    world.time.after(
+        7000.0, lambda: reasons.pop() and reasons.extend(world.runner.health()["reasons"])
+    )
     world.time.after(3600.0, back)
     world.start_bot()
     world.live(2 * 3600.0)
     assert len(executions) > known[0] > 0
     assert booked(world) == sorted(executions)
+    # The orders that answer them wait for the opening: nobody has to be woken.
+    assert world.trader.refused
+    assert reasons == []
 
 
 def test_nothing_that_was_to_come_happens_once_all_is_calm(tmp_path, monkeypatch):
