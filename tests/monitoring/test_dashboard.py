@@ -29,8 +29,9 @@ NAME = re.compile(r"\b(?:gridbot|gridberry|node|vm|vmalert|alertmanager|process)
 
 
 def measured() -> set[str]:
-    """The names of all metrics: the bot's table, and that of a Pi's health."""
-    tables = (ROOT / "docs/metrics.md", ROOT / "docs/monitoring.md")
+    """The names of all metrics: the bot's table, that of a Pi's health, and the database's."""
+    names = ("metrics.md", "monitoring.md", "database-operations.md")
+    tables = [ROOT / "docs" / name for name in names]
     found = set(OF_OTHERS)
     for table in tables:
         for name, kind in re.findall(
