@@ -149,6 +149,7 @@ def test_the_demo_trades_recorded_candles_of_any_price(ready, tmp_path, name, sy
             ("http://exchange:8000", f"http://127.0.0.1:{bench.exchange_port}"),
             ("ws://exchange:8001", f"ws://127.0.0.1:{bench.stream_port}"),
             ("/run/secrets/api_", f"{tmp_path}/"),
+            ("/run/secrets/metrics_token", f"{tmp_path}/key"),
             ("/var/lib/gridbot", f"{tmp_path}/bot"),
             ("port = 8080", f"port = {bench.page_port}"),
             ('poll_seconds = "2"', 'poll_seconds = "0.2"'),
