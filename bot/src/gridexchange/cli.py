@@ -1,7 +1,6 @@
 """The `gridexchange` command: serve the practice exchange."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,14 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status (see `EXIT_CODES`).
     """
-    words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] == ["ib"]:
-        from gridexchange.ib.cli import main as serve_gateway
-
-        return serve_gateway(words[1:])
     parser = OneLineParser(
         prog="gridexchange",
-        description="Serve the practice exchange; `gridexchange ib` serves a practice Gateway.",
+        description="Serve the practice exchange.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -62,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="COIN=AMOUNT",
         help="start balance of a new account, may be repeated (USDT=10000)",
     )
-    args = parser.parse_args(words)
+    args = parser.parse_args(argv)
     return run_command("gridexchange", lambda: _serve(args))
 
 

@@ -1,4 +1,4 @@
-"""The command `python -m gridexchange.ib`, also `gridexchange ib`: serve a practice Gateway."""
+"""The command `python -m gridexchange.ib`: serve a practice Gateway."""
 
 import argparse
 import asyncio
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status (see `EXIT_CODES`).
     """
     parser = OneLineParser(
-        prog="gridexchange ib",
+        prog="gridexchange.ib",
         description="Serve a practice Gateway: the API of IB Gateway, with play money.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--read-only", action="store_true", help="take no orders")
     add("--fault-rate", default="0", metavar="SHARE", help="of calls that go wrong (0)")
     args = parser.parse_args(argv)
-    return run_command("gridexchange ib", lambda: _serve(args))
+    return run_command("gridexchange.ib", lambda: _serve(args))
 
 
 def _amount(name: str, text: str, least: str, most: str) -> Decimal:

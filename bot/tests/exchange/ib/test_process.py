@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from gridexchange.cli import main
+from gridexchange.ib.cli import main
 
 from .conftest import frame, greeting
 from .test_gateway import place
@@ -66,11 +66,11 @@ def test_an_order_that_was_acknowledged_outlives_a_killed_gateway(tmp_path):
         assert process.wait(30) == 0
 
 
-def test_it_is_a_command_of_the_practice_exchange(capsys):
+def test_it_is_a_command_of_its_own(capsys):
     with pytest.raises(SystemExit) as ended:
-        main(["ib", "--help"])
+        main(["--help"])
     assert ended.value.code == 0
-    assert "usage: gridexchange ib" in capsys.readouterr().out
+    assert "usage: gridexchange.ib" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
