@@ -89,7 +89,7 @@ def test_with_all_faults_nothing_is_lost_unnoticed_and_nothing_twice(tmp_path, s
         "lost_answer": 0.05,
     }
     world = World(tmp_path, faults=faults, seed=seed)
-    world.run(80)
+    world.run(120)
     world.settle()
     world.close()
     struck = world.api.faults.struck
