@@ -149,6 +149,21 @@ def test_a_kill_while_a_journal_is_converted_loses_and_doubles_nothing(tmp_path,
     assert not list((tmp_path / "active").iterdir())
 
 
+def test_a_journal_that_cannot_be_made_parquet_is_told_in_a_line_and_kept(tmp_path, caplog):
+    store = open_store(tmp_path, Clock())
+    place = tmp_path / "ready" / "exchange=binance"
+    place.write_text("in the way of the directory")
+    store.add(TRADES, trades(1, 10))
+    store.close()
+    assert "could not be made Parquet: [Errno 20] Not a directory" in store.trouble
+    [record] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert record.message == store.trouble
+    assert record.exc_info is None
+    place.unlink()
+    open_store(tmp_path, Clock()).close()
+    assert [row[1] for row in rows_of(tmp_path, TRADES)] == list(range(1, 11))
+
+
 def test_gaps_count_for_where_a_stream_goes_on(tmp_path):
     store = open_store(tmp_path, Clock())
     gap = Gap(TRADES, START_MS, START_MS + 5, 11, 20, "gone")

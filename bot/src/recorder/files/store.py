@@ -159,10 +159,16 @@ class Store:
         while (path := self._closed_journals.get()) is not None:
             try:
                 convert(self.catalog, path)
+            # The journal stays, and the next start tries again.
+            except OSError as error:
+                self._not_converted(path, error)
             except Exception as error:
-                # The journal stays, and the next start tries again.
-                LOG.exception("%s could not be made Parquet", path.name)
-                self.trouble = f"{path.name} could not be made Parquet: {error}"
+                LOG.exception("an unexpected error")
+                self._not_converted(path, error)
+
+    def _not_converted(self, path: Path, error: Exception) -> None:
+        self.trouble = f"{path.name} could not be made Parquet: {error}"
+        LOG.error("%s", self.trouble)
 
 
 def _lock(directory: Path) -> IO[str]:
