@@ -243,6 +243,12 @@ PARTS = (
         BOT,
     ),
     Part(
+        "live-against-backtest",
+        "an hour of a bot, killed, paused and half recorded, beside a backtest: all explained",
+        python("bot/benchmarks/live_against_backtest.py", "--minutes", "600", "--speed", "30"),
+        BOT,
+    ),
+    Part(
         "idle",
         "processor time and writes of an idle bot",
         python("bot/benchmarks/idle.py"),

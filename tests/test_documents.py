@@ -88,6 +88,10 @@ WAYS: dict[str, tuple[str, ...]] = {
         *("elsewhere", "bot/tests/recorder/test_reading.py"),
         'command("gaps"',
     ),
+    r"analytics compare ": (
+        *("elsewhere", "bot/tests/analytics/hour.py"),
+        '"analytics", "compare"',
+    ),
     r"curl -s -H \"Authorization: Bearer \$\(sudo cat /opt/gridberry/bot/metrics\.token\)\"": (
         *("elsewhere", "bot/tests/together/metrics/test_figures.py"),
         "Bearer ",
