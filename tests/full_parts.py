@@ -249,6 +249,12 @@ PARTS = (
         BOT,
     ),
     Part(
+        "analytics-pool",
+        "a search on three workers, some of them killed, finds what one process finds",
+        python("bot/benchmarks/analytics_pool.py"),
+        BOT,
+    ),
+    Part(
         "idle",
         "processor time and writes of an idle bot",
         python("bot/benchmarks/idle.py"),

@@ -88,6 +88,15 @@ WAYS: dict[str, tuple[str, ...]] = {
         *("elsewhere", "bot/tests/recorder/test_reading.py"),
         'command("gaps"',
     ),
+    r"openssl req -x509 ": (
+        "elsewhere",
+        "bot/tests/analytics/pool.py",
+        '"openssl", "req", "-x509"',
+    ),
+    r"analytics (optimize|scheduler|worker) ": (
+        *("elsewhere", "bot/tests/analytics/pool.py"),
+        '"-m", "analytics", name',
+    ),
     r"analytics compare ": (
         *("elsewhere", "bot/tests/analytics/hour.py"),
         '"analytics", "compare"',

@@ -8,7 +8,12 @@ from collections.abc import Sequence
 from gridbase.command_line import EXIT_CODES, OneLineParser, run_command
 
 # Name, module with `add_arguments(parser)` and `run(args) -> int`, one line of help.
-COMMANDS = (("compare", "analytics.commands.compare", "what a bot did beside a backtest, and why"),)
+COMMANDS = (
+    ("compare", "analytics.commands.compare", "what a bot did beside a backtest, and why"),
+    ("optimize", "analytics.commands.optimize", "search for the best grid, on a pool of machines"),
+    ("scheduler", "analytics.commands.scheduler", "hand out a pool's work until stopped"),
+    ("worker", "analytics.commands.worker", "work for a pool until stopped"),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
