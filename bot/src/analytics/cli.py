@@ -11,6 +11,7 @@ from gridbase.command_line import EXIT_CODES, OneLineParser, run_command
 COMMANDS = (
     ("compare", "analytics.commands.compare", "what a bot did beside a backtest, and why"),
     ("optimize", "analytics.commands.optimize", "search for the best grid, on a pool of machines"),
+    ("nightly", "analytics.commands.nightly", "the jobs of a night: compare, report, optimize"),
     ("scheduler", "analytics.commands.scheduler", "hand out a pool's work until stopped"),
     ("worker", "analytics.commands.worker", "work for a pool until stopped"),
 )
@@ -25,7 +26,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status (see `EXIT_CODES`).
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    args = parse(list(sys.argv[1:] if argv is None else argv))
+    command_module = importlib.import_module(args.module)
+    return run_command(f"analytics {args.command}", lambda: command_module.run(args))
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read arguments.
+
+    Args:
+        arguments: after the program's name.
+
+    Raises:
+        SystemExit: they are wrong; one line on standard error says how.
+    """
     parser = OneLineParser(
         prog="analytics",
         description="Compare bots with backtests, and search on recorded prices.",
@@ -40,6 +54,4 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name == chosen:
             command.set_defaults(module=module)
             importlib.import_module(module).add_arguments(command)
-    args = parser.parse_args(arguments)
-    command_module = importlib.import_module(args.module)
-    return run_command(f"analytics {args.command}", lambda: command_module.run(args))
+    return parser.parse_args(arguments)

@@ -72,7 +72,8 @@ def run_workers(
 
     name = scheduler.removeprefix("tls://").rpartition(":")[0].strip("[]")
     try:
-        own = get_ip(name, 80)  # of the network that leads there; nothing is sent
+        # Of the network that leads there; nothing is sent.
+        own = get_ip(name, 80)  # type: ignore[no-untyped-call]  # Dask has no types there
     except OSError as error:
         raise UserError(f"--scheduler {scheduler}: {error}", ExitCode.EXCHANGE) from error
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from time import perf_counter
@@ -50,12 +51,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(args: argparse.Namespace, workers: Workers | None = None) -> int:
+def run(
+    args: argparse.Namespace,
+    workers: Workers | None = None,
+    read: Callable[[Path, Progress], Candles] = read_candles,
+) -> int:
     """Print the best; exit 2 where an option or the file is wrong, or nothing can be run.
 
     Args:
         args: of the command line.
         workers: who tries; None for processes of this machine.
+        read: reads what `--data` names.
     """
     terms = Terms(read_market(args), read_fees(args), amount("--investment", args.investment))
     plan, goal = read_plan(args), Goal(choice("--by", args.by, tuple(Goal)))
@@ -69,7 +75,7 @@ def run(args: argparse.Namespace, workers: Workers | None = None) -> int:
 
         draw = renderer(args.plot)
     progress = Progress("candles read")
-    candles = read_candles(args.data, progress)
+    candles = read(args.data, progress)
     progress.finish()
     search = _search(
         candles, plan, terms, goal=goal, top=top, jobs=jobs, split=split, workers=workers
