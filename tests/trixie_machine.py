@@ -26,6 +26,7 @@ from virtual_pi.rootfs import mirrors
 PACKAGES = (
     *("systemd-sysv", "dbus", "python3", "iproute2", "procps", "openssl", "ca-certificates"),
     *("openssh-server", "postgresql-17", "postgresql-17-timescaledb", "pgbackrest"),
+    *("xvfb", "x11vnc", "nftables"),
 )
 RELEASE = "trixie"
 BOOT_SECONDS = 60.0
@@ -69,6 +70,8 @@ ip link set lo up
 cd "$R"
 pivot_root . old
 umount -l /old
+# As at a real boot: what a unit is given (LoadCredential) reaches it by a mount that is shared.
+mount --make-rshared /
 exec env -i container=gridberry PATH=/usr/sbin:/usr/bin:/sbin:/bin /usr/lib/systemd/systemd
 """
 
@@ -142,6 +145,11 @@ class Switch:
         self.do("ip", "link", "add", "br0", "type", "bridge")
         self.do("ip", "link", "set", "br0", "up")
 
+    @property
+    def process(self) -> int:
+        """A process in the switch's namespace."""
+        return self._holder.pid
+
     def do(self, *command: str) -> None:
         """Run a command in the switch's namespace."""
         subprocess.run(["nsenter", "-t", str(self._holder.pid), "-n", *command], check=True)
@@ -199,13 +207,17 @@ class Machine:
         """Return where a file of the machine is here (not below /usr, /run and /mnt/usb)."""
         return self.directory / "root" / inside.lstrip("/")
 
+    def kernel_group(self) -> Path:
+        """Return the control group that all its processes are in."""
+        return _kernel_groups() / f"gridberry-{os.getpid()}-{self.name}"
+
     def boot(self) -> None:
         """Switch it on, and wait until systemd has started what it is to start.
 
         Raises:
             RuntimeError: It does not start.
         """
-        group = _kernel_groups() / f"gridberry-{os.getpid()}-{self.name}"
+        group = self.kernel_group()
         group.mkdir(exist_ok=True)
         spaces = ("--fork", "--pid", "--mount", "--uts", "--ipc", "--net", "--cgroup")
         enter = f'echo 0 >{group}/cgroup.procs; exec unshare "$@"'
@@ -273,7 +285,7 @@ class Machine:
         if self._unshare is not None:
             self._unshare.wait(timeout=60)
         self._unshare, self.process = None, 0
-        group = _kernel_groups() / f"gridberry-{os.getpid()}-{self.name}"
+        group = self.kernel_group()
         for path in sorted(group.rglob("*/"), key=lambda one: -len(one.parts)):
             path.rmdir()
         if group.is_dir():
