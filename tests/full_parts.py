@@ -134,7 +134,14 @@ PARTS = (
         "database",
         "the fleet's database on machines of trixie: promotion, restore, drill, 500 kills",
         python("-m", "tests.database", "--kills", "500"),
-        ("playbooks", "plugins", "roles", "tests/database", "tests/trixie_machine.py"),
+        (
+            "playbooks",
+            "plugins",
+            "roles",
+            "tests/database",
+            "tests/trixie_machine.py",
+            "tests/trixie_root.py",
+        ),
     ),
     Part(
         "branches",
@@ -322,13 +329,13 @@ PARTS = (
         "hub-kills",
         "500 random kills of collector, archiver and database: every trade once",
         python("bot/benchmarks/hub_kills.py", "--kills", "500"),
-        (*BOT, "tests/postgres.py"),
+        (*BOT, "tests/postgres.py", "tests/trixie_root.py"),
     ),
     Part(
         "hub-load",
         "10 million trades: inserts beside pgbench, bytes a row, answers, a month of absence",
         python("bot/benchmarks/hub_load.py", "--fills", "10000000", "--seconds", "60"),
-        (*BOT, "tests/postgres.py"),
+        (*BOT, "tests/postgres.py", "tests/trixie_root.py"),
     ),
     Part(
         "lynis",
