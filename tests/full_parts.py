@@ -144,6 +144,15 @@ PARTS = (
         ),
     ),
     Part(
+        "ib-gateway",
+        "IB Gateway's role with stand-ins on machines of trixie: set-up, kills, hangs, logins",
+        python("-m", "tests.ib_gateway"),
+        (
+            *("playbooks", "plugins", "roles", "bot/src/gridexchange", "bot/src/gridbase"),
+            *("tests/ib_gateway", "tests/trixie_machine.py", "tests/trixie_root.py"),
+        ),
+    ),
+    Part(
         "branches",
         "two machines that begin with a snapshot of a third",
         python("-m", "tests.branches"),

@@ -74,6 +74,10 @@ WAYS: dict[str, tuple[str, ...]] = {
         *("elsewhere", "tests/database/scenarios.py"),
         'PROGRAM, "load"',
     ),
+    r"sudo python3 -I /usr/local/lib/gridberry/ib_gateway status": (
+        *("elsewhere", "tests/ib_gateway/scenarios.py"),
+        '*PROGRAM, "status"',
+    ),
     r"ansible-playbook (?!.*_database\.yml)": ("listed",),
     r"cd /opt/gridberry/bot\n": ("inside",),
     r"for host in ": ("inside",),
