@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import importlib.util
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -247,6 +248,9 @@ def test_metrics_have_one_state_and_the_next_login():
     assert text.count("gridberry_ib_gateway_state{") == len(states.STATES)
     assert f"gridberry_ib_gateway_timestamp_seconds {WEDNESDAY.timestamp():.0f}\n" in text
     assert "second_factor_timestamp_seconds 1795960800\n" in text
+    table = (ROOT / "docs/interactive-brokers.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `(gridberry_\w+)` \| gauge \|", table, re.MULTILINE))
+    assert named == set(re.findall(r"^# TYPE (\w+) gauge", text, re.MULTILINE))
     assert "second_factor" not in states.metrics("hung", WEDNESDAY, settings(second_factor=False))
 
 

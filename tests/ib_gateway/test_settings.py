@@ -23,6 +23,7 @@ HOSTS: dict[str, tuple[dict[str, object], str]] = {
     "trusted": ({"ib_gateway_trusted_addresses": ["192.168.1.21", "10.0.0.255"]}, ""),
     "windows": ({"ib_gateway_vnc": True, "ib_gateway_vnc_password": "s3cret!!"}, ""),
     "absent": ({"ib_gateway_installer": "/none.sh"}, "which is no file on the controller"),
+    "relative": ({"ib_gateway_installer": "README.md"}, "use a path from / on"),
     "no-ibc": ({"ib_gateway_ibc": ""}, "ib_gateway_ibc is empty"),
     "short": ({"ib_gateway_ibc_sha256": "abc"}, "need 64 hexadecimal digits"),
     "other": ({"ib_gateway_installer_sha256": "0" * 64}, "ib_gateway_installer_sha256 is 000"),

@@ -30,6 +30,7 @@ READY_UNIT = "gridberry-ib-ready.service"
 TRIES, TRY_SECONDS, BETWEEN = 3, 10.0, 2.0
 TELL_SECONDS = 15
 HUNG_SECONDS = 120
+UNWATCHED_SECONDS = 300
 
 
 def say(text: str) -> None:
@@ -182,8 +183,9 @@ def wait(seconds: str) -> int:
 def status() -> int:
     """Print the state as it was at the last look; returns 0 if it was ready then, otherwise 1."""
     said = earlier()
-    if not said:
-        say("starting: nobody has looked since the boot")
+    looked = datetime.fromisoformat(said["looked"]) if said else None
+    if looked is None or (datetime.now(UTC) - looked).total_seconds() > UNWATCHED_SECONDS:
+        say(f"unknown: nobody has looked since {looked or 'the boot'}")
         return 1
     say(f"{said['state']} since {said['since']}: {said['why']}")
     if said.get("notice"):
