@@ -297,9 +297,8 @@ def test_after_a_power_cut_the_run_is_done_again(host: Host) -> None:
     while not host.said() and time.monotonic() < until:
         time.sleep(0.1)
     assert host.said() == "pi1 1"
-    listed = subprocess.run(["pgrep", "-P", str(process.pid)], check=True, capture_output=True)
-    for one in (process.pid, int(listed.stdout)):
-        os.killpg(one, signal.SIGKILL)
+    for one in (process.pid, *pull.descendants(process.pid)):
+        os.kill(one, signal.SIGKILL)
     process.wait()
     (host.state / "checkout/.git/index.lock").touch()
     # The commit that was under way counts as run: none before it is taken any more.

@@ -44,6 +44,8 @@ NOISE = re.compile(r"(?i)\s*$|warning|hint")
 RECAP = re.compile(r"(?m)^(\S+) +: ok=\d+ +changed=(\d+) ")
 SAID = re.compile(r"(?m)^\[ERROR\]: (?:Task failed: )?(?:(?:Action|Module) failed: )?(.*)$")
 
+Found = dict[str, str | int | float]
+
 
 class PullError(Exception):
     """What went wrong, in one line for a person."""
@@ -77,11 +79,11 @@ def read(path: Path) -> str:
         return ""
 
 
-def state() -> dict[str, str | int]:
+def state() -> Found:
     """Return which commit was accepted last, which was applied, and when (Unix seconds)."""
     text = read(KNOWN)
     try:
-        found: dict[str, str | int] = json.loads(text) if text else {}
+        found: Found = json.loads(text) if text else {}
     except ValueError as error:
         raise PullError(f"{KNOWN} is damaged; see what runs here, then remove it") from error
     return found
@@ -277,26 +279,39 @@ def play(settings: dict[str, str], python: Path, until: float) -> int:
     return sum(changed.values())
 
 
+def descendants(process: int) -> list[int]:
+    """Return the processes that one has started, and those that they have; Ansible's detach."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        text = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="utf-8")
+        for child in map(int, text.split()):
+            found += [child, *descendants(child)]
+    return found
+
+
 def wait(process: subprocess.Popen[bytes], until: float) -> bool:
-    """Wait until a program and what it started ended, and end them in time; whether it did so."""
+    """Wait until a program ended, or end it with all that it started; whether it ended itself."""
     try:
         process.wait(max(1.0, until - time.monotonic()))
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGTERM)
-        time.sleep(GRACE)
-        os.killpg(process.pid, signal.SIGKILL)
+        started = [process.pid, *descendants(process.pid)]
+        for number, seconds in ((signal.SIGTERM, GRACE), (signal.SIGKILL, 0.0)):
+            for one in started:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(one, number)
+            time.sleep(seconds)
         process.wait()
         return False
     return True
 
 
-def due(known: dict[str, str | int], commit: str, hours: float) -> bool:
+def due(known: Found, commit: str, hours: float) -> bool:
     """Tell whether a run is due: a new commit, one that did not end well, or the time is over."""
     age = time.time() - int(known.get("applied_at", 0))
     return known.get("applied") != commit or not 0 <= age < hours * 3600
 
 
-def pull(settings: dict[str, str]) -> dict[str, str | int]:
+def pull(settings: dict[str, str]) -> Found:
     """Fetch, check, and run; returns what came of it."""
     until = time.monotonic() + 60 * float(settings["limit_minutes"])
     if HOLD.exists():
@@ -305,7 +320,7 @@ def pull(settings: dict[str, str]) -> dict[str, str | int]:
     repository = Repository(settings)
     commit = repository.fetch()
     repository.check(commit, str(known.get("accepted", "")))
-    found: dict[str, str | int] = {"result": UNCHANGED, "commit": commit, "changed": 0}
+    found: Found = {"result": UNCHANGED, "commit": commit, "changed": 0}
     found["committed"] = int(repository.git("log", "-1", "--format=%ct", commit))
     found["signer"] = repository.git("log", "-1", "--format=%GS", commit)
     if not due(known, commit, float(settings["again_hours"])):
@@ -323,7 +338,7 @@ def pull(settings: dict[str, str]) -> dict[str, str | int]:
     return found
 
 
-def attempt(settings: dict[str, str]) -> dict[str, str | int]:
+def attempt(settings: dict[str, str]) -> Found:
     """Do all of it; whatever goes wrong is part of the result."""
     begun = time.monotonic()
     try:
@@ -335,15 +350,15 @@ def attempt(settings: dict[str, str]) -> dict[str, str | int]:
     return found | {"seconds": round(time.monotonic() - begun, 1)}
 
 
-def report(settings: dict[str, str], found: dict[str, str | int]) -> None:
+def report(settings: dict[str, str], found: Found) -> None:
     """Write the result down, for node exporter as well, and send it home."""
-    before: dict[str, int] = {}
+    before: Found = {}
     with contextlib.suppress(OSError, ValueError):
         before = json.loads(RESULT.read_text(encoding="utf-8"))
     at = int(time.time())
     well = found["result"] in (APPLIED, UNCHANGED)
     last = at if well else int(before.get("last_good") or 0)
-    document = {"host": settings["host"], "time": at, "last_good": last} | found
+    document: Found = {"host": settings["host"], "time": at, "last_good": last} | found
     write(RESULT, json.dumps(document) + "\n", 0o644)
     if METRICS.parent.is_dir():
         write(METRICS, metrics(document), 0o644)
@@ -361,11 +376,11 @@ def report(settings: dict[str, str], found: dict[str, str | int]) -> None:
         print(f"the report was not taken: {str(error).replace(address, '...')}", file=sys.stderr)
 
 
-def metrics(found: dict[str, str | int]) -> str:
+def metrics(found: Found) -> str:
     """Return the result in Prometheus' text format."""
     commit = str(found.get("commit", ""))[:12]
     lines = [f'gridberry_pull_info{{result="{found["result"]}",commit="{commit}"}} 1']
-    values = {"ok": int(found["result"] in (APPLIED, UNCHANGED))}
+    values: Found = {"ok": int(found["result"] in (APPLIED, UNCHANGED))}
     values |= {"last_success_timestamp_seconds": found["last_good"], "seconds": found["seconds"]}
     values |= {"timestamp_seconds": found["time"], "changed": found.get("changed", 0)}
     lines += [f"gridberry_pull_{name} {value}" for name, value in values.items()]
