@@ -49,6 +49,7 @@ WAYS: dict[str, tuple[str, ...]] = {
     r"\./gridberry (prepare|find|new)\b": ("elsewhere", "tests/fleet/test_first_pi.py", "COMMANDS"),
     r"(sudo apt-get install|ssh-keygen|ssh) ": ("elsewhere", "docs/first-pi.md", "## Tried"),
     r"\(umask 077 && openssl passwd -6 >hash\)$": ("elsewhere", "docs/first-pi.md", "## Tried"),
+    r"git config ": ("elsewhere", "tests/ansible/test_pull.py", '"gpg.format=ssh"'),
     r"\./gridberry test( --quick)?$": ("elsewhere", ".ci/run", "exec ./gridberry test"),
     r"\./gridberry test --full": ("parsed",),
     r"cp -r inventory/example inventory/home$": ("run",),
