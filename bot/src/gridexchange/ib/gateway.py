@@ -11,6 +11,8 @@ from gridexchange.ib.calendar import is_open
 from gridexchange.ib.connection import Connection, Peer
 from gridexchange.ib.faults import GatewayFaults
 from gridexchange.ib.market import SessionMarket
+from gridexchange.ib.options import Quoted
+from gridexchange.ib.quotes import Quotes, ticks
 from gridexchange.ib.records import PENDING, Execution, Stock, StockOrder
 from gridexchange.ib.requests import PlacedOrder, Reader, WantedContract, read_order
 from gridexchange.ib.rules import PacingRules
@@ -40,11 +42,15 @@ class GatewaySettings:
         account: the one account.
         stock: what is traded.
         read_only: no orders are taken over the API.
+        others: stocks whose prices are told, and that are not traded here.
+        snapshot_ms: until a snapshot ends; the real Gateway takes 11 s.
     """
 
     account: AccountSettings
     stock: Stock
     read_only: bool = False
+    others: tuple[Stock, ...] = ()
+    snapshot_ms: int = 300
 
 
 # Takes the Gateway, a client and the fields of its message.
@@ -64,6 +70,7 @@ class Gateway:
 
     Attributes:
         account: orders and money.
+        quotes: stocks and options whose prices are told.
         rules: what was asked, and which pacing rules that broke.
         link_up: whether the Gateway reaches IB.
         competing: whether another session has the market data.
@@ -83,6 +90,7 @@ class Gateway:
         self.settings, self.stock, self.clock = settings, settings.stock, clock
         self.faults = faults or GatewayFaults()
         self.rules = PacingRules()
+        self.quotes = Quotes(settings.stock, *settings.others)
         self.account = StockAccount(settings.account, settings.stock, store)
         if self.account.began_ms is None:
             self.account.began_ms = clock.now_ms() // MINUTE_MS * MINUTE_MS
@@ -202,13 +210,13 @@ class Gateway:
             self.tell_order(order)
         if moved and self.link_up and not self.competing:
             for connection in list(self.connections):
-                for request in sorted(connection.lines):
-                    self.tick(connection, request)
+                for request, quoted in sorted(connection.lines.items()):
+                    self.tick(connection, request, quoted)
 
-    def tick(self, connection: Connection, request: int) -> None:
-        """Bid, ask and last price of one line."""
-        for kind in (1, 2, 4):
-            connection.send(messages.tick_price(request, kind, self.account.price))
+    def tick(self, connection: Connection, request: int, quoted: Quoted) -> None:
+        """Prices of one line."""
+        for fields in ticks(request, quoted, self.account.price, self.clock.now_ms()):
+            connection.send(fields)
 
     # Orders.
 
