@@ -36,6 +36,17 @@ BAR_MINUTES = {
 DURATION_MINUTES = {"S": 1 / 60, "D": 390, "W": 1950, "M": 8190, "Y": 98280}
 
 
+def count_snapshot(gateway: Gateway, connection: Connection, fields: list[str]) -> None:
+    """A snapshot counts as it arrives."""
+    reader = Reader(fields[2:])
+    contract = reader.contract()
+    reader.skip(2)
+    now = gateway.clock.now_ms()
+    quoted = gateway.quotes.find(contract, gateway.account.price, now)
+    if reader.switch() and quoted is not None:
+        gateway.rules.snapshot(connection.client_id or 0, stock_of(quoted), now / 1000)
+
+
 def market_data(gateway: Gateway, connection: Connection, fields: list[str]) -> None:
     """A stream of prices, or one snapshot of them."""
     reader = Reader(fields[1:])
@@ -44,8 +55,6 @@ def market_data(gateway: Gateway, connection: Connection, fields: list[str]) -> 
     snapshot = reader.switch()
     now, client = gateway.clock.now_ms(), connection.client_id or 0
     quoted = gateway.quotes.find(contract, gateway.account.price, now)
-    if quoted is not None and snapshot:
-        gateway.rules.snapshot(client, stock_of(quoted), now / 1000)
     if quoted is None:
         gateway.error(connection, request, 200, NO_CONTRACT)
     elif gateway.competing:
@@ -308,6 +317,7 @@ def nothing(_gateway: Gateway, _connection: Connection, _fields: list[str]) -> N
     """Requests that need no answer."""
 
 
+COUNTERS: dict[int, Handler] = {1: count_snapshot}
 # By the number of the message: who answers, and whether the answer may get lost.
 HANDLERS: dict[int, tuple[Handler, bool]] = {
     1: (market_data, True),

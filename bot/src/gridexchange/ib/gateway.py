@@ -66,6 +66,7 @@ class Gateway:
         store: the books.
         open_market: the walk of prices, from the time when the account began.
         handlers: by the number of a message, who answers it, and whether the answer may get lost.
+        counters: by the number of a message, who counts it as it arrives, whatever goes wrong then.
         faults: what goes wrong.
 
     Attributes:
@@ -85,6 +86,7 @@ class Gateway:
         open_market: Callable[[int], SessionMarket],
         handlers: Mapping[int, tuple[Handler, bool]],
         *,
+        counters: Mapping[int, Handler] | None = None,
         faults: GatewayFaults | None = None,
     ) -> None:
         self.settings, self.stock, self.clock = settings, settings.stock, clock
@@ -101,7 +103,7 @@ class Gateway:
         self.link_up, self.competing = True, False
         self.down_until_ms = self.restarts_ms = 0
         self.hang_ups: list[str] = []
-        self._handlers = handlers
+        self._handlers, self._counters = handlers, counters or {}
         if self.account.position < 0:
             self.account.position = self.market.position(clock.now_ms())
         self.account.price = self.market.price(self.account.position)
@@ -149,6 +151,8 @@ class Gateway:
 
     def _answer(self, connection: Connection, kind: int, fields: list[str]) -> None:
         handler, fallible = self._handlers[kind]
+        if kind in self._counters:
+            self._counters[kind](self, connection, fields)
         fault = self.faults.of("question") if fallible else ""
         if fault == "hung up":
             connection.hang_up("fault: hung up")
