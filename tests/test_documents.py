@@ -38,6 +38,10 @@ WAYS: dict[str, tuple[str, ...]] = {
         *("elsewhere", "bot/tests/exchange/ib/test_process.py"),
         '"gridexchange.ib", "--state-directory"',
     ),
+    r"sudo /usr/local/lib/gridberry/report\.py --to ": (
+        *("elsewhere", "tests/monitoring/test_report.py"),
+        '"--to"',
+    ),
     r"\./gridberry demo\b": ("elsewhere", "tests/test_launcher.py", '"demo"'),
     r"\./gridberry setup\b": ("elsewhere", "tests/test_launcher.py", '"setup"'),
     r"\./gridberry (check|deploy|rollback|rollout|status|audit|report|logs|open|ssh)\b": ("verb",),
