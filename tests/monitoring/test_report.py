@@ -307,6 +307,42 @@ def test_what_needs_a_look_and_what_is_missing_are_said(fleet, tmp_path):
     ]
 
 
+@needs_store
+def test_the_hubs_gains_are_added_by_mode_and_its_absence_is_said(fleet, tmp_path):
+    asked = []
+
+    class Hub(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append((self.path, self.headers["Authorization"]))
+            days = [{"mode": "live", "gain": "1.00000001"}, {"mode": "live", "gain": "-3"},
+                    {"mode": "paper", "gain": "700"}]  # fmt: skip
+            body = json.dumps({"days": days}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=http.serve_forever, daemon=True).start()
+    hub = {"url": f"http://127.0.0.1:{http.server_address[1]}", "token": "hub-4711"}
+    fleet.settings(hub=hub)
+    fleet.run("--to", str(tmp_path / "report.html"))
+    one = rows(section((tmp_path / "report.html").read_text(), "pi1, BTC/USDT, live"))
+    assert one["gain of sales, as the ledger has it"] == "-1.99999999 USDT"
+    path, token = asked[0]
+    assert token == "Bearer hub-4711"
+    assert f"symbol=BTC%2FUSDT&limit=7&from={fleet.week.dates[0]}&" in path
+    http.shutdown()
+    http.server_close()
+    fleet.settings(hub=hub)
+    done = fleet.run("--to", str(tmp_path / "report.html"))
+    assert done.returncode == 0
+    assert "the hub does not answer" in (tmp_path / "report.html").read_text()
+
+
 class Sources(HTMLParser):
     """Tags and what they would load."""
 

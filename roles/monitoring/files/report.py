@@ -15,6 +15,9 @@ import json
 import os
 import sys
 import time
+import urllib.parse
+import urllib.request
+from decimal import Decimal
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -32,6 +35,7 @@ from report_week import (
     Report,
     Week,
     WeekError,
+    date,
     last_week,
     of_bot,
     week_named,
@@ -94,6 +98,7 @@ def gather(server: messages.Server, told: dict[str, Any], week: Week) -> Report:
         ]
     except (OSError, HTTPException, ValueError, KeyError, TypeError) as error:
         raise ReportError(f"the monitoring server does not answer: {error}") from None
+    _ask_hub(report, told.get("hub", {}))
     report.heard = {one["host"]: min(1.0, share) for one, share in found["bots heard"]}
     for name in EVENTS:
         for one, count in found[name]:
@@ -117,6 +122,31 @@ def _grids(server: messages.Server, bot: str, account: str, week: Week) -> list[
     for grid in grids:
         grid.account = account
     return grids
+
+
+def _ask_hub(report: Report, hub: dict[str, str]) -> None:
+    """Add what the sales of each grid came to, as the hub's ledger has it, if it answers."""
+    if not hub.get("url"):
+        return
+    week = report.week
+    for grid in report.grids:
+        query = {"bot": grid.bot, "symbol": grid.symbol, "limit": str(DAYS)}
+        query |= {"from": week.dates[0], "to": date(week.end)}
+        try:
+            days = ask_hub(hub, f"/api/v1/profit?{urllib.parse.urlencode(query)}")["days"]
+            gains = [Decimal(one["gain"]) for one in days if one["mode"] == grid.mode]
+        except (OSError, HTTPException, ValueError, ArithmeticError, KeyError, TypeError) as error:
+            report.notes.append(f"the hub does not answer, so no gains of sales: {error}")
+            return
+        grid.gain = sum(gains, Decimal(0))
+
+
+def ask_hub(hub: dict[str, str], path: str) -> Any:
+    """Return what the hub answers."""
+    headers = {"Authorization": f"Bearer {hub['token']}"} if hub.get("token") else {}
+    asked = urllib.request.Request(hub["url"] + path, headers=headers)  # noqa: S310 -- http
+    with urllib.request.urlopen(asked, timeout=60) as answer:  # noqa: S310
+        return json.load(answer)
 
 
 def _hosts(found: dict[str, list[tuple[dict[str, str], float]]], week: Week) -> list[PiWeek]:

@@ -90,18 +90,13 @@ def page(report: Report, made: float) -> str:
         parts += _grid(grid, report)
     parts += _hosts(report.hosts)
     parts += _alerts(report)
-    source = "the hub, where it says so, and else " if _hub(report) else ""
     parts.append(
-        f'<p class="small">Made {moment(made)} UTC from {source}the monitoring server. Days are'
+        f'<p class="small">Made {moment(made)} UTC from the monitoring server. Days are'
         f" of UTC. Metrics are read every {STEP // 60} minutes. What a grid made in its last"
         " minutes may be missing; gridbot tax and gridbot report have the exact books.</p>"
         "\n</body>\n</html>\n"
     )
     return "\n".join(parts)
-
-
-def _hub(report: Report) -> bool:
-    return any(grid.source != "metrics" for grid in report.grids)
 
 
 def _look(lines: Sequence[str]) -> list[str]:
@@ -172,8 +167,9 @@ def _grid(grid: GridWeek, report: Report) -> list[str]:
         ("out of range", f"{grid.out_seconds / 3600:.1f} h, {share:.0%} of what was seen"),
         *((name, str(count)) for name, count in events.items()),
         ("answered", "not known" if heard is None else f"{heard:.1%} of the week"),
-        ("profit and fills from", grid.source),
     ]
+    if grid.gain is not None:
+        facts.insert(1, ("gain of sales, as the ledger has it", f"{grid.gain:+f} {grid.coin}"))
     if len(grid.grids) > 1:
         facts.append(("grids that ran", str(len(grid.grids))))
     name = f"{grid.bot}, {grid.symbol}, {grid.mode}, account {grid.account}"

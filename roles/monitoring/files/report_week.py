@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 DAY, STEP = 86_400, 900  # seconds: of a day, and between two samples
@@ -97,7 +98,6 @@ class GridWeek:
         symbol: Such as `BTC/USDT`.
         coin: The quote coin: of all amounts.
         account: Whose money it is.
-        source: What told of it.
         days: Profit by day.
         fills: How many.
         fees: In the quote coin.
@@ -106,6 +106,7 @@ class GridWeek:
         out_seconds: How long the price was outside of the range, of what was seen.
         seen_seconds: How long it was heard.
         grids: When a grid began, those of the week among them.
+        gain: What the week's sales came to, in the hub's ledger; None: not known.
     """
 
     bot: str
@@ -113,7 +114,6 @@ class GridWeek:
     symbol: str
     coin: str
     account: str = ""
-    source: str = "metrics"
     days: dict[str, float] = field(default_factory=dict)
     fills: float = 0
     fees: float = 0
@@ -122,6 +122,7 @@ class GridWeek:
     out_seconds: int = 0
     seen_seconds: int = 0
     grids: set[float] = field(default_factory=set)
+    gain: Decimal | None = None
 
     @property
     def profit(self) -> float:
