@@ -25,7 +25,7 @@ from virtual_pi.rootfs import mirrors
 
 PACKAGES = (
     *("systemd-sysv", "dbus", "python3", "iproute2", "procps", "openssl", "ca-certificates"),
-    *("openssh-server", "postgresql-17", "postgresql-17-timescaledb", "pgbackrest"),
+    *("openssh-server", "postgresql-17", "postgresql-17-timescaledb", "pgbackrest", "nginx"),
 )
 RELEASE = "trixie"
 BOOT_SECONDS = 60.0
@@ -69,6 +69,8 @@ ip link set lo up
 cd "$R"
 pivot_root . old
 umount -l /old
+# systemd puts credentials into a namespace of its own, and they are to be seen here.
+mount --make-rshared /
 exec env -i container=gridberry PATH=/usr/sbin:/usr/bin:/sbin:/bin /usr/lib/systemd/systemd
 """
 
