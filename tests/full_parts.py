@@ -153,6 +153,12 @@ PARTS = (
         ),
     ),
     Part(
+        "https",
+        "HTTPS before a page on a machine of trixie: twice, other names, a power cut, undone",
+        python("-m", "tests.https.machine"),
+        ("plugins", "roles", "tests/https", "tests/trixie_machine.py"),
+    ),
+    Part(
         "branches",
         "two machines that begin with a snapshot of a third",
         python("-m", "tests.branches"),

@@ -42,6 +42,10 @@ WAYS: dict[str, tuple[str, ...]] = {
         *("elsewhere", "bot/tests/together/ib/test_watcher.py"),
         '"-m", "watcher", "--config"',
     ),
+    r"sudo /usr/local/lib/gridberry/report\.py --to ": (
+        *("elsewhere", "tests/monitoring/test_report.py"),
+        '"--to"',
+    ),
     r"\./gridberry demo\b": ("elsewhere", "tests/test_launcher.py", '"demo"'),
     r"\./gridberry setup\b": ("elsewhere", "tests/test_launcher.py", '"setup"'),
     r"\./gridberry (check|deploy|rollback|rollout|status|audit|report|logs|open|ssh)\b": ("verb",),
