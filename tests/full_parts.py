@@ -265,6 +265,18 @@ PARTS = (
         BOT,
     ),
     Part(
+        "live-against-backtest",
+        "an hour of a bot, killed, paused and half recorded, beside a backtest: all explained",
+        python("bot/benchmarks/live_against_backtest.py", "--minutes", "600", "--speed", "30"),
+        BOT,
+    ),
+    Part(
+        "analytics-pool",
+        "a search on three workers, some of them killed, finds what one process finds",
+        python("bot/benchmarks/analytics_pool.py"),
+        BOT,
+    ),
+    Part(
         "idle",
         "processor time and writes of an idle bot",
         python("bot/benchmarks/idle.py"),

@@ -101,6 +101,19 @@ WAYS: dict[str, tuple[str, ...]] = {
         *("elsewhere", "bot/tests/recorder/test_reading.py"),
         'command("gaps"',
     ),
+    r"openssl req -x509 ": (
+        "elsewhere",
+        "bot/tests/analytics/pool.py",
+        '"openssl", "req", "-x509"',
+    ),
+    r"analytics (optimize|scheduler|worker) ": (
+        *("elsewhere", "bot/tests/analytics/pool.py"),
+        '"-m", "analytics", name',
+    ),
+    r"analytics compare ": (
+        *("elsewhere", "bot/tests/analytics/hour.py"),
+        '"analytics", "compare"',
+    ),
     r"curl -s -H \"Authorization: Bearer \$\(sudo cat /opt/gridberry/bot/metrics\.token\)\"": (
         *("elsewhere", "bot/tests/together/metrics/test_figures.py"),
         "Bearer ",

@@ -329,7 +329,7 @@ def needed(recipes: dict[str, list[Step]], stage: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("target", ["hub", "recorder"])
+@pytest.mark.parametrize("target", ["analytics", "hub", "recorder"])
 def test_an_image_with_a_lock_of_its_own_installs_no_other_one(target):
     recipes = Builder((BOT / "Dockerfile").read_text(), Path(), "arm64", {}).recipes
     locks = {
