@@ -148,7 +148,8 @@ class Reasons:
     def _not_filled(self, leg: Leg, due: int, until: int) -> Why:
         """Why an order that was written down had not traded when the price came."""
         before = [each for each in leg.attempts if each.created_ms <= self._latest(due)]
-        sent_late = len(leg.attempts) > len(before) or leg.took or not before[-1].sent
+        again = any(due < each.created_ms <= until for each in leg.attempts)
+        sent_late = again or leg.took or not before[-1].sent
         in_parts = leg.trades > 1 and leg.first_ms <= self._latest(due) + SAME_MS
         return _proven(
             (Why.PARTIAL, in_parts or (leg.trades > 0 and not leg.complete)),
@@ -204,7 +205,8 @@ class Reasons:
         """Why the grid did nothing more at a time; None where it was to trade."""
         run = self.traded.run
         ended = run.closed_ms is not None and run.closed_ms <= time_ms
-        if _within(self.halts, time_ms if not ended else run.started_ms, time_ms):
+        at = run.closed_ms if ended and run.closed_ms is not None else time_ms
+        if _within(self.halts, at, at):
             return Why.KILL_SWITCH
         if not ended:
             return None
