@@ -9,10 +9,12 @@ import pytest
 from analytics.pool.membership import security
 from analytics.pool.spread import spread_over
 from distributed import Client
+from gridbase.errors import UserError
 from gridbot.backtest.pool import run_trials
 
 from bot.tests.analytics.hour import run
 from bot.tests.analytics.pool import TERMS, Pool, certificate, market, space
+from bot.tests.recorder.processes import LIMIT_S
 
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="needs the package openssl")
 WINDOWS = [(0, 3_000), (1_500, 4_500), (3_000, 6_000)]
@@ -140,3 +142,23 @@ def test_a_search_needs_both_address_and_key(tmp_path):
     told = run("analytics", "optimize", *words, "--scheduler", "tls://127.0.0.1:1")
     assert (told.returncode, told.stderr.count("\n")) == (2, 1)
     assert "--scheduler needs --tls DIR" in told.stderr
+
+
+def test_a_scheduler_that_is_gone_is_one_line(pool):
+    """The last one: it takes the module's pool with it."""
+
+    def progress(_done: int) -> None:
+        pool.scheduler.kill()
+
+    with pytest.raises(UserError, match=r"^--scheduler tls://\S+: \S"):
+        run_trials(
+            market(6_000),
+            WINDOWS,
+            space(72),
+            TERMS,
+            jobs=3,
+            progress=progress,
+            workers=spread_over(pool.address, security(pool.tls)),
+        )
+    # Its service starts it again.
+    assert pool.worker.wait(2 * LIMIT_S) == 3

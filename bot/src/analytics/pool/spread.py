@@ -8,6 +8,7 @@ copy of the market is asked for again.
 from __future__ import annotations
 
 import contextlib
+import logging
 from asyncio import CancelledError
 from collections.abc import Iterator
 from typing import Any
@@ -49,13 +50,16 @@ def _client(scheduler: str, security: Any) -> Iterator[Any]:
     from distributed import Client
     from distributed.comm.core import CommClosedError
 
+    # What it logs of a connection that is gone is said in one line below.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with dask.config.set({"distributed.comm.timeouts.connect": "10s"}):
         try:
             connected = Client(scheduler, security=security, timeout=PATIENCE_S / 4)  # type: ignore[no-untyped-call]
             with connected as client:
                 client.wait_for_workers(1, timeout=PATIENCE_S)
                 yield client
-        except (OSError, TimeoutError, CommClosedError) as error:
+        # Dask's own word for a connection that is gone is RuntimeError as well.
+        except (OSError, TimeoutError, CommClosedError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200] or "nobody answers"
             raise UserError(f"--scheduler {scheduler}: {reason}", ExitCode.EXCHANGE) from error
 
@@ -115,6 +119,7 @@ class _Spread:
 
     def _result(self, future: Any) -> list[Trial] | None:
         """What came of a task; None where it got lost with its workers."""
+        from distributed.client import FutureCancelledError
         from distributed.scheduler import KilledWorker
 
         empty = 0.0
@@ -126,7 +131,9 @@ class _Spread:
                 empty = empty + LOOK_S if alone else 0.0
                 if empty > PATIENCE_S:
                     raise
-            except (CancelledError, KilledWorker):
+            except (CancelledError, FutureCancelledError, KilledWorker) as error:
+                if self._client.status != "running":
+                    raise OSError("the connection is gone") from error
                 return None
             else:
                 return found
