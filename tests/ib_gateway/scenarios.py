@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -271,7 +272,7 @@ def kills(directory: Path) -> str:
         def ended() -> bool:
             return here.systemd("ActiveState", GATEWAY) == "failed"
 
-        for _ in range(STARTS):
+        for _ in range(STARTS + 1):
             here.wait("a Gateway to kill", lambda: ended() or bool(processes(here, "bin/java")))
             if not ended():
                 pi.run("pkill", "-KILL", "-f", "jre/bin/java")
@@ -302,9 +303,16 @@ def limited(here: World) -> Iterator[None]:
                 (group / "cgroup.procs").write_text(process)
         yield
     finally:
+        here.wait("an empty group", lambda: _emptied(group))
+
+
+def _emptied(group: Path) -> bool:
+    """Move what is in a control group to the one above, and remove it; tells whether it is gone."""
+    with contextlib.suppress(OSError):  # one that has just ended, or just begun
         for process in (group / "cgroup.procs").read_text().split():
-            (old / "cgroup.procs").write_text(process)
+            (group.parent / "cgroup.procs").write_text(process)
         group.rmdir()
+    return not group.exists()
 
 
 def out_of_memory(here: World) -> None:
