@@ -153,6 +153,12 @@ PARTS = (
         ),
     ),
     Part(
+        "https",
+        "HTTPS before a page on a machine of trixie: twice, other names, a power cut, undone",
+        python("-m", "tests.https.machine"),
+        ("plugins", "roles", "tests/https", "tests/trixie_machine.py"),
+    ),
+    Part(
         "branches",
         "two machines that begin with a snapshot of a third",
         python("-m", "tests.branches"),
@@ -256,6 +262,18 @@ PARTS = (
         "recorder",
         "what recording costs beside a plain writer of Parquet",
         python("bot/benchmarks/recorder.py"),
+        BOT,
+    ),
+    Part(
+        "live-against-backtest",
+        "an hour of a bot, killed, paused and half recorded, beside a backtest: all explained",
+        python("bot/benchmarks/live_against_backtest.py", "--minutes", "600", "--speed", "30"),
+        BOT,
+    ),
+    Part(
+        "analytics-pool",
+        "a search on three workers, some of them killed, finds what one process finds",
+        python("bot/benchmarks/analytics_pool.py"),
         BOT,
     ),
     Part(
