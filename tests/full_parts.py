@@ -134,7 +134,29 @@ PARTS = (
         "database",
         "the fleet's database on machines of trixie: promotion, restore, drill, 500 kills",
         python("-m", "tests.database", "--kills", "500"),
-        ("playbooks", "plugins", "roles", "tests/database", "tests/trixie_machine.py"),
+        (
+            "playbooks",
+            "plugins",
+            "roles",
+            "tests/database",
+            "tests/trixie_machine.py",
+            "tests/trixie_root.py",
+        ),
+    ),
+    Part(
+        "ib-gateway",
+        "IB Gateway's role with stand-ins on machines of trixie: set-up, kills, hangs, logins",
+        python("-m", "tests.ib_gateway"),
+        (
+            *("playbooks", "plugins", "roles", "bot/src/gridexchange", "bot/src/gridbase"),
+            *("tests/ib_gateway", "tests/trixie_machine.py", "tests/trixie_root.py"),
+        ),
+    ),
+    Part(
+        "https",
+        "HTTPS before a page on a machine of trixie: twice, other names, a power cut, undone",
+        python("-m", "tests.https.machine"),
+        ("plugins", "roles", "tests/https", "tests/trixie_machine.py"),
     ),
     Part(
         "branches",
@@ -249,6 +271,18 @@ PARTS = (
         BOT,
     ),
     Part(
+        "live-against-backtest",
+        "an hour of a bot, killed, paused and half recorded, beside a backtest: all explained",
+        python("bot/benchmarks/live_against_backtest.py", "--minutes", "600", "--speed", "30"),
+        BOT,
+    ),
+    Part(
+        "analytics-pool",
+        "a search on three workers, some of them killed, finds what one process finds",
+        python("bot/benchmarks/analytics_pool.py"),
+        BOT,
+    ),
+    Part(
         "idle",
         "processor time and writes of an idle bot",
         python("bot/benchmarks/idle.py"),
@@ -328,13 +362,13 @@ PARTS = (
         "hub-kills",
         "500 random kills of collector, archiver and database: every trade once",
         python("bot/benchmarks/hub_kills.py", "--kills", "500"),
-        (*BOT, "tests/postgres.py"),
+        (*BOT, "tests/postgres.py", "tests/trixie_root.py"),
     ),
     Part(
         "hub-load",
         "10 million trades: inserts beside pgbench, bytes a row, answers, a month of absence",
         python("bot/benchmarks/hub_load.py", "--fills", "10000000", "--seconds", "60"),
-        (*BOT, "tests/postgres.py"),
+        (*BOT, "tests/postgres.py", "tests/trixie_root.py"),
     ),
     Part(
         "lynis",

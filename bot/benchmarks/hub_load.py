@@ -52,7 +52,8 @@ ASKED = 40
 # A grid's trades: prices walk on lines, quantities are lots, a fee is a thousandth.
 MADE_UP = """
 INSERT INTO fills
-SELECT '2024-01-01Z'::timestamptz + i * $1::interval + (random() * 900)::int * interval '1 ms',
+SELECT date_trunc('milliseconds', '2024-01-01Z'::timestamptz + i * $1::interval)
+       + (random() * 900)::int * interval '1 ms',
        i % 20 + 1, 1, CASE WHEN random() < 0.5 THEN 'b' ELSE 's' END::"char", 'g', true,
        6000000 + ((sin(i / 5000.0) * 40)::bigint + (random() * 4)::bigint) * 12345,
        100 + i % 20, NULL,

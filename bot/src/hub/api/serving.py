@@ -21,6 +21,8 @@ from hub.ledger import Ledger
 # Clients that only connect are dropped (seconds); beside those that listen so many may ask at once.
 _KEEP_ALIVE = 5
 _ASKING = 100
+# Whose word on HTTPS is taken: a reverse proxy on this host.
+_PROXIES = ["127.0.0.1", "::1"]
 
 
 @asynccontextmanager
@@ -75,6 +77,8 @@ def serve(config: Config) -> None:
             timeout_graceful_shutdown=2,
             access_log=False,
             server_header=False,
+            proxy_headers=True,
+            forwarded_allow_ips=_PROXIES,
             log_level="warning",
             lifespan="on",
         )

@@ -54,10 +54,12 @@ class Client:
     """Asks with a token."""
 
     def __init__(self, port, secret=None):
-        self.port, self.secret = port, secret
+        self.port, self.secret, self.source = port, secret, "127.0.0.1"
 
     def ask(self, path, method="GET", body=None, **headers):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.port, timeout=20, source_address=(self.source, 0)
+        )
         if self.secret:
             headers["Authorization"] = f"Bearer {self.secret}"
         connection.request(method, path, body=body, headers=headers)
@@ -209,6 +211,15 @@ def test_without_a_token_nothing_is_told(fleet):
             assert list(json.loads(content)) == ["error"]
         assert client.ask(path, method="POST")[0] == 405
     assert Client(client.port).ask("/")[0] == 200
+
+
+def test_only_a_proxy_of_this_host_says_that_a_session_came_over_https(fleet):
+    client, _, _ = fleet
+    nobody, body = Client(client.port), json.dumps({"token": client.secret})
+    forwarded = {"X-Forwarded-Proto": "https"}
+    for nobody.source, secure in (("127.0.0.1", True), ("127.0.0.5", False)):
+        _, answer, _ = nobody.ask("/api/v1/session", "POST", body, **forwarded)
+        assert ("Secure" in answer.headers["Set-Cookie"]) == secure
 
 
 def test_a_session_keeps_the_token_where_no_script_reads_it(fleet):
