@@ -219,6 +219,12 @@ PARTS = (
         for first in (0, STOCK_STORIES)
     ),
     Part(
+        "ib-week",
+        "a week of a grid on a stock and the option watcher at one Gateway, on a virtual clock",
+        python("bot/benchmarks/ib_week.py"),
+        BOT,
+    ),
+    Part(
         "mutants-listed",
         "mutants that once survived",
         python("bot/benchmarks/mutants.py", "--listed"),
