@@ -98,6 +98,12 @@ PARTS = (
         (*SCENARIO, *BOT),
     ),
     Part(
+        "platform",
+        "database, hub, recorder and monitoring on one virtual Pi: in force, cut off, undone",
+        python("-m", "tests.platform_machine"),
+        (*SCENARIO, *BOT, "tests/platform_machine.py"),
+    ),
+    Part(
         "fat-cuts",
         "every power cut of a recorded change of the boot files; each outcome boots",
         python("-m", "benchmarks.fat_cuts", "--seed", SEED),
