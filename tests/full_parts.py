@@ -98,6 +98,12 @@ PARTS = (
         (*SCENARIO, *BOT),
     ),
     Part(
+        "platform",
+        "database, hub, recorder and monitoring on one virtual Pi: in force, cut off, undone",
+        python("-m", "tests.platform_machine"),
+        (*SCENARIO, *BOT, "tests/platform_machine.py"),
+    ),
+    Part(
         "fat-cuts",
         "every power cut of a recorded change of the boot files; each outcome boots",
         python("-m", "benchmarks.fat_cuts", "--seed", SEED),
@@ -217,6 +223,12 @@ PARTS = (
             BOT,
         )
         for first in (0, STOCK_STORIES)
+    ),
+    Part(
+        "ib-week",
+        "a week of a grid on a stock and the option watcher at one Gateway, on a virtual clock",
+        python("bot/benchmarks/ib_week.py"),
+        BOT,
     ),
     Part(
         "mutants-listed",

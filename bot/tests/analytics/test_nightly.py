@@ -110,7 +110,7 @@ def test_a_result_with_something_unexplained_is_a_result():
         (("keep_days", "keep_day"), "unknown setting keep_day; did you mean keep_days?"),
         (('name = "pi1"', 'name = "../pi1"'), "bots: name = '../pi1': needs letters, digits"),
         (('symbol = "BTCUSDT"', 'symbol = "../up"'), "searches: symbol = '../up': needs letters"),
-        (('"--grids"', '"--gridz"'), "BTCUSDT: analytics optimize: unrecognized arguments"),
+        (('"--grids"', '"--gridz"'), "searches: BTCUSDT: options: unrecognized arguments"),
         (("[[searches]]", '[[bots]]\nname = "pi1"\nstate = "/x"\n[[searches]]'), "each name once"),
         (("keep_days = 30", 'tls = "/x"'), "scheduler and tls need each other"),
     ],

@@ -3,9 +3,9 @@
 import argparse
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NoReturn
 
-from gridbase.command_line import OneLineParser
-from gridbase.errors import ExitCode
+from gridbase.errors import ExitCode, UserError
 
 from analytics.commands import compare, optimize
 from analytics.nightly.config import Nightly
@@ -35,11 +35,19 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.DIFFERS if any(each.trouble for each in done) else ExitCode.OK
 
 
+class _Words(argparse.ArgumentParser):
+    """Says what is wrong with words of a file."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise it as the user's."""
+        raise UserError(f"{self.prog}: {message}")
+
+
 def check_words(settings: Nightly) -> None:
     """Have the jobs' own parsers read their words.
 
     Raises:
-        SystemExit: one does not take them; one line on standard error says which.
+        UserError: one does not take them; says which.
     """
     from analytics.nightly.jobs import bot_jobs, search_jobs
 
@@ -48,6 +56,7 @@ def check_words(settings: Nightly) -> None:
     commands = {"compare": compare, "optimize": optimize}
     for job in (*jobs, *search_jobs(settings)):
         if job.kind in commands:
-            parser = OneLineParser(prog=f"{job.name}: analytics {job.kind}")
+            table = "bots" if job.kind == "compare" else "searches"
+            parser = _Words(prog=f"{table}: {job.name}: options")
             commands[job.kind].add_arguments(parser)
             parser.parse_args(job.command[2:])

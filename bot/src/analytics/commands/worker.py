@@ -22,6 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory-mb", default="512", metavar="MB", help="most of each process (default: 512)"
     )
+    parser.add_argument(
+        "--port",
+        default="0",
+        metavar="N",
+        help="listen at this port and the following ones, two for each process (default: any)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -32,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
     processes = usable_cores()
     if args.processes is not None:
         processes = integer("--processes", args.processes, 1, MOST_PROCESSES)
+    port = integer("--port", args.port, 0, 65_535 - 2 * MOST_PROCESSES)
     memory = integer("--memory-mb", args.memory_mb, 128, 1_000_000)
     scheduler, member = address("--scheduler", args.scheduler), security(args.tls)
     with tempfile.TemporaryDirectory(prefix="analytics-") as scratch:
@@ -39,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
             scheduler,
             member,
             processes=processes,
+            port=port,
             memory=memory * MEGABYTE,
             scratch=Path(scratch),
         )

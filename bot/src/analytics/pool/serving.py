@@ -53,7 +53,7 @@ def run_scheduler(listen: str, security: Any) -> None:
 
 
 def run_workers(
-    scheduler: str, security: Any, *, processes: int, memory: int, scratch: Path
+    scheduler: str, security: Any, *, processes: int, memory: int, port: int, scratch: Path
 ) -> None:
     """Work until SIGTERM, or until the scheduler is gone.
 
@@ -62,6 +62,7 @@ def run_workers(
         security: of the pool.
         processes: how many, each with one thread.
         memory: most that each may take (bytes); one that takes more starts anew.
+        port: first one that they listen at; 0 for any.
         scratch: a directory that may be written to.
 
     Raises:
@@ -82,6 +83,8 @@ def run_workers(
             scheduler,
             nthreads=1,
             host=own,
+            port=f"{port}:{port + 2 * processes - 1}" if port else 0,
+            worker_port=f"{port}:{port + 2 * processes - 1}" if port else 0,
             memory_limit=memory,
             security=security,
             local_directory=str(scratch),
