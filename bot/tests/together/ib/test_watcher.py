@@ -254,6 +254,27 @@ def test_faults_cost_rows_and_break_no_rule(tmp_path, seed):
     assert any(look["missing"] for look in looks)
 
 
+def test_a_second_look_waits_for_its_time(tmp_path, caplog):
+    caplog.set_level("INFO", "watcher")
+    world = WatcherWorld(tmp_path, symbols=("SPY",))
+    world.watch(once=True)
+    began = world.time.seconds
+    world.watcher = world.new_watcher()
+    world.watch(once=True)
+    assert world.time.seconds - began > 250
+    assert "waiting until 2026-09-22 14:05 UTC" in caplog.text
+    assert +world.gateway.rules.broken == {}
+
+
+def test_a_stop_ends_a_cycle_at_once(tmp_path):
+    world = WatcherWorld(tmp_path)
+    began = world.time.seconds
+    world.watch(15.0)
+    assert world.time.seconds - began < 16
+    world.time.sleep(1.0)
+    assert world.gateway.connections == []
+
+
 def test_a_symbol_that_nobody_knows_is_one_line(tmp_path):
     world = WatcherWorld(tmp_path, symbols=("SPY", "NONE"))
     with pytest.raises(UserError, match=r"symbols = .*does not know one of them"):
