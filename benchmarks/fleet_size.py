@@ -1,6 +1,6 @@
 """What a fleet's size costs the controller: the settings' check, a rollout's plan and look.
 
-    python -m benchmarks.fleet_size [--hosts 50 200 500] [--kinds 10] [--json FILE]
+    python -m benchmarks.fleet_size [--hosts 50 200 500] [--kinds 20] [--json FILE]
 
 Real Ansible and the real modules; each simulated host is this machine with a directory of its own
 and a stand-in for Docker. A shell around all that runs on hosts adds up its processor time, so that
@@ -162,7 +162,7 @@ def main() -> int:
     """Run the benchmark; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet_size", description=__doc__)
     parser.add_argument("--hosts", type=int, nargs="+", default=SIZES, help="sizes of fleets")
-    parser.add_argument("--kinds", type=int, default=10, help="how many different grids (10)")
+    parser.add_argument("--kinds", type=int, default=20, help="how many different grids (20)")
     parser.add_argument("--json", type=Path, help="also write the costs there")
     options = parser.parse_args()
     costs: list[Cost] = []

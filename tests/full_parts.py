@@ -98,6 +98,12 @@ PARTS = (
         (*SCENARIO, *BOT),
     ),
     Part(
+        "platform",
+        "database, hub, recorder and monitoring on one virtual Pi: in force, cut off, undone",
+        python("-m", "tests.platform_machine"),
+        (*SCENARIO, *BOT, "tests/platform_machine.py"),
+    ),
+    Part(
         "fat-cuts",
         "every power cut of a recorded change of the boot files; each outcome boots",
         python("-m", "benchmarks.fat_cuts", "--seed", SEED),
@@ -134,7 +140,23 @@ PARTS = (
         "database",
         "the fleet's database on machines of trixie: promotion, restore, drill, 500 kills",
         python("-m", "tests.database", "--kills", "500"),
-        ("playbooks", "plugins", "roles", "tests/database", "tests/trixie_machine.py"),
+        (
+            "playbooks",
+            "plugins",
+            "roles",
+            "tests/database",
+            "tests/trixie_machine.py",
+            "tests/trixie_root.py",
+        ),
+    ),
+    Part(
+        "ib-gateway",
+        "IB Gateway's role with stand-ins on machines of trixie: set-up, kills, hangs, logins",
+        python("-m", "tests.ib_gateway"),
+        (
+            *("playbooks", "plugins", "roles", "bot/src/gridexchange", "bot/src/gridbase"),
+            *("tests/ib_gateway", "tests/trixie_machine.py", "tests/trixie_root.py"),
+        ),
     ),
     Part(
         "https",
@@ -203,6 +225,12 @@ PARTS = (
         for first in (0, STOCK_STORIES)
     ),
     Part(
+        "ib-week",
+        "a week of a grid on a stock and the option watcher at one Gateway, on a virtual clock",
+        python("bot/benchmarks/ib_week.py"),
+        BOT,
+    ),
+    Part(
         "mutants-listed",
         "mutants that once survived",
         python("bot/benchmarks/mutants.py", "--listed"),
@@ -246,6 +274,18 @@ PARTS = (
         "recorder",
         "what recording costs beside a plain writer of Parquet",
         python("bot/benchmarks/recorder.py"),
+        BOT,
+    ),
+    Part(
+        "live-against-backtest",
+        "an hour of a bot, killed, paused and half recorded, beside a backtest: all explained",
+        python("bot/benchmarks/live_against_backtest.py", "--minutes", "600", "--speed", "30"),
+        BOT,
+    ),
+    Part(
+        "analytics-pool",
+        "a search on three workers, some of them killed, finds what one process finds",
+        python("bot/benchmarks/analytics_pool.py"),
         BOT,
     ),
     Part(
@@ -334,13 +374,13 @@ PARTS = (
         "hub-kills",
         "500 random kills of collector, archiver and database: every trade once",
         python("bot/benchmarks/hub_kills.py", "--kills", "500"),
-        (*BOT, "tests/postgres.py"),
+        (*BOT, "tests/postgres.py", "tests/trixie_root.py"),
     ),
     Part(
         "hub-load",
         "10 million trades: inserts beside pgbench, bytes a row, answers, a month of absence",
         python("bot/benchmarks/hub_load.py", "--fills", "10000000", "--seconds", "60"),
-        (*BOT, "tests/postgres.py"),
+        (*BOT, "tests/postgres.py", "tests/trixie_root.py"),
     ),
     Part(
         "lynis",

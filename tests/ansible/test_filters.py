@@ -236,7 +236,10 @@ def test_builder_that_is_no_host_is_refused():
 
 
 def test_equal_texts_are_checked_once():
-    same = same_texts.same_texts({"pi1": "a", "pi2": "b", "pi3": "a"})
+    texts = {"pi1": "a", "pi2": "b", "pi3": "a", "gone": "", "wrong": "a"}
+    refused: dict[str, list[str]] = {name: [] for name in texts}
+    refused["wrong"].append("a setting")
+    same = same_texts.same_texts(texts, refused)
     assert same == [{"text": "a", "names": "pi1, pi3"}, {"text": "b", "names": "pi2"}]
 
 
@@ -256,6 +259,10 @@ def test_what_is_not_for_a_pi_is_not_missed_there(tmp_path):
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
     source = tmp_path / "src"
+    # What the Dockerfile takes away again before the bot's image is made.
+    for line in re.findall(r"^rm -rf (/src/.*)$", (context / "Dockerfile").read_text(), re.M):
+        subprocess.run(["rm", "-r", *(f"{tmp_path}{word}" for word in line.split())], check=True)
+    assert not (source / "gridbot/backtest").exists()
     environment = os.environ | {"PYTHONPATH": str(source)}
     subprocess.run([sys.executable, "-c", IMPORT_ALL, source], env=environment, check=True)
     command = [sys.executable, "-m", "gridbot", "backtest", "--data", "FILE"]
@@ -326,7 +333,7 @@ def needed(recipes: dict[str, list[Step]], stage: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("target", ["hub", "recorder"])
+@pytest.mark.parametrize("target", ["analytics", "hub", "recorder"])
 def test_an_image_with_a_lock_of_its_own_installs_no_other_one(target):
     recipes = Builder((BOT / "Dockerfile").read_text(), Path(), "arm64", {}).recipes
     locks = {
