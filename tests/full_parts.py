@@ -303,6 +303,12 @@ PARTS = (
         BOT,
     ),
     Part(
+        "api-cost",
+        "processor time and time of each answer of the bot's API",
+        python("bot/benchmarks/api_cost.py"),
+        BOT,
+    ),
+    Part(
         "fuzz-api",
         "the API asked everything that its document allows, and more (schemathesis)",
         python("-m", "tests.fuzz_api", "--max-examples", "200"),
