@@ -6,7 +6,7 @@
 set -eu
 cd /packages
 rm -rf bin "$@" pyarrow/include pyarrow/src pyarrow/tests pyarrow/libarrow_flight* pyarrow/_flight* \
-    pyarrow/libarrow_python_flight* numpy/f2py numpy/typing numpy/_core/include numpy/_core/lib numpy/random/lib
+    pyarrow/libarrow_python_flight* numpy/f2py numpy/_core/include numpy/_core/lib numpy/random/lib
 find . -type d \( -name tests -o -name examples -o -name _examples \) -prune -exec rm -rf {} +
 find . -type f \( -name '*.pyi' -o -name '*.pxd' -o -name '*.pyx' -o -name '*.h' -o -name '*.c' \) -delete
 python3 -m compileall -q --invalidation-mode unchecked-hash .

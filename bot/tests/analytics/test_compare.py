@@ -216,13 +216,19 @@ def moved(step: Step, ms: int, **changes: object) -> Step:
             Why.KILL_SWITCH,
             DIP,
             [],
-            {"halts": [Stretch(100_000, 101_000)], "run": run_of(closed_ms=150_000)},
+            {"halts": [Stretch(100_000, 160_000)], "run": run_of(closed_ms=150_000)},
         ),
         (
             Why.RANGE_LEFT,
             DIP,
             [],
             {"run": run_of(closed_ms=150_000, result=replace(ENDED, takes_over=True))},
+        ),
+        (
+            Why.GRID_ENDED,
+            DIP,
+            [],
+            {"halts": [Stretch(9_000, 10_000)], "run": run_of(closed_ms=150_000, result=ENDED)},
         ),
         (Why.GRID_ENDED, DIP, [], {"run": run_of(closed_ms=150_000, result=ENDED)}),
         (Why.TOUCHED, TOUCH, [OLD], {}),
@@ -231,6 +237,13 @@ def moved(step: Step, ms: int, **changes: object) -> Step:
         # What nothing explains.
         (Why.UNEXPLAINED, DIP, [OLD], {}),
         (Why.UNEXPLAINED, DIP, [], {}),
+        # Another order was sent later, and not for this.
+        (
+            Why.UNEXPLAINED,
+            rows_of((1_000, 100), (200_000, 94), (300_000, 101)),
+            [replace(OLD, attempts=(*OLD.attempts, Attempt(600_000, sent=True)))],
+            {},
+        ),
         (Why.UNEXPLAINED, DIP, [leg_of(moved(BUY, 50_000), 10_000)], {}),
         (Why.UNEXPLAINED, TOUCH, [leg_of(moved(BUY, -90_000), 0)], {}),
         (
