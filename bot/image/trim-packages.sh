@@ -1,6 +1,6 @@
 #!/bin/sh
 # Takes out of /packages what no program of an image calls, and headers; then makes byte code, because the root
-# file system is read-only where it runs.
+# file system is read-only where it runs. numpy reads numpy/typing when its types are asked for: it stays.
 #
 #   sh trim-packages.sh [PATH...]      also these, below /packages
 set -eu
