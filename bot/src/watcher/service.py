@@ -54,6 +54,7 @@ class Watcher:
         self._silent = 0  # cycles without a single answer, in a row
         self._not_before = float("-inf")  # of the next request (monotonic)
         self._signals: dict[str, Any] = {}
+        self._looks = 0  # cycles that were kept
         self._written: tuple[float, tuple[object, ...]] = (float("-inf"), ())
         self.state, self._since_ms = "", 0
         self._reason = ""
@@ -157,7 +158,7 @@ class Watcher:
             return pause
         # Throttled, or without a subscription: to ask more often makes it worse.
         self._silent += 1
-        return max(pause, self._failed(UNANSWERED, "; ".join(looks[0].missing)))
+        return max(pause, self._failed(UNANSWERED, "; ".join(looks[0].missing)[:300]))
 
     def _failed(self, state: str, reason: str) -> float:
         self._circuit.failed()
@@ -185,6 +186,7 @@ class Watcher:
 
     def _keep(self, looks: list[Look]) -> None:
         self._signals = {look.symbol: self._cycles.signal_of(look) for look in looks}
+        self._looks += 1
         if self._files is None:
             print(json.dumps(self._document(), indent=1), flush=True)
         else:
@@ -207,7 +209,7 @@ class Watcher:
     def _write(self) -> None:
         """Where something has changed, and now and then, as a sign of life."""
         now, before = self._clock.monotonic(), self._written
-        shown = (self.state, self._reason, self._until_ms, id(self._signals))
+        shown = (self.state, self._reason, self._until_ms, self._looks)
         old = shown != before[1] or now - before[0] >= WRITE_SECONDS
         if self._files is not None and old:
             self._files.write_signal(self._document())
