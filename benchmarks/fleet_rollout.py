@@ -100,7 +100,7 @@ class Page(http.server.BaseHTTPRequestHandler):
         """Answer."""
         answers = {"acknowledged": 9, "refused": 0, "unanswered": 0, "doubled": 0}
         grid = {"symbol": "BTC/USDT", "state": "trading", "unsettled": 0}
-        grid["answers"] = answers | {"milliseconds": 80}  # type: ignore[assignment]
+        grid["answers"] = answers | {"milliseconds": 80}
         connection = {"circuit": {"state": "closed"}, "account_stream": True, "reconnects": 0}
         status = {"state": "trading", "grids": [grid], "connection": connection}
         self.send_response(200)
