@@ -343,9 +343,17 @@ PARTS = (
     ),
     Part(
         "fleet-size",
-        "settings, plan and look of 50, 200 and 500 hosts: the controller's time grows linearly",
+        "checks, look and a rollout of 50, 200 and 500 hosts: the controller's time grows linearly",
         python("-m", "benchmarks.fleet_size"),
-        ("fleet", "playbooks", "roles", "plugins", "ansible.cfg", "benchmarks/fleet_size.py"),
+        (
+            "fleet",
+            "playbooks",
+            "roles",
+            "plugins",
+            "ansible.cfg",
+            "benchmarks/fleet_size.py",
+            "benchmarks/fleet_rollout.py",
+        ),
     ),
     Part(
         "live-month",
