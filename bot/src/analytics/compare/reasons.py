@@ -74,6 +74,7 @@ class Reasons:
     pauses: Sequence[Stretch] = ()
     halts: Sequence[Stretch] = ()
     _known: dict[int, Why] = field(default_factory=dict)
+    _done: dict[str, Why] = field(default_factory=dict)
 
     @cached_property
     def _places(self) -> dict[tuple[Role, int, Side], list[Leg]]:
@@ -106,6 +107,8 @@ class Reasons:
             if why is Why.EQUAL and parts:
                 why = max(parts, key=lambda each: abs(parts[each]))
             self._known[id(pairing)] = why
+            if pairing.done is not None:
+                self._done[pairing.done.name] = why
             found.append(Difference(pairing, why, parts))
         return found
 
@@ -185,18 +188,19 @@ class Reasons:
         """Why an order was written down only after the price had come."""
         line = leg.line + (1 if leg.side is Side.BUY else -1)
         answered = [
-            done_step(each).time_ms
+            each
             for each in self._places.get((Role.GRID, line, _other(leg.side)), [])
             if each.complete and done_step(each).time_ms <= leg.created_ms
         ]
-        since = max(answered, default=None)
+        last = max(answered, key=lambda each: done_step(each).time_ms, default=None)
+        since = None if last is None else done_step(last).time_ms
         begin = due if since is None else since
         return _proven(
             (Why.PAUSE, _within(self.pauses, begin, leg.created_ms)),
             (Why.KILL_SWITCH, _within(self.halts, begin, leg.created_ms)),
             (Why.START, since is None),
-            # What it answers came late itself.
-            (Why.UNEXPLAINED, begin > self._latest(due) + SAME_MS),
+            # What it answers came late itself: for the same reason.
+            (self._done.get(last.name if last else "", Why.UNEXPLAINED), begin > self._latest(due)),
             (Why.LATENCY, leg.created_ms - begin <= LATE_MS),
             (Why.OUTAGE, True),
         )
