@@ -150,7 +150,7 @@ def _make_of(create: Parser) -> None:
         dest="snapshot",
         type=Path,
         metavar="DIRECTORY",
-        help="begin with the disks of a snapshot: its release and drives",
+        help="begin with the disks of a snapshot: its release, and disks no smaller",
     )
 
 

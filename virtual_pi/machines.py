@@ -409,10 +409,21 @@ def _make_disks(machine: Machine, image: Image, options: CreateOptions) -> None:
         raise VirtualPiError(f"{image.boot} is damaged: run clean-cache, then try again")
     if options.nvme_bytes is not None:
         kept = ("-F", "qcow2", "-b", os.fspath(image.nvme)) if image.nvme.exists() else ()
-        size = () if kept else (str(options.nvme_bytes),)
+        size = max(options.nvme_bytes, disk_bytes(image.nvme) if kept else 0)
         run(
-            *("qemu-img", "create", "-q", "-f", "qcow2"), *kept, os.fspath(machine.nvme_disk), *size
+            *("qemu-img", "create", "-q", "-f", "qcow2", *kept),
+            *(os.fspath(machine.nvme_disk), str(size)),
         )
+
+
+def disk_bytes(disk: Path) -> int:
+    """Return the size of a disk as its machine sees it, in bytes.
+
+    Args:
+        disk: Its image.
+    """
+    told = run("qemu-img", "info", "--output=json", os.fspath(disk))
+    return int(json.loads(told)["virtual-size"])
 
 
 def _make_keys(machine: Machine, port: int) -> None:

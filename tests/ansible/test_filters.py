@@ -260,9 +260,8 @@ def test_what_is_not_for_a_pi_is_not_missed_there(tmp_path):
         shutil.copyfile(path, copy)
     source = tmp_path / "src"
     # What the Dockerfile takes away again before the bot's image is made.
-    for line in re.findall(
-        r"^rm -rf (/src/.*)$", (context / "Dockerfile").read_text(), re.MULTILINE
-    ):
+    dockerfile = (context / "Dockerfile").read_text()
+    for line in re.findall(r"^rm -rf (/src/.*)$", dockerfile, re.MULTILINE):
         subprocess.run(["rm", "-r", *(f"{tmp_path}{word}" for word in line.split())], check=True)
     assert not (source / "gridbot/backtest").exists()
     environment = os.environ | {"PYTHONPATH": str(source)}

@@ -201,7 +201,8 @@ def test_a_signed_commit_runs_once_on_this_host_alone(host: Host) -> None:
     assert host.pull().stdout == f"applied: {commit[:12]}, 1 changed\n"
     assert host.said() == "pi1 1"
     # Only what is committed runs.
-    (host.state / "checkout/inventory/home/extra.yml").write_text("not YAML: [")
+    (host.state / "checkout/inventory/home/host_vars").mkdir()
+    (host.state / "checkout/inventory/home/host_vars/pi1.yml").write_text("grid: 99\n")
     host.write(2)
     host.commit()
     assert host.pull().returncode == 0
@@ -283,8 +284,27 @@ def test_a_run_that_hangs_ends_with_all_that_it_started(host: Host) -> None:
         1,
         "0 changed: it took more than 0.06 minutes and was ended\n",
     )
-    listed = subprocess.run(["ps", "-eo", "args"], check=True, capture_output=True, text=True)
-    assert "sleep 4711" not in listed.stdout
+
+
+def test_what_has_detached_itself_ends_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pull, "GRACE", 0.2)
+    process = subprocess.Popen(["sh", "-c", "setsid sleep 4711 & wait"])
+    until = time.monotonic() + 60
+    while "sleep" not in (names := [name_of(one) for one in pull.descendants(process.pid)]):
+        assert time.monotonic() < until, names
+        time.sleep(0.05)
+    [detached] = pull.descendants(process.pid)
+    assert not pull.wait(process, time.monotonic())
+    assert name_of(detached) in ("", "sleep (dead)")
+
+
+def name_of(process: int) -> str:
+    """A process' name; one that nobody has asked about is dead."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return ""
+    return status.split()[1] + (" (dead)" if "State:\tZ" in status else "")
 
 
 def test_after_a_power_cut_the_run_is_done_again(host: Host) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -32,6 +33,7 @@ from tests.ib_gateway.world import (
 KEPT = {"/etc/gridberry/ib_gateway/config.ini"}
 PICTURES = "/var/lib/gridberry"
 BLUE = b"\x20\x60\xa0"  # of the stand-in's window
+STARTS = 6  # in an hour
 OUTSIDER = "10.77.0.254"
 LEFT = (
     "find / -xdev ( -name *gridberry* -o -name *ib_gateway* ) -not -path /proc/*"
@@ -265,12 +267,17 @@ def kills(directory: Path) -> str:
         here.wait("the bot after a boot", lambda: here.systemd("ActiveState", BOT) == "active")
         in_order(here)
         pi.run("systemctl", "reset-failed", GATEWAY)
-        here.behave("account", "U7654321")
-        for _ in range(6):
-            here.wait("a Gateway to kill", lambda: bool(processes(here, "jre/bin/java")))
-            pi.run("pkill", "-KILL", "-f", "jre/bin/java")
-            here.wait("its end", lambda: not processes(here, "jre/bin/java"))
-            pi.ask("systemctl", "start", "--no-block", GATEWAY)
+        pi.run("systemctl", "stop", "gridberry-ib-health.timer")
+
+        def ended() -> bool:
+            return here.systemd("ActiveState", GATEWAY) == "failed"
+
+        for _ in range(STARTS + 1):
+            here.wait("a Gateway to kill", lambda: ended() or bool(processes(here, "bin/java")))
+            if not ended():
+                pi.run("pkill", "-KILL", "-f", "jre/bin/java")
+                here.wait("its end", lambda: not processes(here, "jre/bin/java"))
+        here.wait("an end of it", ended)
         said = here.until("stopped")
         must("too often" in said["why"], "why it stopped", said)
     return "killed 4 parts, out of memory, a power cut: back each time; 6 ends in an hour: stopped"
@@ -296,9 +303,16 @@ def limited(here: World) -> Iterator[None]:
                 (group / "cgroup.procs").write_text(process)
         yield
     finally:
+        here.wait("an empty group", lambda: _emptied(group))
+
+
+def _emptied(group: Path) -> bool:
+    """Move what is in a control group to the one above, and remove it; tells whether it is gone."""
+    with contextlib.suppress(OSError):  # one that has just ended, or just begun
         for process in (group / "cgroup.procs").read_text().split():
-            (old / "cgroup.procs").write_text(process)
+            (group.parent / "cgroup.procs").write_text(process)
         group.rmdir()
+    return not group.exists()
 
 
 def out_of_memory(here: World) -> None:
@@ -396,14 +410,14 @@ def night(here: World) -> None:
     settings = pi.path("/etc/gridberry/ib_gateway/settings.json")
     told = json.loads(settings.read_text())
     settings.write_text(json.dumps(told | {"restart": now, "start_seconds": 1}))
-    here.behave("wait")  # holds the login, so that there is time to look
+    here.behave("slow")  # so that there is time to look
     pi.run("touch", f"{BEHAVE}/../autorestart")
     pi.run("chown", "gridberry-ib:", f"{BEHAVE}/../autorestart")
     old = java(here)
     pi.run("pkill", "-TERM", "-f", "gridexchange.ib")
     said = here.until("restarting", 30)
     here.wait("a new Java", lambda: processes(here, "jre/bin/java") not in ([], [old]))
-    here.behave("wait", "")
+    here.behave("slow", "")
     here.until("ready")
     must(here.systemd("InvocationID", GATEWAY) == unit, "the unit ran on", said)
     settings.write_text(json.dumps(told))

@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -165,6 +166,17 @@ def test_a_gateway_that_is_not_logged_in_has_no_account():
         listener(lambda line: (kept.append(line), answer(line))) as port,
         pytest.raises(handshake.SilentError, match=r"within 0\.3 s"),
     ):
+        handshake.handshake(port, 0.3)
+
+
+def test_a_gateway_that_speaks_too_slowly_is_not_waited_for():
+    def drip(line: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            for byte in struct.pack(">I", 200) + bytes(200):
+                line.sendall(bytes([byte]))
+                time.sleep(0.01)
+
+    with listener(drip) as port, pytest.raises(handshake.SilentError, match=r"within 0\.3 s"):
         handshake.handshake(port, 0.3)
 
 

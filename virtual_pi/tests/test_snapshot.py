@@ -92,9 +92,18 @@ def test_others_begin_with_its_disks_and_without_what_is_its_own(
 
 def test_a_branch_has_at_least_the_room_of_the_snapshot(off: Machine, tmp_path: Path) -> None:
     kept = snapshot.take(off, tmp_path / "kept")
-    small = CreateOptions(disk_bytes=1024**2)
+    small = CreateOptions(disk_bytes=1024**2, nvme_bytes=1024**2)
     branch = machines.create_machine(tmp_path / "state", "pi2", kept.image, small)
     assert read(branch.root_disk, "/var/lib/bot/books") == "exact"
+    assert machines.disk_bytes(branch.nvme_disk) == 8 * 1024**2
+
+
+def test_a_branch_may_have_a_larger_drive(off: Machine, tmp_path: Path) -> None:
+    kept = snapshot.take(off, tmp_path / "kept")
+    large = CreateOptions(disk_bytes=1024**2, nvme_bytes=32 * 1024**2)
+    branch = machines.create_machine(tmp_path / "state", "pi2", kept.image, large)
+    assert machines.disk_bytes(branch.nvme_disk) == 32 * 1024**2
+    assert drive_holds(branch.nvme_disk, "0x5a")
 
 
 def test_a_machine_that_is_on_is_refused(off: Machine, tmp_path: Path) -> None:

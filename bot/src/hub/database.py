@@ -65,8 +65,8 @@ class Address:
         database: its name.
         user: a role of PostgreSQL's.
         password_file: with mode 0600; None where the server asks for none.
-        ca_file: the authority that signed the server's certificate; None: no TLS, which is for a
-            Unix socket and for loopback alone.
+        ca_file: the authority that signed the server's certificate; None: nobody vouches for the
+            server, which is for a Unix socket and for loopback alone.
     """
 
     host: str
@@ -90,7 +90,8 @@ class Address:
             "database": self.database,
             "user": self.user,
             "timeout": 10,
-            "ssl": False,
+            # TLS where the server has it: role timescaledb's takes nothing else, on loopback too.
+            "ssl": "prefer",
         }
         if self.password_file is not None:
             given["password"] = read_secret(self.password_file, "database.password_file")

@@ -1,10 +1,21 @@
 """The recorder on a virtual Pi: limits in force, started again, its files readable."""
 
 import json
+import shlex
 
 import pytest
 
 NAME = "gridberry-recorder"
+QUERY = (
+    "SELECT symbol, count(*) AS rows, count(DISTINCT id) AS different,"
+    " max(id) - min(id) + 1 AS span FROM trades GROUP BY symbol ORDER BY symbol"
+)
+
+
+def query(pi, sql):
+    """Rows of an answer of `recorder query`."""
+    said = pi.check_output(f"docker exec {NAME} recorder query --json {shlex.quote(sql)}")
+    return [json.loads(line) for line in said.splitlines()]
 
 
 @pytest.fixture
@@ -38,14 +49,33 @@ def test_its_status_needs_the_token(pi, running):
     assert "recorder_rows_written_total" in told
 
 
+def test_it_records_what_the_exchange_trades(pi, running, waiting):
+    """Stopped, it makes Parquet of its journals: each trade once, none missing without a gap."""
+    assert running["State"]["Running"]
+
+    def status():
+        return json.loads(pi.check_output(f"docker exec {NAME} recorder status --json"))
+
+    waiting(lambda: status()["exchanges"]["binance"]["books"] == 2, "both books")
+    waiting(lambda: status()["rows_written"] > 200, "rows")
+    pi.check_output(f"docker restart --timeout 60 {NAME}")
+    waiting(lambda: pi.run(f"docker exec {NAME} recorder status").rc == 0, "the recorder again")
+    found = query(pi, QUERY)
+    print(found)
+    assert [row["symbol"] for row in found] == ["BTCUSDT", "ETHUSDT"]
+    gaps = query(pi, "SELECT * FROM gaps WHERE kind = 'trades'")
+    for row in found:
+        assert row["rows"] == row["different"]
+        assert row["rows"] == row["span"] or gaps
+    assert query(pi, "SELECT count(*) AS n FROM depth")[0]["n"] > 0
+
+
 def test_it_starts_again_after_a_kill_and_keeps_what_was_written(pi, running, waiting):
     status = f"docker exec {NAME} recorder status --json"
     before = int(running["RestartCount"])
-    waiting(lambda: pi.run(status).rc == 0, "the status")
+    rows = query(pi, "SELECT count(*) AS n FROM trades")[0]["n"]
     pi.check_output(f"kill -9 {running['State']['Pid']}")
     count = f"docker inspect --format '{{{{.RestartCount}}}}' {NAME}"
     waiting(lambda: int(pi.check_output(count)) > before, "Docker to start it again")
     waiting(lambda: pi.run(status).rc == 0, "the status")
-    sql = "SELECT count(*) FROM trades"
-    answer = pi.check_output(f"docker exec {NAME} recorder query '{sql}'").splitlines()
-    assert int(answer[1]) >= 0
+    assert query(pi, "SELECT count(*) AS n FROM trades")[0]["n"] >= rows

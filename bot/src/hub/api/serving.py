@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import uvicorn
 from gridbase.errors import UserError
 
 from hub.api.application import MOST_CLIENTS, application
 from hub.api.endpoints import Hub
+from hub.api.first_books import first_books
 from hub.api.live import Fleet
 from hub.archive.place import Place
 from hub.config import Config
-from hub.database import AWAY, REFUSED, pool
+from hub.database import pool
 from hub.history import History
 from hub.ledger import Ledger
 
@@ -41,17 +42,12 @@ async def opened(config: Config) -> AsyncIterator[Hub]:
         history = History(connections, place)
         fleet = Fleet(connections, config.database, server.live)
         ledger = Ledger(connections, history)
-        # Of millions of trades the first reading takes minutes: nobody waits for it.
-        reading = asyncio.create_task(_read_once(ledger))
+        reading = asyncio.create_task(ledger.adopt(first_books(config)))
         try:
             yield Hub(fleet, connections, history, ledger)
         finally:
             reading.cancel()
-
-
-async def _read_once(ledger: Ledger) -> None:
-    with suppress(UserError, *AWAY, *REFUSED):
-        await ledger.books()
+            await asyncio.wait([reading])
 
 
 def serve(config: Config) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import importlib
 import json
+import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,9 @@ from hub.history import History
 from hub.ledger import Ledger
 
 from bot.tests.bot.books.conftest import Life
-from bot.tests.together.hub.conftest import bot_of, database, rows
+from bot.tests.together.hub.conftest import QUICK, bot_of, database, rows
 from bot.tests.together.hub.test_archive import archive
+from tests.postgres import PostgresMissingError, Server
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -109,3 +112,39 @@ def test_who_is_refused_ends_the_collector_but_not_the_page(server, tmp_path, st
             return fleet.problem
 
     assert "nobody_at_all" in asyncio.run(look())
+
+
+def test_on_loopback_it_encrypts_where_the_server_takes_nothing_else(tmp_path):
+    """As role timescaledb has it: its certificate has the host's address, and not loopback's."""
+    tls = {"ssl": "on", "ssl_cert_file": "'/srv/server.crt'", "ssl_key_file": "'/srv/server.key'"}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    try:
+        server = Server(tmp_path / "tls", port=port, settings=QUICK | tls)
+    except PostgresMissingError as error:
+        pytest.skip(f"TimescaleDB: {error}")
+    server.initialise()
+    (server.directory / "data" / "pg_hba.conf").write_text(
+        "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n"
+    )
+    names = ("-keyout", "server.key", "-out", "server.crt", "-subj", "/CN=pi1")
+    kind = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    command = ["openssl", "req", "-x509", *kind, *names]
+    subprocess.run(command, check=True, cwd=server.directory, capture_output=True)
+    (server.directory / "server.key").chmod(0o600)
+    server.own()
+    word = tmp_path / "writer"
+    word.touch(mode=0o600)
+    word.write_text("a-password-of-16\n")
+    try:
+        server.start()
+        server.sql("CREATE ROLE w LOGIN PASSWORD 'a-password-of-16'")
+        address = Address("127.0.0.1", port, "postgres", "w", word)
+        query = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+        assert rows(address, query) == [(True,)]
+        word.write_text("another-password\n")
+        with pytest.raises(DatabaseError, match="password authentication failed"):
+            rows(address, query)
+    finally:
+        server.stop()

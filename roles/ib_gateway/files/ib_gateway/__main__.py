@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -251,7 +252,7 @@ def put(what: str, file: str, checksum: str, directory: str) -> int:
 def main(words: list[str]) -> int:
     """Do what the arguments say; returns the exit status."""
     os.umask(0o077 if words[:1] in (["cookie"], ["prepare"]) else 0o022)
-    verbs = {
+    verbs: dict[str, Callable[..., int | None]] = {
         "status": status,
         "wait": wait,
         "look": look,
