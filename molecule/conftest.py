@@ -125,7 +125,8 @@ def machine(tmp_path_factory):
 @pytest.fixture(scope="session")
 def pi(machine):
     """Testinfra's host, as root."""
-    return testinfra.get_host(f"ssh://{NAME}?sudo=True&ssh_config={machine.ssh_config}")
+    # A busy emulated machine takes long to shake hands.
+    return testinfra.get_host(f"ssh://{NAME}?sudo=True&timeout=120&ssh_config={machine.ssh_config}")
 
 
 def wait_for(condition, what: str):

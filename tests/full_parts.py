@@ -10,6 +10,10 @@ from dataclasses import dataclass
 HOST = ("benchmarks", "inventory", "playbooks", "plugins", "roles", "virtual_pi")
 SCENARIO = (*HOST, "molecule")
 BOT = ("bot",)
+DATABASE = (
+    *("playbooks", "plugins", "roles"),
+    *("tests/database", "tests/trixie_machine.py", "tests/trixie_root.py"),
+)
 STORIES = 10_000
 STORIES_OF_A_PART = 2_500
 STOCK_STORIES = 1_000
@@ -136,18 +140,16 @@ PARTS = (
         cuts("bookworm", 5, "--jobs", "2"),
         HOST,
     ),
-    Part(
-        "database",
-        "the fleet's database on machines of trixie: promotion, restore, drill, 500 kills",
-        python("-m", "tests.database", "--kills", "500"),
-        (
-            "playbooks",
-            "plugins",
-            "roles",
-            "tests/database",
-            "tests/trixie_machine.py",
-            "tests/trixie_root.py",
-        ),
+    *(
+        Part(name, what, python("-m", "tests.database", *words), DATABASE)
+        for name, what, words in (
+            (
+                "database",
+                "the fleet's database on machines of trixie: promotion, restore, drill, full disk",
+                ("dump", "set-up", "promotion", "restore", "full-disk"),
+            ),
+            ("database-kills", "the database killed 500 times", ("kills", "--kills", "500")),
+        )
     ),
     Part(
         "ib-gateway",
@@ -162,7 +164,7 @@ PARTS = (
         "https",
         "HTTPS before a page on a machine of trixie: twice, other names, a power cut, undone",
         python("-m", "tests.https.machine"),
-        ("plugins", "roles", "tests/https", "tests/trixie_machine.py"),
+        ("plugins", "roles", "tests/https", "tests/trixie_machine.py", "tests/trixie_root.py"),
     ),
     Part(
         "branches",
@@ -301,6 +303,12 @@ PARTS = (
         BOT,
     ),
     Part(
+        "api-cost",
+        "processor time and time of each answer of the bot's API",
+        python("bot/benchmarks/api_cost.py"),
+        BOT,
+    ),
+    Part(
         "fuzz-api",
         "the API asked everything that its document allows, and more (schemathesis)",
         python("-m", "tests.fuzz_api", "--max-examples", "200"),
@@ -335,9 +343,17 @@ PARTS = (
     ),
     Part(
         "fleet-size",
-        "settings, plan and look of 50, 200 and 500 hosts: the controller's time grows linearly",
+        "checks, look and a rollout of 50, 200 and 500 hosts: the controller's time grows linearly",
         python("-m", "benchmarks.fleet_size"),
-        ("fleet", "playbooks", "roles", "plugins", "ansible.cfg", "benchmarks/fleet_size.py"),
+        (
+            "fleet",
+            "playbooks",
+            "roles",
+            "plugins",
+            "ansible.cfg",
+            "benchmarks/fleet_size.py",
+            "benchmarks/fleet_rollout.py",
+        ),
     ),
     Part(
         "live-month",

@@ -43,6 +43,7 @@ def main() -> int:
             hour.record()
             if not args.calm:
                 _disturb(hour, args.minutes * 60 / args.speed)
+            hour.wait_for_the_end()
             hour.finish()
             documents = hour.compare()
         finally:

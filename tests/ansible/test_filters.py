@@ -254,7 +254,7 @@ for path in sorted(pathlib.Path(sys.argv[1]).rglob("*.py")):
 
 def test_what_is_not_for_a_pi_is_not_missed_there(tmp_path):
     context = ROLES.parent / "bot"
-    for path in image_inputs.context_files(context):
+    for path in image_inputs.context_files(context, "bot"):
         copy = tmp_path / path.relative_to(context)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
@@ -320,6 +320,26 @@ def test_a_target_with_a_lock_of_its_own_needs_no_other(tmp_path):
     assert inputs(context)["locks"] == ["build.lock", "requirements.lock"]
     assert inputs(context, target="other")["locks"] == ["build.lock", "other.lock"]
     assert inputs(context, target="bot")["locks"] == ["build.lock", "requirements.lock"]
+
+
+@pytest.mark.parametrize(
+    ("target", "own"),
+    [
+        ("", {"gridbot", "gridexchange"}),
+        ("bot", {"gridbot", "gridexchange"}),
+        ("exchange", {"gridbot", "gridexchange"}),
+        ("hub", {"hub"}),
+        ("recorder", {"recorder"}),
+        ("analytics", {"analytics", "gridbot"}),
+    ],
+)
+def test_what_an_image_is_not_made_of_does_not_change_it(target, own):
+    files = inputs(BOT, target=target, limit=2_000_000)["files"]
+    programs = {name.split("/")[1] for name in files if name.startswith("src/")}
+    assert programs == own | {"gridbase"}
+    locks = {name for name in files if name.endswith(".lock")}
+    assert locks == {f"{target}.lock" if (BOT / f"{target}.lock").exists() else "requirements.lock"}
+    assert {"Dockerfile", ".dockerignore", "image/install-packages.sh"} <= set(files)
 
 
 def needed(recipes: dict[str, list[Step]], stage: str) -> set[str]:

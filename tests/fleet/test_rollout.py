@@ -490,3 +490,27 @@ def test_hosts_that_follow_a_repository_are_held_until_the_end(
     assert go("continue") == PASSED
     assert hosts.done[-1] == "release a,c"
     assert "sudo /usr/local/lib/gridberry/pull.py release" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["look", "status"])
+@pytest.mark.parametrize(("hosts", "wanted"), [("b,c", "bc"), ("!b", "acd"), ("", "abcd")])
+def test_a_look_has_all_hosts_that_were_asked_for(
+    tmp_path: Path, name: str, hosts: str, wanted: str
+) -> None:
+    """As the second play of the playbook has them; a pattern with a comma is no single word."""
+    inventory = {"trading": {"hosts": dict.fromkeys("abcd")}, "other": {"hosts": {"e": None}}}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(inventory))
+    plays = yaml.safe_load((ROOT / f"playbooks/{name}.yml").read_text())
+    file = tmp_path / "found.json"
+    (tmp_path / "play.yml").write_text(yaml.safe_dump(plays[1:]))
+    given = {f"{name}_output": str(file), f"{name}_hosts": hosts}
+    paths = os.pathsep.join(map(str, (ROOT / "roles").glob("*/filter_plugins")))
+    command = [sys.executable, "-m", "ansible", "playbook", "-i", tmp_path / "hosts.yml"]
+    done = subprocess.run(
+        [*command, tmp_path / "play.yml", "-e", json.dumps(given)],
+        check=False, capture_output=True, text=True,
+        env=os.environ | {"ANSIBLE_FILTER_PLUGINS": paths},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    found = json.loads(file.read_text())
+    assert "".join(one["host"] for one in (found["status"] if name == "look" else found)) == wanted

@@ -61,7 +61,9 @@ def check(world: World, play: str) -> None:
     machine.run("systemd-run", "--unit=page", "python3", "-c", PAGE)
     assert "would" not in world.well(play, "--check", "--diff")
     assert not machine.path("/etc/gridberry/https/own.crt").exists()
+    before = machine.ask("systemctl", "is-active", "nginx")
     shown = world.well(play)
+    assert machine.ask("systemctl", "is-active", "nginx") == before == "active"  # it was there
     assert "https://pi1:443" in shown
     print_of = machine.run(
         *("openssl", "x509", "-in", "/etc/gridberry/https/own.crt"),
@@ -77,6 +79,14 @@ def check(world: World, play: str) -> None:
     assert mode == "600 root"
     # The key is in no argument and in no environment of the unit.
     assert "KEY" not in machine.ask("systemctl", "show", "gridberry-https")
+    # What the role installed has no page of its own on port 80.
+    machine.run(
+        "sh", "-c", "mkdir -p /var/lib/gridberry && echo nginx >/var/lib/gridberry/packages"
+    )
+    assert world.changed(world.well(play)) == {"pi1": 1}
+    assert machine.ask("systemctl", "is-active", "nginx") == "inactive"
+    assert world.changed(world.well(play)) == {"pi1": 0}
+    machine.run("rm", "/var/lib/gridberry/packages")
     other = {"https_proxy_names": ["10.77.0.1", "pi1.example"]}
     assert print_of not in world.well(play, **other)
     assert ask(machine, "10.77.0.1") == "https 10.77.0.1"

@@ -151,6 +151,7 @@ class Fleet:
             "PATH": "/usr/bin:/bin",
             "CREDENTIALS_DIRECTORY": str(self.place),
             "STATE_DIRECTORY": str(self.place / "state"),
+            "PATIENCE_SECONDS": "0",
         }
         return subprocess.run(
             [sys.executable, "-IS", FILES / "report.py", *words],

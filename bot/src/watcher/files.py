@@ -19,6 +19,7 @@ from gridbase.errors import ExitCode, UserError
 
 from watcher.choosing import day_of
 from watcher.cycle import Look
+from watcher.listener import MOST
 
 ACTIVE, READY, SIGNAL = "active", "ready", "signal.json"
 PRICE = pa.decimal128(18, 6)
@@ -134,14 +135,25 @@ class Files:
         ) / f"date={day_of(day)}"
         directory.mkdir(parents=True, exist_ok=True)
         path, schema = directory / "day.parquet", OPTIONS if kind == "options" else BARS
-        if path.exists():
-            rows = pq.ParquetFile(path).read().to_pylist() + rows
+        rows = _earlier(path) + rows
         latest = {tuple(row[name] for name in KEYS[kind]): row for row in rows}
         table = pa.Table.from_pylist([latest[key] for key in sorted(latest)], schema=schema)
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd", compression_level=3)
         write_whole(path, sink.getvalue().to_pybytes())
         return path
+
+
+def _earlier(path: Path) -> list[dict[str, Any]]:
+    """Rows that are there already; a file that cannot be read is put aside."""
+    if not path.exists():
+        return []
+    try:
+        rows: list[dict[str, Any]] = pq.ParquetFile(path).read().to_pylist()
+    except pa.ArrowException:
+        path.rename(path.with_suffix(".unreadable"))
+        return []
+    return rows
 
 
 def _ends_with_line(path: Path) -> bool:
@@ -162,7 +174,8 @@ def _read(journal: Path) -> list[dict[str, Any]]:
 
 def _price(value: float | None) -> Decimal | None:
     """ib_async's numbers are floats; their shortest texts are what the Gateway wrote."""
-    return None if value is None else Decimal(str(value)).quantize(STEP)
+    known = value is not None and abs(value) < MOST
+    return Decimal(str(value)).quantize(STEP) if known else None
 
 
 def _option(look: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ contract is shared by all requests, and still shows an earlier one's prices unti
 
 import asyncio
 import logging
-import math
 from dataclasses import dataclass, field
 from datetime import UTC
 from types import SimpleNamespace
@@ -21,6 +20,7 @@ NOTICES = {*range(2100, 2170), 10167}
 # The Gateway's numbers of ticks, live and delayed.
 PRICES = {1: "bid", 2: "ask", 4: "last", 9: "close", 66: "bid", 67: "ask", 68: "last", 75: "close"}
 MODEL = (13, 83)
+MOST = 1e9  # what is not below it is not set
 
 
 class GatewayError(Exception):
@@ -152,10 +152,10 @@ class Listener:
         self._add(request, (exchange, *chain))
 
     def priceSizeTick(self, request: int, kind: int, price: float, _size: float) -> None:  # noqa: N802
-        """A price; -1 and 0 are none."""
+        """A price; -1, 0 and the largest of all floats are none."""
         snapshot = self.snapshots.get(request)
-        if snapshot is not None and kind in PRICES and math.isfinite(price):
-            if price > 0:
+        if snapshot is not None and kind in PRICES:
+            if 0 < price < MOST:
                 snapshot.prices[PRICES[kind]] = price
             else:
                 snapshot.prices.pop(PRICES[kind], None)
@@ -168,7 +168,8 @@ class Listener:
         if snapshot is None or kind not in MODEL:
             return
         volatility, delta, price, _, gamma, vega, theta, _ = values
-        computed = all(map(math.isfinite, values)) and volatility > 0 and -1 <= delta <= 1
+        known = (volatility, delta, price, gamma, vega, theta)
+        computed = all(abs(one) < MOST for one in known) and volatility > 0 and -1 <= delta <= 1
         snapshot.model = (
             {
                 "volatility": volatility,

@@ -9,7 +9,7 @@ from typing import Any
 from gridbase.circuit_breaker import Circuit
 from gridbase.clock import Clock
 from gridbase.errors import ExitCode, UserError
-from gridbase.gateway.limits import CYCLE
+from gridbase.gateway.limits import CYCLE, CYCLES
 
 from watcher.config import Config
 from watcher.cycle import Cycles, Look, utc
@@ -24,8 +24,8 @@ LONGEST_SECONDS = 60.0
 WRITE_SECONDS = 600.0  # so often the signal file is written though nothing has changed
 RETRY_SECONDS = 5.0
 LONGEST_PAUSE = 3600.0
-LEAST_SECONDS = 0.001
-WATCHING, CLOSED, RESTART = "watching", "closed", "restart"
+LEAST_SECONDS, MARGIN_SECONDS = 0.001, 0.1
+WATCHING, WAITING, CLOSED, RESTART = "watching", "waiting", "closed", "restart"
 UNREACHABLE, UNANSWERED = "unreachable", "unanswered"
 
 
@@ -39,7 +39,7 @@ class Watcher:
         gateway: is asked; None: one of the configuration.
 
     Attributes:
-        state: what it does now: watching, closed, restart, unreachable, unanswered.
+        state: what it does now: watching, waiting, closed, restart, unreachable, unanswered.
     """
 
     def __init__(
@@ -50,38 +50,47 @@ class Watcher:
         self._cycles = Cycles(config, clock, self._gateway)
         self._circuit = Circuit(clock)
         self._stopped = asyncio.Event()
+        self._task: asyncio.Task[Any] | None = None
         self._silent = 0  # cycles without a single answer, in a row
         self._not_before = float("-inf")  # of the next request (monotonic)
         self._signals: dict[str, Any] = {}
+        self._looks = 0  # cycles that were kept
         self._written: tuple[float, tuple[object, ...]] = (float("-inf"), ())
         self.state, self._since_ms = "", 0
         self._reason = ""
         self._until_ms: int | None = None
 
     def stop(self) -> None:
-        """End it soon."""
+        """End it, also in the middle of a cycle."""
         self._stopped.set()
+        if self._task is not None:
+            self._task.cancel()
 
     async def run(self, *, once: bool = False) -> None:
         """Watch until stopped.
 
         Args:
-            once: end after the first cycle, and where there is none now.
+            once: end after the first cycle, and where there is none now. One that comes too soon
+                after the one before is waited for.
 
         Raises:
             UserError: the disk does not take the data, or the Gateway does not know a symbol.
         """
+        self._task = asyncio.current_task()
         try:
             while not self._stopped.is_set():
                 pause = await self._turn()
                 self._write()
-                if once and self.state != WATCHING:
+                if once and self.state not in {WATCHING, WAITING}:
                     raise UserError(
                         f"no cycle now: {self.state}: {self._reason}", ExitCode.EXCHANGE
                     )
                 if once and self._signals:
                     return
                 await self._sleep(pause)
+        except asyncio.CancelledError:
+            if not self._stopped.is_set():
+                raise
         finally:
             await self._gateway.close()
 
@@ -134,19 +143,22 @@ class Watcher:
         looks = await self._cycles.prepare()
         pause = self._gateway.pacer.leave(CYCLE)
         if pause > 0:
+            until_ms = self._clock.now_ms() + round(pause * 1000)
+            self._announce(WAITING, "the cycle before began less than 300 s ago", until_ms)
             return pause
         began = self._clock.monotonic()
         self._announce(WATCHING, "", None)
         await self._cycles.run(looks)
         self._keep(looks)
-        pause = began + self._config.cycle_seconds - self._clock.monotonic()
+        seconds = max(self._config.cycle_seconds, CYCLES.seconds + MARGIN_SECONDS)
+        pause = began + seconds - self._clock.monotonic()
         if any(look.price is not None or look.bars for look in looks):
             self._circuit.succeeded()
             self._silent = 0
             return pause
         # Throttled, or without a subscription: to ask more often makes it worse.
         self._silent += 1
-        return max(pause, self._failed(UNANSWERED, "; ".join(looks[0].missing)))
+        return max(pause, self._failed(UNANSWERED, "; ".join(looks[0].missing)[:300]))
 
     def _failed(self, state: str, reason: str) -> float:
         self._circuit.failed()
@@ -174,6 +186,7 @@ class Watcher:
 
     def _keep(self, looks: list[Look]) -> None:
         self._signals = {look.symbol: self._cycles.signal_of(look) for look in looks}
+        self._looks += 1
         if self._files is None:
             print(json.dumps(self._document(), indent=1), flush=True)
         else:
@@ -196,7 +209,7 @@ class Watcher:
     def _write(self) -> None:
         """Where something has changed, and now and then, as a sign of life."""
         now, before = self._clock.monotonic(), self._written
-        shown = (self.state, self._reason, self._until_ms, id(self._signals))
+        shown = (self.state, self._reason, self._until_ms, self._looks)
         old = shown != before[1] or now - before[0] >= WRITE_SECONDS
         if self._files is not None and old:
             self._files.write_signal(self._document())

@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -45,7 +47,7 @@ class Hour:
         faults: of the exchange, as lines of its file.
     """
 
-    def __init__(self, directory: Path, *, seed=1, minutes=28, speed=120, faults=()) -> None:
+    def __init__(self, directory: Path, *, seed=1, minutes=600, speed=120, faults=()) -> None:
         self.directory = directory
         home = directory / "exchange"
         home.mkdir()
@@ -118,13 +120,39 @@ poll_seconds = "0.2"
         self.recorder.start()
         wait_until(lambda: self.recorder.status()["rows_written"] > 0)
         self.start_bot()
+        wait_until(lambda: " accepted: " in (self.directory / "bot.log").read_text())
+
+    def wait_for_the_end(self) -> None:
+        """Until the market stands still, and the bot has had time to see all of it."""
+        time.sleep(max(0, self.over_at - time.time()))
 
     def finish(self) -> None:
-        """Once the market stands still and the bot has seen all of it."""
-        time.sleep(max(0, self.over_at - time.time()))
+        """Stop both; the bot first, so that nothing of it is after the recording."""
         self.bot.send_signal(signal.SIGTERM)
         assert self.bot.wait(LIMIT_S) == 0, (self.directory / "bot.log").read_text()
         assert self.recorder.stop() == 0
+
+    def finish_amid(self) -> int:
+        """While the market goes on; returns until when the books have everything (Unix ms)."""
+        until = int(time.time() * 1000)
+        time.sleep(1)
+        wait_until(lambda: self.traded(until) <= self.booked())
+        self.finish()
+        return until
+
+    def traded(self, until: int) -> set[str]:
+        """The exchange's trades."""
+        _, rows = self.server.request("GET", "myTrades", symbol="BTCUSDT", limit=1000)
+        return {str(row["id"]) for row in rows if row["time"] <= until}
+
+    def booked(self, which: str = "1") -> set[str]:
+        """The bot's trades; of those, the ones of which SQL says so."""
+        path = self.state / "gridbot.sqlite3"
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as books:
+            rows = books.execute(
+                f"SELECT trade_id FROM fills f JOIN orders o USING (client_id) WHERE {which}"  # noqa: S608
+            )
+            return {row[0] for row in rows}
 
     def compare(self) -> list[dict]:
         """What `analytics compare` says of each day that it took."""

@@ -216,13 +216,19 @@ def moved(step: Step, ms: int, **changes: object) -> Step:
             Why.KILL_SWITCH,
             DIP,
             [],
-            {"halts": [Stretch(100_000, 101_000)], "run": run_of(closed_ms=150_000)},
+            {"halts": [Stretch(100_000, 160_000)], "run": run_of(closed_ms=150_000)},
         ),
         (
             Why.RANGE_LEFT,
             DIP,
             [],
             {"run": run_of(closed_ms=150_000, result=replace(ENDED, takes_over=True))},
+        ),
+        (
+            Why.GRID_ENDED,
+            DIP,
+            [],
+            {"halts": [Stretch(9_000, 10_000)], "run": run_of(closed_ms=150_000, result=ENDED)},
         ),
         (Why.GRID_ENDED, DIP, [], {"run": run_of(closed_ms=150_000, result=ENDED)}),
         (Why.TOUCHED, TOUCH, [OLD], {}),
@@ -231,6 +237,13 @@ def moved(step: Step, ms: int, **changes: object) -> Step:
         # What nothing explains.
         (Why.UNEXPLAINED, DIP, [OLD], {}),
         (Why.UNEXPLAINED, DIP, [], {}),
+        # Another order was sent later, and not for this.
+        (
+            Why.UNEXPLAINED,
+            rows_of((1_000, 100), (200_000, 94), (300_000, 101)),
+            [replace(OLD, attempts=(*OLD.attempts, Attempt(600_000, sent=True)))],
+            {},
+        ),
         (Why.UNEXPLAINED, DIP, [leg_of(moved(BUY, 50_000), 10_000)], {}),
         (Why.UNEXPLAINED, TOUCH, [leg_of(moved(BUY, -90_000), 0)], {}),
         (
@@ -267,3 +280,21 @@ def test_the_order_within_a_candle_is_not_known():
     check_sums(comparison)
     assert Why.UNEXPLAINED not in comparison.classes()
     assert Why.IN_CANDLE in comparison.classes()
+
+
+def test_what_trades_in_parts_may_be_whole_after_the_price_has_come_back():
+    candles = rows_of((1_000, 100), (200_000, 94), (210_000, 101), (300_000, 94), (400_000, 101))
+    buy, sell, again, last = as_expected(candles)
+    legs = [
+        leg_of(moved(buy, 15_000), 0, trades=3, first_ms=buy.time_ms),
+        leg_of(moved(sell, 190_000), 216_000),
+    ]
+    comparison = explained(candles, legs)
+    check_sums(comparison)
+    # The sale could not be ordered before the purchase was whole; the one after it could.
+    assert {why: count for why, (count, _) in comparison.classes().items()} == {
+        Why.PARTIAL: 3,
+        Why.EQUAL: 1,
+    }
+    steps = [each.pairing.expected.step for each in comparison.differences]
+    assert steps == [buy, sell, again, last]

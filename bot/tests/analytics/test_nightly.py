@@ -1,16 +1,22 @@
 """The jobs of a night: results, metrics, and what happens where one fails or hangs."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from datetime import UTC, datetime
 
+import psutil
 import pytest
 from analytics.nightly.config import load
 from analytics.nightly.jobs import Done, Job, _run, metrics, run_jobs
 from gridbot.store import Store
 
-from bot.tests.analytics.hour import run
+from bot.tests.analytics.hour import ENVIRONMENT, run
 from bot.tests.bot.books.conftest import Life
+from bot.tests.recorder.processes import LIMIT_S, wait_until
 from bot.tests.recorder.world import START_MS as RECORDED_MS
 from bot.tests.recorder.world import World
 
@@ -54,6 +60,7 @@ def test_a_night(tmp_path, recording, books):
     old = tmp_path / "results" / "2025-01-31"
     old.mkdir(parents=True)
     (tmp_path / "results" / "notes").mkdir()
+    (tmp_path / "results" / ".books-of-a-power-cut").mkdir()
     done = {each.kind: each for each in run_jobs(load(config), DAY)}
     assert {kind: each.trouble for kind, each in done.items()} == dict.fromkeys(done, "")
     place = tmp_path / "results" / DAY.isoformat()
@@ -123,3 +130,21 @@ def test_a_mistake_is_one_line(tmp_path, change, line):
     assert answer.returncode == 2
     assert line in answer.stderr
     assert answer.stderr.count("\n") == 1
+
+
+def test_a_night_that_is_told_to_stop_ends_with_its_job(tmp_path):
+    words = 'options = ["--investment", "1", "--fee-rate", "0"]'
+    fifo = tmp_path / "rec/ready/exchange=binance/kind=candles"
+    fifo.mkdir(parents=True)
+    os.mkfifo(fifo / "symbol=BTCUSDT")  # a search that waits for ever
+    (tmp_path / "a.toml").write_text(
+        f'results = "{tmp_path}/results"\nrecording = "{tmp_path}/rec"\n'
+        f'[[searches]]\nsymbol = "BTCUSDT"\n{words}\n'
+    )
+    command = [sys.executable, "-m", "analytics", "nightly", "--config", tmp_path / "a.toml"]
+    night = subprocess.Popen(command, env=ENVIRONMENT)
+    wait_until(lambda: psutil.Process(night.pid).children() or night.poll() is not None)
+    (job,) = psutil.Process(night.pid).children()
+    night.terminate()
+    assert night.wait(LIMIT_S) == 128 + signal.SIGTERM
+    assert not job.is_running()

@@ -15,6 +15,7 @@ from watcher.cli import main
 from watcher.config import load_config
 from watcher.cycle import Look
 from watcher.files import Files
+from watcher.listener import Listener, Snapshot
 
 TODAY = date(2026, 11, 10)
 STRIKES = [float(strike) for strike in range(450, 555, 5)]
@@ -159,6 +160,31 @@ def test_what_is_converted_twice_or_comes_later_is_there_once(tmp_path):
     assert [row["time_ms"] for row in rows_of(options)] == [1_000, 2_000]
     assert str(rows_of(bars)[0]["close"]) == "500.700000"
     assert files.convert() == []
+
+
+def test_a_parquet_file_that_cannot_be_read_is_put_aside(tmp_path):
+    files = Files(tmp_path)
+    files.add("20261110", [look(1_000)])
+    [options, _] = files.convert()
+    options.write_bytes(b"PAR1 and no more")
+    files.add("20261110", [look(2_000)])
+    files.convert()
+    assert [row["time_ms"] for row in rows_of(options)] == [2_000]
+    assert options.with_suffix(".unreadable").read_bytes() == b"PAR1 and no more"
+
+
+def test_what_is_not_set_is_null():
+    listener = Listener()
+    snapshot = listener.snapshots[1] = Snapshot()
+    unset = 1.7976931348623157e308
+    for price in (5.0, unset, float("nan")):
+        listener.priceSizeTick(1, 1, price, 0)
+        assert snapshot.prices == ({"bid": 5.0} if price == 5.0 else {})
+    listener.tickOptionComputation(1, 13, 1, 0.2, 0.5, 5.0, 0.0, 0.1, 0.1, -0.1, 500.0)
+    assert snapshot.model["delta"] == 0.5
+    for values in ((unset, 0.5), (-1.0, 0.5), (0.2, -2.0), (0.2, float("nan"))):
+        listener.tickOptionComputation(1, 13, 1, *values, 5.0, 0.0, 0.1, 0.1, -0.1, 500.0)
+        assert snapshot.model == {}
 
 
 def test_days_that_go_on_are_left(tmp_path):

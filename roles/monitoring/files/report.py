@@ -1,4 +1,4 @@
-#!/usr/bin/python3 -IS
+#!/usr/bin/python3 -ISB
 """Makes the weekly report of the fleet, and sends it once.
 
     report.py                        the week that is over, to the channels that are not served yet
@@ -41,6 +41,8 @@ from report_week import (
     week_named,
 )
 
+# After a start the others first send what they kept meanwhile (seconds of uptime).
+PATIENCE = float(os.environ.get("PATIENCE_SECONDS", "900"))
 STATE = Path(os.environ.get("STATE_DIRECTORY", "/var/lib/gridberry-report"))
 ALERTS = 'ALERTS{alertstate="firing",alertname!="Watchdog"}'
 # Asked at the end of the week; the first three are shown by these names.
@@ -238,6 +240,8 @@ def send(told: dict[str, Any], now: float) -> None:
     ways = {name: way for name, way in messages.channels(told).items() if sent.needs(name)}
     if not ways:
         return
+    up = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
+    time.sleep(max(0.0, PATIENCE - up))
     report = gather(messages.Server(told), told, week)
     text = report_page.text(report)[: messages.LONGEST]
     key = f"gridberry-report-{told['watched']}-{week.name}"

@@ -1,6 +1,7 @@
 """`analytics nightly`: the jobs of a night, once."""
 
 import argparse
+import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NoReturn
@@ -28,11 +29,18 @@ def run(args: argparse.Namespace) -> int:
     check_words(settings)
     if args.check:
         return ExitCode.OK
+    # In a container it is the first process, which no signal ends by itself.
+    signal.signal(signal.SIGTERM, _stop)
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
     done = run_jobs(settings, yesterday)
     for each in done:
         print(f"{each.kind} {each.name}: {each.trouble or f'done in {each.seconds:.0f} s'}")
     return ExitCode.DIFFERS if any(each.trouble for each in done) else ExitCode.OK
+
+
+def _stop(number: int, _frame: object) -> NoReturn:
+    """End; what runs is ended with it."""
+    raise SystemExit(128 + number)
 
 
 class _Words(argparse.ArgumentParser):

@@ -115,7 +115,7 @@ def _ends(run: GridRun, held: Sequence[Stretch], following: int) -> int:
     """Until when a backtest of a grid goes on: a kill switch is the bot's, not its."""
     if run.closed_ms is None:
         return following
-    killed = any(each.meets(run.started_ms, run.closed_ms) for each in held)
+    killed = any(each.meets(run.closed_ms, run.closed_ms) for each in held)
     return following if killed else run.closed_ms + 1
 
 

@@ -4,6 +4,7 @@ Both the backtest's grid and the bot's are, at any moment, one empty line; a ste
 line. What is not paired so far is the way between the two. A new step of one of them
 
 - is paired with the oldest unpaired step of the other one at the same place, or else
+- where it began to trade before the backtest took back its own there, with that, or else
 - takes back an unpaired step of its own: a round trip that the other one did not make, or else
 - waits.
 """
@@ -67,34 +68,62 @@ def pair(expected: Sequence[Expected], done: Iterable[Leg]) -> list[Pairing]:
     found: list[Pairing] = []
     waiting: list[Pairing] = []
     for *_, new in sorted(moments, key=lambda moment: moment[:3]):
-        own = new.expected is not None
-        other = next(
-            (
-                each
-                for each in waiting
-                if (each.expected is None) is own and each.step.place == new.step.place
-            ),
-            None,
-        )
+        other = _counterpart(new, waiting)
         if other is not None:
             waiting.remove(other)
             other.expected, other.done = other.expected or new.expected, other.done or new.done
             continue
+        back = _under_way(new, found)
+        if back is not None and back.cause is not None:
+            back.cause.done, back.cause = new.done, None
+            waiting.append(back)
+            continue
         found.append(new)
-        before = next(
-            (
-                each
-                for each in reversed(waiting)
-                if (each.expected is not None) is own and new.step.reverses(each.step)
-            ),
-            None,
-        )
+        before = _taken_back(new, waiting)
         if before is not None:
             waiting.remove(before)
             new.cause = before
-        elif new.step.role is not Role.LIQUIDATION and (own or _moves(new)):
+        elif new.step.role is not Role.LIQUIDATION and (new.expected is not None or _moves(new)):
             waiting.append(new)
     return found
+
+
+def _counterpart(new: Pairing, waiting: Sequence[Pairing]) -> Pairing | None:
+    """The oldest unpaired step of the other one at the same place."""
+    own = new.expected is not None
+    for each in waiting:
+        if (each.expected is None) is own and each.step.place == new.step.place:
+            return each
+    return None
+
+
+def _taken_back(new: Pairing, waiting: Sequence[Pairing]) -> Pairing | None:
+    """The latest unpaired step of its own that a step takes back."""
+    own = new.expected is not None
+    for each in reversed(waiting):
+        if (each.expected is not None) is own and new.step.reverses(each.step):
+            return each
+    return None
+
+
+def _under_way(new: Pairing, found: Sequence[Pairing]) -> Pairing | None:
+    """The step by which the backtest took back what the bot has only now done whole.
+
+    An order that trades in parts may be whole after the price has come back.
+    """
+    if new.done is None or new.done.trades < 2:
+        return None
+    for each in reversed(found):
+        if each.step.time_ms < new.done.first_ms:
+            return None  # older than its first trade: nothing before it can be meant
+        if (
+            each.expected is not None
+            and each.done is None
+            and each.cause is not None
+            and each.cause.step.place == new.step.place
+        ):
+            return each
+    return None
 
 
 def _moves(pairing: Pairing) -> bool:

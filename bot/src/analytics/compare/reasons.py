@@ -6,9 +6,11 @@ from the size of a difference.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cached_property
 
 from gridbase.market import EXACT
 from gridbot.core.grid import Fees
@@ -23,6 +25,7 @@ from analytics.compare.steps import NOTHING, ZERO, Leg, Why, worth
 SAME_MS = 1_000  # clocks of an exchange's own parts may differ so much
 FAR = 2**62
 ON_ITS_WAY_MS = 5_000  # from writing an order down to having it at the exchange
+EACH_MS = 50  # more, for each order that was written down with it: they go one after the other
 LATE_MS = 60_000  # an order that comes later than this after its cause was not merely slow
 
 
@@ -71,6 +74,26 @@ class Reasons:
     pauses: Sequence[Stretch] = ()
     halts: Sequence[Stretch] = ()
     _known: dict[int, Why] = field(default_factory=dict)
+    _done: dict[str, Why] = field(default_factory=dict)
+
+    @cached_property
+    def _places(self) -> dict[tuple[Role, int, Side], list[Leg]]:
+        """The legs of each place, in the order of their first orders."""
+        found: dict[tuple[Role, int, Side], list[Leg]] = {}
+        for leg in self.traded.legs:
+            found.setdefault((leg.role, leg.line, leg.side), []).append(leg)
+        return found
+
+    @cached_property
+    def _moments(self) -> list[int]:
+        """When orders were written down."""
+        return sorted(each.created_ms for leg in self.traded.legs for each in leg.attempts)
+
+    def _on_its_way(self, created_ms: int) -> int:
+        """How long an order may take to the exchange (milliseconds)."""
+        first = bisect_left(self._moments, created_ms - SAME_MS)
+        together = bisect_right(self._moments, created_ms + SAME_MS) - first
+        return ON_ITS_WAY_MS + EACH_MS * together
 
     def explain(self, pairings: Iterable[Pairing]) -> list[Difference]:
         """Every pairing with its reasons, in their order."""
@@ -84,6 +107,8 @@ class Reasons:
             if why is Why.EQUAL and parts:
                 why = max(parts, key=lambda each: abs(parts[each]))
             self._known[id(pairing)] = why
+            if pairing.done is not None:
+                self._done[pairing.done.name] = why
             found.append(Difference(pairing, why, parts))
         return found
 
@@ -126,7 +151,7 @@ class Reasons:
         )
         if known is not Why.UNEXPLAINED:
             return known
-        legs = [leg for leg in self.traded.legs if (leg.role, leg.line, leg.side) == place]
+        legs = self._places.get(place, [])
         resting = [
             leg
             for leg in legs
@@ -148,37 +173,34 @@ class Reasons:
     def _not_filled(self, leg: Leg, due: int, until: int) -> Why:
         """Why an order that was written down had not traded when the price came."""
         before = [each for each in leg.attempts if each.created_ms <= self._latest(due)]
-        sent_late = len(leg.attempts) > len(before) or leg.took or not before[-1].sent
+        again = any(due < each.created_ms <= until for each in leg.attempts)
+        sent_late = again or leg.took or not before[-1].sent
         in_parts = leg.trades > 1 and leg.first_ms <= self._latest(due) + SAME_MS
         return _proven(
             (Why.PARTIAL, in_parts or (leg.trades > 0 and not leg.complete)),
             (Why.PAUSE, _within(self.pauses, due, due)),
             (Why.TOUCHED, not self.prices.went_beyond(leg.price, leg.side, due, until)),
-            (Why.LATENCY, due - before[-1].created_ms <= ON_ITS_WAY_MS),
-            # The orders of a grid's begin are sent one after the other.
-            (Why.START, due - self.traded.start_ms <= LATE_MS and leg.attempts[-1].sent is False),
+            (Why.LATENCY, due - before[-1].created_ms <= self._on_its_way(before[-1].created_ms)),
             (Why.HELD_BACK, sent_late),
         )
 
     def _ordered_late(self, leg: Leg, due: int) -> Why:
         """Why an order was written down only after the price had come."""
-        reverse = (leg.line + (1 if leg.side is Side.BUY else -1), leg.side)
+        line = leg.line + (1 if leg.side is Side.BUY else -1)
         answered = [
-            done_step(each).time_ms
-            for each in self.traded.legs
-            if each.role is Role.GRID
-            and (each.line, each.side) == (reverse[0], _other(leg.side))
-            and each.complete
-            and done_step(each).time_ms <= leg.created_ms
+            each
+            for each in self._places.get((Role.GRID, line, _other(leg.side)), [])
+            if each.complete and done_step(each).time_ms <= leg.created_ms
         ]
-        since = max(answered, default=None)
+        last = max(answered, key=lambda each: done_step(each).time_ms, default=None)
+        since = None if last is None else done_step(last).time_ms
         begin = due if since is None else since
         return _proven(
             (Why.PAUSE, _within(self.pauses, begin, leg.created_ms)),
             (Why.KILL_SWITCH, _within(self.halts, begin, leg.created_ms)),
             (Why.START, since is None),
-            # What it answers came late itself.
-            (Why.UNEXPLAINED, begin > self._latest(due) + SAME_MS),
+            # What it answers came late itself: for the same reason.
+            (self._done.get(last.name if last else "", Why.UNEXPLAINED), begin > self._latest(due)),
             (Why.LATENCY, leg.created_ms - begin <= LATE_MS),
             (Why.OUTAGE, True),
         )
@@ -204,7 +226,8 @@ class Reasons:
         """Why the grid did nothing more at a time; None where it was to trade."""
         run = self.traded.run
         ended = run.closed_ms is not None and run.closed_ms <= time_ms
-        if _within(self.halts, time_ms if not ended else run.started_ms, time_ms):
+        at = run.closed_ms if ended and run.closed_ms is not None else time_ms
+        if _within(self.halts, at, at):
             return Why.KILL_SWITCH
         if not ended:
             return None
@@ -262,11 +285,11 @@ class Reasons:
         """Whether a sale is of what came in several trades, each of which pays a rounded fee."""
         if leg.side is Side.BUY:
             return False
-        return any(
-            each.trades > 1 and each.created_ms <= leg.created_ms
-            for each in self.traded.legs
-            if each.side is Side.BUY and (each.role is Role.INITIAL or each.line == leg.line - 1)
-        )
+        bought = [
+            *self._places.get((Role.GRID, leg.line - 1, Side.BUY), []),
+            *self._places.get((Role.INITIAL, self.traded.run.plan.empty_line, Side.BUY), []),
+        ]
+        return any(each.trades > 1 and each.created_ms <= leg.created_ms for each in bought)
 
 
 def _proven(*proofs: tuple[Why, bool]) -> Why:

@@ -28,6 +28,7 @@ from gridbot.store import FILE_NAME
 from analytics.nightly.config import Bot, Nightly
 
 METRICS = "analytics.prom"
+COPY = ".books-"
 LONGEST_LINE = 300
 
 
@@ -78,6 +79,8 @@ def run_jobs(settings: Nightly, day: date) -> list[Done]:
     place = settings.results / day.isoformat()
     try:
         place.mkdir(parents=True, exist_ok=True)
+        for left in settings.results.glob(f"{COPY}*"):  # by a night that was cut off
+            shutil.rmtree(left)
         done = []
         for each in _each(settings, day):
             done.append(each)
@@ -132,7 +135,7 @@ def search_jobs(settings: Nightly) -> Iterator[Job]:
 @contextmanager
 def _copied(bot: Bot, results: Path) -> Iterator[tuple[Path, str]]:
     """A copy of a bot's books, and why there is none."""
-    with tempfile.TemporaryDirectory(prefix=".books-", dir=results) as name:
+    with tempfile.TemporaryDirectory(prefix=COPY, dir=results) as name:
         source, target = bot.state / FILE_NAME, Path(name) / FILE_NAME
         trouble = ""
         try:

@@ -48,7 +48,7 @@ class Quotes:
 
 def price_of(stock: Stock, price: Decimal) -> Decimal:
     """A stock's price by that of the one that is traded (currency)."""
-    return (price * stock.ratio).quantize(stock.min_tick)
+    return price if stock.ratio == 1 else (price * stock.ratio).quantize(stock.min_tick)
 
 
 def ticks(request: int, quoted: Quoted, price: Decimal, now_ms: int) -> list[messages.Fields]:

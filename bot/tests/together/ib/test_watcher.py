@@ -45,6 +45,11 @@ def signal(world):
     return json.loads((world.data / "signal.json").read_text())
 
 
+def looks(world):
+    [journal] = (world.data / "active").iterdir()
+    return [json.loads(line) for line in journal.read_text().splitlines()]
+
+
 def at(*when):
     return round(datetime(*when, tzinfo=NEW_YORK).timestamp() * 1000)
 
@@ -75,6 +80,8 @@ def test_a_cycle_reads_strikes_near_the_money_with_greeks_and_bars(tmp_path):
         "QQQ": [],
         "IWM": [],
     }
+    bars = looks(world)[0]["bars"]
+    assert bars[-1]["time"] + 60 <= said["written_ms"] / 1000  # the minute was over
     assert +world.gateway.rules.broken == {}
     assert world.gateway.rules.calls["history"] == 3
     assert set(world.kinds) <= ALLOWED
@@ -230,6 +237,7 @@ def test_one_that_answers_nothing_is_asked_less_and_less(tmp_path):
     before = world.kinds.count(1)
     world.watch(4 * 3600)
     assert 4 <= world.kinds.count(1) - before <= 7
+    assert world.kinds.count(2) >= 4  # each that had no end was canceled
     assert signal(world)["state"] == "unanswered"
 
 
@@ -248,10 +256,29 @@ def test_faults_cost_rows_and_break_no_rule(tmp_path, seed):
     world.watch(1500)
     assert +world.gateway.rules.broken == {}
     assert sum(world.gateway.faults.counts.values()) > 3
-    lines = (world.data / "active/20260922.jsonl").read_text().splitlines()
-    looks = [json.loads(line) for line in lines]
-    assert sum(len(look["options"]) for look in looks) > 20
-    assert any(look["missing"] for look in looks)
+    assert sum(len(look["options"]) for look in looks(world)) > 20
+    assert any(look["missing"] for look in looks(world))
+
+
+def test_a_second_look_waits_for_its_time(tmp_path, caplog):
+    caplog.set_level("INFO", "watcher")
+    world = WatcherWorld(tmp_path, symbols=("SPY",))
+    world.watch(once=True)
+    began = world.time.seconds
+    world.watcher = world.new_watcher()
+    world.watch(once=True)
+    assert world.time.seconds - began > 250
+    assert "waiting until 2026-09-22 14:05 UTC" in caplog.text
+    assert +world.gateway.rules.broken == {}
+
+
+def test_a_stop_ends_a_cycle_at_once(tmp_path):
+    world = WatcherWorld(tmp_path)
+    began = world.time.seconds
+    world.watch(15.0)
+    assert world.time.seconds - began < 16
+    world.time.sleep(1.0)
+    assert world.gateway.connections == []
 
 
 def test_a_symbol_that_nobody_knows_is_one_line(tmp_path):
@@ -301,8 +328,8 @@ class TestOverSockets:
 
             asyncio.run(watch())
         [journal] = (tmp_path / "active").iterdir()
-        looks = [json.loads(line) for line in journal.read_text().splitlines()]
-        assert [len(look["options"]) for look in looks] == [6, 6]
+        seen = [json.loads(line) for line in journal.read_text().splitlines()]
+        assert [len(look["options"]) for look in seen] == [6, 6]
         assert +gateway.rules.broken == {}
 
     def test_a_gateway_that_is_not_there_is_one_line(self, tmp_path):
