@@ -393,3 +393,8 @@ def test_javas_memory_is_set_once(tmp_path):
     for _ in range(2):
         install.memory(tmp_path, 512)
     assert options.read_text() == "# memory\n-XX:+UseG1GC\n-Xmx512m\n"
+    (tmp_path / "other").write_text("-Xmx1m\n")
+    options.unlink()
+    options.symlink_to(tmp_path / "other")
+    with pytest.raises(install.InstallError, match="is a link"):
+        install.memory(tmp_path, 512)

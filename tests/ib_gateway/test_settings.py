@@ -41,6 +41,7 @@ HOSTS: dict[str, tuple[dict[str, object], str]] = {
         "ib_gateway_username and ib_gateway_password are needed",
     ),
     "lines": ({"ib_gateway_username": "planted\nIbDir=/tmp"}, "each one line"),
+    "block": ({"ib_gateway_password": "planted-password\n"}, "each one line"),
     "account": ({"ib_gateway_account": "DU-12345"}, "use a name such as DU1234567"),
     "misfit": ({"ib_gateway_account": "U7654321"}, "ib_gateway_account begins with U7"),
     "network": ({"ib_gateway_trusted_addresses": ["192.168.1.0/24"]}, "use IPv4 addresses"),

@@ -101,6 +101,7 @@ def ibc(package: Path, wanted: str, target: Path) -> None:
 def finish(target: Path, package: Path) -> None:
     """Note that all is there, after the disk has it, and forget the package."""
     os.sync()
+    (target / MARKER).unlink(missing_ok=True)
     (target / MARKER).touch()
     os.sync()
     package.unlink()
@@ -112,10 +113,16 @@ def memory(target: Path, megabytes: int) -> None:
     Args:
         target: Where the Gateway is.
         megabytes: In MB.
+
+    Raises:
+        InstallError: The file that says it is a link.
     """
     options = target / "ibgateway.vmoptions"
+    if options.is_symlink():  # the installer made it: it could lead to a file of root's
+        raise InstallError(f"{options} is a link")
     kept = [one for one in options.read_text().splitlines() if not re.match(r"-Xmx", one)]
     part = options.with_suffix(".part")
+    part.unlink(missing_ok=True)
     part.write_text("\n".join([*kept, f"-Xmx{megabytes}m", ""]))
     part.replace(options)
 
