@@ -1,6 +1,6 @@
-"""What a fleet's size costs the controller: the settings' check, a rollout's plan and look.
+"""What a fleet's size costs the controller: checks, looks, and a whole rollout.
 
-    python -m benchmarks.fleet_size [--hosts 50 200 500] [--kinds 10] [--json FILE]
+    python -m benchmarks.fleet_size [--hosts 50 200 500] [--kinds 20] [--json FILE]
 
 Real Ansible and the real modules; each simulated host is this machine with a directory of its own
 and a stand-in for Docker. A shell around all that runs on hosts adds up its processor time, so that
@@ -23,6 +23,8 @@ from pathlib import Path
 
 import yaml
 
+from benchmarks.fleet_rollout import docker, variables
+
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = (50, 200, 500)
 # What a host runs goes through this, and Ansible nests it. `times` writes two lines: of the shell
@@ -33,15 +35,6 @@ NOTED=1 /bin/sh "$@"
 status=$?
 times >>{noted}
 exit $status
-"""
-DOCKER = """#!/bin/sh
-case "$*" in
-    "container inspect"*) echo '[{"Image": "sha256:1", "RestartCount": 0, "Mounts": [],
-        "State": {"Status": "exited", "Pid": 0, "StartedAt": "2026-01-01T00:00:00Z"},
-        "NetworkSettings": {"Networks": {}}}]' ;;
-    exec*) echo '{"equal": true}' ;;
-    *) exit 1 ;;
-esac
 """
 
 
@@ -77,8 +70,12 @@ class Fleet:
     def __init__(self, place: Path, size: int, kinds: int) -> None:
         self.place, self.size = place, size
         self.noted, self.inventory = place / "noted", place / "hosts.yml"
-        (place / "bin").mkdir(parents=True)
-        for name, text in (("docker", DOCKER), ("shell", SHELL.format(noted=self.noted))):
+        for name in ("bin", "notes", "state"):
+            (place / name).mkdir(parents=True)
+        for name, text in (
+            ("docker", docker(place / "notes")),
+            ("shell", SHELL.format(noted=self.noted)),
+        ):
             (place / "bin" / name).write_text(text)
             (place / "bin" / name).chmod(0o755)
         hosts = {
@@ -88,6 +85,7 @@ class Fleet:
         common = {"ansible_connection": "local", "ansible_become": False}
         common |= {"ansible_python_interpreter": "/usr/bin/python3", "grid_bot_prices": "live"}
         common |= {"grid_bot_directory": f"{place}/{{{{ inventory_hostname }}}}"}
+        common |= variables(place)
         document = {"trading": {"hosts": hosts, "vars": common}}
         self.inventory.write_text(yaml.safe_dump(document))
 
@@ -128,6 +126,8 @@ class Fleet:
             self.cost("settings", "ansible", "playbook", "playbooks/settings.yml"),
             self.cost("plan", "fleet.cli", "rollout", "--plan"),
             self.cost("look", "ansible", "playbook", "playbooks/look.yml", "-e", look),
+            self.cost("preflight", "ansible", "playbook", "playbooks/preflight.yml"),
+            self.cost("rollout", "benchmarks.fleet_rollout"),
         ]
 
 
@@ -162,13 +162,18 @@ def main() -> int:
     """Run the benchmark; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet_size", description=__doc__)
     parser.add_argument("--hosts", type=int, nargs="+", default=SIZES, help="sizes of fleets")
-    parser.add_argument("--kinds", type=int, default=10, help="how many different grids (10)")
+    parser.add_argument("--kinds", type=int, default=20, help="how many different grids (20)")
     parser.add_argument("--json", type=Path, help="also write the costs there")
     options = parser.parse_args()
     costs: list[Cost] = []
-    with tempfile.TemporaryDirectory() as directory:
-        for size in options.hosts:
-            costs += Fleet(Path(directory) / str(size), size, options.kinds).costs()
+    page = subprocess.Popen([sys.executable, "-m", "benchmarks.fleet_rollout", "--serve"], cwd=ROOT)
+    try:
+        with tempfile.TemporaryDirectory() as directory:
+            for size in options.hosts:
+                costs += Fleet(Path(directory) / str(size), size, options.kinds).costs()
+    finally:
+        page.terminate()
+        page.wait()
     print(report(costs))
     if options.json:
         options.json.write_text(json.dumps([asdict(one) for one in costs], indent=2) + "\n")

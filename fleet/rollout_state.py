@@ -60,6 +60,7 @@ class RolloutState:
         budget: How many hosts may fail.
         hosts: All, in the order of the rollout.
         verdict: How it ended; empty while it did not.
+        following: The hosts that follow a repository, and are held back meanwhile.
     """
 
     inventory: str
@@ -70,6 +71,7 @@ class RolloutState:
     budget: int
     hosts: dict[str, HostState]
     verdict: str = ""
+    following: list[str] = field(default_factory=list)
 
     def batch(self, number: int) -> list[str]:
         """Return the hosts of a batch."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gridbase.errors import UserError
 
-from fleet import rollout_state
+from fleet import pulls, rollout_state
 from fleet.ansible import Ansible, state_directory
 from fleet.rollout import Rollout, Sleep
 from fleet.rollout_judge import FAILED, INCONCLUSIVE, PASSED, Look, Needs, look_of
@@ -211,14 +211,19 @@ def roll_out(ansible: Ansible, task: Task, *, how: str, sleep: Sleep = time.slee
             hosts = ansible.hosts()
             modes = {name: str(one.get("grid_bot_mode", "paper")) for name, one in hosts.items()}
             state = planned(modes, task, ansible.inventory)
+            state.following = pulls.following(hosts)
         if left:
             print(left, flush=True)
         print(plan_text(state), flush=True)
         if how == "plan":
             return PASSED
         fleet = AnsibleFleet(ansible, directory, task.words)
+        pulls.hold(ansible, state.following, f"rollout of {state.who}, begun {state.began}")
         rollout = Rollout(state, file, fleet, say=say_now, sleep=sleep)
-        return rollout.back() if how == "back" else rollout.run()
+        verdict = rollout.back() if how == "back" else rollout.run()
+        if state.verdict:  # else it goes on later, or goes back
+            print(pulls.release(ansible, state.following), end="", flush=True)
+        return verdict
 
 
 def say_now(line: str) -> None:

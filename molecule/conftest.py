@@ -126,9 +126,7 @@ def machine(tmp_path_factory):
 def pi(machine):
     """Testinfra's host, as root."""
     # A busy emulated machine takes long to shake hands.
-    return testinfra.get_host(
-        f"ssh://{NAME}?sudo=True&timeout=120&ssh_config={machine.ssh_config}"
-    )
+    return testinfra.get_host(f"ssh://{NAME}?sudo=True&timeout=120&ssh_config={machine.ssh_config}")
 
 
 def wait_for(condition, what: str):

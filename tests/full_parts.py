@@ -10,6 +10,10 @@ from dataclasses import dataclass
 HOST = ("benchmarks", "inventory", "playbooks", "plugins", "roles", "virtual_pi")
 SCENARIO = (*HOST, "molecule")
 BOT = ("bot",)
+DATABASE = (
+    *("playbooks", "plugins", "roles"),
+    *("tests/database", "tests/trixie_machine.py", "tests/trixie_root.py"),
+)
 STORIES = 10_000
 STORIES_OF_A_PART = 2_500
 STOCK_STORIES = 1_000
@@ -136,11 +140,31 @@ PARTS = (
         cuts("bookworm", 5, "--jobs", "2"),
         HOST,
     ),
+    *(
+        Part(name, what, python("-m", "tests.database", *words), DATABASE)
+        for name, what, words in (
+            (
+                "database",
+                "the fleet's database on machines of trixie: promotion, restore, drill, full disk",
+                ("dump", "set-up", "promotion", "restore", "full-disk"),
+            ),
+            ("database-kills", "the database killed 500 times", ("kills", "--kills", "500")),
+        )
+    ),
     Part(
-        "database",
-        "the fleet's database on machines of trixie: promotion, restore, drill, 500 kills",
-        python("-m", "tests.database", "--kills", "500"),
-        ("playbooks", "plugins", "roles", "tests/database", "tests/trixie_machine.py"),
+        "ib-gateway",
+        "IB Gateway's role with stand-ins on machines of trixie: set-up, kills, hangs, logins",
+        python("-m", "tests.ib_gateway"),
+        (
+            *("playbooks", "plugins", "roles", "bot/src/gridexchange", "bot/src/gridbase"),
+            *("tests/ib_gateway", "tests/trixie_machine.py", "tests/trixie_root.py"),
+        ),
+    ),
+    Part(
+        "https",
+        "HTTPS before a page on a machine of trixie: twice, other names, a power cut, undone",
+        python("-m", "tests.https.machine"),
+        ("plugins", "roles", "tests/https", "tests/trixie_machine.py", "tests/trixie_root.py"),
     ),
     Part(
         "branches",
@@ -186,7 +210,7 @@ PARTS = (
         "a crash at every point at which a bot on a stock touches the world, 3,000 at least",
         python(
             *("bot/benchmarks/crash_sweep.py", "--world", "stock"),
-            *("--seed", "11", "--seconds", "900"),
+            *("--seed", "11", "--seconds", "1000"),
         ),
         BOT,
     ),
@@ -201,6 +225,12 @@ PARTS = (
             BOT,
         )
         for first in (0, STOCK_STORIES)
+    ),
+    Part(
+        "ib-week",
+        "a week of a grid on a stock and the option watcher at one Gateway, on a virtual clock",
+        python("bot/benchmarks/ib_week.py"),
+        BOT,
     ),
     Part(
         "mutants-listed",
@@ -249,6 +279,18 @@ PARTS = (
         BOT,
     ),
     Part(
+        "live-against-backtest",
+        "an hour of a bot, killed, paused and half recorded, beside a backtest: all explained",
+        python("bot/benchmarks/live_against_backtest.py", "--minutes", "600", "--speed", "30"),
+        BOT,
+    ),
+    Part(
+        "analytics-pool",
+        "a search on three workers, some of them killed, finds what one process finds",
+        python("bot/benchmarks/analytics_pool.py"),
+        BOT,
+    ),
+    Part(
         "idle",
         "processor time and writes of an idle bot",
         python("bot/benchmarks/idle.py"),
@@ -258,6 +300,12 @@ PARTS = (
         "page-load",
         "what 100 pages, a scraper and 1,000 hostile connections cost a bot that trades",
         python("bot/benchmarks/page_load.py"),
+        BOT,
+    ),
+    Part(
+        "api-cost",
+        "processor time and time of each answer of the bot's API",
+        python("bot/benchmarks/api_cost.py"),
         BOT,
     ),
     Part(
@@ -295,9 +343,17 @@ PARTS = (
     ),
     Part(
         "fleet-size",
-        "settings, plan and look of 50, 200 and 500 hosts: the controller's time grows linearly",
+        "checks, look and a rollout of 50, 200 and 500 hosts: the controller's time grows linearly",
         python("-m", "benchmarks.fleet_size"),
-        ("fleet", "playbooks", "roles", "plugins", "ansible.cfg", "benchmarks/fleet_size.py"),
+        (
+            "fleet",
+            "playbooks",
+            "roles",
+            "plugins",
+            "ansible.cfg",
+            "benchmarks/fleet_size.py",
+            "benchmarks/fleet_rollout.py",
+        ),
     ),
     Part(
         "live-month",
@@ -328,13 +384,13 @@ PARTS = (
         "hub-kills",
         "500 random kills of collector, archiver and database: every trade once",
         python("bot/benchmarks/hub_kills.py", "--kills", "500"),
-        (*BOT, "tests/postgres.py"),
+        (*BOT, "tests/postgres.py", "tests/trixie_root.py"),
     ),
     Part(
         "hub-load",
         "10 million trades: inserts beside pgbench, bytes a row, answers, a month of absence",
         python("bot/benchmarks/hub_load.py", "--fills", "10000000", "--seconds", "60"),
-        (*BOT, "tests/postgres.py"),
+        (*BOT, "tests/postgres.py", "tests/trixie_root.py"),
     ),
     Part(
         "lynis",

@@ -12,10 +12,7 @@ As a program it makes the root file system and prints its path:
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -24,11 +21,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from virtual_pi.paths import cache_directory
-from virtual_pi.rootfs import mirrors
+from tests.trixie_root import MachineMissingError, trixie_root
 
 PACKAGES = ("postgresql-17", "postgresql-17-timescaledb", "pgbackrest")
-RELEASE, ARCHITECTURE = "trixie", "amd64"
 BIN = "/usr/lib/postgresql/17/bin"
 START_SECONDS = 30.0
 # What a test needs and a user's server must not have: nothing here outlives the test.
@@ -42,53 +37,13 @@ SETTINGS = {
 }
 
 
-class PostgresMissingError(Exception):
-    """There can be no server here; the text says why."""
-
-
 def root_file_system() -> Path:
     """Make the root file system, or find it in the cache.
 
     Raises:
-        PostgresMissingError: it cannot be made here.
+        MachineMissingError: it cannot be made here.
     """
-    recipe = repr((PACKAGES, RELEASE, ARCHITECTURE, mirrors(RELEASE)))
-    name = hashlib.sha256(recipe.encode()).hexdigest()[:16]
-    kept = cache_directory().parent / "postgres"
-    root = kept / name
-    if os.geteuid() != 0:
-        raise PostgresMissingError("needs root: chroot and mounts")
-    if root.is_dir():
-        return root
-    for program in ("mmdebstrap", "unshare", "chroot"):
-        if not shutil.which(program):
-            raise PostgresMissingError(f"{program} is missing: install the package of that name")
-    kept.mkdir(parents=True, exist_ok=True)
-    with (kept / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not root.is_dir():
-            _make(root)
-    return root
-
-
-def _make(root: Path) -> None:
-    part = root.with_name(root.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    log = root.with_name("log")
-    command = (
-        *("unshare", "--mount", "--propagation", "private", "mmdebstrap", "--mode=root"),
-        *("--variant=minbase", "--format=directory", f"--architectures={ARCHITECTURE}"),
-        '--aptopt=Acquire::Languages "none"',
-        '--aptopt=APT::Install-Recommends "false"',
-        f"--include={','.join(PACKAGES)}",
-        *(RELEASE, os.fspath(part), *mirrors(RELEASE)),
-    )
-    with log.open("w") as output:
-        done = subprocess.run(command, stdout=output, stderr=output, check=False)
-    if done.returncode:
-        last = log.read_text(errors="replace").splitlines()[-1:]
-        raise PostgresMissingError(f"mmdebstrap failed, see {log}: {' '.join(last)}")
-    part.replace(root)
+    return trixie_root("postgres", PACKAGES, ("chroot",))
 
 
 class Server:
@@ -100,7 +55,7 @@ class Server:
         settings: of postgresql.conf, beside `SETTINGS`.
 
     Raises:
-        PostgresMissingError: there can be none here.
+        MachineMissingError: there can be none here.
     """
 
     def __init__(
@@ -247,7 +202,7 @@ class Server:
             name, _, user, group, *_ = line.split(":")
             if name == "postgres":
                 return int(user), int(group)
-        raise PostgresMissingError(f"{self.root} has no user postgres")
+        raise MachineMissingError(f"{self.root} has no user postgres")
 
     def _inside(self, command: Sequence[str]) -> list[str]:
         """A command as the server's user in the root file system; the process ID stays."""
@@ -267,5 +222,5 @@ class Server:
 if __name__ == "__main__":
     try:
         print(root_file_system())
-    except PostgresMissingError as error:
+    except MachineMissingError as error:
         raise SystemExit(f"postgres: {error}") from error

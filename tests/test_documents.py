@@ -38,6 +38,14 @@ WAYS: dict[str, tuple[str, ...]] = {
         *("elsewhere", "bot/tests/exchange/ib/test_process.py"),
         '"gridexchange.ib", "--state-directory"',
     ),
+    r"python -m watcher ": (
+        *("elsewhere", "bot/tests/together/ib/test_watcher.py"),
+        '"-m", "watcher", "--config"',
+    ),
+    r"sudo /usr/local/lib/gridberry/report\.py --to ": (
+        *("elsewhere", "tests/monitoring/test_report.py"),
+        '"--to"',
+    ),
     r"\./gridberry demo\b": ("elsewhere", "tests/test_launcher.py", '"demo"'),
     r"\./gridberry setup\b": ("elsewhere", "tests/test_launcher.py", '"setup"'),
     r"\./gridberry (check|deploy|rollback|rollout|status|audit|report|logs|open|ssh)\b": ("verb",),
@@ -49,6 +57,7 @@ WAYS: dict[str, tuple[str, ...]] = {
     r"\./gridberry (prepare|find|new)\b": ("elsewhere", "tests/fleet/test_first_pi.py", "COMMANDS"),
     r"(sudo apt-get install|ssh-keygen|ssh) ": ("elsewhere", "docs/first-pi.md", "## Tried"),
     r"\(umask 077 && openssl passwd -6 >hash\)$": ("elsewhere", "docs/first-pi.md", "## Tried"),
+    r"git config ": ("elsewhere", "tests/ansible/test_pull.py", '"gpg.format=ssh"'),
     r"\./gridberry test( --quick)?$": ("elsewhere", ".ci/run", "exec ./gridberry test"),
     r"\./gridberry test --full": ("parsed",),
     r"cp -r inventory/example inventory/home$": ("run",),
@@ -74,6 +83,10 @@ WAYS: dict[str, tuple[str, ...]] = {
         *("elsewhere", "tests/database/scenarios.py"),
         'PROGRAM, "load"',
     ),
+    r"sudo python3 -I /usr/local/lib/gridberry/ib_gateway status": (
+        *("elsewhere", "tests/ib_gateway/scenarios.py"),
+        '*PROGRAM, "status"',
+    ),
     r"ansible-playbook (?!.*_database\.yml)": ("listed",),
     r"cd /opt/gridberry/bot\n": ("inside",),
     r"for host in ": ("inside",),
@@ -87,6 +100,19 @@ WAYS: dict[str, tuple[str, ...]] = {
     r"recorder (query|gaps|export) ": (
         *("elsewhere", "bot/tests/recorder/test_reading.py"),
         'command("gaps"',
+    ),
+    r"openssl req -x509 ": (
+        "elsewhere",
+        "bot/tests/analytics/pool.py",
+        '"openssl", "req", "-x509"',
+    ),
+    r"analytics (optimize|scheduler|worker) ": (
+        *("elsewhere", "bot/tests/analytics/pool.py"),
+        '"-m", "analytics", name',
+    ),
+    r"analytics compare ": (
+        *("elsewhere", "bot/tests/analytics/hour.py"),
+        '"analytics", "compare"',
     ),
     r"curl -s -H \"Authorization: Bearer \$\(sudo cat /opt/gridberry/bot/metrics\.token\)\"": (
         *("elsewhere", "bot/tests/together/metrics/test_figures.py"),

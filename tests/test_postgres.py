@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.postgres import PostgresMissingError, Server
+from tests.postgres import Server
+from tests.trixie_root import MachineMissingError
 
 
 def test_what_was_committed_survives_a_kill(tmp_path: Path) -> None:
     try:
         server = Server(tmp_path / "server")
-    except PostgresMissingError as error:
+    except MachineMissingError as error:
         pytest.skip(str(error))
     with server:
         server.sql("CREATE EXTENSION timescaledb; CREATE TABLE kept AS SELECT 1 AS one")

@@ -11,23 +11,19 @@ As a program it makes the root file system and prints its path:
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
-import shutil
 import signal
 import subprocess
 import time
 from pathlib import Path
 
-from virtual_pi.paths import cache_directory
-from virtual_pi.rootfs import mirrors
+from tests.trixie_root import MachineMissingError, trixie_root
 
 PACKAGES = (
     *("systemd-sysv", "dbus", "python3", "iproute2", "procps", "openssl", "ca-certificates"),
     *("openssh-server", "postgresql-17", "postgresql-17-timescaledb", "pgbackrest"),
+    *("xvfb", "x11vnc", "nftables", "nginx"),
 )
-RELEASE = "trixie"
 BOOT_SECONDS = 60.0
 NETWORK = "10.77.0."
 # $1 is the machine's directory, $2 the root file system, $3 its name, $4 a directory as /mnt/usb.
@@ -69,12 +65,10 @@ ip link set lo up
 cd "$R"
 pivot_root . old
 umount -l /old
+# As at a real boot: what a unit is given (LoadCredential) reaches it by a mount that is shared.
+mount --make-rshared /
 exec env -i container=gridberry PATH=/usr/sbin:/usr/bin:/sbin:/bin /usr/lib/systemd/systemd
 """
-
-
-class MachineMissingError(Exception):
-    """There can be no machine here; the text says why."""
 
 
 def root_file_system() -> Path:
@@ -83,42 +77,9 @@ def root_file_system() -> Path:
     Raises:
         MachineMissingError: It cannot be made here.
     """
-    recipe = repr((PACKAGES, RELEASE, mirrors(RELEASE)))
-    kept = cache_directory().parent / "trixie-machine"
-    root = kept / hashlib.sha256(recipe.encode()).hexdigest()[:16]
-    if os.geteuid() != 0:
-        raise MachineMissingError("needs root: namespaces and mounts")
-    if root.is_dir():
-        return root
-    for program in ("mmdebstrap", "unshare", "nsenter", "ip"):
-        if not shutil.which(program):
-            raise MachineMissingError(f"{program} is missing: install the package that has it")
-    kept.mkdir(parents=True, exist_ok=True)
-    with (kept / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not root.is_dir():
-            _make(root)
-    return root
-
-
-def _make(root: Path) -> None:
-    part, log = root.with_name(root.name + ".part"), root.with_name("log")
-    shutil.rmtree(part, ignore_errors=True)
-    command = (
-        *("unshare", "--mount", "--propagation", "private", "mmdebstrap", "--mode=root"),
-        *("--variant=minbase", "--format=directory", '--aptopt=Acquire::Languages "none"'),
-        '--aptopt=APT::Install-Recommends "false"',
-        # A cluster is the role's to make.
-        '--customize-hook=chroot "$1" pg_dropcluster 17 main',
-        f"--include={','.join(PACKAGES)}",
-        *(RELEASE, os.fspath(part), *mirrors(RELEASE)),
-    )
-    with log.open("w") as output:
-        done = subprocess.run(command, stdout=output, stderr=output, check=False)
-    if done.returncode:
-        last = log.read_text(errors="replace").splitlines()[-1:]
-        raise MachineMissingError(f"mmdebstrap failed, see {log}: {' '.join(last)}")
-    part.replace(root)
+    # A cluster is the role's to make.
+    hook = 'chroot "$1" pg_dropcluster 17 main'
+    return trixie_root("trixie-machine", PACKAGES, ("nsenter", "ip"), hook)
 
 
 def _children(process: int) -> list[int]:
@@ -141,6 +102,11 @@ class Switch:
         time.sleep(0.1)
         self.do("ip", "link", "add", "br0", "type", "bridge")
         self.do("ip", "link", "set", "br0", "up")
+
+    @property
+    def process(self) -> int:
+        """A process in the switch's namespace."""
+        return self._holder.pid
 
     def do(self, *command: str) -> None:
         """Run a command in the switch's namespace."""
@@ -199,13 +165,17 @@ class Machine:
         """Return where a file of the machine is here (not below /usr, /run and /mnt/usb)."""
         return self.directory / "root" / inside.lstrip("/")
 
+    def kernel_group(self) -> Path:
+        """Return the control group that all its processes are in."""
+        return _kernel_groups() / f"gridberry-{os.getpid()}-{self.name}"
+
     def boot(self) -> None:
         """Switch it on, and wait until systemd has started what it is to start.
 
         Raises:
             RuntimeError: It does not start.
         """
-        group = _kernel_groups() / f"gridberry-{os.getpid()}-{self.name}"
+        group = self.kernel_group()
         group.mkdir(exist_ok=True)
         spaces = ("--fork", "--pid", "--mount", "--uts", "--ipc", "--net", "--cgroup")
         enter = f'echo 0 >{group}/cgroup.procs; exec unshare "$@"'
@@ -273,7 +243,7 @@ class Machine:
         if self._unshare is not None:
             self._unshare.wait(timeout=60)
         self._unshare, self.process = None, 0
-        group = _kernel_groups() / f"gridberry-{os.getpid()}-{self.name}"
+        group = self.kernel_group()
         for path in sorted(group.rglob("*/"), key=lambda one: -len(one.parts)):
             path.rmdir()
         if group.is_dir():

@@ -64,7 +64,7 @@ def measure(name: str, settings: Any, scrapes: int, patience: float) -> dict[str
         flags = settings(one.directory)
         one.start_exchange("--speed", "60", *flags)
         process = one.start_bot()
-        status = _trading(one)
+        status = trading(one)
         time.sleep(2)
         first = Figures.of(process.pid)
         size = scrape(one.page)
@@ -87,7 +87,9 @@ def measure(name: str, settings: Any, scrapes: int, patience: float) -> dict[str
     }
 
 
-def _trading(one: Bench) -> Any:
+def trading(one: Bench) -> Any:
+    """Wait until every grid trades; returns the status."""
+
     def all_trade() -> Any:
         status = one.status()
         if status is None or any(grid["state"] != "trading" for grid in status["grids"]):

@@ -571,3 +571,18 @@ def test_a_guard_with_a_gap_is_refused():
     assert one(own=GUARDED | {"grid_bot_mode": "live"}) == (
         "own: grid_bot_account_guard is set, and this bot has no grid_bot_account"
     )
+
+
+def test_the_check_does_not_depend_on_which_host_is_first(tmp_path):
+    # A task for all hosts runs on the first: one without a bot must not hide what the others have.
+    hosts = {
+        "a-fenced": {"grid_bot_state": "fenced", "grid_bot_mode": "live"},
+        "b-wrong": {"grid_bot_trend": {"fast": 50}},
+        "c-wrong": {"grid_bot_mode": "live"},
+    }
+    result = play(tmp_path, write_inventory(tmp_path, hosts))
+    assert result.returncode != 0
+    assert "b-wrong: gridbot check: trend.fast = 50 must be below trend.slow" in result.stdout
+    said = " ".join(result.stdout.split())
+    assert "c-wrong: grid_bot_mode is live, which also needs grid_bot_live_confirmation to" in said
+    assert "a-fenced: " not in said.partition("PLAY RECAP")[0].replace("ok: [a-fenced", "")

@@ -236,7 +236,10 @@ def test_builder_that_is_no_host_is_refused():
 
 
 def test_equal_texts_are_checked_once():
-    same = same_texts.same_texts({"pi1": "a", "pi2": "b", "pi3": "a"})
+    texts = {"pi1": "a", "pi2": "b", "pi3": "a", "gone": "", "wrong": "a"}
+    refused: dict[str, list[str]] = {name: [] for name in texts}
+    refused["wrong"].append("a setting")
+    same = same_texts.same_texts(texts, refused)
     assert same == [{"text": "a", "names": "pi1, pi3"}, {"text": "b", "names": "pi2"}]
 
 
@@ -251,11 +254,16 @@ for path in sorted(pathlib.Path(sys.argv[1]).rglob("*.py")):
 
 def test_what_is_not_for_a_pi_is_not_missed_there(tmp_path):
     context = ROLES.parent / "bot"
-    for path in image_inputs.context_files(context):
+    for path in image_inputs.context_files(context, "bot"):
         copy = tmp_path / path.relative_to(context)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
     source = tmp_path / "src"
+    # What the Dockerfile takes away again before the bot's image is made.
+    dockerfile = (context / "Dockerfile").read_text()
+    for line in re.findall(r"^rm -rf (/src/.*)$", dockerfile, re.MULTILINE):
+        subprocess.run(["rm", "-r", *(f"{tmp_path}{word}" for word in line.split())], check=True)
+    assert not (source / "gridbot/backtest").exists()
     environment = os.environ | {"PYTHONPATH": str(source)}
     subprocess.run([sys.executable, "-c", IMPORT_ALL, source], env=environment, check=True)
     command = [sys.executable, "-m", "gridbot", "backtest", "--data", "FILE"]
@@ -314,6 +322,26 @@ def test_a_target_with_a_lock_of_its_own_needs_no_other(tmp_path):
     assert inputs(context, target="bot")["locks"] == ["build.lock", "requirements.lock"]
 
 
+@pytest.mark.parametrize(
+    ("target", "own"),
+    [
+        ("", {"gridbot", "gridexchange"}),
+        ("bot", {"gridbot", "gridexchange"}),
+        ("exchange", {"gridbot", "gridexchange"}),
+        ("hub", {"hub"}),
+        ("recorder", {"recorder"}),
+        ("analytics", {"analytics", "gridbot"}),
+    ],
+)
+def test_what_an_image_is_not_made_of_does_not_change_it(target, own):
+    files = inputs(BOT, target=target, limit=2_000_000)["files"]
+    programs = {name.split("/")[1] for name in files if name.startswith("src/")}
+    assert programs == own | {"gridbase"}
+    locks = {name for name in files if name.endswith(".lock")}
+    assert locks == {f"{target}.lock" if (BOT / f"{target}.lock").exists() else "requirements.lock"}
+    assert {"Dockerfile", ".dockerignore", "image/install-packages.sh"} <= set(files)
+
+
 def needed(recipes: dict[str, list[Step]], stage: str) -> set[str]:
     """The stages that one is built of, itself included."""
     found = {stage}
@@ -326,7 +354,7 @@ def needed(recipes: dict[str, list[Step]], stage: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("target", ["hub", "recorder"])
+@pytest.mark.parametrize("target", ["analytics", "hub", "recorder"])
 def test_an_image_with_a_lock_of_its_own_installs_no_other_one(target):
     recipes = Builder((BOT / "Dockerfile").read_text(), Path(), "arm64", {}).recipes
     locks = {

@@ -94,17 +94,18 @@ def plays(name: str) -> list[dict]:
     return [play for play in found if "hosts" in play]
 
 
-def imported(play: dict) -> list[str]:
-    """The roles that a play's tasks import."""
+def roles_of(play: dict) -> list[str]:
+    """The roles that a play's tasks import or include."""
     tasks = play.get("tasks", []) + play.get("post_tasks", [])
-    return [task["ansible.builtin.import_role"]["name"] for task in tasks]
+    calls = ("ansible.builtin.import_role", "ansible.builtin.include_role")
+    return [task[call]["name"] for task in tasks for call in calls if call in task]
 
 
 def test_the_playbook_has_all_removed_that_the_other_one_brings():
-    brought = {role for play in plays("site.yml") for role in imported(play)} | {"docker"}
+    brought = {role for play in plays("site.yml") for role in roles_of(play)} | {"docker"}
     undo = plays("undo.yml")[-1]
     assert undo["vars"] == {f"{role}_state": "absent" for role in brought}
-    *roles, host = imported(undo)
+    *roles, host = roles_of(undo)
     assert host == "host"
     assert sorted(roles) == sorted(brought)
     # Containers go before Docker does.

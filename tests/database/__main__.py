@@ -13,7 +13,8 @@ import traceback
 from pathlib import Path
 
 from tests.database.scenarios import SCENARIOS
-from tests.trixie_machine import MachineMissingError, root_file_system
+from tests.trixie_machine import root_file_system
+from tests.trixie_root import MachineMissingError
 
 
 def main() -> int:

@@ -78,7 +78,7 @@ class World:
         command = [sys.executable, "-m", "ansible", "playbook", "-i", str(self.inventory())]
         more = ["-e", json.dumps(variables)] if variables else []
         return subprocess.run(
-            [*command, f"playbooks/{name}.yml", *more, *words],
+            [*command, name if "/" in name else f"playbooks/{name}.yml", *more, *words],
             cwd=ROOT,
             env=os.environ
             | {

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from gridbase.errors import UserError
 
-from fleet import rollout_state
+from fleet import rollout_state, rollout_verb
 from fleet.rollout import Rollout
 from fleet.rollout_judge import (
     FAILED,
@@ -445,3 +445,72 @@ def test_what_there_is_to_go_on_with() -> None:
     ):
         with pytest.raises(UserError, match=says):
             unfinished(state, inventory, how)
+
+
+class Commands:
+    """Ansible as notes: hosts of which two follow a repository, and what is run on them."""
+
+    def __init__(self, hosts: Hosts) -> None:
+        self.inventory, self.limit, self.notes = "home", "", hosts
+        self.refuse = ""
+
+    def hosts(self) -> dict[str, dict[str, Any]]:
+        follows = {"pull_repository": "git@lan:fleet.git"}
+        own = {"a": follows, "b": follows | {"grid_bot_pi": "a"}, "c": follows}
+        return {name: own.get(name, {}) for name in NAMES}
+
+    def command(self, text: str) -> int:
+        words = text.partition("|| /usr/local/lib/gridberry/pull.py ")[2]
+        self.notes.note(f"{words.partition(' ')[0]} {self.limit}")
+        return int(bool(self.refuse) and words.startswith(self.refuse))
+
+
+def test_hosts_that_follow_a_repository_are_held_until_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GRIDBERRY_STATE", str(tmp_path))
+    hosts = Hosts(NAMES)
+    monkeypatch.setattr(rollout_verb, "AnsibleFleet", lambda *_: hosts)
+    ansible: Any = Commands(hosts)
+
+    def go(how: str) -> str:
+        return rollout_verb.roll_out(ansible, Task([], NEEDS, 0, []), how=how, sleep=hosts.sleep)
+
+    ansible.refuse = "hold"
+    with pytest.raises(UserError, match="cannot be held back"):
+        go("begin")
+    assert hosts.done == ["hold a,c", "release a,c"]
+    ansible.refuse = ""
+    hosts.before["b"] = {"circuit": "open"}
+    assert go("begin") == INCONCLUSIVE
+    assert hosts.done[2] == "hold a,c"
+    assert "release a,c" not in hosts.done[2:]  # it goes on later
+    hosts.before.clear()
+    ansible.refuse = "release"
+    assert go("continue") == PASSED
+    assert hosts.done[-1] == "release a,c"
+    assert "sudo /usr/local/lib/gridberry/pull.py release" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["look", "status"])
+@pytest.mark.parametrize(("hosts", "wanted"), [("b,c", "bc"), ("!b", "acd"), ("", "abcd")])
+def test_a_look_has_all_hosts_that_were_asked_for(
+    tmp_path: Path, name: str, hosts: str, wanted: str
+) -> None:
+    """As the second play of the playbook has them; a pattern with a comma is no single word."""
+    inventory = {"trading": {"hosts": dict.fromkeys("abcd")}, "other": {"hosts": {"e": None}}}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(inventory))
+    plays = yaml.safe_load((ROOT / f"playbooks/{name}.yml").read_text())
+    file = tmp_path / "found.json"
+    (tmp_path / "play.yml").write_text(yaml.safe_dump(plays[1:]))
+    given = {f"{name}_output": str(file), f"{name}_hosts": hosts}
+    paths = os.pathsep.join(map(str, (ROOT / "roles").glob("*/filter_plugins")))
+    command = [sys.executable, "-m", "ansible", "playbook", "-i", tmp_path / "hosts.yml"]
+    done = subprocess.run(
+        [*command, tmp_path / "play.yml", "-e", json.dumps(given)],
+        check=False, capture_output=True, text=True,
+        env=os.environ | {"ANSIBLE_FILTER_PLUGINS": paths},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    found = json.loads(file.read_text())
+    assert "".join(one["host"] for one in (found["status"] if name == "look" else found)) == wanted

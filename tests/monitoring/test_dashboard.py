@@ -29,8 +29,8 @@ NAME = re.compile(r"\b(?:gridbot|gridberry|node|vm|vmalert|alertmanager|process)
 
 
 def measured() -> set[str]:
-    """The names of all metrics: the bot's table, that of a Pi's health, and the database's."""
-    names = ("metrics.md", "monitoring.md", "database-operations.md")
+    """The names of all metrics: of the bot, a Pi's health, the database and IB Gateway."""
+    names = ("metrics.md", "monitoring.md", "database-operations.md", "interactive-brokers.md")
     tables = [ROOT / "docs" / name for name in names]
     found = set(OF_OTHERS)
     for table in tables:

@@ -4,60 +4,33 @@ from __future__ import annotations
 
 import json
 import shutil
-import ssl
 import subprocess
 import sys
-import threading
 import time
 import urllib.parse
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from benchmarks.monitoring.world import Discord
+from tests.monitoring.loopback import TOKEN, Tls
 
 PROGRAM = Path(__file__).resolve().parents[2] / "roles/monitoring/files/messages.py"
-TOKEN = "read-4711"
 NONE = {"ntfy_url": "", "ntfy_token": "", "telegram_token": "", "telegram_chat": ""}
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
 
 
 class Server:
-    """vmauth as far as the program asks it: over TLS, with a token."""
+    """What the monitoring server answers."""
 
     def __init__(self, place: Path) -> None:
         self.alerts = [{"status": {"state": "active"}}]
         self.nonsense = False
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-             "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=m", "-keyout",
-             place / "key", "-out", place / "ca.crt"],
-            check=True, capture_output=True,
-        )  # fmt: skip
-        told = self
+        self.front = Tls(place, self.body)
+        self.url = self.front.url
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                if told.nonsense:
-                    self.wfile.write(b"nonsense\r\n\r\n")
-                    return
-                allowed = self.headers["Authorization"] == f"Bearer {TOKEN}"
-                body = json.dumps(told.answer(self.path) if allowed else {}).encode()
-                self.send_response(200 if allowed else 401)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(place / "ca.crt", place / "key")
-        self.http.socket = context.wrap_socket(self.http.socket, server_side=True)
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
-        self.url = f"https://127.0.0.1:{self.http.server_address[1]}"
+    def body(self, path: str) -> bytes | None:
+        return None if self.nonsense else json.dumps(self.answer(path)).encode()
 
     def answer(self, path: str) -> object:
         if path.startswith("/api/v2/alerts/groups"):
@@ -112,7 +85,7 @@ def sender(tmp_path):
     """The program, its server and Discord."""
     made = Sender(tmp_path)
     yield made
-    made.server.http.shutdown()
+    made.server.front.close()
 
 
 def test_the_summary_has_the_fleet_and_a_line_for_each_bot_and_mode(sender):

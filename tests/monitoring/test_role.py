@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -41,6 +43,7 @@ WRONG = {
     "monitoring_email_server": "mail.example.org",
     "monitoring_quiet_hours": "22-7",
     "monitoring_summary_time": "8",
+    "monitoring_report_time": "Monday 8:00",
     "monitoring_port": 443,
     "monitoring_buffer_mb": 0,
 }
@@ -52,6 +55,7 @@ SAID = (
     "monitoring_email_to is set, which also needs",
     'monitoring_quiet_hours is 22-7; use times such as "22:00-07:00"',
     'monitoring_summary_time is 8; use a time such as "08:00"',
+    'monitoring_report_time is Monday 8:00; use a day and a time such as "Mon 08:00"',
     "monitoring_port is 443; use 1024 to 65535",
     "monitoring_buffer_mb is 0; use at least 1 and 16",
 )
@@ -173,3 +177,29 @@ def test_an_undo_takes_what_each_program_keeps_but_what_was_measured(files):
     left = yaml.safe_load(agent.read_text(encoding="utf-8"))["__monitoring_left"]
     gone = {f"gridberry-{name}" for name in re.findall(r"'([a-z-]+)'", left)}
     assert kept - gone == {"gridberry-victoria-metrics"}
+
+
+def test_the_report_knows_whose_money_each_bot_trades_and_when_it_is_due():
+    account = {"hub_account": "{{ 'spare' if inventory_hostname == 'pi2' else 'main' }}"}
+    hub = {"hub_serve": True, "hub_database": "::1", "hub_address": "::1", "hub_token": SECRET}
+    due = {"monitoring_report_time": "Sun 20:15"}
+    told = render(["pi1", "pi2"], SETTINGS | account | hub | due)
+    secret = content(told["pi1"]["/etc/gridberry/monitoring/secrets/messages.json"])
+    assert json.loads(secret)["accounts"] == {"pi1": "main", "pi2": "spare"}
+    assert json.loads(secret)["hub"] == {"url": "http://[::1]:8090", "token": SECRET}
+    timer = content(told["pi1"]["/etc/systemd/system/gridberry-report.timer"])
+    assert "OnCalendar=Sun 20:15 UTC\nPersistent=true\n" in timer
+    assert "/etc/systemd/system/gridberry-report.timer" not in told["pi2"]
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
+def test_systemd_takes_the_reports_unit_and_timer(files, tmp_path):
+    for name in ("gridberry-report.service", "gridberry-report.timer"):
+        text = content(files["pi1"][f"/etc/systemd/system/{name}"])
+        text = re.sub(r"^ExecStart=.*$", "ExecStart=/bin/true", text, flags=re.MULTILINE)
+        (tmp_path / name).write_text(text)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", *map(str, tmp_path.iterdir())],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "gridberry-report" not in done.stderr, done.stderr

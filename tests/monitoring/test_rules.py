@@ -58,6 +58,7 @@ def pi(metric: str, labels: str = "") -> str:
 
 DISK = ',device="/dev/nvme0n1p1",mountpoint="/"'
 STORE = ',job="monitoring",instance="127.0.0.1:8428"'
+IB_STATE = "gridberry_ib_gateway_state"
 INCIDENT = "gridberry_incident_last_timestamp_seconds"
 CONTAINER = ',container="gridberry-bot"'
 UP = {pi("up", ',job="node",instance="a"'): "1x400"}
@@ -239,6 +240,26 @@ CASES = {
         {pi("gridberry_health_unreadable", ',part="drives"'): "1x100"},
         {pi("gridberry_health_unreadable", ',part="drives"'): "0x100"},
         "16m", {**PI, "part": "drives"}, "14m",
+    ),
+    "GatewayNeedsPerson": Case(
+        {pi(IB_STATE, ',state="needs a person"'): "1x40", pi(IB_STATE, ',state="ready"'): "0x40"},
+        {pi(IB_STATE, ',state="needs a person"'): "0x40", pi(IB_STATE, ',state="hung"'): "1x40"},
+        "1m", PI,
+    ),
+    "GatewayDown": Case(
+        {pi(IB_STATE, ',state="hung"'): "1x8 0x32", pi(IB_STATE, ',state="stopped"'): "0x8 1x32"},
+        {pi(IB_STATE, ',state="restarting"'): "1x40", pi(IB_STATE, ',state="hung"'): "0x40"},
+        "3m", PI, "1m",
+    ),
+    "GatewayLoginSoon": Case(
+        {pi("gridberry_ib_gateway_second_factor_timestamp_seconds"): "88200x400"},
+        {pi("gridberry_ib_gateway_second_factor_timestamp_seconds"): "88300x400"},
+        "31m", PI, "29m",
+    ),
+    "GatewayUnwatched": Case(
+        {pi("gridberry_ib_gateway_timestamp_seconds"): "0x100"},
+        {pi("gridberry_ib_gateway_timestamp_seconds"): "0+15x100"},
+        "13m", PI, "11m",
     ),
     "Watchdog": Case({}, {}, "1m", {}),
     "TargetMissing": Case(

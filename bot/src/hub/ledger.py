@@ -9,7 +9,7 @@ earlier one has come in between.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date
 from decimal import Decimal
@@ -142,6 +142,11 @@ class Ledger:
         self._books: dict[tuple[str, str], Book] = {}
         self._units: dict[int, Units] = {}
         self._lock = asyncio.Lock()
+
+    async def adopt(self, reading: Awaitable[Sequence[Book]]) -> None:
+        """Begin with books that another process reads; until it has, nobody else reads any."""
+        async with self._lock:
+            self._books = {(book.bot, book.symbol): book for book in await reading}
 
     async def books(self) -> Sequence[Book]:
         """All books, brought up to date.

@@ -6,6 +6,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import json
+import re
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -14,8 +15,8 @@ DOCUMENTATION = r"""
 module: image_inputs
 short_description: Hashes what a container image is built from
 description:
-  - Reads the build context as C(.dockerignore) lets it through, and returns one hash of it and of
-    everything else that decides what the image becomes.
+  - Reads of the build context what C(.dockerignore) lets through and the target's stages take,
+    and returns one hash of that and of everything else that decides what the image becomes.
 options:
   context: {type: path, required: true, description: Directory with the Dockerfile.}
   target:
@@ -88,20 +89,68 @@ def let_in(path: str, rules: list[tuple[bool, str]]) -> bool:
     return decision
 
 
-def context_files(context: Path) -> list[Path]:
+def taken(dockerfile: str, target: str) -> set[str] | None:
+    """Return what a target's stages copy or mount of the context; None where nothing says so.
+
+    Args:
+        dockerfile: Its text.
+        target: The stage; empty for the last one.
+    """
+    stages: dict[str, set[str]] = {}
+    uses: dict[str, set[str]] = {}
+    name = ""
+    for line in re.sub(r"\\\n", " ", dockerfile).splitlines():
+        words = line.split()
+        kind = words[0] if words else ""
+        others = set(re.findall(r"(?<=from=)[\w-]+", line))
+        if kind == "FROM":
+            plain = [word for word in words[1:] if not word.startswith("--")]
+            name = plain[2] if len(plain) > 2 else str(len(stages))
+            stages[name], uses[name] = set(), {plain[0]}
+        elif kind == "COPY" and not others:
+            paths = [word for word in words[1:] if not word.startswith("--")]
+            stages[name] |= {path.strip("./") for path in paths[:-1]}
+        elif kind == "RUN":
+            for mount in (
+                word for word in words if word.startswith("--mount") and "from=" not in word
+            ):
+                stages[name] |= set(re.findall(r"(?<=source=)[^,]+", mount))
+        if name:
+            uses[name] |= others
+    if not any(stages.values()):
+        return None
+    needed, waiting = set(), {target or name}
+    while waiting:
+        each = waiting.pop()
+        needed.add(each)
+        waiting |= uses.get(each, set()) - needed
+    return set().union(*(stages.get(each, set()) for each in needed))
+
+
+def context_files(context: Path, target: str | None = None) -> list[Path]:
     """Return the files of a build context, sorted.
+
+    Args:
+        context: The directory.
+        target: Only what this stage is built of, the last one where it is empty; None for all.
 
     Raises:
         ContextError: There is no Dockerfile.
     """
     if not (context / "Dockerfile").is_file():
         raise ContextError(f"{context} has no Dockerfile; name a directory that has one")
+    wanted = None
+    if target is not None:
+        wanted = taken((context / "Dockerfile").read_text(encoding="utf-8"), target)
     ignore = context / ".dockerignore"
     rules = parse_ignore(ignore.read_text(encoding="utf-8")) if ignore.is_file() else []
     found = []
     for path in sorted(context.rglob("*")):
         name = path.relative_to(context).as_posix()
-        if path.is_file() and (name in ALWAYS or let_in(name, rules)):
+        counts = wanted is None or any(
+            each in ("", name) or name.startswith(f"{each}/") for each in wanted
+        )
+        if path.is_file() and (name in ALWAYS or (counts and let_in(name, rules))):
             found.append(path)
     return found
 
@@ -131,7 +180,7 @@ def run(parameters: dict) -> dict:
         ContextError: The context is not one, or too large.
     """
     context = Path(parameters["context"]).resolve()
-    files = context_files(context)
+    files = context_files(context, parameters["target"])
     size = sum(path.stat().st_size for path in files)
     if size > parameters["limit"]:
         raise ContextError(

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 
-def same_texts(texts: dict[str, str]) -> list[dict[str, str]]:
-    """Return each text once, as C(text), with the names that have it, as C(names)."""
+def same_texts(texts: dict[str, str], refused: dict[str, list[str]]) -> list[dict[str, str]]:
+    """Return each text once, as C(text), with the names that have it, as C(names).
+
+    Args:
+        texts: By name; those that are empty are left out.
+        refused: What is wrong otherwise, by name; texts of these are left out as well.
+    """
     names: dict[str, list[str]] = {}
     for name, text in texts.items():
-        names.setdefault(text, []).append(name)
+        if text and not refused[name]:
+            names.setdefault(text, []).append(name)
     return [{"text": text, "names": ", ".join(same)} for text, same in names.items()]
 
 

@@ -10,8 +10,10 @@ Settings and secrets are in the credentials that systemd hands over: in no argum
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import secrets
 import smtplib
 import ssl
 import sys
@@ -21,15 +23,20 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from email.message import EmailMessage
-from http.client import HTTPException
+from http.client import HTTPException, InvalidURL
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 CREDENTIALS = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/etc/gridberry/monitoring"))
 STATE = Path(os.environ.get("STATE_DIRECTORY", "/var/lib/gridberry-watch"))
 SILENT_SECONDS = float(os.environ.get("SILENT_SECONDS", "300"))
 TIMEOUT = 15  # seconds
-LONGEST = 1900  # characters; Discord takes 2,000
+LONGEST = 1900  # characters
+LONGEST_MESSAGE = 2000  # with what makes markup plain, Discord
+LONGEST_CAPTION = 1000  # of a file; Telegram takes 1,024
+# urllib has these until the last byte is sent: nothing can have been taken.
+NOT_SENT = (urllib.error.URLError, ValueError, InvalidURL)
+SMTP_ANSWERS = (smtplib.SMTPResponseException, smtplib.SMTPRecipientsRefused)
 
 # What the summary says of each bot. Paper and live are never added up.
 OF_BOT = "* on (host) group_left (mode) max by (host, mode) (gridbot_build_info)"
@@ -45,7 +52,30 @@ OF_FLEET = {
 
 
 class MessageError(Exception):
-    """What went wrong, in one line that names no secret."""
+    """What went wrong, in one line that names no secret.
+
+    Args:
+        text: The line.
+        unknown: Whether the message may have been taken all the same.
+    """
+
+    def __init__(self, text: str, *, unknown: bool = False) -> None:
+        super().__init__(text)
+        self.unknown = unknown
+
+
+class Page(NamedTuple):
+    """A page that goes with a text.
+
+    Attributes:
+        name: Of its file.
+        html: Its content.
+        key: The same whenever the same page is sent, and of no other.
+    """
+
+    name: str
+    html: str
+    key: str
 
 
 def request(url: str, body: bytes, headers: dict[str, str]) -> None:
@@ -59,10 +89,11 @@ def request(url: str, body: bytes, headers: dict[str, str]) -> None:
         with urllib.request.urlopen(asked, timeout=TIMEOUT):  # noqa: S310
             pass
     except urllib.error.HTTPError as error:
-        raise MessageError(f"it answers {error.code}") from None
+        # A proxy in between answers 502 or 504 also for what went through.
+        raise MessageError(f"it answers {error.code}", unknown=error.code >= 500) from None
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or type(error).__name__
-        raise MessageError(str(reason)) from None
+        raise MessageError(str(reason), unknown=not isinstance(error, NOT_SENT)) from None
 
 
 def as_json(url: str, document: dict[str, Any]) -> None:
@@ -70,50 +101,96 @@ def as_json(url: str, document: dict[str, Any]) -> None:
     request(url, json.dumps(document).encode(), {"Content-Type": "application/json"})
 
 
-def by_discord(told: dict[str, Any], text: str) -> None:
+def as_form(url: str, fields: dict[str, str], file: str, page: Page) -> None:
+    """Send a POST request with a form: its fields, and a page as a file."""
+    mark = f"gridberry-{secrets.token_hex(16)}"
+    parts = [
+        f'--{mark}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in fields.items()
+    ]
+    parts.append(
+        f'--{mark}\r\nContent-Disposition: form-data; name="{file}"; filename="{page.name}"\r\n'
+        f"Content-Type: text/html; charset=utf-8\r\n\r\n{page.html}\r\n--{mark}--\r\n"
+    )
+    headers = {"Content-Type": f"multipart/form-data; boundary={mark}"}
+    request(url, "".join(parts).encode(), headers)
+
+
+def by_discord(told: dict[str, Any], text: str, page: Page | None) -> None:
     """Send to a Discord channel; nobody is called, and nothing is markup."""
     plain = "".join(f"\\{one}" if one in "\\*_~`|>#[]()<" else one for one in text)
-    as_json(told["discord_url"], {"content": plain, "allowed_mentions": {"parse": []}})
+    document = {"content": plain[:LONGEST_MESSAGE], "allowed_mentions": {"parse": []}}
+    if page is None:
+        as_json(told["discord_url"], document)
+    else:
+        as_form(told["discord_url"], {"payload_json": json.dumps(document)}, "files[0]", page)
 
 
-def by_ntfy(told: dict[str, Any], text: str) -> None:
-    """Send to an ntfy topic."""
+def by_ntfy(told: dict[str, Any], text: str, page: Page | None) -> None:
+    """Send to an ntfy topic; where its server takes no files, the text alone."""
     token = told["ntfy_token"]
     headers = {"Authorization": f"Bearer {token}"} if token else {}
+    if page is not None:
+        # ntfy reads a file's text from a header, where a line's end is written as two characters.
+        line = base64.b64encode(text.replace("\n", "\\n").encode()).decode()
+        named = {"Filename": page.name, "Message": f"=?UTF-8?B?{line}?="}
+        try:
+            request(told["ntfy_url"], page.html.encode(), headers | named)
+        except MessageError as error:
+            if error.unknown:
+                raise
+        else:
+            return
     request(told["ntfy_url"], text.encode(), headers)
 
 
-def by_telegram(told: dict[str, Any], text: str) -> None:
+def by_telegram(told: dict[str, Any], text: str, page: Page | None) -> None:
     """Send by a Telegram bot; without a parse mode nothing is markup."""
     url = f"{told.get('telegram_api', 'https://api.telegram.org')}/bot{told['telegram_token']}"
-    as_json(f"{url}/sendMessage", {"chat_id": told["telegram_chat"], "text": text})
+    if page is None:
+        as_json(f"{url}/sendMessage", {"chat_id": told["telegram_chat"], "text": text})
+    else:
+        fields = {"chat_id": told["telegram_chat"], "caption": text[:LONGEST_CAPTION]}
+        as_form(f"{url}/sendDocument", fields, "document", page)
 
 
-def by_webhook(told: dict[str, Any], text: str) -> None:
+def by_webhook(told: dict[str, Any], text: str, page: Page | None) -> None:
     """Send as JSON."""
-    as_json(told["webhook_url"], {"text": text})
+    more = {} if page is None else {"key": page.key, "name": page.name, "html": page.html}
+    as_json(told["webhook_url"], {"text": text, **more})
 
 
-def by_email(told: dict[str, Any], text: str) -> None:
+def by_email(told: dict[str, Any], text: str, page: Page | None) -> None:
     """Send an e-mail, encrypted where the server can."""
     email = told["email"]
     message = EmailMessage()
     message["From"], message["To"] = email["from"], email["to"]
     message["Subject"] = text.splitlines()[0]
     message.set_content(text)
+    if page is not None:
+        # A server that gets the same message again knows it by this.
+        message["Message-ID"] = f"<{page.key}@gridberry.invalid>"
+        message.add_alternative(page.html, subtype="html")
+        message.add_attachment(page.html, subtype="html", filename=page.name)
     host, _, port = email["server"].rpartition(":")
+    state = "before"
     try:
         with smtplib.SMTP(host, int(port), timeout=TIMEOUT) as server:
             if server.has_extn("starttls") or email["user"]:
                 server.starttls(context=ssl.create_default_context())
             if email["user"]:
                 server.login(email["user"], email["password"])
+            state = "sending"
             server.send_message(message)
+            state = "taken"
     except (OSError, smtplib.SMTPException) as error:
-        raise MessageError(type(error).__name__) from None
+        answered = isinstance(error, SMTP_ANSWERS)
+        if state != "taken":
+            unknown = state == "sending" and not answered
+            raise MessageError(type(error).__name__, unknown=unknown) from None
 
 
-Channel = Callable[[dict[str, Any], str], None]
+Channel = Callable[[dict[str, Any], str, Page | None], None]
 CHANNELS: dict[str, tuple[str, Channel]] = {
     "discord": ("discord_url", by_discord),
     "ntfy": ("ntfy_url", by_ntfy),
@@ -122,23 +199,26 @@ CHANNELS: dict[str, tuple[str, Channel]] = {
 }
 
 
+def channels(told: dict[str, Any]) -> dict[str, Channel]:
+    """Return the channels that are set, by their names."""
+    found = {name: way for name, (key, way) in CHANNELS.items() if told[key]}
+    return found | ({"email": by_email} if told["email"]["to"] else {})
+
+
 def send(told: dict[str, Any], text: str) -> None:
     """Send a text to every channel that is set.
 
     Raises:
         MessageError: None of them took it.
     """
-    channels = {name: way for name, (key, way) in CHANNELS.items() if told[key]}
-    if told["email"]["to"]:
-        channels["email"] = by_email
-    failed = []
-    for name, way in channels.items():
+    failed, there = [], channels(told)
+    for name, way in there.items():
         try:
-            way(told, text[:LONGEST])
+            way(told, text[:LONGEST], None)
         except MessageError as error:
             failed.append(f"{name}: {error}")
             sys.stderr.write(f"{failed[-1]}\n")
-    if len(failed) == len(channels):
+    if len(failed) == len(there):
         raise MessageError("no channel took the message")
 
 
@@ -166,9 +246,14 @@ class Server:
         with answer:
             return json.load(answer)
 
-    def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
-        """Return labels and value of each series that an expression gives."""
-        found = self.get("/api/v1/query", query=expression)["data"]["result"]
+    def query(self, expression: str, **at: str) -> list[tuple[dict[str, str], float]]:
+        """Return labels and value of each series that an expression gives.
+
+        Args:
+            expression: MetricsQL.
+            at: `time`, where it is not now (Unix time).
+        """
+        found = self.get("/api/v1/query", query=expression, **at)["data"]["result"]
         return [(one["metric"], float(one["value"][1])) for one in found]
 
     def alerting_works(self) -> bool:

@@ -75,6 +75,13 @@ def _incident_notes(incidents: Status) -> list[str]:
     ]
 
 
+def _pull_notes(pull: Status) -> list[str]:
+    """What keeps a host from the commit that its repository has."""
+    if pull.get("result") in (None, "applied", "unchanged"):
+        return []
+    return [f"pull {pull['result']}: {pull.get('error')}"]
+
+
 def _notes(host: Status) -> list[str]:
     bot = host.get("bot") or {}
     notes = []
@@ -85,6 +92,7 @@ def _notes(host: Status) -> list[str]:
     if host.get("throttled"):
         notes.append(f"throttled {host['throttled']}")
     notes += _clock_notes(host.get("clock") or {}) + _incident_notes(host.get("incidents") or {})
+    notes += _pull_notes(host.get("pull") or {})
     if host.get("ipv6"):
         notes.append("IPv6 is on")
     if bot and not bot.get("memory_limit_bytes"):

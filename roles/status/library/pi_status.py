@@ -61,6 +61,8 @@ COUNTED = {
     "filesystem_error": "drive_errors",
     "unclean_boot": "unclean_boots",
 }
+PULL = "/var/lib/gridberry/pull.json"
+OF_PULL = ("time", "last_good", "result", "commit", "changed", "seconds", "error")
 OF_INCIDENT = ("time", "kind", "process", "container")
 
 
@@ -324,6 +326,15 @@ def bot_status(details: dict | None, now: datetime, *, known: bool = True) -> di
     }
 
 
+def last_pull() -> dict | None:
+    """Return what came of the last pull (role pull); None where the host follows no repository."""
+    try:
+        found = json.loads(read_text(PULL) or "")
+        return {name: found.get(name) for name in OF_PULL}
+    except (ValueError, AttributeError):
+        return None
+
+
 def host_status(reboot_reason: str) -> dict:
     """Return the object about the host.
 
@@ -358,6 +369,7 @@ def main() -> None:
         **host_status(module.params["reboot_reason"]),
         "clock": clock(),
         "incidents": incident_status(now),
+        "pull": last_pull(),
         "image_id": identity,
         "image_bytes": image_bytes(identity) if identity else None,
         "bot": bot_status(details, now, known=details is not None or docker_answers()),

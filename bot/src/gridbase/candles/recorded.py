@@ -33,6 +33,7 @@ class RecordedReader:
         path: the directory.
         format: ``recorded trades`` or ``recorded candles``.
         findings: oddities met so far, and the gaps of the recording.
+        gaps: stretches that the recording lacks: from, to (Unix milliseconds), and why.
         steps: distances between candles met so far.
 
     Raises:
@@ -55,6 +56,15 @@ class RecordedReader:
         self._files, gaps = _manifests(self._ready, named)
         self.findings.recorded_gaps = len(gaps)
         self.findings.recorded_gap_ms = sum(gap["to_ms"] - gap["from_ms"] for gap in gaps)
+        self.gaps = [(gap["from_ms"], gap["to_ms"], str(gap["reason"])) for gap in gaps]
+
+    def only(self, start_ms: int, end_ms: int) -> None:
+        """Leave out files that have nothing of a stretch of time (Unix milliseconds)."""
+        self._files = [
+            each
+            for each in self._files
+            if each["last_ms"] >= start_ms and each["first_ms"] < end_ms
+        ]
 
     @property
     def trades(self) -> bool:
@@ -88,7 +98,7 @@ class RecordedReader:
         except ImportError as error:
             raise UserError(f"{self.path}: reading it needs pyarrow: gridbot[parquet]") from error
         latest = 0
-        for name in self._files:
+        for name in (each["path"] for each in self._files):
             try:
                 with parquet.ParquetFile(self._ready / name) as file:
                     metadata = file.schema_arrow.metadata
@@ -136,7 +146,9 @@ def per_second(trades: Iterable[Candle]) -> Iterator[Candle]:
         yield current
 
 
-def _manifests(ready: Path, named: dict[str, str]) -> tuple[list[str], list[dict[str, Any]]]:
+def _manifests(
+    ready: Path, named: dict[str, str]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Files and gaps of a symbol, in order, by the manifests of all days."""
     files: list[dict[str, Any]] = []
     gaps: dict[tuple[int, Any], dict[str, Any]] = {}
@@ -150,4 +162,4 @@ def _manifests(ready: Path, named: dict[str, str]) -> tuple[list[str], list[dict
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: is no manifest of a recording") from error
     files.sort(key=lambda each: (each["first"], each["first_ms"]))
-    return [each["path"] for each in files], list(gaps.values())
+    return files, list(gaps.values())

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,9 @@ from gridbot.backtest.search import Combination, Terms, Trial, run_trial
 
 Window = tuple[int, int]
 Task = tuple[Window, Sequence[Combination]]
+# What does tasks, each in its turn; and what makes one, for a market, terms and so many processes.
+Mapper = Callable[[list[Task]], Iterator[list[Trial]]]
+Workers = Callable[[Candles, Terms, int], AbstractContextManager[Mapper]]
 
 # Few enough that progress shows and the cores end together, many enough that a task's own cost
 # does not.
@@ -52,6 +55,7 @@ def run_trials(
     *,
     jobs: int,
     progress: Callable[[int], None],
+    workers: Workers | None = None,
 ) -> list[list[Trial]]:
     """Try every combination on every window.
 
@@ -62,6 +66,7 @@ def run_trials(
         terms: what is the same in every trial.
         jobs: processes; with 1, all happens in this one.
         progress: told how many trials are done.
+        workers: who tries; None for processes of this machine.
 
     Returns:
         For each window, the trials in the order of the combinations, whatever `jobs` is.
@@ -76,7 +81,7 @@ def run_trials(
         for part in parts
     ]
     done: list[Trial] = []
-    with _workers(candles, terms, min(jobs, len(tasks))) as run_all:
+    with (workers or _processes)(candles, terms, min(jobs, len(tasks))) as run_all:
         for trials in run_all(tasks):
             done += trials
             progress(len(done))
@@ -85,12 +90,10 @@ def run_trials(
 
 
 @contextmanager
-def _workers(
-    candles: Candles, terms: Terms, jobs: int
-) -> Iterator[Callable[[list[Task]], Iterator[list[Trial]]]]:
+def _processes(candles: Candles, terms: Terms, jobs: int) -> Iterator[Mapper]:
     """A `map` over tasks: in this process, or in several."""
     if jobs <= 1:
-        yield lambda tasks: (_run_task(candles, terms, task) for task in tasks)
+        yield lambda tasks: (run_task(candles, terms, task) for task in tasks)
         return
     with tempfile.TemporaryDirectory(prefix="gridbot-") as directory:
         path = Path(directory) / "candles.npy"
@@ -127,10 +130,11 @@ def _start(path: Path, terms: Terms) -> None:
 
 
 def _run_shared(task: Task) -> list[Trial]:
-    return _run_task(_Shared.candles, _Shared.terms, task)
+    return run_task(_Shared.candles, _Shared.terms, task)
 
 
-def _run_task(candles: Candles, terms: Terms, task: Task) -> list[Trial]:
+def run_task(candles: Candles, terms: Terms, task: Task) -> list[Trial]:
+    """Try the combinations of a task on its window."""
     (start, stop), combinations = task
     window = candles.window(start, stop)
     return [run_trial(window, combination, terms) for combination in combinations]

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from time import perf_counter
@@ -19,7 +20,7 @@ from gridbot.backtest.options import (
     read_market,
     rename_settings,
 )
-from gridbot.backtest.pool import Window, run_trials, usable_cores
+from gridbot.backtest.pool import Window, Workers, run_trials, usable_cores
 from gridbot.backtest.progress import Progress
 from gridbot.backtest.search import Goal, Terms
 from gridbot.backtest.search_report import Search, search_document, search_text
@@ -50,8 +51,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Print the best; exit 2 where an option or the file is wrong, or nothing can be run."""
+def run(
+    args: argparse.Namespace,
+    workers: Workers | None = None,
+    read: Callable[[Path, Progress], Candles] = read_candles,
+) -> int:
+    """Print the best; exit 2 where an option or the file is wrong, or nothing can be run.
+
+    Args:
+        args: of the command line.
+        workers: who tries; None for processes of this machine.
+        read: reads what `--data` names.
+    """
     terms = Terms(read_market(args), read_fees(args), amount("--investment", args.investment))
     plan, goal = read_plan(args), Goal(choice("--by", args.by, tuple(Goal)))
     top = integer("--top", args.top, 1, 1_000_000)
@@ -64,9 +75,11 @@ def run(args: argparse.Namespace) -> int:
 
         draw = renderer(args.plot)
     progress = Progress("candles read")
-    candles = read_candles(args.data, progress)
+    candles = read(args.data, progress)
     progress.finish()
-    search = _search(candles, plan, terms, goal=goal, top=top, jobs=jobs, split=split)
+    search = _search(
+        candles, plan, terms, goal=goal, top=top, jobs=jobs, split=split, workers=workers
+    )
     if write is not None:
         write(search.runs)
     if draw is not None:
@@ -94,6 +107,7 @@ def _search(
     top: int,
     jobs: int,
     split: tuple[Decimal, Decimal] | None,
+    workers: Workers | None,
 ) -> Search:
     folds = [] if split is None else make_folds(candles, *split)
     parts: list[tuple[int, str, Window]] = [(1, "all", (0, len(candles)))]
@@ -112,6 +126,7 @@ def _search(
         terms,
         jobs=jobs,
         progress=progress,
+        workers=workers,
     )
     progress.finish()
     seconds = perf_counter() - started

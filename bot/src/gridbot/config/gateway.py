@@ -1,13 +1,14 @@
 """Interactive Brokers: where its Gateway is, and what a grid on a stock cannot have. Pure."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from gridbase.errors import UserError
 from gridbase.market import plain
 
 IB = "ib"
-_OF_GATEWAY = ("gateway", "account", "client_id", "restart")
+_OF_GATEWAY = ("gateway", "account", "client_id", "restart", "pacing_directory")
 # Candles of stocks have holes at night, over which these indicators are not defined here.
 _NEED_CANDLES = (
     ("grid.range", "atr"),
@@ -28,6 +29,7 @@ class GatewayConfig:
         account: name of the account.
         client_id: the bot's number at the Gateway, always the same.
         restart: minute of the day (UTC) of its nightly restart; None where it has none.
+        pacing_directory: where all on this Gateway count their requests; None: the bot is alone.
     """
 
     host: str
@@ -35,6 +37,7 @@ class GatewayConfig:
     account: str
     client_id: int
     restart: int | None
+    pacing_directory: Path | None = None
 
 
 def gateway_of(exchange: dict[str, Any]) -> GatewayConfig | None:
@@ -58,7 +61,8 @@ def gateway_of(exchange: dict[str, Any]) -> GatewayConfig | None:
         hours, minutes = restart.split(":")
         restart = int(hours) * 60 + int(minutes)
     client_id = 1 if values["client_id"] is None else values["client_id"]
-    return GatewayConfig(host, int(port), values["account"], client_id, restart)
+    directory = values["pacing_directory"]
+    return GatewayConfig(host, int(port), values["account"], client_id, restart, directory)
 
 
 def check_keys(values: dict[str, Any]) -> None:

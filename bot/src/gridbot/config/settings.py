@@ -203,6 +203,7 @@ _BOT: dict[str, Setting] = {
     "exchange.restart": Setting(
         _pattern(r"([01][0-9]|2[0-3]):[0-5][0-9]", 'a time of the day (UTC) such as "04:45"')
     ),
+    "exchange.pacing_directory": Setting(_path),
     "exchange.request_share": Setting(integer(5, 100), 100),
     "exchange.timeout_seconds": Setting(_seconds("1", "60"), Decimal(10)),
     "state.directory": Setting(_path, Path("/var/lib/gridbot")),

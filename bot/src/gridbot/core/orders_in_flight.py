@@ -145,6 +145,9 @@ class OrdersInFlight:
     def __getitem__(self, client_id: str) -> InFlight:
         return self._orders[client_id]
 
+    def __contains__(self, client_id: str) -> bool:
+        return client_id in self._orders
+
     def in_state(self, *states: State) -> list[str]:
         """The client order IDs of those that stand there."""
         return [name for name, order in self._orders.items() if order.state in states]

@@ -15,11 +15,13 @@ from gridbase.market import plain
 from gridbase.tokens import ACT, READ
 
 from gridbot.accounting.grid_figures import distance_percent
+from gridbot.accounting.trade_history import Place, place_of
 from gridbot.service import answers
 from gridbot.service.access import Access, Asker, RefusedError
 from gridbot.service.acting import Acting
 from gridbot.service.answers import Answer
 from gridbot.service.audit_log import AuditLog
+from gridbot.service.books_reader import Fills
 from gridbot.service.log_lines import LogLines
 
 ROOT = "/api/v1"
@@ -46,8 +48,8 @@ class Reporter(Protocol):
     def machine(self) -> dict[str, Any]:
         """Machine and container."""
 
-    def fills(self, symbol: str) -> list[dict[str, Any]]:
-        """Latest trades of the latest grid, newest first."""
+    def fills(self, symbol: str, count: int, after: Place | None) -> Fills:
+        """A page of the trades of the latest grid, newest first, and where the next begins."""
 
 
 @dataclass(frozen=True)
@@ -212,7 +214,13 @@ class Api:
         return _page(query, [_with_distance(one, price) for one in grid["orders"]])
 
     def _fills(self, query: Query) -> Answer:
-        return _page(query, self._reporter.fills(self._grid(query)["symbol"]))
+        symbol = self._grid(query)["symbol"]
+        count, text = _whole(query, "limit", ROWS, MOST_ROWS, 1), query.words.get("after")
+        after = None if text is None else place_of(text)
+        if text is not None and after is None:
+            raise RefusedError(400, "after needs the text that next of the page before was")
+        rows, following = self._reporter.fills(symbol, count, after)
+        return answers.document({"items": rows, "next": following})
 
     def _books(self, query: Query) -> list[dict[str, Any]]:
         grid = self._reporter.books()["grids"].get(self._grid(query)["symbol"], {})
@@ -278,10 +286,10 @@ def _content(environ: dict[str, Any]) -> dict[str, Any]:
     return content
 
 
-def _whole(query: Query, name: str, default: int, most: int) -> int:
+def _whole(query: Query, name: str, default: int, most: int, least: int = 0) -> int:
     text = query.words.get(name, str(default))
-    if re.fullmatch(r"[0-9]{1,16}", text, re.ASCII) is None or int(text) > most:
-        raise RefusedError(400, f"{name} needs a whole number from 0 to {most}")
+    if re.fullmatch(r"[0-9]{1,16}", text, re.ASCII) is None or not least <= int(text) <= most:
+        raise RefusedError(400, f"{name} needs a whole number from {least} to {most}")
     return int(text)
 
 

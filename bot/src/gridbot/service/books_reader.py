@@ -10,17 +10,18 @@ from gridbase.clock import Clock
 from gridbase.errors import UserError
 
 from gridbot.accounting.overview import overview
-from gridbot.accounting.trade_history import latest
+from gridbot.accounting.trade_history import Place, page, text_of
 from gridbot.service.status import fill_document
 from gridbot.store import Store
 
 log = logging.getLogger(__name__)
 
-# Of a grid, at most so many trades at a time.
-FILLS = 500
 # So long a reading counts, and so many times as long as it took: large books are read more rarely.
 LEAST_SECONDS = 60.0
 REST_FACTOR = 100
+
+# Trades, and where the next ones begin.
+Fills = tuple[list[dict[str, Any]], str | None]
 
 
 class BooksReader:
@@ -39,7 +40,7 @@ class BooksReader:
         self._due = clock.monotonic()
         self._reading = threading.Lock()
         self._document: dict[str, Any] = {"error": "not read yet", "grids": {}}
-        self._fills: tuple[object, list[dict[str, Any]]] = (None, [])
+        self._fills: tuple[object, Fills] = (None, ([], None))
 
     def document(self) -> dict[str, Any]:
         """What was read last; where that is old, a thread begins to read the books anew."""
@@ -59,27 +60,34 @@ class BooksReader:
         finally:
             self._reading.release()
 
-    def fills(self, symbol: str, commits: int | None) -> list[dict[str, Any]]:
-        """Latest trades of a symbol's latest grid, newest first: those that are not settled yet.
+    def fills(self, symbol: str, commits: int | None, count: int, after: Place | None) -> Fills:
+        """A page of the trades of a symbol's latest grid, newest first.
 
         Args:
             symbol: unified name.
             commits: how many the bot has made, so that what was read holds; None: unknown.
+            count: how many at most.
+            after: where the page before ended.
+
+        Returns:
+            The trades, and where the next page begins; None where there is none.
 
         Raises:
             UserError: the books cannot be read.
         """
+        asked = (symbol, commits, count, after)
         seen, known = self._fills
-        if commits is not None and seen == (symbol, commits):
+        if commits is not None and seen == asked:
             return known
         store = Store(self._directory, read_only=True)
         try:
             grid_run = store.grid_run(symbol)
-            traded = [] if grid_run is None else latest(store, grid_run, FILLS)
+            traded, last = ([], None) if grid_run is None else page(store, grid_run, count, after)
         finally:
             store.close()
-        found = list(map(fill_document, traded))
-        self._fills = ((symbol, commits), found)
+        rows = [fill_document(one) | {"trade_id": one.fill.trade_id} for one in traded]
+        found = (rows, None if last is None else text_of(last))
+        self._fills = (asked, found)
         return found
 
     def _read(self) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from typing import Any
 from gridbase.clock import Clock
 from gridbase.errors import UserError, named, of_grid
 
+from gridbot.accounting.trade_history import Place
 from gridbot.config.load import BotConfig
 from gridbot.exchanges.account import Account
-from gridbot.service.books_reader import BooksReader
+from gridbot.service.books_reader import BooksReader, Fills
 from gridbot.service.grid_state import STATES
 from gridbot.service.grid_worker import AfterStep, GridWorker
 from gridbot.service.machine import machine
@@ -206,14 +207,17 @@ class Runner:
             self._machine, self._machine_at = machine(self._config.state_directory), now
         return self._machine
 
-    def fills(self, symbol: str) -> list[dict[str, Any]]:
-        """Latest trades of a symbol's latest grid, newest first.
+    def fills(self, symbol: str, count: int, after: Place | None) -> Fills:
+        """A page of the trades of a symbol's latest grid, newest first.
 
         Args:
             symbol: unified name.
+            count: how many at most.
+            after: where the page before ended.
 
         Raises:
             UserError: the books cannot be read.
         """
         store = self._store
-        return self._books.fills(symbol, None if store is None else store.commits.total[0])
+        commits = None if store is None else store.commits.total[0]
+        return self._books.fills(symbol, commits, count, after)

@@ -80,6 +80,13 @@ _ORDER = _object(
     waits_for_price=_FLAG,
     distance_percent=_MAYBE,
 )
+_MAYBE_NEXT: Schema = {"type": ["string", "null"], "description": "null: no more follow"}
+_AFTER: Schema = {
+    "name": "after",
+    "in": "query",
+    "description": "`next` of the page before",
+    "schema": {"type": "string", "pattern": "^(s[0-9]{1,18}|[0-9]{1,16}-.{1,80})$"},
+}
 _FILL = _object(
     time=_TIME,
     side={"enum": ["buy", "sell"]},
@@ -90,6 +97,7 @@ _FILL = _object(
     fee_currency=_TEXT,
     order=_TEXT,
     profit=_MAYBE,
+    trade_id=_TEXT,
 )
 _DAY = _object(
     day=_TEXT, pairs=_WHOLE, grid_profit=_AMOUNT, fees=_AMOUNT, change=_AMOUNT, result=_AMOUNT
@@ -168,9 +176,9 @@ _ROUTES = (
     _Route(
         "get",
         "/fills",
-        "Latest trades of a grid, newest first",
-        _items(_FILL),
-        parameters=[_SYMBOL, *_rows()],
+        "Trades of a grid, newest first; after those not settled, pair by pair",
+        _object(items=_list(_FILL), next=_MAYBE_NEXT),
+        parameters=[_SYMBOL, _number("limit", 1, 200, "rows at most; 50 without it"), _AFTER],
     ),
     _Route(
         "get",

@@ -4,7 +4,7 @@ Every change is one transaction, on the disk before the call returns (WAL with
 ``synchronous=FULL``). Amounts are decimal text, times are Unix milliseconds.
 """
 
-from gridbot.store.backup import back_up, restore
+from gridbot.store.backup import back_up, restore, restored
 from gridbot.store.database import FILE_NAME, StoreError
 from gridbot.store.records import GridResult, GridRun, HaltRow, PauseRow, Sample, TradeRow
 from gridbot.store.schema import APPLICATION_ID, SCHEMA_VERSION
@@ -24,4 +24,5 @@ __all__ = [
     "TradeRow",
     "back_up",
     "restore",
+    "restored",
 ]

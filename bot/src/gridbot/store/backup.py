@@ -14,6 +14,7 @@ from gridbot.store.schema import APPLICATION_ID, SCHEMA_VERSION, migrate, oldest
 
 REPLACED = ".replaced-"
 NEW = ".restored"
+MARK = "restored-"
 COMPANIONS = ("", "-wal", "-shm")
 # What fired after the backup stays fired, and what was paused stays paused. Kill switches have
 # been in the books since version 2, pauses since version 6.
@@ -81,7 +82,11 @@ def restore(directory: Path, file: Path) -> Path | None:
             if replaced is not None:
                 _carry(connection, replaced)
             connection.execute("PRAGMA journal_mode = WAL")
+            runs = connection.execute("SELECT id FROM generations WHERE closed_ms IS NULL")
+            open_runs = [row[0] for row in runs]
         with _told(books):
+            for run in open_runs:
+                restored(directory, run).touch()
             # A log beside the new file would be taken for its own.
             for companion in COMPANIONS[1:]:
                 (directory / (FILE_NAME + companion)).unlink(missing_ok=True)
@@ -89,6 +94,16 @@ def restore(directory: Path, file: Path) -> Path | None:
             new.replace(books)
             sync(directory)
     return replaced
+
+
+def restored(directory: Path, run: int) -> Path:
+    """Return the mark of a grid whose books were put back and are not yet compared.
+
+    Args:
+        directory: the state directory.
+        run: the number of the grid's run.
+    """
+    return directory / f"{MARK}{run}"
 
 
 def _check_copy(file: Path) -> None:

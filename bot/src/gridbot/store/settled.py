@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
-from gridbot.core.orders import Leg, Role, Side
+from gridbot.core.orders import ID_WIDTH, Leg, Role, Side
 from gridbot.core.settled_totals import Totals, totals_of, totals_text
 from gridbot.store.records import SELECT_GRID_RUNS, GridRun, TradeRow, grid_run_of
 from gridbot.store.rows import LEG_COLUMNS, PADDED_ID, fill_of, leg_of, order_of
@@ -34,7 +34,12 @@ _UNSETTLED = (
 _OF_LEG = f"{_UNSETTLED} WHERE o.leg = ? ORDER BY o.rowid, f.time_ms, {PADDED_ID}"
 _LATEST = (
     f"{_UNSETTLED} WHERE o.generation = ? AND f.trade_id IS NOT NULL"
+    f" AND (? IS NULL OR (f.time_ms, {PADDED_ID}) < (?, printf('%{ID_WIDTH}s', ?)))"
     f" ORDER BY f.time_ms DESC, {PADDED_ID} DESC LIMIT ?"
+)
+_OLDER = (
+    f"SELECT rowid, {_NAMES} FROM settled WHERE generation = ? AND rowid < ?"  # noqa: S608  constant columns
+    " AND trade_id IS NOT NULL ORDER BY rowid DESC LIMIT ?"
 )
 _EVERY = (
     f"SELECT * FROM (SELECT {_NAMES} FROM settled UNION ALL {_UNSETTLED})"  # noqa: S608  constant columns
@@ -58,9 +63,28 @@ def leg_rows(connection: sqlite3.Connection, leg: str) -> Iterator[TradeRow]:
     return map(trade_row, connection.execute(_OF_LEG, (*NONE, leg)).fetchall())
 
 
-def latest(connection: sqlite3.Connection, grid_run: int, count: int) -> list[TradeRow]:
-    """The latest trades of a grid that are not settled, newest first."""
-    return list(map(trade_row, connection.execute(_LATEST, (*NONE, grid_run, count))))
+def latest(
+    connection: sqlite3.Connection, grid_run: int, count: int, before: tuple[int, str] | None = None
+) -> list[TradeRow]:
+    """The latest trades of a grid that are not settled, newest first.
+
+    Args:
+        connection: to the books.
+        grid_run: which grid.
+        count: how many at most.
+        before: time (Unix milliseconds) and ID of a trade: only those before it.
+    """
+    at_ms, trade_id = before or (None, None)
+    values = (*NONE, grid_run, at_ms, at_ms, trade_id, count)
+    return list(map(trade_row, connection.execute(_LATEST, values)))
+
+
+def older(
+    connection: sqlite3.Connection, grid_run: int, count: int, before: int
+) -> list[tuple[int, TradeRow]]:
+    """Settled trades of a grid with their row IDs, the last settled first; no sort, no count."""
+    found = connection.execute(_OLDER, (grid_run, before, count))
+    return [(rowid, trade_row(row)) for rowid, *row in found]
 
 
 def pairs_of(connection: sqlite3.Connection, legs: Iterable[str]) -> list[tuple[str, str]]:

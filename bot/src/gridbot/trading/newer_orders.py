@@ -3,14 +3,19 @@
 Books that were restored end before the exchange's do. An order is named by its place and a running
 number, so the same trades are answered under the same names again. An exchange may take such a
 name once more when its first order is closed: sent unasked, each answer would be there twice.
+
+Books that nobody restored have each order before the exchange does. What these lack is another
+bot's.
 """
 
 import logging
+from contextlib import suppress
 
 from gridbase.errors import MismatchError
 
 from gridbot.core.engine import GridEngine
 from gridbot.core.orders import OrderState, client_prefix
+from gridbot.store import restored
 from gridbot.trading.session import Session
 from gridbot.trading.submission import accept
 
@@ -22,6 +27,7 @@ def find_newer(session: Session) -> None:
 
     Raises:
         BrokerError: the exchange failed.
+        MismatchError: there are some, and the books were not restored.
     """
     grid_run = session.grid_run
     if session.compared or session.newer is not None or grid_run is None:
@@ -30,19 +36,35 @@ def find_newer(session: Session) -> None:
     # Not since the newest: after a cut, some of what they lacked has been taken over already.
     known = [order.exchange_id for order in session.store.orders(grid_run.id)]
     accepted = [identity for identity in known if identity is not None]
-    session.newer = {
+    newer = {
         order.client_id: order
         for order in session.broker.orders_since(accepted)
         if order.client_id.startswith(prefix)
         and order.client_id.removeprefix(prefix).partition("-")[0] >= grid_run.tag
         and not session.store.knows(order.client_id)
     }
-    if session.newer:
+    if newer and not restored(session.store.directory, grid_run.id).exists():
+        raise MismatchError(
+            f"the exchange has {len(newer)} orders of bot_name = {session.account.bot_name} from "
+            f"after these books ({min(newer)}, ...), which were not restored: another bot has them "
+            "now. Fence this one, or restore a backup here and it takes them over "
+            "(docs/backups.md)"
+        )
+    session.newer = newer
+    if newer:
         log.warning(
             "%s: the exchange has %d orders that are newer than these books; they are taken over",
             grid_run.symbol,
-            len(session.newer),
+            len(newer),
         )
+
+
+def agree(session: Session) -> None:
+    """Note that the books hold what the exchange has: what they lack from now on is not theirs."""
+    session.compared = True
+    if session.grid_run is not None:
+        with suppress(OSError):  # a disk that is read-only now: the next start asks again
+            restored(session.store.directory, session.grid_run.id).unlink(missing_ok=True)
 
 
 def take_over(session: Session, engine: GridEngine) -> bool:

@@ -24,7 +24,7 @@ from gridbot.exchanges.port import (
     StreamGap,
 )
 from gridbot.trading.foreign_orders import ForeignOrders
-from gridbot.trading.newer_orders import find_newer, refuse_rest, take_over
+from gridbot.trading.newer_orders import agree, find_newer, refuse_rest, take_over
 from gridbot.trading.passed_orders import PassedOrders
 from gridbot.trading.reading import Reading, fill_of
 from gridbot.trading.session import Session
@@ -121,7 +121,9 @@ class Reconciler:
         order = engine.live[remote.client_id]
         known = engine.executed(order.client_id)
         if order.state is OrderState.INTENDED:
-            if (remote.side, remote.price, remote.quantity) != _terms(order):
+            # One that is not written down yet was sent by another bot.
+            sent = order.client_id in self.session.orders
+            if not sent or (remote.side, remote.price, remote.quantity) != _terms(order):
                 self._gap = True  # asking tells what is there, and stops at what should not be
                 return
             engine.accept(changes, order.client_id, remote.exchange_id)
@@ -167,7 +169,7 @@ class Reconciler:
             engine.winding_down = winding_down
         if not session.compared and not session.trades_due:
             refuse_rest(session)
-            session.compared = True
+            agree(session)
         return booked
 
     def _compare(self, engine: GridEngine) -> bool:

@@ -10,14 +10,18 @@ from gridexchange.ib import messages
 from gridexchange.ib.calendar import day_of, liquid_hours
 from gridexchange.ib.connection import Connection
 from gridexchange.ib.gateway import Gateway, Handler
-from gridexchange.ib.requests import HistoryRequest, Reader, read_history
+from gridexchange.ib.options import Quoted, expiries, stock_of, strikes
+from gridexchange.ib.quotes import not_yet, price_of
+from gridexchange.ib.records import Stock
+from gridexchange.ib.requests import HistoryRequest, Reader, WantedContract, read_history
 from gridexchange.ib.wire import WireError
 from gridexchange.market.feed import LEGS
 
-SNAPSHOT_MS, HISTORY_MS = 300, 100
+HISTORY_MS = 100
 MOST_BARS = 1000
 NO_CONTRACT = "No security definition has been found for the request"
 PACING = "Historical Market Data Service error message:API pacing violation"
+TOO_MANY_LINES = "Max number of tickers has been reached"
 COMPETING = "No market data during competing live session"
 # A length of candle, and a duration, in minutes of a session.
 BAR_MINUTES = {
@@ -32,6 +36,17 @@ BAR_MINUTES = {
 DURATION_MINUTES = {"S": 1 / 60, "D": 390, "W": 1950, "M": 8190, "Y": 98280}
 
 
+def count_snapshot(gateway: Gateway, connection: Connection, fields: list[str]) -> None:
+    """A snapshot counts as it arrives."""
+    reader = Reader(fields[2:])
+    contract = reader.contract()
+    reader.skip(2)
+    now = gateway.clock.now_ms()
+    quoted = gateway.quotes.find(contract, gateway.account.price, now)
+    if reader.switch() and quoted is not None:
+        gateway.rules.snapshot(connection.client_id or 0, stock_of(quoted), now / 1000)
+
+
 def market_data(gateway: Gateway, connection: Connection, fields: list[str]) -> None:
     """A stream of prices, or one snapshot of them."""
     reader = Reader(fields[1:])
@@ -39,27 +54,54 @@ def market_data(gateway: Gateway, connection: Connection, fields: list[str]) -> 
     reader.skip(2)  # delta-neutral contract, generic ticks
     snapshot = reader.switch()
     now, client = gateway.clock.now_ms(), connection.client_id or 0
-    if snapshot:
-        gateway.rules.snapshot(client, contract.con_id or contract.symbol, now / 1000)
-    if not gateway.knows(contract):
+    quoted = gateway.quotes.find(contract, gateway.account.price, now)
+    if quoted is None:
         gateway.error(connection, request, 200, NO_CONTRACT)
     elif gateway.competing:
         gateway.error(connection, request, 10197, COMPETING)
+    elif not gateway.rules.lines(1 + sum(each.open_lines for each in gateway.connections)):
+        gateway.error(connection, request, 101, TOO_MANY_LINES)
     elif not snapshot:
-        connection.lines.add(request)
-        gateway.tick(connection, request)
+        connection.lines[request] = quoted
+        gateway.tick(connection, request, quoted)
     elif not gateway.rules.throttled(client, now / 1000):
-        gateway.later.at(now + SNAPSHOT_MS, lambda: _snapshot(gateway, connection, request))
+        connection.snapshots.add(request)
+        for told in not_yet(request, quoted):
+            connection.send(told)
+        ends = now + gateway.settings.snapshot_ms
+        gateway.later.at(ends, lambda: _end(gateway, connection, request, quoted))
 
 
-def _snapshot(gateway: Gateway, connection: Connection, request: int) -> None:
-    gateway.tick(connection, request)
-    connection.send([57, 1, request])
+def _end(gateway: Gateway, connection: Connection, request: int, quoted: Quoted) -> None:
+    """The end of a snapshot, unless it was canceled."""
+    if request in connection.snapshots:
+        connection.snapshots.discard(request)
+        gateway.tick(connection, request, quoted)
+        connection.send([57, 1, request])
 
 
 def cancel_market_data(_gateway: Gateway, connection: Connection, fields: list[str]) -> None:
-    """End a stream."""
-    connection.lines.discard(Reader(fields[1:]).number())
+    """End a stream, or a snapshot."""
+    request = Reader(fields[1:]).number()
+    connection.lines.pop(request, None)
+    connection.snapshots.discard(request)
+
+
+def option_chain(gateway: Gateway, connection: Connection, fields: list[str]) -> None:
+    """Expiries and strikes of a stock's options."""
+    reader = Reader(fields)
+    request, symbol = reader.number(), reader.text()
+    reader.skip(2)  # exchange of futures, kind
+    con_id = reader.number()
+    stock = gateway.quotes.stock(WantedContract(con_id, symbol, "STK", "", ""))
+    if stock is None:
+        gateway.error(connection, request, 200, NO_CONTRACT)
+        return
+    days = expiries(day_of(gateway.clock.now_ms()))
+    listed = strikes(price_of(stock, gateway.account.price))
+    for exchange in ("CBOE", "SMART"):
+        connection.send(messages.option_chain(request, exchange, stock, days, listed))
+    connection.send([76, request])
 
 
 def cancel_order(gateway: Gateway, connection: Connection, fields: list[str]) -> None:
@@ -129,11 +171,12 @@ def contract_details(gateway: Gateway, connection: Connection, fields: list[str]
     """A contract's rules and hours."""
     reader = Reader(fields[1:])
     request, contract = reader.number(), reader.contract()
-    if not gateway.knows(contract):
+    stock = gateway.quotes.stock(contract)
+    if stock is None:
         gateway.error(connection, request, 200, NO_CONTRACT)
         return
     hours = liquid_hours(gateway.clock.now_ms())
-    connection.send(messages.contract_details(connection.version, request, gateway.stock, hours))
+    connection.send(messages.contract_details(connection.version, request, stock, hours))
     connection.send([52, 1, request])
 
 
@@ -196,19 +239,22 @@ def history(gateway: Gateway, connection: Connection, fields: list[str]) -> None
         wanted.duration,
     )
     fine = gateway.rules.history(key, wanted.what, now / 1000, len(connection.history))
-    if not gateway.knows(wanted.contract):
+    stock = gateway.quotes.stock(wanted.contract)
+    if stock is None:
         gateway.error(connection, wanted.request, 200, NO_CONTRACT)
     elif not fine:
         gateway.error(connection, wanted.request, 162, PACING)
     elif wanted.bar not in BAR_MINUTES:
         gateway.error(connection, wanted.request, 321, "Invalid bar size")
     else:
-        gateway.later.at(now + HISTORY_MS, lambda: _send_bars(gateway, connection, wanted))
+        gateway.later.at(now + HISTORY_MS, lambda: _send_bars(gateway, connection, wanted, stock))
         return
     connection.history.discard(wanted.request)
 
 
-def _send_bars(gateway: Gateway, connection: Connection, wanted: HistoryRequest) -> None:
+def _send_bars(
+    gateway: Gateway, connection: Connection, wanted: HistoryRequest, stock: Stock
+) -> None:
     if wanted.request not in connection.history:
         return
     connection.history.discard(wanted.request)
@@ -225,18 +271,20 @@ def _send_bars(gateway: Gateway, connection: Connection, wanted: HistoryRequest)
     rows = []
     for start in range(-(-first // size) * size, last + 1, size):
         group = candles[start - first : start - first + size]
-        rows.append(_bar(market.opened_ms(start) // 1000, group))
+        rows.append(_bar(market.opened_ms(start) // 1000, group, stock))
     connection.send(messages.bars(wanted.request, rows))
 
 
-def _bar(seconds: int, group: list[Candle]) -> tuple[int, str, str, str, str, str]:
+def _bar(seconds: int, group: list[Candle], stock: Stock) -> tuple[int, str, str, str, str, str]:
     prices = (
         group[0].open,
         max(candle.high for candle in group),
         min(candle.low for candle in group),
         group[-1].close,
     )
-    first, high, low, close = (plain(Decimal(units) / UNITS_PER_QUOTE) for units in prices)
+    first, high, low, close = (
+        plain(price_of(stock, Decimal(units) / UNITS_PER_QUOTE)) for units in prices
+    )
     return seconds, first, high, low, close, str(round(sum(row.volume for row in group)))
 
 
@@ -269,6 +317,7 @@ def nothing(_gateway: Gateway, _connection: Connection, _fields: list[str]) -> N
     """Requests that need no answer."""
 
 
+COUNTERS: dict[int, Handler] = {1: count_snapshot}
 # By the number of the message: who answers, and whether the answer may get lost.
 HANDLERS: dict[int, tuple[Handler, bool]] = {
     1: (market_data, True),
@@ -290,6 +339,7 @@ HANDLERS: dict[int, tuple[Handler, bool]] = {
     59: (nothing, False),
     61: (positions, True),
     64: (nothing, False),
+    78: (option_chain, True),
     76: (account_updates_multi, True),
     91: (market_rule, False),
     99: (completed_orders, True),

@@ -38,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--account", default="DU1234567", help="its name (DU1234567); DU...: a paper account")
     add("--cash", default="100000", metavar="AMOUNT", help="of a new account (100000)")
     add("--symbol", default="SPY", help="the stock that is traded (SPY)")
+    add("--also", default="", metavar="LIST", help="stocks whose prices are told, such as QQQ,IWM")
+    add("--snapshot-seconds", default="11", metavar="N", help="until a snapshot ends (11)")
     add("--candles", type=Path, metavar="FILE", help="recorded prices (none: made up)")
     add("--seed", type=int, default=7, metavar="N", help="of made-up prices (7)")
     add("--start-price", default="500", metavar="AMOUNT", help="where those begin (500)")
@@ -60,21 +62,29 @@ def _serve(args: argparse.Namespace) -> int:
     from gridexchange.ib.faults import GatewayFaults
     from gridexchange.ib.gateway import GatewaySettings
     from gridexchange.ib.opening import MarketSettings, open_gateway
-    from gridexchange.ib.records import Stock
+    from gridexchange.ib.records import Stock, followers
     from gridexchange.ib.server import serve
 
     if not re.fullmatch(ACCOUNT, args.account):
         raise UserError(f"--account {args.account}: needs a name such as DU1234567")
     if not re.fullmatch(r"[A-Z]{1,8}", args.symbol):
         raise UserError(f"--symbol {args.symbol}: needs 1 to 8 capitals, such as SPY")
+    others = [name for name in args.also.split(",") if name]
+    if not all(re.fullmatch(r"[A-Z]{1,8}", name) for name in others):
+        raise UserError(f"--also {args.also}: needs names of 1 to 8 capitals, such as QQQ,IWM")
     if not 0 <= args.port <= 65535:
         raise UserError(f"--port {args.port}: needs a whole number from 0 to 65535")
     cash = _amount("cash", args.cash, "0", "1000000000")
     start = _amount("start-price", args.start_price, "1", "100000")
     speed = Fraction(_amount("speed", args.speed, "0.001", "100000"))
     rate = float(_amount("fault-rate", args.fault_rate, "0", "1"))
+    snapshot = _amount("snapshot-seconds", args.snapshot_seconds, "0.001", "60")
     settings = GatewaySettings(
-        AccountSettings(args.account, cash), Stock(symbol=args.symbol), args.read_only
+        AccountSettings(args.account, cash),
+        Stock(symbol=args.symbol),
+        args.read_only,
+        followers(others),
+        round(snapshot * 1000),
     )
     faults = GatewayFaults(rate, random.Random(args.seed))  # noqa: S311  faults, no secrets
     market = MarketSettings(args.candles, args.seed, start, speed)

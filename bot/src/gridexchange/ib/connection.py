@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gridexchange.ib.messages import Fields
+from gridexchange.ib.options import Quoted
 from gridexchange.ib.wire import Frames, WireError, pack
 
 # What a client may leave unread before it is disconnected (bytes).
@@ -33,7 +34,8 @@ class Connection:
         handle: takes each message after the handshake.
         hung_up: told when the Gateway hangs up.
         client_id: None before the client has said it.
-        lines: streams by request, that nobody has canceled.
+        lines: streams by request, that nobody has canceled, and what they are of.
+        snapshots: requests for a snapshot without an end.
         history: historical requests without an answer.
         dead: nothing is said to it any more.
     """
@@ -42,12 +44,18 @@ class Connection:
     handle: Callable[["Connection", list[str]], None]
     hung_up: Callable[["Connection", str], None]
     client_id: int | None = None
-    lines: set[int] = field(default_factory=set)
+    lines: dict[int, Quoted] = field(default_factory=dict)
+    snapshots: set[int] = field(default_factory=set)
     history: set[int] = field(default_factory=set)
     follows_account: bool = False
     dead: bool = False
     frames: Frames = field(default_factory=Frames)
     greeting: Callable[[], str] = str
+
+    @property
+    def open_lines(self) -> int:
+        """Streams and snapshots under way."""
+        return len(self.lines) + len(self.snapshots)
 
     @property
     def version(self) -> int:

@@ -11,6 +11,8 @@ from gridexchange.ib.calendar import is_open
 from gridexchange.ib.connection import Connection, Peer
 from gridexchange.ib.faults import GatewayFaults
 from gridexchange.ib.market import SessionMarket
+from gridexchange.ib.options import Quoted
+from gridexchange.ib.quotes import Quotes, ticks
 from gridexchange.ib.records import PENDING, Execution, Stock, StockOrder
 from gridexchange.ib.requests import PlacedOrder, Reader, WantedContract, read_order
 from gridexchange.ib.rules import PacingRules
@@ -40,11 +42,15 @@ class GatewaySettings:
         account: the one account.
         stock: what is traded.
         read_only: no orders are taken over the API.
+        others: stocks whose prices are told, and that are not traded here.
+        snapshot_ms: until a snapshot ends; the real Gateway takes 11 s.
     """
 
     account: AccountSettings
     stock: Stock
     read_only: bool = False
+    others: tuple[Stock, ...] = ()
+    snapshot_ms: int = 300
 
 
 # Takes the Gateway, a client and the fields of its message.
@@ -60,10 +66,12 @@ class Gateway:
         store: the books.
         open_market: the walk of prices, from the time when the account began.
         handlers: by the number of a message, who answers it, and whether the answer may get lost.
+        counters: by the number of a message, who counts it as it arrives, whatever goes wrong then.
         faults: what goes wrong.
 
     Attributes:
         account: orders and money.
+        quotes: stocks and options whose prices are told.
         rules: what was asked, and which pacing rules that broke.
         link_up: whether the Gateway reaches IB.
         competing: whether another session has the market data.
@@ -78,11 +86,13 @@ class Gateway:
         open_market: Callable[[int], SessionMarket],
         handlers: Mapping[int, tuple[Handler, bool]],
         *,
+        counters: Mapping[int, Handler] | None = None,
         faults: GatewayFaults | None = None,
     ) -> None:
         self.settings, self.stock, self.clock = settings, settings.stock, clock
         self.faults = faults or GatewayFaults()
         self.rules = PacingRules()
+        self.quotes = Quotes(settings.stock, *settings.others)
         self.account = StockAccount(settings.account, settings.stock, store)
         if self.account.began_ms is None:
             self.account.began_ms = clock.now_ms() // MINUTE_MS * MINUTE_MS
@@ -93,7 +103,7 @@ class Gateway:
         self.link_up, self.competing = True, False
         self.down_until_ms = self.restarts_ms = 0
         self.hang_ups: list[str] = []
-        self._handlers = handlers
+        self._handlers, self._counters = handlers, counters or {}
         if self.account.position < 0:
             self.account.position = self.market.position(clock.now_ms())
         self.account.price = self.market.price(self.account.position)
@@ -141,6 +151,8 @@ class Gateway:
 
     def _answer(self, connection: Connection, kind: int, fields: list[str]) -> None:
         handler, fallible = self._handlers[kind]
+        if kind in self._counters:
+            self._counters[kind](self, connection, fields)
         fault = self.faults.of("question") if fallible else ""
         if fault == "hung up":
             connection.hang_up("fault: hung up")
@@ -202,13 +214,13 @@ class Gateway:
             self.tell_order(order)
         if moved and self.link_up and not self.competing:
             for connection in list(self.connections):
-                for request in sorted(connection.lines):
-                    self.tick(connection, request)
+                for request, quoted in sorted(connection.lines.items()):
+                    self.tick(connection, request, quoted)
 
-    def tick(self, connection: Connection, request: int) -> None:
-        """Bid, ask and last price of one line."""
-        for kind in (1, 2, 4):
-            connection.send(messages.tick_price(request, kind, self.account.price))
+    def tick(self, connection: Connection, request: int, quoted: Quoted) -> None:
+        """Prices of one line."""
+        for fields in ticks(request, quoted, self.account.price, self.clock.now_ms()):
+            connection.send(fields)
 
     # Orders.
 

@@ -3,7 +3,7 @@
 The numbers and the order of fields are the protocol's; names are those of its documentation.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -174,7 +174,7 @@ def account_value(key: str, value: Decimal, currency: str, account: str) -> Fiel
     return [6, 2, key, value, currency, account]
 
 
-def tick_price(request: int, kind: int, price: Decimal, size: int = 100) -> Fields:
+def tick_price(request: int, kind: int, price: Decimal | int, size: int = 100) -> Fields:
     """A price; kinds: 1 bid, 2 ask, 4 last, 6 high, 7 low, 9 close."""
     return [1, 6, request, kind, price, size, 1]
 
@@ -185,6 +185,17 @@ def bars(request: int, rows: list[tuple[int, str, str, str, str, str]]) -> Field
     for seconds, first, high, low, last, volume in rows:
         fields += [seconds, first, high, low, last, volume, last, 1]
     return fields
+
+
+def option_chain(
+    request: int, exchange: str, stock: Stock, expiries: list[date], strikes: list[Decimal]
+) -> Fields:
+    """Expiries and strikes of a stock's options; not each of them is listed with each other."""
+    return [
+        *(75, request, exchange, stock.con_id, stock.symbol, "100"),
+        *(len(expiries), *(f"{day:%Y%m%d}" for day in expiries)),
+        *(len(strikes), *strikes),
+    ]
 
 
 def server_time(time_ms: int) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gridbase.candles.reader import load_series
 
-from gridexchange.ib.answers import HANDLERS
+from gridexchange.ib.answers import COUNTERS, HANDLERS
 from gridexchange.ib.faults import GatewayFaults
 from gridexchange.ib.gateway import Clock, Gateway, GatewaySettings
 from gridexchange.ib.market import SessionMarket
@@ -56,4 +56,12 @@ def open_gateway(
     def open_market(began_ms: int) -> SessionMarket:
         return SessionMarket(feed, began_ms, market.speed)
 
-    return Gateway(settings, clock, GatewayStore(directory), open_market, HANDLERS, faults=faults)
+    return Gateway(
+        settings,
+        clock,
+        GatewayStore(directory),
+        open_market,
+        HANDLERS,
+        counters=COUNTERS,
+        faults=faults,
+    )

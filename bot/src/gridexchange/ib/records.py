@@ -1,5 +1,6 @@
 """What the practice Gateway knows: the contract, orders, executions. Pure data."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -9,7 +10,7 @@ DONE = ("Filled", "Cancelled", "Inactive")
 
 @dataclass(frozen=True)
 class Stock:
-    """The one stock that is traded.
+    """The one stock that is traded, or another one whose prices are told.
 
     Attributes:
         con_id: the Gateway's number of the contract.
@@ -18,6 +19,7 @@ class Stock:
         currency: of its prices.
         min_tick: step of prices (currency).
         long_name: for people.
+        ratio: its price, as a multiple of that of the stock that is traded.
     """
 
     con_id: int = 756733
@@ -26,6 +28,15 @@ class Stock:
     currency: str = "USD"
     min_tick: Decimal = Decimal("0.01")
     long_name: str = "PRACTICE STOCK"
+    ratio: Decimal = Decimal(1)
+
+
+def followers(symbols: Iterable[str]) -> tuple[Stock, ...]:
+    """Stocks whose prices follow that of the traded one: nine, eight, ... tenths of it."""
+    return tuple(
+        Stock(con_id=1_000_001 + number, symbol=symbol, ratio=Decimal(9 - number % 8) / 10)
+        for number, symbol in enumerate(symbols)
+    )
 
 
 @dataclass

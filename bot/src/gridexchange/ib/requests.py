@@ -12,13 +12,16 @@ UNSET = {"", "1.7976931348623157e+308", "2147483647"}
 
 
 class WantedContract(NamedTuple):
-    """How a client names a contract."""
+    """How a client names a contract; the last three are an option's."""
 
     con_id: int
     symbol: str
     kind: str
     exchange: str
     currency: str
+    expiry: str = ""
+    strike: Decimal = Decimal(0)
+    right: str = ""
 
 
 class Reader:
@@ -71,12 +74,13 @@ class Reader:
     def contract(self) -> WantedContract:
         """A contract with its primary exchange."""
         con_id, symbol, kind = self.number(), self.text(), self.text()
-        self.skip(4)  # month, strike, right, multiplier
+        expiry, strike, right = self.text(), self.amount(), self.text()
+        self.skip(1)  # multiplier
         exchange = self.text()
         self.skip(1)
         currency = self.text()
         self.skip(2)  # local symbol, trading class
-        return WantedContract(con_id, symbol, kind, exchange, currency)
+        return WantedContract(con_id, symbol, kind, exchange, currency, expiry, strike, right)
 
 
 class PlacedOrder(NamedTuple):

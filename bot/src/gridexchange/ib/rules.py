@@ -18,6 +18,7 @@ QUIET_SECONDS = 20.0  # a pause so long ends a cycle
 SHORT_CYCLES = 3
 THROTTLED_SECONDS = 3600.0
 SYMBOL_SECONDS = 0.2
+LINES = 100
 
 
 class Window:
@@ -59,6 +60,7 @@ class PacingRules:
         self._contracts: defaultdict[Hashable, Window] = defaultdict(
             lambda: Window(CONTRACT_SECONDS)
         )
+        self._all_messages = Window(MESSAGE_SECONDS)
         self._messages: defaultdict[int, Window] = defaultdict(lambda: Window(MESSAGE_SECONDS))
         self._cycle_began: dict[int, float] = {}
         self._cycle_seen: dict[int, tuple[float, Hashable]] = {}
@@ -66,7 +68,11 @@ class PacingRules:
         self._throttled_until: dict[int, float] = {}
 
     def message(self, client: int, now: float) -> bool:
-        """A message of a client arrives; whether it may send so many."""
+        """A message of a client arrives; whether it may send so many.
+
+        That all of them together stay within the limit is counted as well.
+        """
+        self._judge("messages of all", self._all_messages.add(now) <= MESSAGES)
         return self._judge("messages", self._messages[client].add(now) <= MESSAGES)
 
     def history(self, key: Hashable, what: str, now: float, under_way: int) -> bool:
@@ -109,6 +115,10 @@ class PacingRules:
     def throttled(self, client: int, now: float) -> bool:
         """Whether a client's snapshots are not answered for a while."""
         return now < self._throttled_until.get(client, float("-inf"))
+
+    def lines(self, count: int) -> bool:
+        """A line of prices is opened, or a snapshot asked for; whether there may be so many."""
+        return self._judge("100 lines", count <= LINES)
 
     def active_orders(self, count: int) -> bool:
         """An order is placed; whether its contract and side may have so many."""

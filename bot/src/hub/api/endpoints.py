@@ -178,14 +178,15 @@ async def _orders(hub: Hub, given: Parameters) -> dict[str, Any]:
 
 
 async def _candles(hub: Hub, given: Parameters) -> dict[str, Any]:
-    rows = await _hours(hub, given)
+    rows = await _hours(hub, given, queries.CANDLES)
     return {"candles": [queries.candle_document(row) for row in rows]}
 
 
 async def _equity(hub: Hub, given: Parameters) -> dict[str, Any]:
-    candles = await _hours(hub, given)
-    begin = candles[0]["time"] if candles else BEGIN
-    end = given.time("to", END)
+    candles = await _hours(hub, given, queries.CLOSES)
+    if not candles:
+        return {"equity": []}
+    begin, end = candles[0]["time"], candles[-1]["time"] + queries.HOUR
     async with hub.connection() as connection:
         await hub.names.refresh(connection)
         runs = hub.names.runs
@@ -195,13 +196,13 @@ async def _equity(hub: Hub, given: Parameters) -> dict[str, Any]:
     return {"equity": queries.equity([runs[one] for one in chosen], before, flows, candles)}
 
 
-async def _hours(hub: Hub, given: Parameters) -> Any:
+async def _hours(hub: Hub, given: Parameters, query: str) -> Any:
     bot, symbol = given.needed("bot"), given.needed("symbol")
     begin, end = given.time("from", BEGIN), given.time("to", END)
     async with hub.connection() as connection:
         number = await connection.fetchval("SELECT id FROM bots WHERE name = $1", bot)
         return await connection.fetch(
-            queries.CANDLES, -1 if number is None else number, symbol, begin, end, given.count()
+            query, -1 if number is None else number, symbol, begin, end, given.count()
         )
 
 

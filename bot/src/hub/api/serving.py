@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import uvicorn
 from gridbase.errors import UserError
 
 from hub.api.application import MOST_CLIENTS, application
 from hub.api.endpoints import Hub
+from hub.api.first_books import first_books
 from hub.api.live import Fleet
 from hub.archive.place import Place
 from hub.config import Config
-from hub.database import AWAY, REFUSED, pool
+from hub.database import pool
 from hub.history import History
 from hub.ledger import Ledger
 
 # Clients that only connect are dropped (seconds); beside those that listen so many may ask at once.
 _KEEP_ALIVE = 5
 _ASKING = 100
+# Whose word on HTTPS is taken: a reverse proxy on this host.
+_PROXIES = ["127.0.0.1", "::1"]
 
 
 @asynccontextmanager
@@ -39,17 +42,12 @@ async def opened(config: Config) -> AsyncIterator[Hub]:
         history = History(connections, place)
         fleet = Fleet(connections, config.database, server.live)
         ledger = Ledger(connections, history)
-        # Of millions of trades the first reading takes minutes: nobody waits for it.
-        reading = asyncio.create_task(_read_once(ledger))
+        reading = asyncio.create_task(ledger.adopt(first_books(config)))
         try:
             yield Hub(fleet, connections, history, ledger)
         finally:
             reading.cancel()
-
-
-async def _read_once(ledger: Ledger) -> None:
-    with suppress(UserError, *AWAY, *REFUSED):
-        await ledger.books()
+            await asyncio.wait([reading])
 
 
 def serve(config: Config) -> None:
@@ -75,6 +73,8 @@ def serve(config: Config) -> None:
             timeout_graceful_shutdown=2,
             access_log=False,
             server_header=False,
+            proxy_headers=True,
+            forwarded_allow_ips=_PROXIES,
             log_level="warning",
             lifespan="on",
         )

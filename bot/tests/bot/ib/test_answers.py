@@ -5,6 +5,7 @@ from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
+from gridbase.gateway.hours import DAY_MS, MINUTE_MS, Hours, restarted_at
 from gridbot.exchanges.ib.answers import (
     Cursor,
     failure_kind,
@@ -13,7 +14,6 @@ from gridbot.exchanges.ib.answers import (
     latest_revisions,
     read_trade,
 )
-from gridbot.exchanges.ib.hours import DAY_MS, MINUTE_MS, Hours, restarted_at
 from gridbot.exchanges.port import Failure
 
 TEXT = (

@@ -35,6 +35,7 @@ def test_a_paper_account_needs_no_key_and_no_address_of_a_practice_exchange():
         ({"exchange": EXCHANGE | {"gateway": "127.0.0.1"}}, "needs host and port"),
         ({"exchange": EXCHANGE | {"account": "du1"}}, "needs a name such as DU1234567"),
         ({"exchange": EXCHANGE | {"restart": "25:00"}}, "needs a time of the day"),
+        ({"exchange": EXCHANGE | {"pacing_directory": "run"}}, "needs an absolute path"),
         ({"exchange": EXCHANGE | {"testnet": True}}, "use a paper account"),
         ({"exchange": EXCHANGE | {"api_key_file": "/run/key"}}, "must be left out"),
         ({"exchange": {**EXCHANGE, "name": "binance"}}, "api_key_file is missing"),

@@ -70,9 +70,13 @@ def clock():
 
 @pytest.fixture
 def make_gateway(tmp_path, clock):
-    def make(*, read_only=False, faults=None, candles=None, **account):
+    def make(*, read_only=False, faults=None, candles=None, others=(), snapshot_ms=300, **account):
         settings = GatewaySettings(
-            AccountSettings(**({"cash": Decimal(100_000)} | account)), Stock(), read_only
+            AccountSettings(**({"cash": Decimal(100_000)} | account)),
+            Stock(),
+            read_only,
+            others,
+            snapshot_ms,
         )
         market = MarketSettings(candles=candles)
         return open_gateway(settings, market, tmp_path / "gateway", clock, faults)

@@ -194,7 +194,7 @@ def test_lost_link(make_gateway, connect):
     assert errors(peer.take()) == [1100]
     gateway.restore_link(data_lost=True)
     assert errors(peer.take()) == [1101]
-    assert connection.lines == set()
+    assert connection.lines == {}
     gateway.restore_link(data_lost=False)
     assert errors(peer.take()) == [1102]
 

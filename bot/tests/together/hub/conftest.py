@@ -12,7 +12,8 @@ from hub.collector import Copier
 from hub.config import Bot
 from hub.database import Address, connect, migrate
 
-from tests.postgres import PostgresMissingError, Server
+from tests.postgres import Server
+from tests.trixie_root import MachineMissingError
 
 # TimescaleDB's workers hold connections, which no database that is copied may have.
 QUICK = {"fsync": "off", "full_page_writes": "off", "timescaledb.max_background_workers": "0"}
@@ -24,7 +25,7 @@ def server():
     with tempfile.TemporaryDirectory() as directory:
         try:
             started = Server(Path(directory) / "server", settings=QUICK)
-        except PostgresMissingError as error:
+        except MachineMissingError as error:
             pytest.skip(f"TimescaleDB: {error}")
         with started:
             yield started

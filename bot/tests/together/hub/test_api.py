@@ -1,7 +1,9 @@
 """The API as its clients see it: a real server, a real database, and an archive behind it."""
 
+import asyncio
 import http.client
 import json
+import multiprocessing
 import os
 import socket
 import subprocess
@@ -9,14 +11,18 @@ import sys
 import threading
 import time
 import urllib.parse
+from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from gridbase import tokens
+from gridbase.market import plain
 from gridbot.store import Sample, Store
 from hub.api.endpoints import ENDPOINTS
+from hub.api.first_books import first_books
 from hub.archive.place import Place
-from hub.config import Archive
+from hub.config import Archive, load
 
 from bot.tests.bot.books.conftest import SYMBOL
 from bot.tests.together.hub.conftest import QUICK, bot_of, collect, in_database, rows
@@ -54,10 +60,12 @@ class Client:
     """Asks with a token."""
 
     def __init__(self, port, secret=None):
-        self.port, self.secret = port, secret
+        self.port, self.secret, self.source = port, secret, "127.0.0.1"
 
     def ask(self, path, method="GET", body=None, **headers):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.port, timeout=20, source_address=(self.source, 0)
+        )
         if self.secret:
             headers["Authorization"] = f"Bearer {self.secret}"
         connection.request(method, path, body=body, headers=headers)
@@ -93,7 +101,7 @@ def fleet(server, template, tmp_path_factory):
         collect(address, bot_of(directory / name, name, mode))
     (directory / "archive").mkdir()
     place = Place(Archive(str(directory / "archive"), 90, None, "us-east-1", None, None))
-    from datetime import UTC, datetime, timedelta
+    from datetime import timedelta
 
     archive(address, place, datetime.fromtimestamp(life.now_ms / 1000, UTC) - timedelta(days=9))
     secret = subprocess_hub(directory, server, address)
@@ -125,6 +133,7 @@ def subprocess_hub(directory, server, address):
         start_new_session=True,
     )
     client = Client(port, secret)
+    client.directory = directory
     until = time.monotonic() + 60
     while time.monotonic() < until and process.poll() is None:
         try:
@@ -172,6 +181,32 @@ def test_ledger_profit_and_equity_are_the_books(fleet):
     assert Decimal(last["held"]) == life.engine.books.base_held
 
 
+def test_a_part_of_equity_is_that_part_of_all_of_it(fleet):
+    client, _, _ = fleet
+    known = {"bot": "pi1", "symbol": SYMBOL}
+    _, whole = client.get("equity", **known, limit=1000)
+    middle = whole["equity"][len(whole["equity"]) // 2]
+    begin = datetime.fromtimestamp(middle["time"] / 1000 - 3600, UTC).isoformat()
+    _, part = client.get("equity", **known, limit=7, **{"from": begin.replace("+00:00", "Z")})
+    place = whole["equity"].index(middle)
+    assert part["equity"] == whole["equity"][place : place + 7]
+
+
+def test_another_process_reads_the_books_first(fleet, server, tmp_path):
+    client, _, address = fleet
+    config = tmp_path / "hub.toml"
+    place = Path(client.directory) / "archive"
+    config.write_text(
+        CONFIG.format(host=server.host, database=address.database, place=place, port=1, tokens="t")
+    )
+    books = asyncio.run(first_books(load(config)))
+    assert [book.document() for book in books] == client.get("ledger")[1]["positions"]
+    assert multiprocessing.active_children() == []
+    # One that is killed, or cannot read, has none; who asks for them then reads them.
+    config.write_text(config.read_text().replace(address.database, "nowhere"))
+    assert list(asyncio.run(first_books(load(config)))) == []
+
+
 def test_orders_incidents_and_hours(fleet):
     client, lives, _ = fleet
     _, live = client.get("orders", state="live", bot="pi1", limit=1000)
@@ -187,6 +222,10 @@ def test_orders_incidents_and_hours(fleet):
     assert [(one["code"], one["text"]) for one in incidents["incidents"]] == [("drawdown", "<b>")]
     _, hours = client.get("candles", bot="pi1", symbol=SYMBOL, limit=5)
     assert len(hours["candles"]) == 5
+    price = plain(lives["pi1"].price)
+    assert {name: hours["candles"][0][name] for name in ("open", "high", "low", "close")} == (
+        dict.fromkeys(("open", "high", "low", "close"), price)
+    )
     _, none = client.get("candles", bot="pi9", symbol=SYMBOL)
     assert none["candles"] == []
 
@@ -209,6 +248,15 @@ def test_without_a_token_nothing_is_told(fleet):
             assert list(json.loads(content)) == ["error"]
         assert client.ask(path, method="POST")[0] == 405
     assert Client(client.port).ask("/")[0] == 200
+
+
+def test_only_a_proxy_of_this_host_says_that_a_session_came_over_https(fleet):
+    client, _, _ = fleet
+    nobody, body = Client(client.port), json.dumps({"token": client.secret})
+    forwarded = {"X-Forwarded-Proto": "https"}
+    for nobody.source, secure in (("127.0.0.1", True), ("127.0.0.5", False)):
+        _, answer, _ = nobody.ask("/api/v1/session", "POST", body, **forwarded)
+        assert ("Secure" in answer.headers["Set-Cookie"]) == secure
 
 
 def test_a_session_keeps_the_token_where_no_script_reads_it(fleet):

@@ -3,12 +3,12 @@
 import pytest
 
 from bot.tests.together.hub.killing import Killing
-from tests.postgres import PostgresMissingError
+from tests.trixie_root import MachineMissingError
 
 
 def test_nothing_is_lost_or_doubled(tmp_path):
     try:
         counts = Killing(tmp_path, seed=3, kills=2).run()
-    except PostgresMissingError as error:
+    except MachineMissingError as error:
         pytest.skip(f"TimescaleDB: {error}")
     assert counts["trades"] > 0

@@ -51,6 +51,7 @@ CASES = {
     "orders of a bot": (queries.ORDERS, (*KEY, [3], "f", 101), "orders_key|orders_created"),
     "open orders": (queries.OPEN_ORDERS, (*KEY, [3, 4], 101), "orders_open"),
     "candles": (queries.CANDLES, (3, "BTC/USDT", BEGIN, BEGIN + WEEK, 101), "candles_key"),
+    "closes": (queries.CLOSES, (3, "BTC/USDT", BEGIN, BEGIN + WEEK, 101), "candles_key"),
     "flows": (queries.FLOWS, ([3], BEGIN, BEGIN + WEEK), "flows_pkey"),
     "flows before": (queries.FLOWS_BEFORE, ([3], BEGIN + WEEK), "flows_pkey"),
     "count of trades": (ledger._COUNT, ([3],), "flows_pkey"),

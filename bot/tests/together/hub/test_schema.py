@@ -7,7 +7,8 @@ import pytest
 from hub.database import DatabaseError, connect, migrate, migrations, require_schema
 
 from bot.tests.together.hub.conftest import database, in_database, rows
-from tests.postgres import PostgresMissingError, Server
+from tests.postgres import Server
+from tests.trixie_root import MachineMissingError
 
 STEPS = migrations()
 # What a database of that version held, and what must be there afterwards.
@@ -87,7 +88,7 @@ def test_what_is_refused(address):
 def test_without_timescaledb_one_line(tmp_path):
     try:
         server = Server(tmp_path / "plain", settings={"shared_preload_libraries": "''"})
-    except PostgresMissingError as error:
+    except MachineMissingError as error:
         pytest.skip(f"TimescaleDB: {error}")
     missing = r"^TimescaleDB is missing .* \(shared_preload"
     with server, pytest.raises(DatabaseError, match=missing):

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from gridbase.gateway.hours import Hours
+from gridbase.gateway.limits import ACTIVE_ORDERS
 from gridbase.market import EXACT, Market
 
-from gridbot.exchanges.ib.hours import Hours
-from gridbot.exchanges.ib.pacer import ACTIVE_ORDERS
 from gridbot.exchanges.port import Failure, RemoteOrder, RemoteTrade
 
 # Order states of which nothing more will trade.

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 from gridbase.clock import Clock
 from gridbase.errors import ExitCode, UserError
+from gridbase.gateway.limits import MESSAGE, history
+from gridbase.gateway.shared import SharedPacer, Slot
 from gridbase.market import plain
 from ib_async.client import Client
 from ib_async.decoder import Decoder
@@ -24,7 +26,6 @@ from gridbot.exchanges.access.request_gate import SENSELESS, AnsweredError, Requ
 from gridbot.exchanges.access.server_time import ServerTime
 from gridbot.exchanges.ib.answers import failure_kind, is_paper
 from gridbot.exchanges.ib.listener import GatewayError, Listener
-from gridbot.exchanges.ib.pacer import Pacer
 from gridbot.exchanges.port import BrokerError, Failure
 
 SLICE_SECONDS = 0.25  # between two looks at whether to stop
@@ -73,7 +74,7 @@ class IbConnection:
         time: the Gateway's time.
         listener: takes what the Gateway says.
         client: ib_async's.
-        pacer: knows the Gateway's limits.
+        pacer: knows the Gateway's limits, and what all on it have asked for.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class IbConnection:
         self._refused_until = float("-inf")
         self._refused_by: BrokerError | None = None
         self._views: dict[str, object] = {}  # by unified name
-        self.pacer = Pacer()
+        self.pacer = SharedPacer(gateway.pacing_directory, clock.monotonic)
         self.listener = Listener()
         client_class: Any = Client  # it has no types
         self.client = client_class(self.listener)
@@ -242,7 +243,7 @@ class IbConnection:
             self.listener.drop(key)
 
     def _pace_message(self) -> None:
-        pause = self.pacer.message(self._clock.monotonic())
+        pause = self.pacer.leave(MESSAGE)
         if pause > 0:
             raise BrokerError(
                 Failure.RATE_LIMITED,
@@ -250,13 +251,29 @@ class IbConnection:
                 retry_after=pause,
             )
 
+    def slot(self, kind: str) -> Slot:
+        """A place among what the Gateway allows to be open at once.
+
+        Raises:
+            BrokerError: `RATE_LIMITED`; there is none left.
+        """
+        slot = self.pacer.slot(kind)
+        if slot is None:
+            raise BrokerError(
+                Failure.RATE_LIMITED,
+                f"Gateway {self.address}: all that may be open at once is ({kind})",
+                retry_after=PACED_SECONDS,
+            )
+        return slot
+
     async def pace_history(self, contract: str, request: str, what: str) -> None:
         """Wait until a historical request is within the Gateway's limits.
 
         Raises:
             BrokerError: `RATE_LIMITED`; that would take too long.
         """
-        while (pause := self.pacer.history(contract, request, what, self.monotonic())) > 0:
+        wanted = history(contract, request, what)
+        while (pause := self.pacer.leave(wanted)) > 0:
             if pause > PACED_SECONDS:
                 raise BrokerError(
                     Failure.RATE_LIMITED,
@@ -279,6 +296,7 @@ class IbConnection:
                 retry_after=rest,
             )
         self.listener.refusal = None
+        self.pacer.leave(anyway=True)
         try:
             await self.client.connectAsync(
                 self._gateway.host, self._gateway.port, self._client_id, self._timeout

@@ -8,6 +8,8 @@ from datetime import UTC
 from types import SimpleNamespace
 from typing import Any
 
+from gridbase.gateway.shared import Slot
+
 from gridbot.exchanges.ib.answers import (
     CANCELED,
     CLOSED,
@@ -39,13 +41,17 @@ class GatewayError(Exception):
 class Line:
     """A stream of one contract's prices.
 
+    Args:
+        slot: its place among all lines of the Gateway, as long as it is open.
+
     Attributes:
         prices: the latest, by kind.
         low: the lowest trade since the look before; None before one.
         high: the highest.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, slot: Slot) -> None:
+        self._slot = slot
         self.prices: dict[int, float] = {}
         self.low: float | None = None
         self.high: float | None = None

@@ -83,7 +83,7 @@ class Stock:
         if line is not None:
             return line
         contract, client = await self.contract(), self._account.client
-        number, line = client.getReqId(), Line()
+        number, line = client.getReqId(), Line(self._account.slot("lines"))
         self._line = (number, line)
         self._account.listener.lines[number] = line
         try:
@@ -102,6 +102,7 @@ class Stock:
             # A line that nobody reads would stay open.
             if self._account.listener.lines.pop(number, None) and client.isReady():
                 client.cancelMktData(number)
+                self._account.pacer.leave(anyway=True)
             raise
         return line
 
@@ -117,21 +118,22 @@ class Stock:
         duration = f"{count // a_day + 2} D"
         await self._account.pace_history(str(contract.conId), f"{duration} {bar}", "TRADES")
         number = client.getReqId()
-        rows: list[Any] = await self._account.answer(
-            number,
-            lambda: client.reqHistoricalData(
+        with self._account.slot("history"):
+            rows: list[Any] = await self._account.answer(
                 number,
-                contract,
-                "",
-                duration,
-                bar,
-                "TRADES",
-                useRTH=True,
-                formatDate=2,
-                keepUpToDate=False,
-                chartOptions=[],
-            ),
-        )
+                lambda: client.reqHistoricalData(
+                    number,
+                    contract,
+                    "",
+                    duration,
+                    bar,
+                    "TRADES",
+                    useRTH=True,
+                    formatDate=2,
+                    keepUpToDate=False,
+                    chartOptions=[],
+                ),
+            )
         return rows
 
     # The account.
@@ -143,6 +145,7 @@ class Stock:
             "account", lambda: client.reqAccountUpdates(subscribe=True, acctCode=account.account)
         )
         client.reqAccountUpdates(subscribe=False, acctCode=account.account)
+        account.pacer.leave(anyway=True)
         wanted = ("TotalCashBalance", self._currency, account.account)
         cash = [
             Decimal(value) for key, value, currency, name in rows if (key, currency, name) == wanted

@@ -9,6 +9,7 @@ from typing import Any
 from gridbase.candles.price_units import to_units
 from gridbase.candles.series import Candle
 from gridbase.errors import ExitCode, UserError
+from gridbase.gateway.hours import Hours, restarted_at
 from gridbase.market import EXACT, Market, coins_of
 
 from gridbot.core.orders import Order
@@ -16,7 +17,6 @@ from gridbot.core.prices import Seen
 from gridbot.exchanges.access.request_gate import AnsweredError
 from gridbot.exchanges.ib.answers import Cursor, Trade, amount, read_market
 from gridbot.exchanges.ib.connection import IbConnection
-from gridbot.exchanges.ib.hours import Hours, restarted_at
 from gridbot.exchanges.ib.listener import ASK, BID, LAST, Line
 from gridbot.exchanges.ib.overnight import Overnight
 from gridbot.exchanges.ib.stock import BARS, Stock

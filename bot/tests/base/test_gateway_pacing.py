@@ -4,7 +4,7 @@ import itertools
 import random
 
 import pytest
-from gridbot.exchanges.ib.pacer import HISTORY, Pacer, weight_of
+from gridbase.gateway.limits import HISTORY, MESSAGE, Pacer, history
 
 # As published, apart from the code.
 TEN_MINUTES, SAME, TWO_SECONDS = 600.0, 15.0, 2.0
@@ -17,6 +17,13 @@ def within(times, seconds):
     )
 
 
+def leave(pacer, request, now):
+    pause = pacer.pause(request, now)
+    if pause == 0:
+        pacer.add(request, now)
+    return pause
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_no_rule_is_broken_however_much_is_wanted(seed):
     pick = random.Random(seed)  # noqa: S311  wishes, no secrets
@@ -24,13 +31,13 @@ def test_no_rule_is_broken_however_much_is_wanted(seed):
     while len(sent) < 300:
         contract, request = pick.choice("AB"), str(pick.randrange(6))
         what = pick.choice(("TRADES", "TRADES", "BID_ASK"))
-        pause = pacer.history(contract, request, what, now)
+        pause = leave(pacer, history(contract, request, what), now)
         if pause == 0:
             sent.append((now, contract, request, what))
             now += pick.choice((0.0, 0.05, 0.5))
         else:
             now += pick.uniform(0.2, 1.0) * pause + 0.001
-    assert within([(at, weight_of(what)) for at, *_, what in sent], TEN_MINUTES) <= 60
+    assert within([(at, 2 if what == "BID_ASK" else 1) for at, *_, what in sent], TEN_MINUTES) <= 60
     for key in {(contract, what) for _, contract, _, what in sent}:
         times = [(at, 1) for at, contract, _, what in sent if (contract, what) == key]
         assert within(times, TWO_SECONDS) < 6
@@ -42,20 +49,20 @@ def test_no_rule_is_broken_however_much_is_wanted(seed):
 def test_what_is_allowed_is_not_held_up():
     pacer = Pacer()
     for number in range(HISTORY.most):
-        assert pacer.history("A", str(number), "TRADES", number * 3.0) == 0
-    assert pacer.history("A", "x", "TRADES", 200.0) == pytest.approx(HISTORY.seconds - 200)
-    assert pacer.history("A", "x", "TRADES", HISTORY.seconds) == 0
+        assert leave(pacer, history("A", str(number), "TRADES"), number * 3.0) == 0
+    assert leave(pacer, history("A", "x", "TRADES"), 200.0) == pytest.approx(HISTORY.seconds - 200)
+    assert leave(pacer, history("A", "x", "TRADES"), HISTORY.seconds) == 0
 
 
 def test_a_request_that_was_refused_does_not_count():
     pacer = Pacer()
-    assert pacer.history("A", "1", "TRADES", 0.0) == 0
+    assert leave(pacer, history("A", "1", "TRADES"), 0.0) == 0
     for _ in range(100):
-        assert pacer.history("A", "1", "TRADES", 1.0) > 0
-    assert pacer.history("A", "2", "TRADES", 1.0) == 0
+        assert leave(pacer, history("A", "1", "TRADES"), 1.0) > 0
+    assert leave(pacer, history("A", "2", "TRADES"), 1.0) == 0
 
 
 def test_messages():
     pacer = Pacer()
-    assert [pacer.message(5.0) > 0 for _ in range(60)].count(False) == 45
-    assert pacer.message(6.2) == 0
+    assert [leave(pacer, MESSAGE, 5.0) > 0 for _ in range(60)].count(False) == 45
+    assert leave(pacer, MESSAGE, 6.2) == 0

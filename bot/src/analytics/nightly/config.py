@@ -1,0 +1,160 @@
+"""What a night's jobs are: a TOML file, each value checked strictly."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gridbase.errors import UserError
+from gridbase.settings import Read, WrongValueError, integer, known_names, read_each, text
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,60}", re.ASCII)
+
+
+def _name(value: Any) -> str:
+    """Reads a name that becomes part of a file's."""
+    if NAME.fullmatch(text(value)) is None:
+        raise WrongValueError("needs letters, digits, dots and dashes")
+    return str(value)
+
+
+def _path(value: Any) -> Path:
+    path = Path(text(value))
+    if not path.is_absolute():
+        raise WrongValueError("needs a path from / on")
+    return path
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+        raise WrongValueError('needs a list of words, such as ["--fee-rate", "0.001"]')
+    return tuple(value)
+
+
+@dataclass(frozen=True)
+class Bot:
+    """A bot that is held against a backtest.
+
+    Attributes:
+        name: goes into the names of results.
+        state: its state directory.
+        exchange: whose recorded prices.
+        options: of `analytics compare`, such as its fees.
+    """
+
+    name: str
+    state: Path
+    exchange: str = "binance"
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search on recorded candles.
+
+    Attributes:
+        symbol: the exchange's own name, such as BTCUSDT.
+        options: of `analytics optimize`, without `--data`.
+        exchange: whose recorded prices.
+    """
+
+    symbol: str
+    options: tuple[str, ...]
+    exchange: str = "binance"
+
+
+@dataclass(frozen=True)
+class Nightly:
+    """Everything that a night's jobs need.
+
+    Attributes:
+        results: directory of what came of them.
+        recording: the recorder's data directory.
+        bots: whose books are looked at.
+        searches: what is searched for.
+        keep_days: results that are older are removed.
+        job_minutes: a job that takes longer is ended.
+        scheduler: of a pool that does the searches; empty for this machine alone.
+        tls: directory of the pool's certificate and key; None without a pool.
+    """
+
+    results: Path
+    recording: Path
+    bots: tuple[Bot, ...]
+    searches: tuple[Search, ...]
+    keep_days: int = 90
+    job_minutes: int = 120
+    scheduler: str = ""
+    tls: Path | None = None
+
+
+READERS: dict[str, Read] = {
+    "results": _path,
+    "recording": _path,
+    "keep_days": integer(1, 36_500),
+    "job_minutes": integer(1, 1_440),
+    "scheduler": text,
+    "tls": _path,
+}
+OF_A_BOT: dict[str, Read] = {"name": _name, "state": _path, "exchange": _name, "options": _words}
+OF_A_SEARCH: dict[str, Read] = {"symbol": _name, "options": _words, "exchange": _name}
+
+
+def load(path: Path) -> Nightly:
+    """Read the file.
+
+    Raises:
+        UserError: it cannot be read, or a value is not allowed; names it.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: is not TOML: {error}") from error
+    where = f"{path}: "
+    tables = {name: _tables(where, name, document.pop(name, [])) for name in ("bots", "searches")}
+    values = _read(where, READERS, document, ("results", "recording"))
+    bots = [
+        Bot(**_read(f"{where}bots: ", OF_A_BOT, each, ("name", "state"))) for each in tables["bots"]
+    ]
+    searches = [
+        Search(**_read(f"{where}searches: ", OF_A_SEARCH, each, ("symbol", "options")))
+        for each in tables["searches"]
+    ]
+    if not bots and not searches:
+        raise UserError(f"{where}bots and searches are empty; name one")
+    for what, names in (
+        ("bots", [each.name for each in bots]),
+        ("searches", [each.symbol for each in searches]),
+    ):
+        if len(set(names)) < len(names):
+            raise UserError(f"{where}{what}: {', '.join(names)}: needs each name once")
+    if ("scheduler" in values) != ("tls" in values):
+        raise UserError(f"{where}scheduler and tls need each other")
+    return Nightly(bots=tuple(bots), searches=tuple(searches), **values)
+
+
+def _tables(where: str, name: str, given: Any) -> list[Mapping[str, Any]]:
+    if not isinstance(given, list) or not all(isinstance(each, Mapping) for each in given):
+        raise UserError(f"{where}{name}: needs tables, such as [[{name}]]")
+    return given
+
+
+def _read(
+    where: str, readers: Mapping[str, Read], given: Mapping[str, Any], needed: tuple[str, ...]
+) -> dict[str, Any]:
+    for name in given:
+        if name not in readers:
+            raise UserError(f"{where}unknown setting {name}; {known_names(name, readers)}")
+    for name in needed:
+        if name not in given:
+            raise UserError(f"{where}{name} is missing")
+    try:
+        return read_each(readers, given, lambda name, value: f"{where}{name} = {value!r}:")
+    except WrongValueError as error:
+        raise UserError(str(error)) from error

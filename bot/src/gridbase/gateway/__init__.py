@@ -1,0 +1,1 @@
+"""What programs that share one Gateway of Interactive Brokers have in common."""
