@@ -124,3 +124,21 @@ def test_a_roles_variables_stay_its_own(tmp_path):
         env=os.environ | {"ANSIBLE_CONFIG": str(ROLES.parent / "ansible.cfg")},
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def facts_of(tasks: list) -> set[str]:
+    """The names that tasks set for a host: they outlive the role, and win against its variables."""
+    found: set[str] = set()
+    for task in tasks or []:
+        found |= set(task.get("ansible.builtin.set_fact", {})) - {"cacheable"}
+        found |= {task["register"]} if "register" in task else set()
+        for part in ("block", "rescue", "always"):
+            found |= facts_of(task.get(part))
+    return found
+
+
+def test_no_fact_hides_a_variable_of_a_role():
+    named = {name: path for path in ROLES.glob("*/vars/**/*.yml") for name in load(path) or {}}
+    for path in ROLES.glob("*/tasks/*.yml"):
+        hidden = facts_of(load(path)) & set(named)
+        assert not hidden, f"{path}: {hidden}"

@@ -19,7 +19,8 @@ from hub.ledger import Ledger
 from bot.tests.bot.books.conftest import Life
 from bot.tests.together.hub.conftest import QUICK, bot_of, database, rows
 from bot.tests.together.hub.test_archive import archive
-from tests.postgres import PostgresMissingError, Server
+from tests.postgres import Server
+from tests.trixie_root import MachineMissingError
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -122,7 +123,7 @@ def test_on_loopback_it_encrypts_where_the_server_takes_nothing_else(tmp_path):
         port = free.getsockname()[1]
     try:
         server = Server(tmp_path / "tls", port=port, settings=QUICK | tls)
-    except PostgresMissingError as error:
+    except MachineMissingError as error:
         pytest.skip(f"TimescaleDB: {error}")
     server.initialise()
     (server.directory / "data" / "pg_hba.conf").write_text(

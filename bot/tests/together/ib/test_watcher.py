@@ -33,8 +33,7 @@ from watcher.gateway import ALLOWED
 from watcher.service import Watcher
 
 from bot.tests.exchange.ib.conftest import OPENED_MS, GatewayClock, serving
-
-from .watching import WatcherWorld
+from bot.tests.together.ib.watching import WatcherWorld
 
 SOURCES = sorted(Path(watcher.__file__).parent.glob("*.py"))
 # Every call of ib_async's client that changes something at IB.
