@@ -102,6 +102,42 @@ def test_a_job_that_hangs_is_ended():
     assert (done.result, done.trouble) == (None, "took longer than 0.00833333 minutes")
 
 
+def test_the_processes_of_a_job_end_with_it(tmp_path, monkeypatch):
+    (tmp_path / "forking.py").write_text(
+        "import pathlib, subprocess, time\n"
+        "helper = subprocess.Popen(['sleep', '600'])\n"
+        f"pathlib.Path('{tmp_path}/helper').write_text(str(helper.pid))\n"
+        "time.sleep(600)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert _run(Job("optimize", "X", ("forking",)), 2).trouble.startswith("took longer")
+    helper = int((tmp_path / "helper").read_text())
+    wait_until(lambda: _ended(helper))
+
+
+def _ended(process: int) -> bool:
+    """Whether it is gone, or only waits for somebody to take note."""
+    try:
+        return psutil.Process(process).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_old_results_go_also_in_a_night_that_is_cut_off(tmp_path, monkeypatch):
+    config = tmp_path / "analytics.toml"
+    write(config, tmp_path, tmp_path)
+    old = tmp_path / "results" / "2025-01-31"
+    old.mkdir(parents=True)
+
+    def cut_off(*_: object) -> Done:
+        raise SystemExit
+
+    monkeypatch.setattr("analytics.nightly.jobs._run", cut_off)
+    with pytest.raises(SystemExit):
+        run_jobs(load(config), DAY)
+    assert not old.exists()
+
+
 def test_a_result_with_something_unexplained_is_a_result():
     told = {"unexplained": 2, "symbols": {"BTC/USDT": {"grids": [{"difference": "-1.5"}]}}}
     text = metrics([Done("compare", "pi1", 1.0, "", told)], 5.0)

@@ -7,14 +7,16 @@ first: neither a long comparison nor a mount that cannot be written to then matt
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -81,13 +83,13 @@ def run_jobs(settings: Nightly, day: date) -> list[Done]:
         place.mkdir(parents=True, exist_ok=True)
         for left in settings.results.glob(f"{COPY}*"):  # by a night that was cut off
             shutil.rmtree(left)
+        _remove_old(settings.results, day - timedelta(days=settings.keep_days))
         done = []
         for each in _each(settings, day):
             done.append(each)
             if each.result is not None:
                 content = json.dumps(each.result, indent=1).encode() + b"\n"
                 write_whole(place / f"{each.kind}-{each.name}.json", content)
-        _remove_old(settings.results, day - timedelta(days=settings.keep_days))
         write_whole(settings.results / METRICS, metrics(done, time.time()).encode())
     except OSError as error:
         raise UserError(f"results = {settings.results}: {error.strerror}") from error
@@ -153,24 +155,32 @@ def _copied(bot: Bot, results: Path) -> Iterator[tuple[Path, str]]:
 
 def _run(job: Job, limit_s: float) -> Done:
     began = time.monotonic()
-    try:
-        answer = subprocess.run(
-            [sys.executable, "-m", *job.command],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=limit_s,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return Done(job.kind, job.name, limit_s, f"took longer than {limit_s / 60:g} minutes", None)
+    process = subprocess.Popen(
+        [sys.executable, "-m", *job.command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with process:
+        try:
+            said, complaint = process.communicate(timeout=limit_s)
+        except BaseException as error:
+            # A search has processes of its own, which wait for ever where it alone is ended.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            trouble = f"took longer than {limit_s / 60:g} minutes"
+            return Done(job.kind, job.name, limit_s, trouble, None)
     seconds = time.monotonic() - began
     try:
         # A comparison that leaves something unexplained has a result, and status 1.
-        result = json.loads(answer.stdout) if answer.returncode in {0, 1} else None
+        result = json.loads(said) if process.returncode in {0, 1} else None
     except ValueError:
         result = None
-    trouble = "" if result is not None else _last_line(answer.stderr, answer.returncode)
+    trouble = "" if result is not None else _last_line(complaint, process.returncode)
     return Done(job.kind, job.name, seconds, trouble, result)
 
 
