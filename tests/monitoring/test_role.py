@@ -180,12 +180,12 @@ def test_an_undo_takes_what_each_program_keeps_but_what_was_measured(files):
 
 
 def test_the_report_knows_whose_money_each_bot_trades_and_when_it_is_due():
-    account = {"hub_account": "{{ 'spare' if inventory_hostname == 'pi2' else 'main' }}"}
+    account = {"hub_account": "{{ 'my spare=2' if inventory_hostname == 'pi2' else 'main' }}"}
     hub = {"hub_serve": True, "hub_database": "::1", "hub_address": "::1", "hub_token": SECRET}
     due = {"monitoring_report_time": "Sun 20:15"}
     told = render(["pi1", "pi2"], SETTINGS | account | hub | due)
     secret = content(told["pi1"]["/etc/gridberry/monitoring/secrets/messages.json"])
-    assert json.loads(secret)["accounts"] == {"pi1": "main", "pi2": "spare"}
+    assert json.loads(secret)["accounts"] == {"pi1": "main", "pi2": "my spare=2"}
     assert json.loads(secret)["hub"] == {"url": "http://[::1]:8090", "token": SECRET}
     timer = content(told["pi1"]["/etc/systemd/system/gridberry-report.timer"])
     assert "OnCalendar=Sun 20:15 UTC\nPersistent=true\n" in timer
