@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from gridbase.http import Channel, EventStream, WebServer
 from gridbase.tokens import changing, created, save
 from gridbot.config.load import PageConfig
@@ -72,7 +73,7 @@ def test_wrong_settings_are_all_named_and_no_secret_is_shown(tmp_path):
     done = render(
         tmp_path,
         https_proxy_names=["a b"], https_proxy_key="planted-4711", https_proxy_port=8080,
-        grid_bot_page_address="0.0.0.0", https_proxy_clients=["home; allow all"],
+        grid_bot_page_address="0.0.0.0", https_proxy_clients=["home; allow all", "10.0.0.0/33", "192.168.1.256", "10.1/8"],
     )  # fmt: skip
     text = " ".join((done.stdout + done.stderr).split())
     assert done.returncode != 0
@@ -81,7 +82,7 @@ def test_wrong_settings_are_all_named_and_no_secret_is_shown(tmp_path):
         "https_proxy_certificate and https_proxy_key",
         "the page of pi1 is not on loopback",
         "the ports of HTTPS are 8080; use free ones",
-        "https_proxy_clients has home; allow all",
+        "https_proxy_clients has home; allow all, 10.0.0.0/33, 192.168.1.256, 10.1/8; use networks",
     ):
         assert said in text
     assert "4711" not in text
@@ -202,6 +203,29 @@ needs_nginx = pytest.mark.skipif(
 def test_this_is_how_the_role_makes_its_certificate():
     text = " ".join((ROOT / "roles/https_proxy/vars/main.yml").read_text().split())
     assert f"openssl req -x509 {' '.join(EC)}" in text
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_a_certificate_without_its_key_is_made_anew(tmp_path):
+    assert render(tmp_path).returncode == 0
+    (tmp_path / "certificate.cnf").write_text(
+        files(tmp_path)["/etc/gridberry/https/certificate.cnf"]["content"]
+    )
+    role = yaml.safe_load((ROOT / "roles/https_proxy/vars/main.yml").read_text())
+    probe = role["__https_proxy_lasts"].replace("{{ __https_proxy_place }}", str(tmp_path))
+
+    def lasts() -> bool:
+        return subprocess.run(["sh", "-c", probe], check=False, capture_output=True).returncode == 0
+
+    assert not lasts()
+    subprocess.run(OWN, check=True, capture_output=True, cwd=tmp_path)
+    assert lasts()
+    certificate = (tmp_path / "own.crt").read_bytes()
+    subprocess.run(OWN, check=True, capture_output=True, cwd=tmp_path)
+    (tmp_path / "own.crt").write_bytes(certificate)  # a power cut between the two
+    assert not lasts()
+    (tmp_path / "own.key").write_text("")
+    assert not lasts()
 
 
 @pytest.fixture(scope="module")
