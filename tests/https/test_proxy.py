@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import ssl
@@ -69,11 +70,18 @@ def files(place: Path) -> dict[str, dict[str, str]]:
     return json.loads((place / "files.json").read_text())
 
 
+def known() -> dict[str, Any]:
+    """The role's own variables, by what follows their common beginning."""
+    told = yaml.safe_load((ROOT / "roles/https_proxy/vars/main.yml").read_text())
+    return {name.removeprefix("__https_proxy_"): value for name, value in told.items()}
+
+
 def test_wrong_settings_are_all_named_and_no_secret_is_shown(tmp_path):
     done = render(
         tmp_path,
         https_proxy_names=["a b"], https_proxy_key="planted-4711", https_proxy_port=8080,
-        grid_bot_page_address="0.0.0.0", https_proxy_clients=["home; allow all", "10.0.0.0/33", "192.168.1.256", "10.1/8"],
+        grid_bot_page_address="0.0.0.0",
+        https_proxy_clients=["home; allow all", "10.0.0.0/33", "192.168.1.256", "10.1/8"],
     )  # fmt: skip
     text = " ".join((done.stdout + done.stderr).split())
     assert done.returncode != 0
@@ -105,7 +113,8 @@ def test_each_page_of_a_host_has_its_port_and_a_given_key_is_a_secret(tmp_path):
     sites = re.findall(r"listen (\d+) ssl;.*?proxy_pass http://(\S+);", conf, re.DOTALL)
     assert sites == [("443", "127.0.0.1:8080"), ("8443", "[::1]:8090")]
     given = told["/etc/gridberry/https/given.key"]
-    assert (given["secret"], given["mode"]) == (key + "\n", "0600")
+    assert given["secret"] == f"-----BEGIN CERTIFICATE-----\n{key}\n"
+    assert (given["mode"], given["validate"]) == ("0600", known()["belong"])
     unit = told["/etc/systemd/system/gridberry-https.service"]["content"]
     assert "LoadCredential=server.key:/etc/gridberry/https/given.key\n" in unit
 
@@ -195,6 +204,9 @@ class Proxy:
 EC = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "820")
 FILES = ("-config", "certificate.cnf", "-keyout", "own.key", "-out", "own.crt")
 OWN = ("openssl", "req", "-x509", *EC, *FILES)
+needs_openssl = pytest.mark.skipif(
+    shutil.which("openssl") is None, reason="openssl is not installed"
+)
 needs_nginx = pytest.mark.skipif(
     NGINX is None or shutil.which("openssl") is None, reason="nginx or openssl is not installed"
 )
@@ -205,14 +217,38 @@ def test_this_is_how_the_role_makes_its_certificate():
     assert f"openssl req -x509 {' '.join(EC)}" in text
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+@needs_openssl
+@pytest.mark.parametrize("wrong", ["", "another key", "a passphrase", "no certificate"])
+def test_a_given_key_must_be_that_of_its_certificate(tmp_path, wrong):
+    new = ("openssl", "req", "-x509", *EC, "-subj", "/CN=pi1", "-keyout", "a.key", "-out", "a.crt")
+    subprocess.run(new, check=True, capture_output=True, cwd=tmp_path)
+    certificate = (tmp_path / "a.crt").read_text()
+    if wrong == "another key":
+        subprocess.run(new, check=True, capture_output=True, cwd=tmp_path)
+    if wrong == "a passphrase":
+        lock = ("openssl", "pkey", "-in", "a.key", "-aes256", "-passout", "pass:x", "-out", "b.key")
+        subprocess.run(lock, check=True, capture_output=True, cwd=tmp_path)
+        (tmp_path / "b.key").replace(tmp_path / "a.key")
+    if wrong == "no certificate":
+        certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    (tmp_path / "new").write_text(certificate + (tmp_path / "a.key").read_text())
+    # As file_set does it, before it writes anything.
+    words = [each.replace("%s", f"{tmp_path}/new") for each in shlex.split(known()["belong"])]
+    done = subprocess.run(
+        words, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    assert (done.returncode == 0) == (not wrong)
+    if wrong:
+        assert done.stderr.splitlines()[-1].startswith("https_proxy_key is not the key of https_p")
+
+
+@needs_openssl
 def test_a_certificate_without_its_key_is_made_anew(tmp_path):
     assert render(tmp_path).returncode == 0
     (tmp_path / "certificate.cnf").write_text(
         files(tmp_path)["/etc/gridberry/https/certificate.cnf"]["content"]
     )
-    role = yaml.safe_load((ROOT / "roles/https_proxy/vars/main.yml").read_text())
-    probe = role["__https_proxy_lasts"].replace("{{ __https_proxy_place }}", str(tmp_path))
+    probe = known()["lasts"].replace("{{ __https_proxy_place }}", str(tmp_path))
 
     def lasts() -> bool:
         return subprocess.run(["sh", "-c", probe], check=False, capture_output=True).returncode == 0
