@@ -25,7 +25,7 @@ HOSTS: dict[str, dict] = {
     "member": {
         "analytics_bots": [],
         "analytics_pool_workers": 2,
-        "analytics_memory_mb": 608,
+        "analytics_memory_mb": "608",  # as of the command line
         **POOL,
     },
     "head": {"analytics_pool_schedules": True, "monitoring_enabled": True, **POOL},
