@@ -264,6 +264,29 @@ def test_a_certificate_without_its_key_is_made_anew(tmp_path):
     assert not lasts()
 
 
+@needs_openssl
+def test_who_trusts_the_certificate_trusts_it_for_its_names_alone(tmp_path):
+    assert render(tmp_path).returncode == 0
+    (tmp_path / "certificate.cnf").write_text(
+        files(tmp_path)["/etc/gridberry/https/certificate.cnf"]["content"]
+    )
+    subprocess.run(OWN, check=True, capture_output=True, cwd=tmp_path)
+
+    def good_for(certificate: str, name: str) -> bool:
+        kind = "-verify_ip" if name[0].isdigit() else "-verify_hostname"
+        words = ("openssl", "verify", "-CAfile", "own.crt", kind, name, certificate)
+        return subprocess.run(words, check=False, capture_output=True, cwd=tmp_path).returncode == 0
+
+    assert [good_for("own.crt", name) for name in (*NAMES, "bank.example")] == [True, True, False]
+    # Whoever has stolen the key makes certificates for others.
+    signing = ("-CA", "own.crt", "-CAkey", "own.key", "-subj", "/CN=x", "-out", "x.crt")
+    for name in ("pi1.local", "bank.example", "192.168.1.1", "2001:db8::1"):
+        alternative = f"subjectAltName={'IP' if ':' in name or name[0].isdigit() else 'DNS'}:{name}"
+        other = ("openssl", "req", "-x509", *EC, *signing, "-keyout", "x.key", "-addext")
+        subprocess.run((*other, alternative), check=True, capture_output=True, cwd=tmp_path)
+        assert good_for("x.crt", name) == (name == "pi1.local"), name
+
+
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory):
     made = Proxy(tmp_path_factory.mktemp("https"))
