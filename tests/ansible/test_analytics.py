@@ -106,7 +106,10 @@ RUN = "Run the jobs each night, and what the pool has here"
 
 def test_jobs_have_limits_that_leave_bots_alone(told):
     files = written(told["plain"])
-    slice_ = files["gridberry-analytics.slice"]
+    (name,) = [name for name in files if name.endswith(".slice")]
+    assert "-" not in name  # idle beside all others, and not inside gridberry.slice, which is not
+    slice_ = files[name]
+    assert setting(files["gridberry-analytics.service"], "Slice") == name
     assert setting(slice_, "CPUWeight") == "idle"
     assert setting(slice_, "IOWeight") == "1"
     assert setting(slice_, "MemoryMax") == "512M"
@@ -214,7 +217,7 @@ def test_a_night_sees_books_and_recording_read_only_and_no_network(tmp_path):
     ]
     assert told[told.index("--network") + 1] == "none"
     assert told[told.index("--memory") + 1] == "512m"
-    assert told[told.index("--cgroup-parent") + 1] == "gridberry-analytics.slice"
+    assert told[told.index("--cgroup-parent") + 1] == "gridberry_analytics.slice"
     assert told[-4:] == ["image:1", "nightly", "--config", "/etc/analytics/analytics.toml"]
 
 

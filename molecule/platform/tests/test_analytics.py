@@ -6,7 +6,7 @@ import pytest
 
 pytestmark = pytest.mark.long
 
-UNIT = "gridberry-analytics"
+UNIT, SLICE = "gridberry-analytics", "gridberry_analytics.slice"
 RESULTS = "/var/lib/gridberry-analytics"
 SETTINGS = json.dumps(
     {
@@ -32,7 +32,8 @@ def set_up(pi, machine):
     words += ("-e", "analytics_state=absent", "-e", "analytics_purge=true")
     result = machine.playbook(*words)
     assert result.returncode == 0, result.stdout[-3000:]
-    left = pi.run(f"ls -d /etc/systemd/system/{UNIT}* /opt/gridberry/analytics {RESULTS}").stdout
+    units = "/etc/systemd/system/gridberry?analytics*"
+    left = pi.run(f"ls -d {units} /opt/gridberry/analytics {RESULTS}").stdout
     assert left == ""
 
 
@@ -56,7 +57,7 @@ class TestAnalytics:
         assert pi.run("docker container inspect gridberry-bot-bot").rc == 0
 
     def test_its_limits_are_in_force(self, pi):
-        shown = pi.check_output(f"systemctl show -p CPUWeight -p MemoryMax {UNIT}.slice")
+        shown = pi.check_output(f"systemctl show -p CPUWeight -p MemoryMax {SLICE}")
         assert set(shown.split()) == {"CPUWeight=idle", f"MemoryMax={300 * 1024 * 1024}"}
 
     def test_a_night_without_room_is_left_out(self, pi):

@@ -29,7 +29,7 @@ pool='' network=none
 [ ! -e "$directory/tls/pool.key" ] || pool=yes network=host
 
 run() {
-    exec docker run --rm --name "$name" --pull never --cgroup-parent gridberry-analytics.slice \
+    exec docker run --rm --name "$name" --pull never --cgroup-parent gridberry_analytics.slice \
         --memory "${megabytes}m" --memory-swap "${megabytes}m" --pids-limit 128 --read-only \
         --cap-drop ALL --security-opt no-new-privileges --tmpfs /tmp:size=128m,mode=1777,nosuid,nodev \
         --log-driver none --network "$network" \
