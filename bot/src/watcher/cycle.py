@@ -252,7 +252,7 @@ def bar_of(row: Any, now: float) -> dict[str, Any] | None:
     """
     moment = row.date
     seconds = int(moment.timestamp()) if isinstance(moment, datetime) else int(moment)
-    prices = {name: getattr(row, name) for name in ("open", "high", "low", "close")}
+    prices = {"open": row.open, "high": row.high, "low": row.low, "close": row.close}
     if seconds + BAR_SECONDS > now or not all(0 < price < MOST for price in prices.values()):
         return None
     volume = float(row.volume)
