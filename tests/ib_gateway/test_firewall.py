@@ -21,7 +21,7 @@ def test_rules_that_nftables_service_has_emptied_are_back_at_the_next_look(tmp_p
     text = (TEMPLATES / "api.nft.j2").read_text()
     rules = Environment(trim_blocks=True, autoescape=True).from_string(text).render(told)
     (tmp_path / "api.nft").write_text(rules)
-    look = re.findall(r"(?m)^ExecStartPre=\+(.*)$", (TEMPLATES / "health.service.j2").read_text())
+    look = re.findall(r"(?m)^ExecStartPre=-\+(.*)$", (TEMPLATES / "health.service.j2").read_text())
     [command] = [line.replace("{{ __ib_gateway_place }}", str(tmp_path)) for line in look]
     script = f"nft -f {tmp_path}/api.nft; nft flush ruleset; {command}; {command}; nft list ruleset"
     done = subprocess.run(
