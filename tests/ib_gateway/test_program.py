@@ -366,6 +366,23 @@ def program() -> ModuleType:
     return module
 
 
+def test_one_that_hangs_again_and_again_is_not_started_more_often_than_its_unit_may(monkeypatch):
+    ib_gateway, ran = program(), []
+    monkeypatch.setattr(ib_gateway.subprocess, "run", lambda words, **_: ran.append(words[1]))
+    told = settings(second_factor=False)
+    before = {"state": "hung", "since": (WEDNESDAY - timedelta(seconds=120)).isoformat()}
+
+    def act(age: float) -> list[str]:
+        ran.clear()
+        ib_gateway.act("hung", told, before, states.Seen(WEDNESDAY, "active", age=age))
+        return ran
+
+    assert act(899.0) == []  # 6 starts an hour, and then it would stay ended
+    assert act(900.0) == ["restart"]
+    told = settings()
+    assert act(900.0) == []
+
+
 def test_another_file_than_the_one_that_was_meant_is_not_run(tmp_path):
     package = tmp_path / "installer.sh"
     package.write_text("#!/bin/sh\ntouch ran\n")
