@@ -431,3 +431,13 @@ def test_others_that_have_all_lines_of_prices_hold_no_order_up(tmp_path, broker)
     assert broker.open_orders() == []
     others.pop().free()
     assert broker.look().last
+
+
+@pytest.mark.parametrize("price", [-1.0, 0.0, float("nan"), float("inf"), 1.7976931348623157e308])
+def test_what_is_no_price_changes_none(broker, price):
+    before = broker.look()
+    [number] = broker.account.listener.lines
+    for kind in (1, 2, 4):
+        broker.account.listener.priceSizeTick(number, kind, price, 0)
+    assert broker.told() == before
+    assert broker.ask_price() > 0
