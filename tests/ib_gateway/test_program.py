@@ -184,6 +184,17 @@ UNITS = ("active", "activating", "inactive", "failed", "deactivating")
 ANSWERS = ("ready", "misfit", "away", "silent")
 
 
+def test_a_gateway_that_hangs_and_takes_no_connection_is_silent():
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        address = server.getsockname()
+        # Those of the looks before, and of bots: nobody has taken them.
+        with socket.create_connection(address), socket.socket() as another:
+            another.settimeout(0)
+            another.connect_ex(address)
+            with pytest.raises(handshake.SilentError, match="takes no connection"):
+                handshake.handshake(address[1], seconds=0.2)
+
+
 def test_ready_is_only_what_answers_with_an_account_that_fits():
     times = [WEDNESDAY + timedelta(hours=7 * step) for step in range(24)]
     for now, unit, answer, age, person, status in product(
@@ -313,6 +324,10 @@ def test_pictures_are_bounded_private_and_of_the_screen_itself(tmp_path):
     (tmp_path / "link").symlink_to(screen)
     with pytest.raises(OSError, match="link"):
         display.keep_picture(tmp_path / "link", tmp_path, "20261125T120300Z", 2)
+    screen.write_bytes(b"")
+    with pytest.raises(display.PictureError):
+        display.keep_picture(screen, tmp_path, "20261125T120400Z", 2)
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_a_cookie_fits_any_display_and_is_new_each_time():
@@ -349,6 +364,23 @@ def program() -> ModuleType:
     finally:
         sys.path.remove(str(SOURCE))
     return module
+
+
+def test_one_that_hangs_again_and_again_is_not_started_more_often_than_its_unit_may(monkeypatch):
+    ib_gateway, ran = program(), []
+    monkeypatch.setattr(ib_gateway.subprocess, "run", lambda words, **_: ran.append(words[1]))
+    told = settings(second_factor=False)
+    before = {"state": "hung", "since": (WEDNESDAY - timedelta(seconds=120)).isoformat()}
+
+    def act(age: float) -> list[str]:
+        ran.clear()
+        ib_gateway.act("hung", told, before, states.Seen(WEDNESDAY, "active", age=age))
+        return ran
+
+    assert act(899.0) == []  # 6 starts an hour, and then it would stay ended
+    assert act(900.0) == ["restart"]
+    told = settings()
+    assert act(900.0) == []
 
 
 def test_another_file_than_the_one_that_was_meant_is_not_run(tmp_path):

@@ -13,7 +13,7 @@ from ib_async.contract import Contract
 from watcher.choosing import choose, day_of, figures
 from watcher.config import Config
 from watcher.gateway import Gateway, UnreachableError
-from watcher.listener import NOT_LISTED, GatewayError, Snapshot
+from watcher.listener import MOST, NOT_LISTED, GatewayError, Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class Cycles:
                 asking = self._gateway.bars(self._contracts[look.symbol])
                 rows = await self._try(look, "bars", asking) or []
                 now = self._clock.now_ms() / 1000
-                look.bars = [bar for bar in map(_bar, rows) if bar["time"] + BAR_SECONDS <= now]
+                look.bars = [bar for row in rows if (bar := bar_of(row, now)) is not None]
         except UnreachableError as error:
             for look in looks:
                 look.missing.append(f"the rest: {error}")
@@ -243,18 +243,20 @@ def _middle(seen: Snapshot) -> float | None:
     return prices.get("last", prices.get("close"))
 
 
-def _bar(row: Any) -> dict[str, Any]:
-    """A bar; its time is that of its beginning (Unix seconds)."""
+def bar_of(row: Any, now: float) -> dict[str, Any] | None:
+    """A bar; None where its minute is not over, or where it has no price.
+
+    Args:
+        row: the Gateway's; its time is that of its beginning (Unix seconds).
+        now: Unix seconds.
+    """
     moment = row.date
     seconds = int(moment.timestamp()) if isinstance(moment, datetime) else int(moment)
-    return {
-        "time": seconds,
-        "open": row.open,
-        "high": row.high,
-        "low": row.low,
-        "close": row.close,
-        "volume": float(row.volume),
-    }
+    prices = {"open": row.open, "high": row.high, "low": row.low, "close": row.close}
+    if seconds + BAR_SECONDS > now or not all(0 < price < MOST for price in prices.values()):
+        return None
+    volume = float(row.volume)
+    return {"time": seconds, **prices, "volume": volume if 0 <= volume < MOST else None}
 
 
 def utc(time_ms: int) -> str:

@@ -7,6 +7,7 @@ as a whole, and take in what was there: a journal that was converted twice chang
 
 import json
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
@@ -44,6 +45,7 @@ BARS = pa.schema(
         ("volume", pa.float64()),
     ]
 )
+Rows = dict[tuple[Any, ...], dict[str, Any]]
 KEYS = {"options": ("time_ms", "expiry", "strike", "right"), "bars": ("time_ms",)}
 
 
@@ -118,25 +120,25 @@ class Files:
         return written
 
     def _convert(self, journal: Path) -> list[Path]:
-        rows: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+        rows: dict[tuple[str, str], Rows] = {}
         for look in _read(journal):
-            for row in look["options"]:
-                key = ("options", look["symbol"], journal.stem)
-                rows.setdefault(key, []).append(_option(look, row))
-            for row in look["bars"]:
+            told = {
+                "options": [_option(look, row) for row in look["options"]],
                 # Of the first hour, some are of the day before.
-                key = ("bars", look["symbol"], journal.stem)
-                rows.setdefault(key, []).append(_bar(row))
-        return [self._write(*key, each) for key, each in rows.items()]
+                "bars": [_bar(row) for row in look["bars"]],
+            }
+            for kind, each in told.items():
+                if each:
+                    rows.setdefault((kind, look["symbol"]), {}).update(_keyed(kind, each))
+        return [self._write(*key, journal.stem, each) for key, each in rows.items()]
 
-    def _write(self, kind: str, symbol: str, day: str, rows: list[dict[str, Any]]) -> Path:
+    def _write(self, kind: str, symbol: str, day: str, rows: Rows) -> Path:
         directory = (
             self.directory / READY / "exchange=ib" / f"kind={kind}" / f"symbol={symbol}"
         ) / f"date={day_of(day)}"
         directory.mkdir(parents=True, exist_ok=True)
         path, schema = directory / "day.parquet", OPTIONS if kind == "options" else BARS
-        rows = _earlier(path) + rows
-        latest = {tuple(row[name] for name in KEYS[kind]): row for row in rows}
+        latest = _keyed(kind, _earlier(path)) | rows
         table = pa.Table.from_pylist([latest[key] for key in sorted(latest)], schema=schema)
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd", compression_level=3)
@@ -162,14 +164,20 @@ def _ends_with_line(path: Path) -> bool:
         return file.read(1) == b"\n"
 
 
-def _read(journal: Path) -> list[dict[str, Any]]:
-    looks = []
-    for line in journal.read_bytes().split(b"\n"):
-        try:
-            looks.append(json.loads(line))
-        except ValueError:  # cut, or the empty rest
-            continue
-    return looks
+def _read(journal: Path) -> Iterator[dict[str, Any]]:
+    """One after the other: a day of ten symbols is many times as large in memory."""
+    with journal.open("rb") as file:
+        for line in file:
+            try:
+                look = json.loads(line)
+            except ValueError:  # cut
+                continue
+            yield look
+
+
+def _keyed(kind: str, rows: Iterable[dict[str, Any]]) -> Rows:
+    """Rows by what is there once."""
+    return {tuple(row[name] for name in KEYS[kind]): row for row in rows}
 
 
 def _price(value: float | None) -> Decimal | None:

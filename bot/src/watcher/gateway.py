@@ -24,6 +24,7 @@ UNASKED = frozenset({2, 25, 71})  # they are not waited for, and count
 CLIENT_IDS = 10
 SPACING_SECONDS = 0.21  # between two snapshots, so between two symbols as well
 SNAPSHOT_SECONDS = 15.0  # the Gateway ends one after 11 s
+SLOT_TRIES = 15  # a second apart: for a place among what may be open at once
 LEAST_SECONDS = 0.001
 MOST_BARS = 60
 
@@ -122,9 +123,12 @@ class Gateway:
             await asyncio.sleep(max(pause, LEAST_SECONDS))
 
     async def _slot(self, kind: str) -> Slot:
-        while (slot := self.pacer.slot(kind)) is None:
+        for _ in range(SLOT_TRIES):
+            slot = self.pacer.slot(kind)
+            if slot is not None:
+                return slot
             await asyncio.sleep(1.0)
-        return slot
+        raise ValueError(f"no place among {kind} is free")
 
     async def _ask(
         self,

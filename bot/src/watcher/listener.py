@@ -20,6 +20,9 @@ NOTICES = {*range(2100, 2170), 10167}
 # The Gateway's numbers of ticks, live and delayed.
 PRICES = {1: "bid", 2: "ask", 4: "last", 9: "close", 66: "bid", 67: "ask", 68: "last", 75: "close"}
 MODEL = (13, 83)
+# What the model tells, in its order; and what stands for a number that it has not computed.
+COMPUTED = ("volatility", "delta", "price", "dividend", "gamma", "vega", "theta", "under_price")
+UNKNOWN = {"volatility": -1, "delta": -2, "price": -1, "gamma": -2, "vega": -2, "theta": -2}
 MOST = 1e9  # what is not below it is not set
 
 
@@ -43,7 +46,8 @@ class Snapshot:
     Attributes:
         prices: by kind: ``bid``, ``ask``, ``last``, ``close``.
         model: ``volatility``, ``delta``, ``price``, ``gamma``, ``vega`` (a point of volatility),
-            ``theta`` (a day), of the Gateway's model; empty where it has computed nothing.
+            ``theta`` (a day), of the Gateway's model, those that it has computed; empty without
+            volatility and delta.
     """
 
     prices: dict[str, float] = field(default_factory=dict)
@@ -163,25 +167,18 @@ class Listener:
     def tickOptionComputation(  # noqa: N802
         self, request: int, kind: int, _attribute: int, *values: float
     ) -> None:
-        """What the Gateway's model says; -1 and -2 stand for what it has not computed."""
+        """What the Gateway's model says, as far as it has computed it."""
         snapshot = self.snapshots.get(request)
         if snapshot is None or kind not in MODEL:
             return
-        volatility, delta, price, _, gamma, vega, theta, _ = values
-        known = (volatility, delta, price, gamma, vega, theta)
-        computed = all(abs(one) < MOST for one in known) and volatility > 0 and -1 <= delta <= 1
-        snapshot.model = (
-            {
-                "volatility": volatility,
-                "delta": delta,
-                "price": price,
-                "gamma": gamma,
-                "vega": vega,
-                "theta": theta,
-            }
-            if computed
-            else {}
-        )
+        told = dict(zip(COMPUTED, values, strict=True))
+        model = {
+            name: told[name]
+            for name, unknown in UNKNOWN.items()
+            if abs(told[name]) < MOST and told[name] != unknown
+        }
+        computed = model.get("volatility", 0) > 0 and abs(model.get("delta", MOST)) <= 1
+        snapshot.model = model if computed else {}
 
     def historicalData(self, request: int, bar: Any) -> None:  # noqa: N802
         """A bar."""

@@ -12,7 +12,9 @@ import time
 import pytest
 from gridbase.gateway import shared
 from gridbase.gateway.limits import CYCLE, HISTORY, LINES, MESSAGES, history
-from gridbase.gateway.shared import COUNTS, SharedPacer
+from gridbase.gateway.shared import COUNTS, SLOTS, SharedPacer
+
+BOT_USER = 10001  # in the images
 
 WORKER = """
 import sys, time
@@ -232,3 +234,14 @@ def test_a_lock_is_free_when_its_holder_dies_and_nobody_waits_for_one_that_stand
     assert pacer.leave() >= 0
     assert pacer._problem is None
     assert len([slot for slot in [other.slot("lines") for _ in range(LINES)] if slot]) == LINES
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_what_root_was_first_to_count_is_the_directorys_owners(join, tmp_path):
+    os.chown(tmp_path, BOT_USER, BOT_USER)
+    root = join()
+    assert root.leave() == 0
+    assert root.slot("lines") is not None
+    for path in (tmp_path / COUNTS, tmp_path / SLOTS):
+        found = path.stat()
+        assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (BOT_USER, BOT_USER, 0o660)

@@ -5,15 +5,17 @@ import math
 import os
 import random
 import time
+from dataclasses import replace
 from datetime import date
 
 import pyarrow.parquet as pq
 import pytest
 from gridbase.errors import UserError
+from ib_async.objects import BarData
 from watcher.choosing import choose, figures, realized_volatility
 from watcher.cli import main
 from watcher.config import load_config
-from watcher.cycle import Look
+from watcher.cycle import Look, bar_of
 from watcher.files import Files
 from watcher.listener import Listener, Snapshot
 
@@ -185,6 +187,17 @@ def test_what_is_not_set_is_null():
     for values in ((unset, 0.5), (-1.0, 0.5), (0.2, -2.0), (0.2, float("nan"))):
         listener.tickOptionComputation(1, 13, 1, *values, 5.0, 0.0, 0.1, 0.1, -0.1, 500.0)
         assert snapshot.model == {}
+    listener.tickOptionComputation(1, 13, 1, 0.2, -1.0, -1.0, -1.0, -2.0, -2.0, -2.0, -1.0)
+    assert snapshot.model == {"volatility": 0.2, "delta": -1.0}
+
+
+@pytest.mark.parametrize("price", [-1.0, 0.0, 1e300, float("nan"), float("inf")])
+def test_a_bar_without_a_price_is_none(price):
+    bar = BarData("60", open=1.0, high=2.0, low=1.0, close=1.5, volume=float("nan"))
+    assert bar_of(bar, 120.0)["volume"] is None
+    assert bar_of(bar, 119.0) is None  # its minute is not over
+    for name in ("open", "high", "low", "close"):
+        assert bar_of(replace(bar, **{name: price}), 120.0) is None
 
 
 def test_days_that_go_on_are_left(tmp_path):

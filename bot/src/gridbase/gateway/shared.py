@@ -190,9 +190,9 @@ class SharedPacer:
             return Slot(None)
         first, most = PLACES[kind]
         try:
-            handle = os.open(self._directory / SLOTS, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o660)
+            handle = _open(self._directory / SLOTS, b"")
         except OSError as error:
-            self._tell(error.strerror)
+            self._tell(error.strerror or str(error))
             return Slot(None)
         for place in range(first, first + most):
             # A lock of the open file, not of the process: closing another one does not free it.
@@ -218,11 +218,7 @@ def _locked(path: Path, empty: bytes) -> Iterator[int]:
     Raises:
         OSError: it cannot be opened, or somebody else has had it for too long.
     """
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        _create(path, empty)
-        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    handle = _open(path, empty)
     try:
         for left in reversed(range(TRIES)):
             try:
@@ -237,14 +233,27 @@ def _locked(path: Path, empty: bytes) -> Iterator[int]:
         os.close(handle)
 
 
+def _open(path: Path, content: bytes) -> int:
+    """A file's handle; where it is missing, it is created with a content."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        _create(path, content)
+    return os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+
+
 def _create(path: Path, content: bytes) -> None:
-    """Whole or not at all: an empty file is a damaged one."""
+    """Whole or not at all: an empty file of counts is a damaged one."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         _write(handle, content)
         os.fchmod(handle, 0o660)
         with contextlib.suppress(FileExistsError):  # somebody else was faster
             os.link(temporary, path)
+        if os.geteuid() == 0:  # a command of root's must not lock the bot out
+            owner = path.parent.stat()
+            with contextlib.suppress(OSError):
+                os.fchown(handle, owner.st_uid, owner.st_gid)
     finally:
         os.close(handle)
         Path(temporary).unlink(missing_ok=True)

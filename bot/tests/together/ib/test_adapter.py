@@ -7,6 +7,8 @@ from decimal import Decimal
 
 import pytest
 from gridbase.errors import UserError
+from gridbase.gateway.limits import LINES
+from gridbase.gateway.shared import SharedPacer
 from gridbot.core.orders import Order, OrderState, Role, Side
 from gridbot.exchanges.port import BrokerError, Failure, StreamGap
 from gridexchange.ib.calendar import session_of
@@ -418,3 +420,24 @@ def test_candles_are_paced(world, broker):
     broker.candles("1m", 20)
     assert world.time.seconds - before >= 13.0  # of 15 since the first was sent
     assert +world.gateway.rules.broken == {}
+
+
+def test_others_that_have_all_lines_of_prices_hold_no_order_up(tmp_path, broker):
+    pacer = broker.account.pacer = SharedPacer(tmp_path, broker.account.monotonic)
+    others = [pacer.slot("lines") for _ in range(LINES)]
+    assert failure(broker.look) is Failure.RATE_LIMITED
+    broker.place(order("pi1-a"))
+    broker.cancel("pi1-a")
+    assert broker.open_orders() == []
+    others.pop().free()
+    assert broker.look().last
+
+
+@pytest.mark.parametrize("price", [-1.0, 0.0, float("nan"), float("inf"), 1.7976931348623157e308])
+def test_what_is_no_price_changes_none(broker, price):
+    before = broker.look()
+    [number] = broker.account.listener.lines
+    for kind in (1, 2, 4):
+        broker.account.listener.priceSizeTick(number, kind, price, 0)
+    assert broker.told() == before
+    assert broker.ask_price() > 0

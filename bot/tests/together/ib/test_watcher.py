@@ -18,6 +18,8 @@ import watcher
 from gridbase.clock import SystemClock
 from gridbase.errors import UserError
 from gridbase.gateway.hours import Hours
+from gridbase.gateway.limits import LINES
+from gridbase.gateway.shared import SharedPacer
 from gridexchange.ib.account import AccountSettings
 from gridexchange.ib.calendar import session_of
 from gridexchange.ib.gateway import GatewaySettings
@@ -269,6 +271,18 @@ def test_a_second_look_waits_for_its_time(tmp_path, caplog):
     assert world.time.seconds - began > 250
     assert "waiting until 2026-09-22 14:05 UTC" in caplog.text
     assert +world.gateway.rules.broken == {}
+
+
+def test_others_that_have_all_lines_end_a_cycle_and_not_the_watcher(tmp_path):
+    world = WatcherWorld(tmp_path, symbols=("SPY",))
+    others = SharedPacer(world.data, world.clock.monotonic)
+    held = [others.slot("lines") for _ in range(LINES)]
+    world.watch(100)
+    assert "no place among lines is free" in looks(world)[0]["missing"][0]
+    del held
+    world.watcher = world.new_watcher()
+    world.watch(700)
+    assert signal(world)["symbols"]["SPY"]["options"]
 
 
 def test_a_stop_ends_a_cycle_at_once(tmp_path):

@@ -31,6 +31,7 @@ READY_UNIT = "gridberry-ib-ready.service"
 TRIES, TRY_SECONDS, BETWEEN = 3, 10.0, 2.0
 TELL_SECONDS = 15
 HUNG_SECONDS = 120
+OLD_STARTS = 3  # so many times what a start may take
 UNWATCHED_SECONDS = 300
 
 
@@ -120,18 +121,20 @@ def take_picture(settings: states.Settings, now: datetime) -> None:
         say(f"no picture: {error}")
 
 
-def act(state: str, settings: states.Settings, before: dict[str, str], now: datetime) -> None:
+def act(state: str, settings: states.Settings, before: dict[str, str], seen: states.Seen) -> None:
     """Do what a state asks for."""
     changed = state != before.get("state")
     if changed and state in (states.HUNG, states.PERSON):
-        take_picture(settings, now)
+        take_picture(settings, seen.now)
     if state == states.READY:
         # Ready later than its unit has waited: the units that trade through it start now.
         subprocess.run(["systemctl", "start", "--no-block", READY_UNIT], check=False)
     # A login of a person who is not there would not come back: those are left to be looked at.
-    if state == states.HUNG and not changed and not settings.second_factor:
+    # One that hangs at each start, as in a night when nobody can log in, would use up its starts.
+    old = seen.age >= OLD_STARTS * settings.start_seconds
+    if state == states.HUNG and not changed and not settings.second_factor and old:
         since = datetime.fromisoformat(before["since"])
-        if (now - since).total_seconds() >= HUNG_SECONDS:
+        if (seen.now - since).total_seconds() >= HUNG_SECONDS:
             say("it is restarted, as nobody has to confirm the login")
             subprocess.run(["systemctl", "restart", "--no-block", UNIT], check=False)
 
@@ -152,7 +155,7 @@ def look() -> int:
     whole(STATE, json.dumps(said | {"boot": boot()}, indent=1) + "\n")
     if METRICS.parent.is_dir():
         whole(METRICS, states.metrics(state, seen.now, settings))
-    act(state, settings, before, seen.now)
+    act(state, settings, before, seen)
     return 0
 
 

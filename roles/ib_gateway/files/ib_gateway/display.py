@@ -78,11 +78,11 @@ def keep_picture(screen: Path, directory: Path, stamp: str, most: int) -> Path:
     """
     # It is another user's directory: no link leads to a file of root's.
     with os.fdopen(os.open(screen, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
-        data = file.read(4 * LARGEST_SIDE * LARGEST_SIDE)
+        picture = png_of_xwd(file.read(4 * LARGEST_SIDE * LARGEST_SIDE))
     path = directory / f"ib-gateway-{stamp}.png"
-    part = path.with_suffix(".part")
+    part = directory / "ib-gateway.part"  # one name: what a full disk leaves does not add up
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(png_of_xwd(data))
+        file.write(picture)
     part.replace(path)
     for old in sorted(directory.glob("ib-gateway-*.png"))[:-most]:
         old.unlink()

@@ -70,6 +70,9 @@ class _Line:
             self._socket = socket.create_connection(("127.0.0.1", port), timeout=seconds)
         except ConnectionRefusedError as error:
             raise AwayError(f"nobody listens on port {port}") from error
+        except OSError as error:  # one that hangs takes none once its queue is full
+            reason = error.strerror or f"not within {seconds:g} s"
+            raise SilentError(f"it takes no connection: {reason}") from error
 
     def close(self) -> None:
         self._socket.close()

@@ -259,10 +259,10 @@ class IbConnection:
         """
         slot = self.pacer.slot(kind)
         if slot is None:
+            # With a time after which to ask again, orders would wait for that as well.
             raise BrokerError(
                 Failure.RATE_LIMITED,
                 f"Gateway {self.address}: all that may be open at once is ({kind})",
-                retry_after=PACED_SECONDS,
             )
         return slot
 

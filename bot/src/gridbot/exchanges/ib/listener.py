@@ -17,6 +17,7 @@ from gridbot.exchanges.ib.answers import (
     LINK_BACK,
     LINK_BACK_WITHOUT_DATA,
     LINK_LOST,
+    UNSET,
     is_notice,
 )
 
@@ -57,9 +58,9 @@ class Line:
         self.high: float | None = None
 
     def tick(self, kind: int, price: float) -> None:
-        """A price."""
+        """A price; -1, 0, the largest of all floats and what is no number are none."""
         kind = DELAYED.get(kind, kind)
-        if price <= 0:
+        if not 0 < price < UNSET:
             return
         self.prices[kind] = price
         if kind == LAST:
