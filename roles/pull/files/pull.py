@@ -161,8 +161,8 @@ class Repository:
         if not (CHECKOUT / ".git/HEAD").exists():
             self.git("init", "--quiet")
         # Of a run that a power cut ended: only one is at work.
-        for left in (CHECKOUT / ".git").rglob("*.lock"):
-            left.unlink()
+        for lock in (CHECKOUT / ".git").rglob("*.lock"):
+            lock.unlink()
         wanted = f"+refs/heads/{self.branch}:{PULLED}"
         words = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head")
         self.git("fetch", *words, "--end-of-options", self.url, wanted, seconds=FETCH_SECONDS)
@@ -203,6 +203,11 @@ class Repository:
         self.git("clean", "-ffdxq")
 
 
+def left(until: float) -> float:
+    """Return how many seconds are left, at least one."""
+    return max(1.0, until - time.monotonic())
+
+
 def environment_of(checkout: Path, until: float) -> Path:
     """Return the Python of Ansible in the versions that the commit's lock file has.
 
@@ -217,20 +222,21 @@ def environment_of(checkout: Path, until: float) -> Path:
     place = STATE / f"venv-{hashlib.sha256(content).hexdigest()[:16]}"
     python = place / "bin/python"
     if not (place / "whole").exists():
-        seconds = max(1.0, until - time.monotonic())
         own = {"PATH": os.environ["PATH"], "HOME": os.fspath(STATE), "TMPDIR": os.fspath(STATE)}
-        pip = (os.fspath(python), "-m", "pip", "--quiet", "--no-cache-dir")
-        pip += ("--disable-pip-version-check",)
-        run("/usr/bin/python3", "-m", "venv", "--clear", os.fspath(place), seconds=seconds)
+        pip = [os.fspath(python), "-m", "pip", "--quiet", "--no-cache-dir"]
+        pip += ["--disable-pip-version-check"]
+        run("/usr/bin/python3", "-m", "venv", "--clear", os.fspath(place), seconds=left(until))
         wheels = place / "wheels"
         words = ("--require-hashes", "--no-deps", "--only-binary=:all:", "--requirement")
-        run(*pip, "download", *words, f"{lock}", "--dest", f"{wheels}", seconds=seconds, env=own)
+        run(
+            *pip, "download", *words, f"{lock}", "--dest", f"{wheels}", seconds=left(until), env=own
+        )
         [site] = place.glob("lib/python*/site-packages")
         for wheel in wheels.glob("ansible-[0-9]*.whl"):
             unpack(wheel, site)
             wheel.unlink()
         rest = [os.fspath(path) for path in wheels.glob("*.whl")]
-        run(*pip, "install", "--no-index", "--no-deps", *rest, seconds=seconds, env=own)
+        run(*pip, "install", "--no-index", "--no-deps", *rest, seconds=left(until), env=own)
         shutil.rmtree(wheels)
         os.sync()  # a power cut must not leave the mark alone
         (place / "whole").touch()
@@ -307,7 +313,7 @@ def descendants(process: int) -> list[int]:
 def wait(process: subprocess.Popen[bytes], until: float) -> bool:
     """Wait until a program ended, or end it with all that it started; whether it ended itself."""
     try:
-        process.wait(max(1.0, until - time.monotonic()))
+        process.wait(left(until))
     except subprocess.TimeoutExpired:
         started = [process.pid, *descendants(process.pid)]
         for number, seconds in ((signal.SIGTERM, GRACE), (signal.SIGKILL, 0.0)):
@@ -381,7 +387,8 @@ def report(settings: dict[str, str], found: Found) -> None:
     at = int(time.time())
     well = found["result"] in (APPLIED, UNCHANGED)
     last = at if well else int(before.get("last_good") or 0)
-    document: Found = {"host": settings["host"], "time": at, "last_good": last} | found
+    document: Found = {"host": settings["host"], "time": at, "last_good": last}
+    document |= found
     send(document)
     write(RESULT, json.dumps(document) + "\n", 0o644)
     if METRICS.parent.is_dir():
