@@ -11,6 +11,10 @@ from gridbase.errors import UserError
 from fleet.ansible import Ansible
 
 PROGRAM = "/usr/local/lib/gridberry/pull.py"
+NOT_HELD = (
+    "a host that follows a repository cannot be held back (see above), and could change in the"
+    " middle of the rollout"
+)
 
 
 def following(hosts: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -28,24 +32,27 @@ def following(hosts: Mapping[str, Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def hold(ansible: Ansible, hosts: Iterable[str], why: str) -> None:
+def hold(ansible: Ansible, hosts: Iterable[str], why: str, how: str) -> None:
     """Let hosts pull nothing until `release`; waits for a pull that is under way.
 
     Args:
         ansible: Of their inventory.
         hosts: Their names.
         why: What the hosts say.
+        how: What the rollout does. One host keeps none from going back: that is only said.
 
     Raises:
-        UserError: One cannot be held back; those that were may pull again.
+        UserError: One cannot be held back; of a rollout that would begin, all may pull again.
     """
     names = list(hosts)
-    if names and _each(ansible, names, f"hold {shlex.quote(why)}"):
+    if not names or not _each(ansible, names, f"hold {shlex.quote(why)}"):
+        return
+    if how == "back":
+        print(NOT_HELD, flush=True)
+        return
+    if how == "begin":
         _each(ansible, names, "release")
-        raise UserError(
-            "a host that follows a repository cannot be held back (see above), and could change in"
-            " the middle of the rollout; try again"
-        )
+    raise UserError(f"{NOT_HELD}; try again")
 
 
 def release(ansible: Ansible, hosts: Iterable[str]) -> str:

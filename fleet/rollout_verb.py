@@ -218,11 +218,14 @@ def roll_out(ansible: Ansible, task: Task, *, how: str, sleep: Sleep = time.slee
         if how == "plan":
             return PASSED
         fleet = AnsibleFleet(ansible, directory, task.words)
-        pulls.hold(ansible, state.following, f"rollout of {state.who}, begun {state.began}")
+        pulls.hold(ansible, state.following, f"rollout of {state.who}, begun {state.began}", how)
+        if how == "begin" and state.following:  # an interruption leaves no hold without a rollout
+            rollout_state.save(file, state)
         rollout = Rollout(state, file, fleet, say=say_now, sleep=sleep)
         verdict = rollout.back() if how == "back" else rollout.run()
         if state.verdict:  # else it goes on later, or goes back
-            print(pulls.release(ansible, state.following), end="", flush=True)
+            problem = pulls.release(ansible, state.following)
+            print(problem, end="\n" if problem else "", flush=True)
         return verdict
 
 

@@ -573,6 +573,19 @@ def test_a_guard_with_a_gap_is_refused():
     )
 
 
+def test_hosts_one_after_the_other_are_each_checked(tmp_path):
+    inventory = write_inventory(tmp_path, {"first": {}, "second": {"grid_bot_alert_ca": "x"}})
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([PLAY[0] | {"serial": 1}]))
+    result = subprocess.run(
+        [sys.executable, "-m", "ansible", "playbook", "-i", inventory, tmp_path / "play.yml"],
+        check=False, cwd=ROOT, capture_output=True, text=True,
+        env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "true"},
+    )  # fmt: skip
+    assert (tmp_path / "first.json").exists(), result.stdout
+    assert "second: grid_bot_alert_ca needs certificates" in result.stdout
+    assert "first: " not in result.stdout
+
+
 def test_the_check_does_not_depend_on_which_host_is_first(tmp_path):
     # A task for all hosts runs on the first: one without a bot must not hide what the others have.
     hosts = {

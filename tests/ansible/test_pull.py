@@ -43,6 +43,7 @@ SITE = """
 """
 HANGS = "    - {ansible.builtin.command: sleep 4711, vars: {ansible_python_interpreter: PYTHON}}\n"
 FAILS = "    - {ansible.builtin.fail: {msg: 'pi1: grid is 5; use at least 10'}}\n"
+MAKES = "    - {ansible.builtin.shell: 'echo >{{ place }}/made'}\n"
 SECRET = "planted-value-0815"
 
 pytestmark = pytest.mark.skipif(
@@ -360,6 +361,77 @@ def test_a_failure_is_reported_home_and_no_secret_is(host: Host) -> None:
     )
     assert SECRET not in written + done.stdout + done.stderr + missing.stdout + missing.stderr
     assert oct((host.state / "log").stat().st_mode)[-3:] == "600"
+
+
+def test_what_ansible_makes_others_can_read_as_after_a_deployment(host: Host) -> None:
+    host.write(1, MAKES)
+    host.commit()
+    assert host.pull().returncode == 0
+    for made in (host.place / "made", host.state / "checkout/ansible.cfg"):
+        assert oct(made.stat().st_mode)[-3:] == "644"
+
+
+def test_a_server_that_refuses_a_token_does_not_take_it_from_the_host(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pull, "SETTINGS", host.settings)
+    monkeypatch.setattr(pull, "STATE", host.state)
+    monkeypatch.setattr(pull, "CHECKOUT", host.place)
+    (host.settings / "credentials").write_text(f"https://me:{SECRET}@git.lan\n")
+    repository = pull.Repository({"repository": "https://git.lan/fleet", "branch": "main"})
+    asked = "protocol=https\nhost=git.lan\n"
+    for words, given in (("fill", asked), ("reject", asked), ("fill", asked)):
+        done = subprocess.run(
+            ["git", *repository._options, "credential", words],
+            check=False, input=given, env=repository._environment, capture_output=True, text=True,
+        )  # fmt: skip
+        assert (done.returncode, f"password={SECRET}" in done.stdout) == (0, words == "fill")
+
+
+@pytest.mark.parametrize("damaged", ["objects/*/*", "HEAD", "index", "config"])
+def test_a_checkout_that_is_damaged_is_fetched_anew(host: Host, damaged: str) -> None:
+    first = host.commit()
+    assert host.pull().returncode == 0
+    for one in (host.state / "checkout/.git").glob(damaged):
+        one.chmod(0o600)
+        one.write_text("")
+    host.write(2)
+    second = host.commit()
+    host.pull()
+    assert host.pull().returncode == 0
+    assert host.said() == "pi1 2"
+    host.git("reset", "-q", "--hard", first)
+    assert f"refused: commit {first[:12]} is older than {second[:12]}" in host.pull().stdout
+
+
+def test_state_that_is_damaged_takes_no_older_commit(host: Host) -> None:
+    host.commit()
+    assert host.pull().returncode == 0
+    for damage in (b"", b"\xff", b"[]"):
+        (host.state / "state.json").write_bytes(damage)
+        done = host.pull()
+        assert (done.returncode, "state.json is damaged; see what runs" in done.stdout) == (1, True)
+
+
+def test_a_full_disk_is_reported_home(host: Host) -> None:
+    server = Server()
+    (host.settings / "report_url").write_text(server.address)
+    (host.place / "lib/pull.json.new").mkdir()  # nothing can be written there
+    host.commit()
+    try:
+        done = host.pull()
+    finally:
+        server.close()
+    assert done.returncode == 1
+    assert "the result was not written: " in done.stderr
+    assert server.taken[0]["result"] == "applied"
+
+
+def test_an_address_that_cannot_be_used_stays_secret(host: Host) -> None:
+    (host.settings / "report_url").write_text(f"https://me:{SECRET}@127.0.0.1/")
+    host.commit()
+    done = host.pull()
+    assert (done.returncode, done.stderr) == (0, "the report was not taken: InvalidURL\n")
 
 
 def test_bad_arguments_and_a_host_without_settings(host: Host) -> None:

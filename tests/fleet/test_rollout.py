@@ -492,6 +492,33 @@ def test_hosts_that_follow_a_repository_are_held_until_the_end(
     assert "sudo /usr/local/lib/gridberry/pull.py release" in capsys.readouterr().out
 
 
+def test_a_rollout_under_way_lets_no_host_pull_and_goes_back_without_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GRIDBERRY_STATE", str(tmp_path))
+    hosts = Hosts(NAMES)
+    monkeypatch.setattr(rollout_verb, "AnsibleFleet", lambda *_: hosts)
+    ansible: Any = Commands(hosts)
+
+    def go(how: str) -> str:
+        return rollout_verb.roll_out(ansible, Task([], NEEDS, 0, []), how=how, sleep=hosts.sleep)
+
+    hosts.cut_after = 1  # in the first look
+    with pytest.raises(InterruptedError):
+        go("begin")
+    hosts.cut_after = 10**9
+    hosts.before["b"] = {"circuit": "open"}
+    assert go("continue") == INCONCLUSIVE
+    ansible.refuse = "hold"
+    with pytest.raises(UserError, match="cannot be held back"):
+        go("continue")
+    assert "release a,c" not in hosts.done
+    assert go("back") == FAILED
+    assert "cannot be held back" in capsys.readouterr().out
+    assert hosts.release["a"] == 1
+    assert hosts.done[-1] == "release a,c"
+
+
 @pytest.mark.parametrize("name", ["look", "status"])
 @pytest.mark.parametrize(("hosts", "wanted"), [("b,c", "bc"), ("!b", "acd"), ("", "abcd")])
 def test_a_look_has_all_hosts_that_were_asked_for(

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import http.client
 import json
 import os
 import re
@@ -81,12 +82,13 @@ def read(path: Path) -> str:
 
 def state() -> Found:
     """Return which commit was accepted last, which was applied, and when (Unix seconds)."""
-    text = read(KNOWN)
     try:
-        found: Found = json.loads(text) if text else {}
-    except ValueError as error:
+        # Empty is damaged, too: it would let an older commit in.
+        return dict(json.loads(KNOWN.read_text(encoding="utf-8")).items())
+    except FileNotFoundError:
+        return {}
+    except (ValueError, AttributeError) as error:
         raise PullError(f"{KNOWN} is damaged; see what runs here, then remove it") from error
-    return found
 
 
 def run(*command: str, seconds: float, env: dict[str, str] | None = None) -> str:
@@ -125,6 +127,9 @@ class Repository:
             f" -o StrictHostKeyChecking=yes -o UserKnownHostsFile='{SETTINGS}/known_hosts'"
             " -o ConnectTimeout=30 -o ServerAliveInterval=15 -o ServerAliveCountMax=4"
         )
+        # It only reads: git would have it forget what a server refuses once.
+        store = f"git credential-store --file='{SETTINGS}/credentials' get"
+        helper = f'!f() {{ test "$1" != get || {store}; }}; f'
         # Nobody's settings but these: no hooks, no other programs, no replaced commits.
         self._environment = {
             "PATH": os.environ["PATH"], "HOME": os.fspath(STATE), "LC_ALL": "C.UTF-8",
@@ -136,7 +141,8 @@ class Repository:
             word
             for one in (
                 "core.hooksPath=/dev/null", "fetch.fsckObjects=true", "gc.autoDetach=false",
-                f"credential.helper=store --file='{SETTINGS}/credentials'",
+                "core.fsync=all",
+                f"credential.helper={helper}",
                 # Signatures by SSH keys alone.
                 f"gpg.ssh.allowedSignersFile={SETTINGS}/allowed_signers",
                 "gpg.minTrustLevel=fully", "gpg.program=/bin/false", "gpg.x509.program=/bin/false",
@@ -155,8 +161,8 @@ class Repository:
         if not (CHECKOUT / ".git/HEAD").exists():
             self.git("init", "--quiet")
         # Of a run that a power cut ended: only one is at work.
-        for left in (CHECKOUT / ".git").rglob("*.lock"):
-            left.unlink()
+        for lock in (CHECKOUT / ".git").rglob("*.lock"):
+            lock.unlink()
         wanted = f"+refs/heads/{self.branch}:{PULLED}"
         words = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head")
         self.git("fetch", *words, "--end-of-options", self.url, wanted, seconds=FETCH_SECONDS)
@@ -184,10 +190,22 @@ class Repository:
                 " on it"
             ) from error
 
+    def mend(self) -> None:
+        """Remove a checkout that a power cut or the drive damaged: the next pull fetches all."""
+        try:
+            self.git("fsck", "--no-dangling", "--no-progress", seconds=FETCH_SECONDS)
+        except PullError:
+            shutil.rmtree(CHECKOUT)
+
     def check_out(self, commit: str) -> None:
         """Have the commit's files, and nothing else, in the checkout."""
         self.git("checkout", "--quiet", "--force", "--detach", commit)
         self.git("clean", "-ffdxq")
+
+
+def left(until: float) -> float:
+    """Return how many seconds are left, at least one."""
+    return max(1.0, until - time.monotonic())
 
 
 def environment_of(checkout: Path, until: float) -> Path:
@@ -204,20 +222,23 @@ def environment_of(checkout: Path, until: float) -> Path:
     place = STATE / f"venv-{hashlib.sha256(content).hexdigest()[:16]}"
     python = place / "bin/python"
     if not (place / "whole").exists():
-        seconds = max(1.0, until - time.monotonic())
         own = {"PATH": os.environ["PATH"], "HOME": os.fspath(STATE), "TMPDIR": os.fspath(STATE)}
-        pip = (os.fspath(python), "-m", "pip", "--quiet", "--disable-pip-version-check")
-        run("/usr/bin/python3", "-m", "venv", "--clear", os.fspath(place), seconds=seconds)
+        pip = [os.fspath(python), "-m", "pip", "--quiet", "--no-cache-dir"]
+        pip += ["--disable-pip-version-check"]
+        run("/usr/bin/python3", "-m", "venv", "--clear", os.fspath(place), seconds=left(until))
         wheels = place / "wheels"
         words = ("--require-hashes", "--no-deps", "--only-binary=:all:", "--requirement")
-        run(*pip, "download", *words, f"{lock}", "--dest", f"{wheels}", seconds=seconds, env=own)
+        run(
+            *pip, "download", *words, f"{lock}", "--dest", f"{wheels}", seconds=left(until), env=own
+        )
         [site] = place.glob("lib/python*/site-packages")
         for wheel in wheels.glob("ansible-[0-9]*.whl"):
             unpack(wheel, site)
             wheel.unlink()
         rest = [os.fspath(path) for path in wheels.glob("*.whl")]
-        run(*pip, "install", "--no-index", "--no-deps", *rest, seconds=seconds, env=own)
+        run(*pip, "install", "--no-index", "--no-deps", *rest, seconds=left(until), env=own)
         shutil.rmtree(wheels)
+        os.sync()  # a power cut must not leave the mark alone
         (place / "whole").touch()
     for old in STATE.glob("venv-*"):
         if old != place:
@@ -292,7 +313,7 @@ def descendants(process: int) -> list[int]:
 def wait(process: subprocess.Popen[bytes], until: float) -> bool:
     """Wait until a program ended, or end it with all that it started; whether it ended itself."""
     try:
-        process.wait(max(1.0, until - time.monotonic()))
+        process.wait(left(until))
     except subprocess.TimeoutExpired:
         started = [process.pid, *descendants(process.pid)]
         for number, seconds in ((signal.SIGTERM, GRACE), (signal.SIGKILL, 0.0)):
@@ -318,8 +339,12 @@ def pull(settings: dict[str, str]) -> Found:
         return {"result": HELD, "error": read(HOLD)}
     known = state()
     repository = Repository(settings)
-    commit = repository.fetch()
-    repository.check(commit, str(known.get("accepted", "")))
+    try:
+        commit = repository.fetch()
+        repository.check(commit, str(known.get("accepted", "")))
+    except PullError:
+        repository.mend()
+        raise
     found: Found = {"result": UNCHANGED, "commit": commit, "changed": 0}
     found["committed"] = int(repository.git("log", "-1", "--format=%ct", commit))
     found["signer"] = repository.git("log", "-1", "--format=%GS", commit)
@@ -329,6 +354,10 @@ def pull(settings: dict[str, str]) -> Found:
     write(KNOWN, json.dumps(known | {"accepted": commit, "applied": ""}))
     try:
         repository.check_out(commit)
+    except PullError as error:
+        repository.mend()
+        return found | {"result": FAILED, "error": str(error)}
+    try:
         python = environment_of(CHECKOUT, until)
         found |= {"result": APPLIED, "changed": play(settings, python, until)}
     except PullError as error:
@@ -358,10 +387,16 @@ def report(settings: dict[str, str], found: Found) -> None:
     at = int(time.time())
     well = found["result"] in (APPLIED, UNCHANGED)
     last = at if well else int(before.get("last_good") or 0)
-    document: Found = {"host": settings["host"], "time": at, "last_good": last} | found
+    document: Found = {"host": settings["host"], "time": at, "last_good": last}
+    document |= found
+    send(document)
     write(RESULT, json.dumps(document) + "\n", 0o644)
     if METRICS.parent.is_dir():
         write(METRICS, metrics(document), 0o644)
+
+
+def send(document: Found) -> None:
+    """Send the result home, where an address says where that is."""
     address = read(SETTINGS / "report_url")
     if not address:
         return
@@ -371,9 +406,10 @@ def report(settings: dict[str, str], found: Found) -> None:
     try:
         with urllib.request.urlopen(request, timeout=REPORT_SECONDS):  # noqa: S310
             pass
-    except (OSError, ValueError) as error:
-        # The address may have a token in it.
-        print(f"the report was not taken: {str(error).replace(address, '...')}", file=sys.stderr)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        # The address may have a token in it; all but OSError may say a part of it.
+        why = str(error) if isinstance(error, OSError) else type(error).__name__
+        print(f"the report was not taken: {why.replace(address, '...')}", file=sys.stderr)
 
 
 def metrics(found: Found) -> str:
@@ -418,7 +454,10 @@ def now() -> int:
         raise PullError(f"{error.filename}: {error.strerror}") from error
     with locked():
         found = attempt(settings)
-        report(settings, found)
+        try:
+            report(settings, found)
+        except OSError as error:
+            raise PullError(f"the result was not written: {error}") from error
     words = [str(found[key]) for key in ("result", "error") if key in found]
     if "commit" in found:
         words.insert(1, f"{str(found['commit'])[:12]}, {found['changed']} changed")
@@ -431,9 +470,9 @@ def main(words: list[str]) -> int:
     if (words[:1], len(words)) not in ((["now"], 1), (["hold"], 2), (["release"], 1)):
         sys.stderr.write("use now, hold WHY or release\n")
         return 2
-    os.umask(0o077)
+    os.umask(0o022)  # what Ansible makes is as it were over SSH
     try:
-        STATE.mkdir(parents=True, exist_ok=True)
+        STATE.mkdir(mode=0o700, parents=True, exist_ok=True)
         if words[0] == "now":
             return now()
         if words[0] == "hold":
