@@ -4,11 +4,11 @@
 
 `./gridberry test` calls it once everything is installed. Two rows of stages run side by side: a
 small emulated Pi keeps one processor busy, and so do the unit tests. Once these are through, a
-second Pi, a branch of the first one's snapshot, takes a part of what is tested on it. What runs
-beside is heard once the terminal is free: its output waits in a log, is printed from its beginning,
-and then as it comes. A row ends where a stage failed; the other one goes on. Interrupted, it leaves
-neither processes nor virtual Pis behind. What takes longer than the gate may is in
-tests/full_parts.py.
+second Pi, a branch of the first one's snapshot, takes a part of what is tested on it, and where the
+first one was, the launcher is tested. What runs beside is heard once the terminal is free: its
+output waits in a log, is printed from its beginning, and then as it comes. A row ends where a stage
+failed; the other one goes on. Interrupted, it leaves neither processes nor virtual Pis behind. What
+takes longer than the gate may is in tests/full_parts.py.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ POLL_SECONDS = 0.2
 SCENARIO_STATES = ("molecule", "molecule-host", "molecule-branch")
 # Of the scenario `default`, what the scenario `branch` runs on a second machine meanwhile.
 ON_BRANCH = ("molecule/host/tests", "bot/tests/image", "molecule/default/tests/test_hang.py")
+# Of the unit tests, what the first row runs once its machine is gone: so both end at the same time.
+LAUNCHER = "tests/fleet"
 RECORDED_SPEED = "600"  # market seconds in a second, of recorded candles on a virtual Pi
 
 
@@ -331,31 +333,26 @@ class Rows:
         self._front_over = threading.Event()
 
     def front(self) -> Iterator[Stage]:
-        """Yield lint, and the way of a virtual Pi from nothing to trading."""
+        """Yield lint, the way of a virtual Pi from nothing to trading, and the launcher's tests."""
         try:
             yield Stage("lint", [os.fspath(ROOT / "tests" / "lint")])
-            if self._quick:
-                return
-            yield Stage("images", [os.fspath(ROOT / "gridberry"), "images", "trixie"])
-            # Once there is an image: the snapshot's name tells what the image is.
-            self._snapshot = provisioned.snapshot(ROOT, provisioned.candles(ROOT))
-            yield molecule_stage(
-                "molecule: a virtual Pi (trixie) from nothing to trading",
-                "default",
-                self._junit / "molecule-default.xml",
-                self._snapshot,
-            )
+            if not self._quick:
+                yield Stage("images", [os.fspath(ROOT / "gridberry"), "images", "trixie"])
+                # Once there is an image: the snapshot's name tells what the image is.
+                self._snapshot = provisioned.snapshot(ROOT, provisioned.candles(ROOT))
+                yield molecule_stage(
+                    "molecule: a virtual Pi (trixie) from nothing to trading",
+                    "default",
+                    self._junit / "molecule-default.xml",
+                    self._snapshot,
+                )
         finally:
             self._front_over.set()
+        yield self._unit_tests("unit tests of the launcher", "launcher", LAUNCHER)
 
     def beside(self) -> Iterator[Stage]:
         """Yield the unit tests, then a second virtual Pi once there is a snapshot of the first."""
-        # One that hangs ends all, with its stack in the log: nobody is there to interrupt it.
-        hung = ("-o", f"faulthandler_timeout={HUNG_SECONDS}")
-        hung = (*hung, "-o", "faulthandler_exit_on_timeout=true")
-        # They know nothing of the machine that runs beside them.
-        own = {"GRIDBERRY_STATE": os.fspath(self._state / "unit")}
-        yield pytest_stage("unit tests", self._junit / "unit.xml", *hung, **own)
+        yield self._unit_tests("unit tests", "unit", f"--ignore={LAUNCHER}")
         while not (over := self._front_over.wait(POLL_SECONDS)) and not self._has_snapshot():
             pass
         if not over or self._has_snapshot():
@@ -365,6 +362,14 @@ class Rows:
                 self._junit / "molecule-branch.xml",
                 self._snapshot,
             )
+
+    def _unit_tests(self, name: str, short: str, which: str) -> Stage:
+        # One that hangs ends all, with its stack in the log: nobody is there to interrupt it.
+        hung = ("-o", f"faulthandler_timeout={HUNG_SECONDS}")
+        hung = (*hung, "-o", "faulthandler_exit_on_timeout=true")
+        # They know nothing of the machine that runs beside them.
+        own = {"GRIDBERRY_STATE": os.fspath(self._state / short)}
+        return pytest_stage(name, self._junit / f"{short}.xml", which, *hung, **own)
 
     def _has_snapshot(self) -> bool:
         return self._snapshot is not None and self._snapshot.is_dir()

@@ -96,6 +96,18 @@ def test_without_a_snapshot_no_second_machine_takes_anything(monkeypatch, tmp_pa
     assert ("deselect" in ran[WHOLE].environment["PYTEST_ADDOPTS"]) == (name is not None)
 
 
+@pytest.mark.parametrize("quick", [True, False])
+def test_each_unit_test_is_in_one_of_the_rows(monkeypatch, tmp_path, quick):
+    monkeypatch.setattr(gate.provisioned, "snapshot", lambda *_: None)
+    rows = gate.Rows(quick=quick, state=tmp_path)
+    *_, launcher = rows.front()
+    [others] = rows.beside()
+    assert gate.LAUNCHER in launcher.command
+    assert f"--ignore={gate.LAUNCHER}" in others.command
+    assert (ROOT / gate.LAUNCHER).is_dir()
+    assert launcher.junit != others.junit
+
+
 def test_what_one_machine_leaves_out_the_other_tests():
     scenario = ROOT / "molecule" / "branch"
     verifier = yaml.safe_load((scenario / "molecule.yml").read_text())["verifier"]
