@@ -155,16 +155,19 @@ def _copied(bot: Bot, results: Path) -> Iterator[tuple[Path, str]]:
 
 def _run(job: Job, limit_s: float) -> Done:
     began = time.monotonic()
-    process = subprocess.Popen(
-        [sys.executable, "-m", *job.command],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    with _held(signal.SIGTERM) as came:  # one that came in between would leave the job behind
+        process = subprocess.Popen(
+            [sys.executable, "-m", *job.command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
     with process:
         try:
+            for number in came:
+                signal.raise_signal(number)
             said, complaint = process.communicate(timeout=limit_s)
         except BaseException as error:
             # A search has processes of its own, which wait for ever where it alone is ended.
@@ -182,6 +185,17 @@ def _run(job: Job, limit_s: float) -> Done:
         result = None
     trouble = "" if result is not None else _last_line(complaint, process.returncode)
     return Done(job.kind, job.name, seconds, trouble, result)
+
+
+@contextmanager
+def _held(number: signal.Signals) -> Iterator[list[signal.Signals]]:
+    """Keep a signal for later; yields those that came."""
+    came: list[signal.Signals] = []
+    usual = signal.signal(number, lambda *_: came.append(number))
+    try:
+        yield came
+    finally:
+        signal.signal(number, usual)
 
 
 def _last_line(text: str, status: int) -> str:
