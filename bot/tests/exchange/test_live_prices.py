@@ -12,6 +12,8 @@ from .conftest import FakeClock, World, make_rules
 from .live import Paper, page_of
 
 STEP_MS = 5_000
+# Seconds after which it has asked again: a minute, spread by a fifth, and two looks.
+RETRIED = 85
 # Down by 1,000 a minute, and up again; a volume of 1 is traded in 32 parts of 0.03125 a minute.
 WAVES = [
     (50_000, 50_000, 49_000, 49_000),
@@ -98,7 +100,7 @@ def test_nobody_is_answered_before_there_is_a_price(make_pair):
     assert paper.get("ticker/price", symbol="BTCUSDT").error == AWAY
     assert paper.get("/sapi/v1/system/status").json["status"] == 1
     paper.wire.down = False
-    live(70, paper)
+    live(RETRIED, paper)
     assert paper.get("ticker/price", symbol="BTCUSDT").status == 200
     assert paper.get("/sapi/v1/system/status").json["status"] == 0
     assert paper.told()["following"]
@@ -118,7 +120,7 @@ def test_nobody_is_answered_once_the_market_is_unseen_for_half_a_minute(make_pai
     client.messages()
     assert client.connection.closed
     paper.wire.down = False
-    live(70, paper)
+    live(RETRIED, paper)
     assert paper.get("ticker/price", symbol="BTCUSDT").status == 200
     assert paper.told()["gaps"] == []
 
@@ -297,7 +299,7 @@ def test_trades_that_cannot_be_had_are_told_and_fill_nothing(make_pair, caplog):
     paper.wire.down = False
     paper.wire.forget = first["a"]
     live(5, paper)
-    live(65, paper)
+    live(RETRIED, paper)
     (gap,) = paper.told()["gaps"]
     assert (gap["from"], gap["until"]) == (before, first["T"])
     assert gap["trades"] > 10
@@ -317,7 +319,7 @@ def test_more_trades_than_it_asks_for_are_a_gap(make_pair, monkeypatch):
     paper.wire.down = True
     live(120, paper)
     paper.wire.down = False
-    live(70, paper)
+    live(RETRIED, paper)
     (gap,) = paper.told()["gaps"]
     assert gap["trades"] > 20
     assert paper.told()["following"]
@@ -330,7 +332,7 @@ def test_an_exchange_whose_trades_are_numbered_anew_is_followed_from_there(make_
     paper.wire.cut()
     again = World(tmp_path / "again", real.series, rules=SPREAD_RULES, speed=1, clock=paper.clock)
     paper.wire.api = again.api
-    live(70, paper)
+    live(RETRIED, paper)
     assert paper.told()["following"]
     assert len(paper.told()["gaps"]) == 1
     last = again.get("aggTrades", symbol="BTCUSDT", limit=1).json[0]
@@ -410,7 +412,7 @@ def test_what_makes_no_sense_is_one_line_and_is_asked_again(make_pair, caplog):
     paper.wire.answer = page_of(200, "<html>")
     live(60, paper)
     paper.wire.answer = None
-    live(70, paper)
+    live(RETRIED, paper)
     assert paper.told()["following"]
     assert len([line for line in caplog.messages if "next try" in line]) == 2
 
