@@ -1,7 +1,10 @@
 """Reads settings strictly: each value by its reader, and each mistake is one line."""
 
 import difflib
+import re
+import tomllib
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 from gridbase.errors import UserError
@@ -18,6 +21,34 @@ def text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise WrongValueError("needs text in quotes")
     return value
+
+
+def matching(pattern: str | re.Pattern[str], needed: str) -> Read:
+    """Reader of text that a pattern matches as a whole; `needed` says what is allowed."""
+
+    def read(value: Any) -> str:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise WrongValueError(f"needs {needed}")
+        return value
+
+    return read
+
+
+def any_path(value: Any) -> Path:
+    """Reads a path."""
+    return Path(text(value))
+
+
+def absolute_path(needed: str) -> Read:
+    """Reader of a path that begins at the root; `needed` says what is allowed."""
+
+    def read(value: Any) -> Path:
+        path = any_path(value)
+        if not path.is_absolute():
+            raise WrongValueError(f"needs {needed}")
+        return path
+
+    return read
 
 
 def switch(value: Any) -> bool:
@@ -75,6 +106,47 @@ def read_each(
         except WrongValueError as error:
             raise WrongValueError(f"{told(name, value)} {error}") from error
     return values
+
+
+def read_table(
+    where: str, readers: Mapping[str, Read], given: Mapping[str, Any], needed: Collection[str] = ()
+) -> dict[str, Any]:
+    """Settings of one table, each by its reader.
+
+    Args:
+        where: begins each line about a mistake: the file or the table.
+        readers: of all settings that the table may have, by name.
+        given: values as TOML has them.
+        needed: names that must not be missing.
+
+    Raises:
+        WrongValueError: a name is unknown or missing, or a value is not allowed.
+    """
+    for name in given:
+        if name not in readers:
+            raise WrongValueError(f"{where}unknown setting {name}; {known_names(name, readers)}")
+    for name in needed:
+        if name not in given:
+            raise WrongValueError(f"{where}{name} is missing")
+    return read_each(readers, given, lambda name, value: f"{where}{name} = {value!r}:")
+
+
+def read_toml(path: Path, wrong: str = "is not TOML") -> dict[str, Any]:
+    """The document in a file.
+
+    Args:
+        path: the file.
+        wrong: what to say of one that is not TOML.
+
+    Raises:
+        UserError: it cannot be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: {wrong}: {error}") from error
 
 
 def known_names(name: str, known: Collection[str]) -> str:

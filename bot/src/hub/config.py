@@ -146,51 +146,47 @@ def _url(value: Any) -> str:
     return text
 
 
-def _path(value: Any) -> Path:
-    return Path(settings.text(value))
-
-
 _Section = Mapping[str, tuple[Read, Any]]
 _DATABASE: _Section = {
     "host": (settings.text, REQUIRED),
     "port": (settings.integer(1, 65535), 5432),
     "database": (settings.text, "gridberry"),
     "user": (settings.text, REQUIRED),
-    "password_file": (_path, None),
-    "ca_file": (_path, None),
+    "password_file": (settings.any_path, None),
+    "ca_file": (settings.any_path, None),
 }
 _BOT: _Section = {
     "name": (settings.text, REQUIRED),
     "mode": (settings.choice("paper", "live", quote='"'), REQUIRED),
     "exchange": (settings.text, REQUIRED),
     "account": (settings.text, REQUIRED),
-    "state": (_path, REQUIRED),
+    "state": (settings.any_path, REQUIRED),
     "status_url": (_url, None),
 }
 _COLLECTOR: _Section = {
     "seconds": (settings.integer(1, 3600), 5),
-    "status_file": (_path, REQUIRED),
-    "metrics_file": (_path, None),
+    "status_file": (settings.any_path, REQUIRED),
+    "metrics_file": (settings.any_path, None),
 }
-_KEEPER: _Section = {"status_file": (_path, None)}
+_KEEPER: _Section = {"status_file": (settings.any_path, None)}
 _ARCHIVE: _Section = {
     "place": (settings.text, REQUIRED),
     "after_days": (settings.integer(7, 36500), 90),
     "endpoint": (_url, None),
     "region": (settings.text, "us-east-1"),
-    "key_file": (_path, None),
-    "secret_file": (_path, None),
+    "key_file": (settings.any_path, None),
+    "secret_file": (settings.any_path, None),
 }
 _SERVER: _Section = {
     "host": (settings.text, "127.0.0.1"),
     "port": (settings.integer(1, 65535), 8090),
-    "tokens_file": (_path, None),
+    "tokens_file": (settings.any_path, None),
     "connections": (settings.integer(1, 30), 5),
 }
 _LIVE: _Section = {
     "name": (settings.text, REQUIRED),
     "url": (_url, REQUIRED),
-    "token_file": (_path, None),
+    "token_file": (settings.any_path, None),
 }
 _SECTIONS: Mapping[str, tuple[_Section, Any]] = {
     "database": (_DATABASE, Address),

@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from gridbase.secret_files import read_secret
-from gridbase.settings import Read, WrongValueError, integer, known_names, read_each, text
+from gridbase.settings import (
+    Read,
+    WrongValueError,
+    any_path,
+    integer,
+    matching,
+    read_table,
+    text,
+)
 
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{2,62}", re.ASCII)
 PREFIX = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]*/)*[A-Za-z0-9][A-Za-z0-9_-]*|", re.ASCII)
@@ -47,24 +55,13 @@ class SyncSettings:
         )
 
 
-def matching(pattern: re.Pattern[str], needed: str) -> Read:
-    """Read text that a pattern matches as a whole; `needed` says what is allowed."""
-
-    def read(value: Any) -> str:
-        if not isinstance(value, str) or not pattern.fullmatch(value):
-            raise WrongValueError(f"needs {needed}")
-        return value
-
-    return read
-
-
 READERS: dict[str, Read] = {
     "bucket": matching(BUCKET, "the name of a bucket"),
     "prefix": matching(PREFIX, "names with / between them, such as market/pi1"),
     "endpoint": matching(ENDPOINT, "https://HOST or http://HOST, maybe :PORT"),
     "region": text,
-    "key_id_file": lambda value: Path(text(value)),
-    "secret_file": lambda value: Path(text(value)),
+    "key_id_file": any_path,
+    "secret_file": any_path,
     "kilobytes_per_second": integer(0, 1_000_000),
 }
 
@@ -80,14 +77,5 @@ def read_sync(section: Any) -> SyncSettings:
     """
     if not isinstance(section, dict):
         raise WrongValueError("sync: needs a section [sync] with bucket and keys")
-    for name in section:
-        if name not in READERS:
-            raise WrongValueError(
-                f"sync: unknown setting {name}; {known_names(name, list(READERS))}"
-            )
-    for name in ("bucket", "key_id_file", "secret_file"):
-        if name not in section:
-            raise WrongValueError(f"sync: {name} is missing")
-    return SyncSettings(
-        **read_each(READERS, section, lambda name, value: f"sync: {name} = {value!r}:")
-    )
+    needed = ("bucket", "key_id_file", "secret_file")
+    return SyncSettings(**read_table("sync: ", READERS, section, needed))

@@ -1,13 +1,20 @@
 """Settings of the watcher: a TOML file, each value checked strictly."""
 
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gridbase.errors import UserError
-from gridbase.settings import WrongValueError, integer, known_names, read_each, text
+from gridbase.settings import (
+    Read,
+    WrongValueError,
+    absolute_path,
+    integer,
+    matching,
+    read_table,
+    read_toml,
+)
 
 MOST_SYMBOLS = 10  # with more, a cycle could last longer than the time between two
 
@@ -64,13 +71,6 @@ def _symbols(value: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _directory(value: Any) -> Path:
-    path = Path(text(value))
-    if not path.is_absolute():
-        raise WrongValueError("needs an absolute path, such as /var/lib/watcher")
-    return path
-
-
 def _minute(value: Any) -> int:
     given = value if isinstance(value, str) else ""
     if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", given, re.ASCII):
@@ -78,17 +78,12 @@ def _minute(value: Any) -> int:
     return int(given[:2]) * 60 + int(given[3:])
 
 
-def _currency(value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[A-Z]{3}", value, re.ASCII):
-        raise WrongValueError("needs three capitals, such as USD")
-    return value
-
-
-SETTINGS = {
+_directory = absolute_path("an absolute path, such as /var/lib/watcher")
+SETTINGS: dict[str, Read] = {
     "gateway": _gateway,
     "symbols": _symbols,
     "directory": _directory,
-    "currency": _currency,
+    "currency": matching(r"[A-Z]{3}", "three capitals, such as USD"),
     "client_id": integer(1, 999_990),
     "restart": _minute,
     "pacing_directory": _directory,
@@ -108,24 +103,8 @@ def load_config(path: Path) -> Config:
     Raises:
         UserError: one line that names the file, the setting, its value and what is allowed.
     """
+    document = read_toml(path, wrong="is no TOML")
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is no TOML: {error}") from error
-    try:
-        return Config(**_values(document))
+        return Config(**read_table("", SETTINGS, document, ("gateway", "symbols", "directory")))
     except WrongValueError as error:
         raise UserError(f"{path}: {error}") from error
-
-
-def _values(document: dict[str, Any]) -> dict[str, Any]:
-    for name in document:
-        if name not in SETTINGS:
-            raise WrongValueError(f"unknown setting {name}; {known_names(name, list(SETTINGS))}")
-    values = read_each(SETTINGS, document, lambda name, value: f"{name} = {value!r}:")
-    for name in ("gateway", "symbols", "directory"):
-        if name not in values:
-            raise WrongValueError(f"{name} is missing")
-    return values

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gridbase.errors import UserError
-from gridbase.settings import Read, WrongValueError, integer, known_names, read_each, text
+from gridbase.settings import (
+    Read,
+    WrongValueError,
+    absolute_path,
+    integer,
+    read_table,
+    read_toml,
+    text,
+)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,60}", re.ASCII)
 
@@ -20,13 +27,6 @@ def _name(value: Any) -> str:
     if NAME.fullmatch(text(value)) is None:
         raise WrongValueError("needs letters, digits, dots and dashes")
     return str(value)
-
-
-def _path(value: Any) -> Path:
-    path = Path(text(value))
-    if not path.is_absolute():
-        raise WrongValueError("needs a path from / on")
-    return path
 
 
 def _words(value: Any) -> tuple[str, ...]:
@@ -92,6 +92,7 @@ class Nightly:
     tls: Path | None = None
 
 
+_path = absolute_path("a path from / on")
 READERS: dict[str, Read] = {
     "results": _path,
     "recording": _path,
@@ -110,21 +111,15 @@ def load(path: Path) -> Nightly:
     Raises:
         UserError: it cannot be read, or a value is not allowed; names it.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is not TOML: {error}") from error
+    document = read_toml(path)
     where = f"{path}: "
     tables = {name: _tables(where, name, document.pop(name, [])) for name in ("bots", "searches")}
-    values = _read(where, READERS, document, ("results", "recording"))
-    bots = [
-        Bot(**_read(f"{where}bots: ", OF_A_BOT, each, ("name", "state"))) for each in tables["bots"]
-    ]
+    values = read_table(where, READERS, document, ("results", "recording"))
+    of_a_bot, of_a_search = ("name", "state"), ("symbol", "options")
+    bots = [Bot(**read_table(f"{where}bots: ", OF_A_BOT, one, of_a_bot)) for one in tables["bots"]]
     searches = [
-        Search(**_read(f"{where}searches: ", OF_A_SEARCH, each, ("symbol", "options")))
-        for each in tables["searches"]
+        Search(**read_table(f"{where}searches: ", OF_A_SEARCH, one, of_a_search))
+        for one in tables["searches"]
     ]
     if not bots and not searches:
         raise UserError(f"{where}bots and searches are empty; name one")
@@ -143,18 +138,3 @@ def _tables(where: str, name: str, given: Any) -> list[Mapping[str, Any]]:
     if not isinstance(given, list) or not all(isinstance(each, Mapping) for each in given):
         raise UserError(f"{where}{name}: needs tables, such as [[{name}]]")
     return given
-
-
-def _read(
-    where: str, readers: Mapping[str, Read], given: Mapping[str, Any], needed: tuple[str, ...]
-) -> dict[str, Any]:
-    for name in given:
-        if name not in readers:
-            raise UserError(f"{where}unknown setting {name}; {known_names(name, readers)}")
-    for name in needed:
-        if name not in given:
-            raise UserError(f"{where}{name} is missing")
-    try:
-        return read_each(readers, given, lambda name, value: f"{where}{name} = {value!r}:")
-    except WrongValueError as error:
-        raise UserError(str(error)) from error
