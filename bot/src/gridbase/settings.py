@@ -4,12 +4,14 @@ import difflib
 import re
 import tomllib
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 from gridbase.errors import UserError
 
 Read = Callable[[Any], Any]
+_Table = TypeVar("_Table")
 
 
 class WrongValueError(UserError):
@@ -108,15 +110,46 @@ def read_each(
     return values
 
 
+def declared(kind: type) -> dict[str, tuple[Any, ...]]:
+    """What stands beside the types of a dataclass's fields in ``Annotated``: first its reader."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {name: one.__metadata__ for name, one in hints.items() if hasattr(one, "__metadata__")}
+
+
 def read_table(
-    where: str, readers: Mapping[str, Read], given: Mapping[str, Any], needed: Collection[str] = ()
-) -> dict[str, Any]:
-    """Settings of one table, each by its reader.
+    kind: type[_Table], given: Mapping[str, Any], where: str = "", **more: Any
+) -> _Table:
+    """What a table declares: a dataclass whose fields name their readers.
 
     Args:
+        kind: the dataclass; a field without a default has to be in the table.
+        given: values as TOML has them.
         where: begins each line about a mistake: the file or the table.
+        more: fields that are no settings.
+
+    Raises:
+        WrongValueError: a name is unknown or missing, or a value is not allowed.
+    """
+    readers = {name: said[0] for name, said in declared(kind).items()}
+    return kind(**read_values(readers, given, where, needed_of(kind)), **more)
+
+
+def needed_of(kind: Any) -> list[str]:
+    """Fields of a dataclass that name a reader, and have no default."""
+    return [
+        one.name for one in fields(kind) if one.default is MISSING and one.name in declared(kind)
+    ]
+
+
+def read_values(
+    readers: Mapping[str, Read], given: Mapping[str, Any], where: str, needed: Collection[str]
+) -> dict[str, Any]:
+    """Settings of one table by name.
+
+    Args:
         readers: of all settings that the table may have, by name.
         given: values as TOML has them.
+        where: begins each line about a mistake: the file or the table.
         needed: names that must not be missing.
 
     Raises:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 from gridbase.errors import UserError
 from gridbase.market import plain
@@ -16,6 +16,7 @@ from gridbase.settings import (
     WrongValueError,
     any_path,
     choice,
+    declared,
     integer,
     known_names,
     read_each,
@@ -210,11 +211,7 @@ class ExchangeConfig:
         return self.live_rest or rest, self.live_streams or streams
 
 
-_ANNOTATED = {
-    name: kind.__metadata__
-    for name, kind in get_type_hints(ExchangeConfig, include_extras=True).items()
-    if hasattr(kind, "__metadata__")
-}
+_ANNOTATED = declared(ExchangeConfig)
 SETTINGS: dict[str, Read] = {name: said[0] for name, said in _ANNOTATED.items()}
 SYMBOLS = "symbols"
 REQUIRED = ("state_directory", "api_key_file", "api_secret_file")

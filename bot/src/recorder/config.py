@@ -15,8 +15,8 @@ from gridbase.settings import (
     choice,
     integer,
     matching,
-    read_table,
     read_toml,
+    read_values,
     switch,
 )
 
@@ -152,7 +152,7 @@ def _read(document: Mapping[str, Any]) -> Config:
     if not isinstance(markets, list) or not markets:
         raise WrongValueError("needs at least one table [[markets]] with exchange and symbols")
     given = {name: value for name, value in document.items() if name not in ("markets", "sync")}
-    values = read_table("", SETTINGS, given, ("directory",))
+    values = read_values(SETTINGS, given, "", ("directory",))
     values = {NAMES.get(name, name): value for name, value in values.items()}
     if "sync" in document:
         values["sync"] = read_sync(document["sync"])
@@ -170,7 +170,7 @@ def _read(document: Mapping[str, Any]) -> Config:
 def _market(given: Any) -> Market:
     if not isinstance(given, Mapping):
         raise WrongValueError("markets: needs tables [[markets]]")
-    values = read_table("markets: ", MARKET_SETTINGS, given, ("exchange", "symbols"))
+    values = read_values(MARKET_SETTINGS, given, "markets: ", ("exchange", "symbols"))
     rest, streams = ADDRESSES[values["exchange"]]
     usual = {
         "kinds": tuple(Kind),

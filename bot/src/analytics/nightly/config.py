@@ -6,11 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from gridbase.errors import UserError
 from gridbase.settings import (
-    Read,
     WrongValueError,
     absolute_path,
     integer,
@@ -35,6 +34,9 @@ def _words(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+_path = absolute_path("a path from / on")
+
+
 @dataclass(frozen=True)
 class Bot:
     """A bot that is held against a backtest.
@@ -46,10 +48,10 @@ class Bot:
         options: of `analytics compare`, such as its fees.
     """
 
-    name: str
-    state: Path
-    exchange: str = "binance"
-    options: tuple[str, ...] = ()
+    name: Annotated[str, _name]
+    state: Annotated[Path, _path]
+    exchange: Annotated[str, _name] = "binance"
+    options: Annotated[tuple[str, ...], _words] = ()
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,9 @@ class Search:
         exchange: whose recorded prices.
     """
 
-    symbol: str
-    options: tuple[str, ...]
-    exchange: str = "binance"
+    symbol: Annotated[str, _name]
+    options: Annotated[tuple[str, ...], _words]
+    exchange: Annotated[str, _name] = "binance"
 
 
 @dataclass(frozen=True)
@@ -82,27 +84,14 @@ class Nightly:
         tls: directory of the pool's certificate and key; None without a pool.
     """
 
-    results: Path
-    recording: Path
+    results: Annotated[Path, _path]
+    recording: Annotated[Path, _path]
     bots: tuple[Bot, ...]
     searches: tuple[Search, ...]
-    keep_days: int = 90
-    job_minutes: int = 120
-    scheduler: str = ""
-    tls: Path | None = None
-
-
-_path = absolute_path("a path from / on")
-READERS: dict[str, Read] = {
-    "results": _path,
-    "recording": _path,
-    "keep_days": integer(1, 36_500),
-    "job_minutes": integer(1, 1_440),
-    "scheduler": text,
-    "tls": _path,
-}
-OF_A_BOT: dict[str, Read] = {"name": _name, "state": _path, "exchange": _name, "options": _words}
-OF_A_SEARCH: dict[str, Read] = {"symbol": _name, "options": _words, "exchange": _name}
+    keep_days: Annotated[int, integer(1, 36_500)] = 90
+    job_minutes: Annotated[int, integer(1, 1_440)] = 120
+    scheduler: Annotated[str, text] = ""
+    tls: Annotated[Path | None, _path] = None
 
 
 def load(path: Path) -> Nightly:
@@ -114,13 +103,9 @@ def load(path: Path) -> Nightly:
     document = read_toml(path)
     where = f"{path}: "
     tables = {name: _tables(where, name, document.pop(name, [])) for name in ("bots", "searches")}
-    values = read_table(where, READERS, document, ("results", "recording"))
-    of_a_bot, of_a_search = ("name", "state"), ("symbol", "options")
-    bots = [Bot(**read_table(f"{where}bots: ", OF_A_BOT, one, of_a_bot)) for one in tables["bots"]]
-    searches = [
-        Search(**read_table(f"{where}searches: ", OF_A_SEARCH, one, of_a_search))
-        for one in tables["searches"]
-    ]
+    bots = [read_table(Bot, one, f"{where}bots: ") for one in tables["bots"]]
+    searches = [read_table(Search, one, f"{where}searches: ") for one in tables["searches"]]
+    nightly = read_table(Nightly, document, where, bots=tuple(bots), searches=tuple(searches))
     if not bots and not searches:
         raise UserError(f"{where}bots and searches are empty; name one")
     for what, names in (
@@ -129,9 +114,9 @@ def load(path: Path) -> Nightly:
     ):
         if len(set(names)) < len(names):
             raise UserError(f"{where}{what}: {', '.join(names)}: needs each name once")
-    if ("scheduler" in values) != ("tls" in values):
+    if bool(nightly.scheduler) != (nightly.tls is not None):
         raise UserError(f"{where}scheduler and tls need each other")
-    return Nightly(bots=tuple(bots), searches=tuple(searches), **values)
+    return nightly
 
 
 def _tables(where: str, name: str, given: Any) -> list[Mapping[str, Any]]:
