@@ -19,7 +19,8 @@ from gridbase.errors import UserError
 from gridbase.market import EXACT, Market, plain
 from gridbase.tax_lots import LotBook, Method, Sums
 
-from hub.archive.rows import MILLISECOND, FillRow, Key, key
+from hub.archive.columns import MILLISECOND
+from hub.archive.rows import FillRow, Key, key
 from hub.history import BEGIN, History
 from hub.units import Units
 
@@ -34,7 +35,7 @@ FROM bots b JOIN grid_runs r ON r.bot_id = b.id
 GROUP BY b.name, b.mode, b.account, r.symbol, r.base, r.quote
 ORDER BY b.name, r.symbol
 """
-_COUNT = "SELECT coalesce(sum(fills), 0)::bigint FROM flows WHERE run_id = ANY($1::int[])"
+_COUNT = "SELECT coalesce(sum(fills), 0)::bigint FROM flow_days WHERE run_id = ANY($1::int[])"
 # How often a book is made anew while its bot trades for earlier times.
 _TRIES = 5
 

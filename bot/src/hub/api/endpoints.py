@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from gridbase.errors import ExitCode, UserError
@@ -15,7 +16,7 @@ from hub.api import queries
 from hub.api.fleet import breakers
 from hub.api.live import Fleet
 from hub.api.parameters import Parameters, position
-from hub.archive.rows import key
+from hub.archive.rows import OrderRow, key
 from hub.history import BEGIN, END, History, Wanted
 from hub.ledger import Book, Ledger, by_account, units_by_id
 from hub.units import Units
@@ -137,12 +138,7 @@ async def _fills(hub: Hub, given: Parameters) -> dict[str, Any]:
     if hub.history is None:
         raise NoDatabaseError
     count, names = given.count(), await hub.named()
-    wanted = Wanted(
-        runs=_chosen(names.runs, given),
-        begin=given.time("from", BEGIN),
-        end=given.time("to", END),
-        before=given.after(),
-    )
+    wanted = _wanted(names, given)
     rows = await hub.history.latest(wanted, count + 1)
     await hub.named(rows)
     return {
@@ -155,22 +151,25 @@ async def _fills(hub: Hub, given: Parameters) -> dict[str, Any]:
 
 
 async def _orders(hub: Hub, given: Parameters) -> dict[str, Any]:
-    count = given.count()
+    if hub.history is None:
+        raise NoDatabaseError
     state = given.choice("state", ("live", *queries.STATES.values()))
-    before, names = given.after() or (END, LAST, ""), hub.names
-    async with hub.connection() as connection:
-        await names.refresh(connection)
-        chosen = _chosen(names.runs, given)
-        if state == "live":
-            every = list(names.runs) if chosen is None else chosen
-            rows = await connection.fetch(queries.OPEN_ORDERS, *before, every, count + 1)
-        else:
-            letter = None if state is None else state[0]
-            rows = await connection.fetch(queries.ORDERS, *before, chosen, letter, count + 1)
-        await names.refresh(connection, rows)
+    count, names = given.count(), await hub.named()
+    wanted = _wanted(names, given, None if state in {None, "live"} else str(state)[0])
+    if state == "live":
+        every = list(names.runs) if wanted.runs is None else wanted.runs
+        before = wanted.before or (END, LAST, "")
+        async with hub.connection() as connection:
+            found = await connection.fetch(
+                queries.OPEN_ORDERS, *before, every, count + 1, wanted.begin, wanted.end
+            )
+        rows = [OrderRow(*row) for row in found]
+    else:
+        rows = await hub.history.orders(wanted, count + 1)
+    await hub.named(rows)
     return {
         "orders": [
-            queries.order_document(row, names.runs[row["run_id"]], names.units[row["market_id"]])
+            queries.order_document(row, names.runs[row.run_id], names.units[row.market_id])
             for row in rows[:count]
         ],
         "next": position(queries.order_key(rows[count - 1])) if len(rows) > count else None,
@@ -178,12 +177,16 @@ async def _orders(hub: Hub, given: Parameters) -> dict[str, Any]:
 
 
 async def _candles(hub: Hub, given: Parameters) -> dict[str, Any]:
-    rows = await _hours(hub, given, queries.CANDLES)
+    if hub.history is None:
+        raise NoDatabaseError
+    rows = await hub.history.hours(*await _span(hub, given))
     return {"candles": [queries.candle_document(row) for row in rows]}
 
 
 async def _equity(hub: Hub, given: Parameters) -> dict[str, Any]:
-    candles = await _hours(hub, given, queries.CLOSES)
+    if hub.history is None:
+        raise NoDatabaseError
+    candles = await hub.history.closes(*await _span(hub, given))
     if not candles:
         return {"equity": []}
     begin, end = candles[0]["time"], candles[-1]["time"] + queries.HOUR
@@ -196,14 +199,13 @@ async def _equity(hub: Hub, given: Parameters) -> dict[str, Any]:
     return {"equity": queries.equity([runs[one] for one in chosen], before, flows, candles)}
 
 
-async def _hours(hub: Hub, given: Parameters, query: str) -> Any:
+async def _span(hub: Hub, given: Parameters) -> tuple[int, str, datetime, datetime, int]:
+    """Whose hours, and which."""
     bot, symbol = given.needed("bot"), given.needed("symbol")
-    begin, end = given.time("from", BEGIN), given.time("to", END)
+    begin, end, count = given.time("from", BEGIN), given.time("to", END), given.count()
     async with hub.connection() as connection:
         number = await connection.fetchval("SELECT id FROM bots WHERE name = $1", bot)
-        return await connection.fetch(
-            query, -1 if number is None else number, symbol, begin, end, given.count()
-        )
+    return -1 if number is None else number, symbol, begin, end, count
 
 
 async def _incidents(hub: Hub, given: Parameters) -> dict[str, Any]:
@@ -285,6 +287,17 @@ async def _ledger(hub: Hub, _: Parameters) -> dict[str, Any]:
     }
 
 
+def _wanted(names: Names, given: Parameters, state: str | None = None) -> Wanted:
+    """Which trades or orders are asked for."""
+    return Wanted(
+        runs=_chosen(names.runs, given),
+        begin=given.time("from", BEGIN),
+        end=given.time("to", END),
+        before=given.after(),
+        state=state,
+    )
+
+
 def _chosen(runs: Mapping[int, Any], given: Parameters) -> list[int] | None:
     """IDs of the grid runs of a bot or symbol; None where neither is named."""
     bot, symbol = given.text("bot"), given.text("symbol")
@@ -307,8 +320,8 @@ ENDPOINTS: dict[str, Endpoint] = {
         _fills,
     ),
     "/api/v1/orders": Endpoint(
-        "Orders, the latest first; `live` are those that may still trade.",
-        ("bot", "symbol", "state", *_PAGED),
+        "Orders, the latest first, likewise; `live` are those that may still trade.",
+        ("bot", "symbol", "state", *_SPAN, *_PAGED),
         _orders,
     ),
     "/api/v1/profit": Endpoint(
