@@ -100,10 +100,10 @@ class Writer:
         self._markets: dict[Units, int] = {}
 
     async def introduce(self) -> None:
-        """Make the bot known, or bring up to date what is said of it."""
+        """Make the bot known, or bring up to date what is said of it; by its mode, too."""
         self._id = await self._connection.fetchval(
             "INSERT INTO bots (name, mode, exchange, account, heard) VALUES ($1,$2,$3,$4, now())"
-            " ON CONFLICT (name) DO UPDATE SET mode = excluded.mode, exchange = excluded.exchange,"
+            " ON CONFLICT (name, mode) DO UPDATE SET exchange = excluded.exchange,"
             " account = excluded.account, heard = excluded.heard RETURNING id",
             self._bot.name,
             self._bot.mode,

@@ -186,41 +186,47 @@ async def _candles(hub: Hub, given: Parameters) -> dict[str, Any]:
 async def _equity(hub: Hub, given: Parameters) -> dict[str, Any]:
     if hub.history is None:
         raise NoDatabaseError
-    candles = await hub.history.closes(*await _span(hub, given))
+    bot, symbol, begin, end, count = await _span(hub, given)
+    candles = await hub.history.closes(bot, symbol, begin, end, count)
     if not candles:
         return {"equity": []}
     begin, end = candles[0]["time"], candles[-1]["time"] + queries.HOUR
     async with hub.connection() as connection:
         await hub.names.refresh(connection)
         runs = hub.names.runs
-        chosen = _chosen(runs, given) or []
+        chosen = [
+            number
+            for number, run in runs.items()
+            if (run["bot_id"], run["symbol"]) == (bot, symbol)
+        ]
         before = await connection.fetch(queries.FLOWS_BEFORE, chosen, begin)
         flows = await connection.fetch(queries.FLOWS, chosen, begin, end)
     return {"equity": queries.equity([runs[one] for one in chosen], before, flows, candles)}
 
 
 async def _span(hub: Hub, given: Parameters) -> tuple[int, str, datetime, datetime, int]:
-    """Whose hours, and which."""
+    """Whose hours, and which; without a mode, of the history that grows."""
     bot, symbol = given.needed("bot"), given.needed("symbol")
     begin, end, count = given.time("from", BEGIN), given.time("to", END), given.count()
     async with hub.connection() as connection:
-        number = await connection.fetchval("SELECT id FROM bots WHERE name = $1", bot)
+        number = await connection.fetchval(queries.NAMED, bot, _mode(given))
     return -1 if number is None else number, symbol, begin, end, count
 
 
 async def _incidents(hub: Hub, given: Parameters) -> dict[str, Any]:
-    count, bot = given.count(), given.text("bot")
+    count, bot, mode = given.count(), given.text("bot"), _mode(given)
     kind = given.choice("kind", ("kill_switch", "pause", "acknowledgement"))
     before = given.after() or (END, LAST, "")
     async with hub.connection() as connection:
-        number = None
-        if bot is not None:
-            number = await connection.fetchval("SELECT id FROM bots WHERE name = $1", bot) or -1
-        rows = await connection.fetch(queries.INCIDENTS, number, kind, *before[:2], count + 1)
+        bots = None
+        if bot is not None or mode is not None:
+            bots = [row["id"] for row in await connection.fetch(queries.NAMED, bot, mode)]
+        rows = await connection.fetch(queries.INCIDENTS, bots, kind, *before[:2], count + 1)
     return {
         "incidents": [
             {
                 "bot": row["bot"],
+                "mode": row["mode"],
                 "kind": row["kind"],
                 "symbol": row["symbol"],
                 "at": queries.milliseconds(row["at"]),
@@ -243,6 +249,7 @@ async def _releases(hub: Hub, given: Parameters) -> dict[str, Any]:
         "releases": [
             {
                 "bot": row["bot"],
+                "mode": row["mode"],
                 "version": row["version"],
                 "seen": queries.milliseconds(row["seen"]),
             }
@@ -252,16 +259,17 @@ async def _releases(hub: Hub, given: Parameters) -> dict[str, Any]:
 
 
 async def _profit(hub: Hub, given: Parameters) -> dict[str, Any]:
-    bot, symbol = given.text("bot"), given.text("symbol")
+    bot, symbol, mode = given.text("bot"), given.text("symbol"), _mode(given)
     begin, end = given.time("from", BEGIN).date(), given.time("to", END).date()
     days = [
         (day, book, one)
         for book in await hub.books()
         if bot in {None, book.bot} and symbol in {None, book.symbol}
+        if mode in {None, book.mode}
         for day, one in book.days.items()
         if begin <= day < end
     ]
-    days.sort(key=lambda one: (one[0], one[1].bot, one[1].symbol), reverse=True)
+    days.sort(key=lambda one: (one[0], one[1].bot, one[1].symbol, one[1].mode), reverse=True)
     return {
         "days": [
             {
@@ -299,15 +307,20 @@ def _wanted(names: Names, given: Parameters, state: str | None = None) -> Wanted
 
 
 def _chosen(runs: Mapping[int, Any], given: Parameters) -> list[int] | None:
-    """IDs of the grid runs of a bot or symbol; None where neither is named."""
-    bot, symbol = given.text("bot"), given.text("symbol")
-    if bot is None and symbol is None:
+    """IDs of the grid runs of a bot, symbol or mode; None where none of these is named."""
+    bot, symbol, mode = given.text("bot"), given.text("symbol"), _mode(given)
+    if bot is None and symbol is None and mode is None:
         return None
     return [
         number
         for number, run in runs.items()
         if bot in {None, run["bot"]} and symbol in {None, run["symbol"]}
+        if mode in {None, run["mode"]}
     ]
+
+
+def _mode(given: Parameters) -> str | None:
+    return given.choice("mode", ("paper", "live"))
 
 
 _PAGED = ("limit", "after")
@@ -316,30 +329,30 @@ ENDPOINTS: dict[str, Endpoint] = {
     "/api/v1/bots": Endpoint("All bots as they were last heard, and sums.", (), _bots),
     "/api/v1/fills": Endpoint(
         "Trades, the latest first, from the database and the archive.",
-        ("bot", "symbol", *_SPAN, *_PAGED),
+        ("bot", "symbol", "mode", *_SPAN, *_PAGED),
         _fills,
     ),
     "/api/v1/orders": Endpoint(
         "Orders, the latest first, likewise; `live` are those that may still trade.",
-        ("bot", "symbol", "state", *_SPAN, *_PAGED),
+        ("bot", "symbol", "mode", "state", *_SPAN, *_PAGED),
         _orders,
     ),
     "/api/v1/profit": Endpoint(
         "Gains of the sales of each day (UTC), as the tax report counts them.",
-        ("bot", "symbol", *_SPAN, "limit"),
+        ("bot", "symbol", "mode", *_SPAN, "limit"),
         _profit,
     ),
     "/api/v1/equity": Endpoint(
         "Equity of one bot's symbol at the end of each hour.",
-        ("bot", "symbol", *_SPAN, "limit"),
+        ("bot", "symbol", "mode", *_SPAN, "limit"),
         _equity,
     ),
     "/api/v1/candles": Endpoint(
-        "Hours as one bot has seen its price.", ("bot", "symbol", *_SPAN, "limit"), _candles
+        "Hours as one bot has seen its price.", ("bot", "symbol", "mode", *_SPAN, "limit"), _candles
     ),
     "/api/v1/incidents": Endpoint(
         "Kill switches, pauses and acknowledgements, the latest first.",
-        ("bot", "kind", *_PAGED),
+        ("bot", "mode", "kind", *_PAGED),
         _incidents,
     ),
     "/api/v1/releases": Endpoint(

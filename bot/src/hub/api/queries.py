@@ -17,14 +17,15 @@ STATES = {"i": "intended", "o": "open", "f": "filled", "c": "canceled"}
 _SIDES = {"b": "buy", "s": "sell"}
 HOUR = timedelta(hours=1)
 
+# Of a bot that has gone from paper to live, or back, what was heard last.
 BOTS = (
-    "SELECT b.id, b.name, b.mode, b.exchange, b.account, b.heard, b.answered, b.status,"
-    " (SELECT version FROM releases r WHERE r.bot_id = b.id ORDER BY seen DESC LIMIT 1) AS version"
-    " FROM bots b ORDER BY b.name"
+    "SELECT DISTINCT ON (b.name) b.id, b.name, b.mode, b.exchange, b.account, b.heard, b.answered,"
+    " b.status, (SELECT version FROM releases r WHERE r.bot_id = b.id ORDER BY seen DESC LIMIT 1) AS version"
+    " FROM bots b ORDER BY b.name, b.heard DESC"
 )
 RUNS = (
-    "SELECT r.id, b.name AS bot, b.mode, r.symbol, r.base, r.quote, r.investment, r.carried,"
-    " r.carried_cost, r.started, r.closed FROM grid_runs r JOIN bots b ON b.id = r.bot_id"
+    "SELECT r.id, r.bot_id, b.name AS bot, b.mode, r.symbol, r.base, r.quote, r.investment,"
+    " r.carried, r.carried_cost, r.started, r.closed FROM grid_runs r JOIN bots b ON b.id = r.bot_id"
     " ORDER BY r.started, r.id"
 )
 # $1 to $3 the key of the last row, $4 runs, $5 rows, $6 and $7 bounds of time. None is archived.
@@ -34,11 +35,16 @@ OPEN_ORDERS = (
     " AND (created, run_id, client_id) < ($1, $2, $3)"
     " ORDER BY created DESC, run_id DESC, client_id DESC LIMIT $5"
 )
-# $1 bot or null, $2 kind or null, $3 and $4 the key of the last row, $5 rows.
+# Those that a name means, what was heard last first. $1 name or null, $2 mode or null.
+NAMED = (
+    "SELECT id FROM bots WHERE ($1::text IS NULL OR name = $1)"
+    " AND ($2::text IS NULL OR mode = $2) ORDER BY heard DESC"
+)
+# $1 bots or null, $2 kind or null, $3 and $4 the key of the last row, $5 rows.
 INCIDENTS = (
-    "SELECT i.id, b.name AS bot, i.kind, i.symbol, i.at, i.ended, i.code, i.text FROM incidents i"
-    " JOIN bots b ON b.id = i.bot_id WHERE i.at <= $3 AND (i.at, i.id) < ($3, $4)"
-    " AND ($1::int IS NULL OR i.bot_id = $1) AND ($2::text IS NULL OR i.kind = $2)"
+    "SELECT i.id, b.name AS bot, b.mode, i.kind, i.symbol, i.at, i.ended, i.code, i.text"
+    " FROM incidents i JOIN bots b ON b.id = i.bot_id WHERE i.at <= $3 AND (i.at, i.id) < ($3, $4)"
+    " AND ($1::int[] IS NULL OR i.bot_id = ANY($1)) AND ($2::text IS NULL OR i.kind = $2)"
     " ORDER BY i.at DESC, i.id DESC LIMIT $5"
 )
 # Whole days, and of the day itself the hours before.
@@ -55,7 +61,7 @@ FLOWS = (
     " WHERE run_id = ANY($1::int[]) AND hour >= $2 AND hour < $3 ORDER BY hour"
 )
 RELEASES = (
-    "SELECT b.name AS bot, r.version, r.seen FROM releases r JOIN bots b ON b.id = r.bot_id"
+    "SELECT b.name AS bot, b.mode, r.version, r.seen FROM releases r JOIN bots b ON b.id = r.bot_id"
     " ORDER BY r.seen DESC LIMIT $1"
 )
 

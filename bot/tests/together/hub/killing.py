@@ -57,6 +57,8 @@ KINDS = ("collector", "archiver", "database", "all")
 # Days that pass between two kills: the oldest chunks become old enough to be archived.
 _DAYS = 2
 _LONGEST = 1.2
+# Chunks of hours are four weeks long: of these, some are old enough at once.
+_EARLIER_MS = 28 * 86_400_000
 _PEACE_SECONDS = 120.0
 
 
@@ -126,7 +128,7 @@ class Killing:
             archiver = self._start("archive")
             life.minutes += _DAYS * 24 * 60
             life.swing(1)
-            self._watch(store, life.now_ms)
+            self._watch(store, life.now_ms - _EARLIER_MS)
             settler.run(life.grid_run, life.engine)
             time.sleep(self._dice.uniform(0, _LONGEST))
             victim = self._dice.choice(KINDS)

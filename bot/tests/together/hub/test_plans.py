@@ -66,7 +66,7 @@ CASES = {
     "count of trades": (ledger._COUNT, ([3],), "flow_days_pkey"),
     "hours of a bot": (history.TRADED, ([3, 4],), "flows_pkey"),
     "incidents": (queries.INCIDENTS, (None, None, LAST, 2**31 - 1, 101), "incidents_at"),
-    "incidents of a bot": (queries.INCIDENTS, (3, None, LAST, 2**31 - 1, 101), "incidents_"),
+    "incidents of a bot": (queries.INCIDENTS, ([3], None, LAST, 2**31 - 1, 101), "incidents_"),
 }
 
 
