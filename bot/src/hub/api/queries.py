@@ -20,13 +20,14 @@ HOUR = timedelta(hours=1)
 # Of a bot that has gone from paper to live, or back, what was heard last.
 BOTS = (
     "SELECT DISTINCT ON (b.name) b.id, b.name, b.mode, b.exchange, b.account, b.heard, b.answered,"
-    " b.status, (SELECT version FROM releases r WHERE r.bot_id = b.id ORDER BY seen DESC LIMIT 1) AS version"
+    " b.status,"
+    " (SELECT version FROM releases r WHERE r.bot_id = b.id ORDER BY seen DESC LIMIT 1) AS version"
     " FROM bots b ORDER BY b.name, b.heard DESC"
 )
 RUNS = (
     "SELECT r.id, r.bot_id, b.name AS bot, b.mode, r.symbol, r.base, r.quote, r.investment,"
-    " r.carried, r.carried_cost, r.started, r.closed FROM grid_runs r JOIN bots b ON b.id = r.bot_id"
-    " ORDER BY r.started, r.id"
+    " r.carried, r.carried_cost, r.started, r.closed"
+    " FROM grid_runs r JOIN bots b ON b.id = r.bot_id ORDER BY r.started, r.id"
 )
 # $1 to $3 the key of the last row, $4 runs, $5 rows, $6 and $7 bounds of time. None is archived.
 OPEN_ORDERS = (
