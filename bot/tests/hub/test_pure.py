@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from hub.api.fleet import STALE_MS, Heard, breakers, fleet_document
 from hub.api.parameters import ParameterError, Parameters, position
-from hub.archive.rows import FillRow, table, table_rows
+from hub.archive.rows import CANDLES, FILLS, ORDERS, CandleRow, FillRow, OrderRow
 from hub.units import Units
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -40,7 +40,22 @@ def test_a_row_comes_back_from_the_archive_as_it_was(time, quote, fee, trade, pr
         trade_id=trade,
         client_id="pi-1",
     )
-    assert table_rows(table([row])) == [row]
+    assert FILLS.load(FILLS.store([row])) == [row]
+    order = OrderRow(
+        row.time, 1, 2, "b", "g", "f", -1, 3, price, 5, trade, None if quote is None else trade
+    )
+    assert ORDERS.load(ORDERS.store([order, order])) == [order, order]
+    hour = CandleRow(row.time, 1, "BTC/USDT", fee, fee, quote or fee, fee, 3600, 0)
+    assert CANDLES.load(CANDLES.store([hour])) == [hour]
+
+
+def test_files_that_an_earlier_release_wrote_are_read():
+    assert FILLS.schema.names == [
+        "time_ms", "run_id", "market_id", "side", "role", "maker", "price", "quantity", "quote",
+        "quote_digits", "quote_text", "fee", "fee_digits", "fee_text", "fee_coin", "trade_number",
+        "trade_text", "client_id",
+    ]  # fmt: skip
+    assert FILLS.load(FILLS.store([])) == []
 
 
 @settings(max_examples=100, deadline=None)

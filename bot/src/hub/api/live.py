@@ -156,7 +156,10 @@ def _newer(stored: Heard, asked: Heard | None) -> Heard:
     """Of the two ways on which a bot is heard, what came last."""
     if asked is None or (asked.heard_ms or 0) < (stored.heard_ms or 0):
         return stored
-    return Heard(**{**vars(asked), "account": stored.account, "mode": stored.mode})
+    # The bot itself knows whether its money is real; its collector may not have started anew yet.
+    mode = asked.mode or stored.mode
+    account = stored.account if mode == stored.mode else ""
+    return Heard(**{**vars(asked), "account": account, "mode": mode})
 
 
 def _stored(row: Any) -> Heard:
