@@ -98,6 +98,25 @@ class Live:
 
 
 @dataclass(frozen=True)
+class Program:
+    """A program beside the bots that the page shows.
+
+    Attributes:
+        name: unique among programs.
+        kind: recorder or watcher.
+        url: where it tells its status; None where it writes a file.
+        file: which it writes; None where it has a URL.
+        token_file: what it wants to be shown; None for nothing.
+    """
+
+    name: str
+    kind: str
+    url: str | None
+    file: Path | None
+    token_file: Path | None
+
+
+@dataclass(frozen=True)
 class Server:
     """The API and the page.
 
@@ -107,6 +126,7 @@ class Server:
         tokens_file: who may read; None: everybody, which is for loopback alone.
         connections: most connections to the database.
         live: bots that are asked directly.
+        programs: what else is shown, and is asked directly.
     """
 
     host: str
@@ -114,6 +134,7 @@ class Server:
     tokens_file: Path | None
     connections: int
     live: tuple[Live, ...]
+    programs: tuple[Program, ...]
 
 
 @dataclass(frozen=True)
@@ -192,6 +213,13 @@ _LIVE: _Section = {
     "url": (_url, REQUIRED),
     "token_file": (_path, None),
 }
+_PROGRAM: _Section = {
+    "name": (settings.text, REQUIRED),
+    "kind": (settings.choice("recorder", "watcher", quote='"'), REQUIRED),
+    "url": (_url, None),
+    "file": (_path, None),
+    "token_file": (_path, None),
+}
 _SECTIONS: Mapping[str, tuple[_Section, Any]] = {
     "database": (_DATABASE, Address),
     "bot": (_BOT, Bot),
@@ -248,13 +276,29 @@ def _read(name: str, section: _Section, given: Any) -> dict[str, Any]:
 
 
 def _server(given: Any) -> Server:
-    live = given.pop("live", []) if isinstance(given, dict) else []
-    bots = tuple(Live(**_read("server.live", _LIVE, one)) for one in live)
-    names = [one.name for one in bots]
+    given = dict(given) if isinstance(given, dict) else given
+    live = [Live(**one) for one in _tables("server.live", _LIVE, given)]
+    programs = [Program(**one) for one in _tables("server.programs", _PROGRAM, given)]
+    for program in programs:
+        if (program.url is None) == (program.file is None):
+            raise UserError(
+                f"server.programs.name = {program.name!r} needs either url, where it tells its"
+                " status, or file, which it writes"
+            )
+    return Server(**_read("server", _SERVER, given), live=tuple(live), programs=tuple(programs))
+
+
+def _tables(where: str, section: _Section, given: Any) -> list[dict[str, Any]]:
+    """The tables [[server.NAME]], which are taken out of the section; each with its own name."""
+    part = given.pop(where.partition(".")[2], []) if isinstance(given, dict) else []
+    if not isinstance(part, list):
+        raise UserError(f"{where} needs to be a list of sections: [[{where}]]")
+    tables = [_read(where, section, one) for one in part]
+    names = [one["name"] for one in tables]
     for name in names:
         if names.count(name) > 1:
-            raise UserError(f"server.live.name = {name!r} stands twice; give each bot its own")
-    return Server(**_read("server", _SERVER, given), live=bots)
+            raise UserError(f"{where}.name = {name!r} stands twice; give each its own")
+    return tables
 
 
 def _check(parts: Mapping[str, Any]) -> None:
