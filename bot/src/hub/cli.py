@@ -57,10 +57,11 @@ def _archive(config: Config, _: argparse.Namespace) -> int:
         )
     except AWAY as error:
         raise UserError(in_one_line(error), ExitCode.EXCHANGE) from error
-    print(
-        f"archived {moved.rows} trades of {moved.chunks} chunks: {moved.before} bytes in the"
-        f" database, {moved.size} in the archive; {moved.late} came late"
-    )
+    for table, one in moved.items():
+        print(
+            f"{table}: archived {one.rows} rows of {one.chunks} chunks: {one.before} bytes in the"
+            f" database, {one.size} in the archive; {one.late} came late"
+        )
     return ExitCode.OK
 
 
@@ -107,7 +108,7 @@ def _tokens(config: Config, args: argparse.Namespace) -> int:
 COMMANDS: dict[str, tuple[Callable[[Config, argparse.Namespace], int], str]] = {
     "migrate": (_migrate, "bring the database's schema up to date"),
     "collect": (_collect, "copy one bot's books to the database until stopped"),
-    "archive": (_archive, "move old trades to verified Parquet files, once"),
+    "archive": (_archive, "move old trades, orders and hours to verified Parquet files, once"),
     "keep": (_keep, "keep schema and archive in order until stopped"),
     "serve": (_serve, "serve the API and the fleet's page until stopped"),
     "tokens": (_tokens, "create, list and revoke the tokens of API and page"),

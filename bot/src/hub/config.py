@@ -112,6 +112,25 @@ class Live:
 
 
 @dataclass(frozen=True)
+class Program:
+    """A program beside the bots that the page shows.
+
+    Attributes:
+        name: unique among programs.
+        kind: recorder or watcher.
+        url: where it tells its status; None where it writes a file.
+        file: which it writes; None where it has a URL.
+        token_file: what it wants to be shown; None for nothing.
+    """
+
+    name: Annotated[str, text]
+    kind: Annotated[str, choice("recorder", "watcher", quote='"')]
+    url: Annotated[str | None, _url] = None
+    file: Annotated[Path | None, any_path] = None
+    token_file: Annotated[Path | None, any_path] = None
+
+
+@dataclass(frozen=True)
 class Server:
     """The API and the page.
 
@@ -121,6 +140,7 @@ class Server:
         tokens_file: who may read; None: everybody, which is for loopback alone.
         connections: most connections to the database.
         live: bots that are asked directly.
+        programs: what else is shown, and is asked directly.
     """
 
     host: Annotated[str, text] = "127.0.0.1"
@@ -128,6 +148,7 @@ class Server:
     tokens_file: Annotated[Path | None, any_path] = None
     connections: Annotated[int, integer(1, 30)] = 5
     live: tuple[Live, ...] = ()
+    programs: tuple[Program, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -212,14 +233,30 @@ def _read(name: str, kind: Any, given: Any) -> Any:
 
 
 def _server(given: Any) -> Server:
-    live = given.pop("live", []) if isinstance(given, dict) else []
-    bots = tuple(_read("server.live", Live, one) for one in live)
-    names = [one.name for one in bots]
+    given = dict(given) if isinstance(given, dict) else given
+    live = _tables("server.live", Live, given)
+    programs = _tables("server.programs", Program, given)
+    for program in programs:
+        if (program.url is None) == (program.file is None):
+            raise UserError(
+                f"server.programs.name = {program.name!r} needs either url, where it tells its"
+                " status, or file, which it writes"
+            )
+    server: Server = _read("server", Server, given)
+    return replace(server, live=tuple(live), programs=tuple(programs))
+
+
+def _tables(where: str, kind: Any, given: Any) -> list[Any]:
+    """The tables [[server.NAME]], which are taken out of the section; each with its own name."""
+    part = given.pop(where.partition(".")[2], []) if isinstance(given, dict) else []
+    if not isinstance(part, list):
+        raise UserError(f"{where} needs to be a list of sections: [[{where}]]")
+    tables = [_read(where, kind, one) for one in part]
+    names = [one.name for one in tables]
     for name in names:
         if names.count(name) > 1:
-            raise UserError(f"server.live.name = {name!r} stands twice; give each bot its own")
-    server: Server = _read("server", Server, given)
-    return replace(server, live=bots)
+            raise UserError(f"{where}.name = {name!r} stands twice; give each its own")
+    return tables
 
 
 def _check(parts: Mapping[str, Any]) -> None:

@@ -19,10 +19,12 @@ MOST_SYMBOLS = 10  # with more, a cycle could last longer than the time between 
 
 
 def _gateway(value: Any) -> tuple[str, int]:
+    if isinstance(value, str) and value.startswith("/"):
+        return value, 0
     host, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
     right = re.fullmatch(r"[A-Za-z0-9.-]{1,253}|\[[0-9a-f:]+\]", host, re.ASCII)
     if not right or not re.fullmatch(r"[0-9]{1,5}", port, re.ASCII) or not 0 < int(port) < 65536:
-        raise WrongValueError("needs host and port, such as 127.0.0.1:4002")
+        raise WrongValueError("needs host and port, such as 127.0.0.1:4002, or a path from / on")
     return host.strip("[]"), int(port)
 
 
@@ -50,7 +52,7 @@ class Config:
     """Everything that the watcher can be told.
 
     Attributes:
-        gateway: host and port of the Gateway's API.
+        gateway: host and port of the Gateway's API, or the path of a socket to it, and 0.
         symbols: stocks whose options are watched.
         directory: of data and the signal file.
         currency: of all prices.

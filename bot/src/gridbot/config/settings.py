@@ -103,10 +103,12 @@ def _host(value: Any) -> str:
 
 
 def _gateway(value: Any) -> str:
-    """The address of IB's Gateway; it has no password: whoever reaches it trades."""
+    """The address of IB's Gateway, or a socket; it has no password: whoever reaches it trades."""
+    if isinstance(value, str) and value.startswith("/"):
+        return value
     host, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
     if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise WrongValueError("needs host and port, such as 127.0.0.1:4002")
+        raise WrongValueError("needs host and port, such as 127.0.0.1:4002, or a path from / on")
     return f"{_host(host)}:{int(port)}"
 
 
