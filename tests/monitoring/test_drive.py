@@ -43,7 +43,7 @@ SETUP = f"""
 set -eu
 mount -t tmpfs none /run && mount -t tmpfs none /var/lib && mount -t tmpfs none /etc/systemd
 mount -t tmpfs none /mnt && mkdir -p /run/stub /mnt/data /etc/systemd/system
-[ -z "${{DRIVE:-}}" ] || mount -t tmpfs none /mnt/data
+[ -z "${{DRIVE:-}}" ] || mount -t tmpfs -o size=2g none /mnt/data
 mkdir -p -m 0700 {HERE}/part
 echo first >{HERE}/one && echo second >{HERE}/part/two && touch /run/stub/active
 echo 0 >/run/stub/count && echo ${{FATAL:-0}} >/run/stub/fatal
@@ -123,6 +123,27 @@ def test_what_the_card_has_from_later_hides_nothing_of_the_drive(stubs):
     cat /mnt/data/monitoring/{UNIT}.*/one
     """
     assert run(stubs, script, DRIVE="yes") == "first\n"
+
+
+def test_a_drive_that_is_too_small_or_fails_leaves_it_on_the_card(stubs):
+    script = f"""
+    mount -o remount,size=4m /mnt/data
+    refused do_it move
+    whole
+    [ -e /run/stub/active ]
+    [ ! -e '{FILE}' ]
+    mount -o remount,size=2g /mnt/data
+    printf '#!/bin/sh\nmkdir -p "$3"; echo no space >&2; exit 1' >/run/cp
+    chmod +x /run/cp
+    mkdir /run/first && mv /run/cp /run/first/ && PATH=/run/first:$PATH
+    refused do_it move
+    whole
+    [ -e /run/stub/active ]
+    [ ! -e '{FILE}' ]
+    [ -z "$(ls /mnt/data/monitoring)" ]
+    """
+    out = run(stubs, script, DRIVE="yes")
+    assert "/mnt/data has 4 MB free; what is measured needs 0, and 1024 stay free" in out
 
 
 def test_wherever_it_is_cut_off_all_of_it_is_there(stubs):

@@ -41,13 +41,24 @@ if [ "$what" = leave ]; then
     exit 0
 fi
 
+ended() {
+    rm -rf "$there.new"
+    [ -z "$active" ] || systemctl start "$unit.service"
+}
+
 if [ ! -e "$file" ]; then
-    if systemctl is-active -q "$unit.service"; then
-        trap 'systemctl start "$unit.service"' EXIT
-        systemctl stop "$unit.service"
-    fi
     mkdir -p "$drive/monitoring"
     rm -rf "$there.new"
+    # The bots' data may be on the same drive: a gigabyte stays free.
+    needs=$(du -sk "$here" 2>/dev/null | cut -f 1)
+    free=$(df --output=avail -k "$drive" | tail -n 1)
+    if [ "$free" -lt $((${needs:-0} + 1048576)) ]; then
+        echo "$drive has $((free / 1024)) MB free; what is measured needs $((${needs:-0} / 1024)), and 1024 stay free"
+        exit 1
+    fi
+    active=$(systemctl is-active -q "$unit.service" && echo yes || true)
+    trap ended EXIT
+    [ -z "$active" ] || systemctl stop "$unit.service"
     if [ -n "$(ls -A "$here" 2>/dev/null)" ]; then
         cp -a "$here" "$there.new"
         diff -r "$here" "$there.new"
