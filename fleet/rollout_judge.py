@@ -38,6 +38,7 @@ class Look:
         acknowledged, refused, doubled: Answers to orders since the bot's start.
         milliseconds: Median time of an acknowledgement; None without one.
         equal: Whether the audit found books and exchange equal; None where it could not ask.
+        comparable: Whether the exchange tells enough for an audit on every day.
         releases: Of the host, oldest first: number, result, pauses.
         backup: Result of the last one; None without.
     """
@@ -59,6 +60,7 @@ class Look:
     doubled: int = 0
     milliseconds: int | None = None
     equal: bool | None = None
+    comparable: bool = True
     releases: list[dict[str, Any]] = field(default_factory=list)
     backup: dict[str, Any] | None = None
 
@@ -108,6 +110,7 @@ def look_of(status: Mapping[str, Any], more: Mapping[str, Any]) -> Look:
         doubled=answers.get("doubled", 0),
         milliseconds=answers.get("milliseconds"),
         equal=None if audit is None else bool(audit["equal"]),
+        comparable=more.get("comparable", True),
         releases=[
             {key: one.get(key) for key in ("number", "result", "pauses")}
             for one in sorted(more["releases"], key=lambda one: int(one["number"]))
@@ -131,7 +134,7 @@ def not_ready(look: Look) -> list[str]:
         problems.append(f"{look.unsettled} orders have no answer yet")
     if look.circuit not in ("closed", ""):
         problems.append(f"the circuit breaker is {look.circuit}")
-    if look.equal is not True:
+    if look.equal is False or (look.equal is None and look.comparable):
         said = "differ: see audit" if look.equal is False else "could not be compared"
         problems.append(f"books and exchange {said}")
     if look.result != "good":
@@ -149,6 +152,8 @@ def not_ready(look: Look) -> list[str]:
 def notes(look: Look) -> list[str]:
     """Return what should be known of a host before it is touched."""
     said = [] if look.backup else ["it has no backup yet"]
+    if look.equal is None and not look.comparable:
+        said.append("its books were not compared: Interactive Brokers tells today's trades alone")
     return said + (["it has no bot yet"] if look.state == "absent" else [])
 
 

@@ -123,6 +123,63 @@ def test_a_live_bot_has_its_own_volume_and_no_exchange(tmp_path):
     assert not told["services"]["bot"]["depends_on"]
 
 
+def test_a_bot_on_a_stock_reaches_the_gateway_by_a_directory_of_the_host(tmp_path):
+    stock = {"grid_bot_exchange": "ib", "grid_bot_mode": "paper"}
+    told = compose(tmp_path, stock)
+    assert list(told["services"]) == ["bot"]
+    bot = told["services"]["bot"]
+    assert bot["volumes"] == [
+        "./bot.toml:/etc/gridbot/bot.toml:ro",
+        "bot:/var/lib/gridbot",
+        "/run/gridberry-gateway:/run/gridberry-gateway",
+    ]
+    assert told["volumes"] == {"bot": {"name": "gridberry-paper-ib-bot"}}
+    assert told["secrets"] == {"metrics_token": {"file": "./metrics.token"}}
+    assert bot["secrets"] == ["metrics_token"]
+    assert "network_mode" not in bot
+    bounds = ("cpus", "mem_limit", "memswap_limit", "mem_reservation", "pids_limit")
+    assert [name for name in bounds if not bot.get(name)] == []
+    told = compose(tmp_path, stock | {"grid_bot_mode": "live"})
+    assert told["volumes"] == {"bot": {"name": "gridberry-live-bot"}}
+
+
+WAITED = """\
+#!/bin/sh
+echo "$1" >>"$0.asked"
+case $1 in
+    wait) echo not yet && exit 1 ;;
+    status) echo 'needs a person since noon: confirm it' && exit 1 ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(("status", "says"), [("1", "IB Gateway is not ready: needs a"), ("0", "")])
+def test_a_bot_on_a_stock_is_left_alone_until_the_gateway_is_ready(tmp_path, status, says):
+    program = tmp_path / "gateway"
+    program.write_text(WAITED.replace("exit 1 ;;", f"exit {status} ;;"))
+    program.chmod(0o755)
+    gateway = {"name": "grid_bot", "tasks_from": "gateway.yml"}
+    tasks = [{"ansible.builtin.import_role": gateway}]
+    play = {"hosts": "localhost", "gather_facts": False, "tasks": tasks}
+    (tmp_path / "play.json").write_text(json.dumps([play]))
+    words = ("-i", "localhost,", "-c", "local", "-e", f"__grid_bot_gateway_program={program}")
+    done = subprocess.run(
+        ["ansible-playbook", *words, tmp_path / "play.json"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
+    )
+    assert bool(done.returncode) == bool(says), done.stdout
+    said = " ".join(done.stdout.split())
+    assert says in said
+    if says:
+        assert "needs a person since noon: confirm it; the bot was left as it is" in said
+    asked = (tmp_path / "gateway.asked").read_text().split()
+    assert asked == (["wait", "status"] if says else ["wait"])
+
+
 def test_live_prices_on_paper_have_their_own_volumes(tmp_path):
     for prices, name in (("live", "paper-binanceus"), ("made-up", "paper")):
         settings = {"grid_bot_prices": prices, "grid_bot_exchange": "binanceus"}

@@ -13,7 +13,11 @@ import yaml
 from gridbase.settings import WrongValueError
 from gridbot.config.settings import SETTINGS
 
-from roles.grid_bot.filter_plugins.accounts import guard_conflicts, share_conflicts
+from roles.grid_bot.filter_plugins.accounts import (
+    account_conflicts,
+    guard_conflicts,
+    share_conflicts,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAY = [
@@ -87,6 +91,17 @@ GUARD = {
         "symbols": ["BTC/USDT", "ETH/USDT"],
     },
 }
+STOCK = {
+    "grid_bot_exchange": "ib",
+    "grid_bot_symbol": "SPY/USD",
+    "grid_bot_lower": "480",
+    "grid_bot_upper": "520",
+    "grid_bot_grids": 8,
+    "grid_bot_quantity": "5",
+    "ib_gateway_installer": "/home/me/installer.sh",
+    "ib_gateway_account": "DU1234567",
+    "ib_gateway_restart": "05:15",
+}
 GOOD = {
     "plain": {},
     "confirmed": {
@@ -129,6 +144,15 @@ GOOD = {
         "grid_bot_prices": "live",
         "grid_bot_page_tokens": True,
         "grid_bot_page_address": "192.168.1.21",
+    },
+    "stock": STOCK,
+    "stock-live": STOCK
+    | {
+        "grid_bot_mode": "live",
+        "grid_bot_live_confirmation": "I accept that this bot trades real money",
+        "grid_bot_gateway_client_id": "7",
+        "ib_gateway_mode": "live",
+        "ib_gateway_account": "U1234567",
     },
     "market": {
         "grid_bot_range": "atr",
@@ -209,6 +233,80 @@ def test_a_bot_on_the_testnet_has_no_practice_exchange(accepted):
     assert "url" not in bot["exchange"]
     assert "live_confirmation" not in bot
     assert not texts["exchange"]
+
+
+def test_a_bot_on_a_stock_is_told_where_the_gateway_is(accepted):
+    bot = rendered_bot(accepted, "stock")
+    assert bot["mode"] == "paper"
+    assert bot["exchange"] == {
+        "name": "ib",
+        "gateway": "/run/gridberry-gateway/api",
+        "account": "DU1234567",
+        "client_id": 1,
+        "restart": "05:15",
+        "pacing_directory": "/run/gridberry-gateway",
+    }
+    assert bot["grid"]["quantity"] == "5"
+    assert "investment" not in bot["grid"]
+    assert bot["fees"] == {"rate": "0.001", "in": "quote"}
+    live = rendered_bot(accepted, "stock-live")
+    assert (live["mode"], live["exchange"]["client_id"]) == ("live", 7)
+    assert live["exchange"]["account"] == "U1234567"
+
+
+# What is wrong with a bot on a stock, and what is said of it.
+WRONG_STOCKS = {
+    "no-gateway": ({"ib_gateway_installer": ""}, "is ib, which also needs role ib_gateway"),
+    "no-gateway-any-more": ({"ib_gateway_state": "absent"}, "which also needs role ib_gateway"),
+    "modes": ({"ib_gateway_mode": "live"}, "grid_bot_mode is paper beside ib_gateway_mode: live"),
+    "nobody": ({"ib_gateway_account": ""}, "grid_bot_gateway_account is empty; use the account's"),
+    "real": (
+        {"grid_bot_gateway_account": "U1234567", "ib_gateway_account": ""},
+        "grid_bot_gateway_account begins with U1 and grid_bot_mode is paper",
+    ),
+    "another": (
+        {"grid_bot_gateway_account": "DU7654321"},
+        "grid_bot_gateway_account is DU7654321 beside ib_gateway_account: DU1234567",
+    ),
+    "unconfirmed": (
+        {"grid_bot_mode": "live", "ib_gateway_mode": "live", "ib_gateway_account": "U1234567"},
+        "which also needs grid_bot_live_confirmation to be: I accept",
+    ),
+    "read-only": ({"ib_gateway_read_only": True}, "ib_gateway_read_only: true keeps"),
+    "prices": ({"grid_bot_prices": "live"}, "grid_bot_prices and grid_bot_candles are for the"),
+    "coin": ({"grid_bot_symbol": "BTC/USDT"}, "grid_bot_symbol is BTC/USDT; with"),
+    "testnet": ({"grid_bot_mode": "testnet"}, "grid_bot_mode is testnet; with"),
+    "range": ({"grid_bot_lower": ""}, "grid.lower"),
+    "parts": ({"grid_bot_quantity": "1.5"}, "needs whole shares"),
+    "number": ({"grid_bot_gateway_client_id": 0}, "exchange.client_id = 0"),
+}
+
+
+def test_what_is_wrong_with_a_bot_on_a_stock_is_one_line(tmp_path):
+    wrong = {
+        name: STOCK | {"grid_bot_symbol": f"S{number}/USD"} | more
+        for number, (name, (more, _)) in enumerate(WRONG_STOCKS.items())
+    }
+    result = play(tmp_path, write_inventory(tmp_path, wrong))
+    assert result.returncode != 0
+    said = re.findall(rf"({'|'.join(wrong)}): (.*?)(?=\\n|\n|\"$)", result.stdout)
+    for name, (_, text) in WRONG_STOCKS.items():
+        assert any(host == name and text in line for host, line in said), (name, result.stdout)
+
+
+def test_bots_of_one_account_at_interactive_brokers_differ():
+    own = STOCK | {"grid_bot_name": "same"}
+    lines = account_conflicts({"pi1": own, "pi2": own, "pi3": STOCK | {"ib_gateway_account": "D"}})
+    assert lines == [
+        (
+            "pi1, pi2: grid_bot_name is same on each of these hosts of the account DU1234567; use"
+            " another for each (at most 12 letters, digits or hyphens)"
+        ),
+        (
+            "pi1, pi2: each of these hosts trades SPY/USD on the account DU1234567; use one host"
+            " for a symbol"
+        ),
+    ]
 
 
 def rendered_bot(directory: Path, host: str) -> dict:

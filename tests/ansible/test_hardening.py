@@ -90,12 +90,18 @@ class TestSettings:
         good = ALL | {
             "ssh_allow_users": ["trader", "ops@192.168.1.*"],
             "ssh_from": ["192.168.1.0/24", "fd00::/8"],
-            "open_ports": [{"port": 9100, "proto": "tcp", "from": ["10.0.0.1"]}],
+            "open_ports": [
+                {"port": 9100, "proto": "tcp", "from": ["10.0.0.1"]},
+                {"port": "4002", "from": ["192.168.1.21"]},
+            ],
+            "gateway_trusts": ["192.168.1.21", "192.168.1.22"],
             "reboot_window": "04:00",
             "shell_timeout_seconds": 0,
             "upgrades_held": ["docker", "linux-image-.*$", "libstdc\\+\\+6$"],
         }
         assert hardening.setting_problems(good) == []
+        gateway = {"open_ports": [{"port": 4001}]}  # of another program
+        assert hardening.setting_problems(ALL | gateway | {"gateway_trusts": ""}) == []
 
     @pytest.mark.parametrize(
         ("settings", "says"),
@@ -110,6 +116,14 @@ class TestSettings:
             (
                 {"open_ports": [{"port": 1}, {"port": 2, "from": ["x; accept"]}]},
                 "hardening_open_ports, entry 2: from has 'x; accept'",
+            ),
+            (
+                {"open_ports": [{"port": 4002}], "gateway_trusts": ["192.168.1.21"]},
+                "entry 1: port is 4002, the API of IB Gateway, by which anybody can trade;",
+            ),
+            (
+                {"open_ports": [{"port": "4001", "from": ["10.0.0.0/8"]}], "gateway_trusts": []},
+                "entry 1: port is 4001, the API of IB Gateway",
             ),
             ({"container_interfaces": ['x" accept']}, "hardening_container_interfaces has"),
             ({"kernel_modules": ["usb storage"]}, "hardening_kernel_modules has 'usb storage'"),

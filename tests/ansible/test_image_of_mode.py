@@ -10,6 +10,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 FLEET = {"pi1": {}, "pi2": {"grid_bot_mode": "live"}, "pi3": {"grid_bot_mode": "paper"}, "pi4": {}}
+STOCK = {"grid_bot_exchange": "ib"}
 
 
 def wanted(tmp_path: Path, fleet: dict[str, dict]) -> dict[str, list[str]]:
@@ -49,7 +50,8 @@ def wanted(tmp_path: Path, fleet: dict[str, dict]) -> dict[str, list[str]]:
 
 
 def test_a_mixed_fleet_gets_one_image_for_each_mode(tmp_path):
-    assert sorted(wanted(tmp_path, FLEET).values()) == [["pi1", "pi3", "pi4"], ["pi2"]]
+    found = wanted(tmp_path, FLEET | {"pi5": STOCK})
+    assert sorted(found.values()) == [["pi1", "pi3", "pi4"], ["pi2", "pi5"]]
 
 
 def test_a_fleet_of_one_mode_gets_one(tmp_path):

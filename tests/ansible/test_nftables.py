@@ -39,6 +39,12 @@ table inet gridberry {
         tcp dport 22 accept
     }
 }
+table inet gridberry_ib {
+    chain input {
+        type filter hook input priority -5; policy accept;
+        tcp dport 4002 drop
+    }
+}
 table inet left_over {
 }
 """
@@ -101,6 +107,7 @@ def test_rules_of_others_outlive_a_start_and_what_is_loaded_is_there_once(rules,
     assert found.count("tcp dport 8080 dnat to 172.17.0.2:80") == 1
     assert "table ip6 docker-bridges" in found
     assert found.count("tcp dport 22 accept") == 1
+    assert found.count("tcp dport 4002 drop") == 1
     assert found.count("tcp dport 8443 accept") == 1
     assert "left_over" not in found
 

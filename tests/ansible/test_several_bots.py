@@ -197,6 +197,16 @@ def test_what_bots_of_one_pi_must_not_share() -> None:
     ]
     found["pi1-eth"] = both | {"grid_bot_page_port": 8081}
     assert pi_conflicts(found) == []
+    stock = both | {"grid_bot_exchange": "ib"}
+    found = {"pi1": stock, "pi1-eth": stock | {"grid_bot_page_port": 8081}}
+    assert pi_conflicts(found) == [
+        (
+            "pi1, pi1-eth: each of these bots on pi1 has the grid_bot_gateway_client_id 1; use"
+            " another for each, and keep it: another number cannot cancel a bot's orders"
+        )
+    ]
+    found["pi1-eth"] |= {"grid_bot_gateway_client_id": 2}
+    assert pi_conflicts(found) == []
 
 
 def test_the_limits_of_all_bots_are_compared_with_the_board() -> None:

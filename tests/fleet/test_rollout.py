@@ -77,6 +77,8 @@ def test_a_plan_that_cannot_be() -> None:
         ({"circuit": "half-open"}, "the circuit breaker is half-open"),
         ({"equal": False}, "books and exchange differ"),
         ({"equal": None}, "books and exchange could not be compared"),
+        ({"equal": None, "comparable": False}, ""),  # at Interactive Brokers
+        ({"equal": False, "comparable": False}, "books and exchange differ"),
         ({"halted": ["loss"]}, "a kill switch has fired: loss"),
         ({"health": "unhealthy"}, "its bot is trading, its container unhealthy"),
         ({"state": "exited"}, "its bot is exited"),

@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.ib_gateway import packages
 from tests.ib_gateway.world import (
+    API,
     BEHAVE,
     BOT,
     DISPLAY,
@@ -35,6 +36,13 @@ PICTURES = "/var/lib/gridberry"
 BLUE = b"\x20\x60\xa0"  # of the stand-in's window
 STARTS = 6  # in an hour
 OUTSIDER = "10.77.0.254"
+THROUGH_SOCKET = """import socket
+link = socket.socket(socket.AF_UNIX)
+link.settimeout(10)
+link.connect("/run/gridberry-gateway/api")
+link.sendall(b"API\\0\\0\\0\\0\\x09v157..178")
+print(link.recv(64)[4:].decode())
+"""
 LEFT = (
     "find / -xdev ( -name *gridberry* -o -name *ib_gateway* ) -not -path /proc/*"
     " -not -path /sys/* -not -path /usr/share/* -not -path /tmp/*"
@@ -166,6 +174,13 @@ def set_up(directory: Path) -> str:
     return "refused, foreseen, in force, no secret found, nothing left"
 
 
+def through_socket(here: World, uid: int) -> bool:
+    """Tell whether the API answers a user of the machine through the containers' socket."""
+    who = ("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups")
+    said = here["pi1"].ask(*who, "python3", "-c", THROUGH_SOCKET)
+    return said.startswith("178")
+
+
 def in_force(here: World) -> None:
     """See what systemd, the kernel and the Gateway's files say."""
     pi = here["pi1"]
@@ -174,7 +189,7 @@ def in_force(here: World) -> None:
     must(limit == str(512 << 20), "the memory limit", limit)
     kernel = pi.ask("cat", f"/sys/fs/cgroup/system.slice/{GATEWAY}/memory.max")
     must(kernel == limit or "No such file" in kernel, "the kernel's memory limit", kernel)
-    for unit, most in ((GATEWAY, 5.0), (DISPLAY, 3.5), (READY, 4.5), (HEALTH, 4.5)):
+    for unit, most in ((GATEWAY, 5.0), (DISPLAY, 3.5), (READY, 4.5), (HEALTH, 4.5), (API, 4.5)):
         exposed = pi.ask("systemd-analyze", "security", unit).rsplit(": ", 1)[-1]
         must(float(exposed.split()[0]) < most, f"the sandbox of {unit}", exposed)
     users = pi.run("ps", "-o", "user:20=", "-p", java(here))
@@ -197,6 +212,8 @@ def in_force(here: World) -> None:
     must(not owners, "programs are root's", owners)
     must(answers("127.0.0.1", *pi.command()), "the API answers on loopback")
     must(not answers(pi.address, *outside(here)), "the API is closed from outside")
+    must(through_socket(here, 10001), "a container's user reaches the API")
+    must(not through_socket(here, 10002), "nobody else comes that way")
     must(not pi.ask("ss", "-Hltn", "sport = 5900"), "nobody shows its window")
 
 

@@ -16,8 +16,8 @@ from tests.ib_gateway import packages
 USERNAME, PASSWORD, VNC_PASSWORD = "planted-user-4711", "planted\\pass wörd=0815", "pl4nted!"
 SECRETS = (USERNAME, PASSWORD, "planted\\\\pass", VNC_PASSWORD)
 PROGRAM = ("/usr/bin/python3", "-IB", "/usr/local/lib/gridberry/ib_gateway")
-DISPLAY, GATEWAY, READY, HEALTH = (
-    f"gridberry-ib-{name}.service" for name in ("display", "gateway", "ready", "health")
+DISPLAY, GATEWAY, READY, HEALTH, API = (
+    f"gridberry-ib-{name}.service" for name in ("display", "gateway", "ready", "health", "api")
 )
 BOT = "practice-bot.service"
 # It trades only where the API answers at its first moment.

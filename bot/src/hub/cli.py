@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gridbase.clock import SystemClock
-from gridbase.command_line import EXIT_CODES, OneLineParser, run_command
+from gridbase.command_line import program_parser, run_command
 from gridbase.errors import ExitCode, UserError
 
 from hub import __version__
@@ -122,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments after the program's name; None reads them from the process.
 
     Returns:
-        The exit status (see `EXIT_CODES`).
+        The exit status (see `gridbase.command_line.EXIT_CODES`).
     """
     args = _parser().parse_args(sys.argv[1:] if argv is None else list(argv))
     if args.command == "version":
@@ -133,12 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = OneLineParser(
-        prog="hub",
-        description="The fleet's memory: one database, API and page over all bots.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = program_parser("hub", "The fleet's memory: one database, API and page over all bots.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (_, text) in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)

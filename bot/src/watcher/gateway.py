@@ -12,6 +12,7 @@ from gridbase.clock import Clock
 from gridbase.gateway.hours import restarted_at
 from gridbase.gateway.limits import MESSAGE, Request, history
 from gridbase.gateway.shared import WATCHER_SHARE, SharedPacer, Slot
+from gridbase.gateway.sockets import through
 from ib_async.client import Client
 from ib_async.contract import Contract
 
@@ -73,6 +74,8 @@ class Gateway:
         self._listener = Listener()
         self._client: Any = _AskingClient(self._listener, self.pacer)  # it has no types
         self._client.decoder = StrictDecoder(self._listener)
+        if config.gateway[0].startswith("/"):
+            through(self._client.conn, config.gateway[0])
         self._spacing = asyncio.Lock()
         self._snapshot_at = float("-inf")
         self.client_id = config.client_id

@@ -10,6 +10,7 @@ from typing import Any
 NAME_LENGTH = 12
 GONE = ("absent", "fenced")
 PAGE_PORT, JUDGE_PORT = 8080, 8090
+IB, CLIENT_ID = "ib", 1
 WHOLE = 100  # percent of the request weight that an exchange allows an address
 
 
@@ -19,16 +20,17 @@ def account_conflicts(inventory: Mapping[str, Mapping[str, Any]]) -> list[str]:
     Args:
         inventory: The variables of each host, of those that the inventory sets. Without a
             C(grid_bot_account) no other bot trades on its account; a paper bot's exchange is its
-            own.
+            own; at Interactive Brokers the account's name is known.
     """
     keys, names, traded = (defaultdict[tuple[str, ...], list[str]](list) for _ in range(3))
     for host, found in inventory.items():
         mode = found.get("grid_bot_mode", "paper")
-        if mode == "paper" or found.get("grid_bot_state") in GONE:
+        own = mode == "paper" and not _at_ib(found)  # its exchange
+        if own or found.get("grid_bot_state") in GONE:
             continue
-        if key := found.get("grid_bot_api_key"):
+        if not _at_ib(found) and (key := found.get("grid_bot_api_key")):
             keys[str(key),].append(host)
-        if name := found.get("grid_bot_account"):
+        if name := _account(found):
             account = (mode, found.get("grid_bot_exchange", "binance"), name)
             names[*account, found.get("grid_bot_name") or _default_name(host)].append(host)
             for symbol in symbols(found):
@@ -52,7 +54,7 @@ def pi_conflicts(inventory: Mapping[str, Mapping[str, Any]]) -> list[str]:
     Args:
         inventory: As for C(account_conflicts).
     """
-    names, ports = (defaultdict[tuple[str, ...], list[str]](list) for _ in range(2))
+    names, ports, clients = (defaultdict[tuple[str, ...], list[str]](list) for _ in range(3))
     for host, found in inventory.items():
         bots = found.get("grid_bot_neighbors") or []
         if len(bots) < 2 or found.get("grid_bot_state") in GONE:
@@ -60,6 +62,8 @@ def pi_conflicts(inventory: Mapping[str, Mapping[str, Any]]) -> list[str]:
         pi = str(found.get("grid_bot_pi") or host)
         names[pi, str(found.get("grid_bot_name") or _default_name(host))].append(host)
         ports[pi, str(found.get("grid_bot_page_port", PAGE_PORT))].append(host)
+        if _at_ib(found):
+            clients[pi, str(found.get("grid_bot_gateway_client_id", CLIENT_ID))].append(host)
         if _role(found) == "judge":
             ports[pi, str(found.get("grid_bot_judge_port", JUDGE_PORT))].append(host)
     return [
@@ -72,6 +76,11 @@ def pi_conflicts(inventory: Mapping[str, Mapping[str, Any]]) -> list[str]:
             ports,
             "each of these bots on {0} uses the port {1}; use another grid_bot_page_port (or"
             " grid_bot_judge_port) for each",
+        ),
+        *_lines(
+            clients,
+            "each of these bots on {0} has the grid_bot_gateway_client_id {1}; use another for"
+            " each, and keep it: another number cannot cancel a bot's orders",
         ),
     ]
 
@@ -157,6 +166,17 @@ def _guard_lines(name: str, bots: Mapping[str, Mapping[str, Any]]) -> list[str]:
                 f" the account {name} trade"
             )
     return lines
+
+
+def _at_ib(found: Mapping[str, Any]) -> bool:
+    """Tell whether a bot trades at Interactive Brokers."""
+    return found.get("grid_bot_exchange") == IB
+
+
+def _account(found: Mapping[str, Any]) -> str:
+    """The account that a bot says it trades on; empty for none."""
+    of_gateway = found.get("grid_bot_gateway_account") or found.get("ib_gateway_account")
+    return str((of_gateway if _at_ib(found) else found.get("grid_bot_account")) or "")
 
 
 def _role(found: Mapping[str, Any]) -> str:

@@ -1,12 +1,12 @@
 #!/bin/sh
 # Written by Ansible (role hardening). Does what nftables.service does in Debian, but empties only what is
 # left of earlier starts, and not what others keep in the kernel: Docker's rules, without which no container
-# reaches the world or is reached, and Gridberry's firewall. $1: start or stop. RULES is for tests.
+# reaches the world or is reached, and Gridberry's firewalls. $1: start or stop. RULES is for tests.
 set -eu
 : "${RULES:=/etc/nftables.conf}"
 
 # Tables of iptables, which Docker and others use; of Docker itself, from version 29 on; of shared networks.
-kept='table (inet gridberry|ip6? (filter|nat|mangle|raw|security)|ip6? docker-.*|ip6? nm-shared-.*|ip6? io\.systemd\..*)'
+kept='table (inet gridberry(_ib)?|ip6? (filter|nat|mangle|raw|security)|ip6? docker-.*|ip6? nm-shared-.*|ip6? io\.systemd\..*)'
 
 gone=$(nft list tables | grep '^table ' | grep -vxE "$kept" | sed 's/^/delete /')
 loaded=

@@ -37,6 +37,7 @@ ALGORITHMS = {
 KEYWORDS = {"kex": "KexAlgorithms", "cipher": "Ciphers", "mac": "MACs"}
 # sshd -T has its own word for it.
 AS_TOLD = {("PermitRootLogin", "prohibit-password"): "without-password"}
+GATEWAY_PORTS = (4001, 4002)  # of IB Gateway: live, paper
 PATTERN = re.compile(r"[\w.@*?!:/-]+")
 INTERFACE = re.compile(r"[\w.:-]{1,15}\*?")
 MODULE = re.compile(r"[\w-]+")
@@ -95,6 +96,25 @@ def between(settings: dict, name: str, lowest: int, highest: int) -> list[str]:
     return [f"hardening_{name} is {value}; use {lowest} to {highest}"]
 
 
+def gateway_problems(where: str, entry: dict, settings: dict) -> list[str]:
+    """Return a line where a port is IB Gateway's, and open to others than those it trusts.
+
+    Whoever reaches that port trades: the Gateway asks for no password.
+
+    Args:
+        where: The entry's place.
+        entry: Of the setting C(open_ports).
+        settings: The role's settings without their prefix.
+    """
+    trusted, sources = settings.get("gateway_trusts"), set(entry.get("from") or [])
+    if not isinstance(trusted, list) or int(entry["port"]) not in GATEWAY_PORTS:
+        return []
+    if sources and sources <= set(trusted):
+        return []
+    line = f"{where}: port is {entry['port']}, the API of IB Gateway, by which anybody can trade;"
+    return [f"{line} leave it out, or open it to ib_gateway_trusted_addresses alone, by from"]
+
+
 def setting_problems(settings: dict) -> list[str]:
     """Return a line for each setting that is not allowed, as far as can be told without the host.
 
@@ -113,6 +133,7 @@ def setting_problems(settings: dict) -> list[str]:
         if not 1 <= int(entry["port"]) <= 65535:
             lines.append(f"{where}: port is {entry['port']}; use 1 to 65535")
         lines += network_problems(f"{where}: from", entry.get("from") or [])
+        lines += gateway_problems(where, entry, settings)
     lines += pattern_problems(
         "hardening_container_interfaces",
         settings["container_interfaces"],

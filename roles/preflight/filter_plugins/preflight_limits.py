@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-LIMIT = re.compile("grid_bot_(state|mode|(exchange_)?(cpus|memory))")
+LIMIT = re.compile("grid_bot_(state|mode|exchange|(exchange_)?(cpus|memory))")
 
 
 def limits(bots: Mapping[str, Mapping[str, Any]], defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -20,8 +20,9 @@ def limits(bots: Mapping[str, Mapping[str, Any]], defaults: Mapping[str, Any]) -
     for bot, own in bots.items():
         told = {key: own.get(key, value) for key, value in defaults.items() if LIMIT.fullmatch(key)}
         state, paper = told.pop("grid_bot_state"), told.pop("grid_bot_mode") == "paper"
+        practices = told.pop("grid_bot_exchange") != "ib" and paper
         for key, value in told.items() if state == "present" else ():
-            if paper or not key.startswith("grid_bot_exchange_"):
+            if practices or not key.startswith("grid_bot_exchange_"):
                 found[f"{bot} {key}" if len(bots) > 1 else key] = value
     return found
 

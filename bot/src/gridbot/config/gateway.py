@@ -24,12 +24,13 @@ class GatewayConfig:
     """How to reach an account at Interactive Brokers.
 
     Attributes:
-        host: of the Gateway.
+        host: of the Gateway; empty: it is reached through a socket.
         port: of its API.
         account: name of the account.
         client_id: the bot's number at the Gateway, always the same.
         restart: minute of the day (UTC) of its nightly restart; None where it has none.
         pacing_directory: where all on this Gateway count their requests; None: the bot is alone.
+        socket: path of a socket that leads to its API; empty: `host` and `port` do.
     """
 
     host: str
@@ -38,6 +39,12 @@ class GatewayConfig:
     client_id: int
     restart: int | None
     pacing_directory: Path | None = None
+    socket: str = ""
+
+    @property
+    def address(self) -> str:
+        """As people read it."""
+        return self.socket or f"{self.host}:{self.port}"
 
 
 def gateway_of(exchange: dict[str, Any]) -> GatewayConfig | None:
@@ -55,14 +62,15 @@ def gateway_of(exchange: dict[str, Any]) -> GatewayConfig | None:
     for name in ("gateway", "account"):
         if values[name] is None:
             raise UserError(f'exchange.{name} is missing: exchange.name = "{IB}" needs it')
-    host, _, port = values["gateway"].rpartition(":")
+    socket = values["gateway"] if values["gateway"].startswith("/") else ""
+    host, _, port = ("", "", "0") if socket else values["gateway"].rpartition(":")
     restart = values["restart"]
     if restart is not None:
         hours, minutes = restart.split(":")
         restart = int(hours) * 60 + int(minutes)
     client_id = 1 if values["client_id"] is None else values["client_id"]
     directory = values["pacing_directory"]
-    return GatewayConfig(host, int(port), values["account"], client_id, restart, directory)
+    return GatewayConfig(host, int(port), values["account"], client_id, restart, directory, socket)
 
 
 def check_keys(values: dict[str, Any]) -> None:

@@ -25,6 +25,8 @@ def test_a_paper_account_needs_no_key_and_no_address_of_a_practice_exchange():
     gateway = parse(exchange=EXCHANGE | {"restart": "04:45"}).account.exchange.gateway
     assert (gateway.host, gateway.port, gateway.client_id) == ("127.0.0.1", 4002, 1)
     assert gateway.restart == 4 * 60 + 45
+    gateway = parse(exchange=EXCHANGE | {"gateway": "/run/api"}).account.exchange.gateway
+    assert (gateway.socket, gateway.address) == ("/run/api", "/run/api")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from gridbase.clock import Clock
 from gridbase.errors import ExitCode, UserError
 from gridbase.gateway.limits import MESSAGE, history
 from gridbase.gateway.shared import SharedPacer, Slot
+from gridbase.gateway.sockets import through
 from gridbase.market import plain
 from ib_async.client import Client
 from ib_async.decoder import Decoder
@@ -92,7 +93,7 @@ class IbConnection:
         self._clock, self._config, self._gateway = clock, config, gateway
         self._loop = loop or asyncio.new_event_loop()
         self.exchange = config.exchange.name
-        self.address = f"{gateway.host}:{gateway.port}"
+        self.address = gateway.address
         self._client_id = gateway.client_id + (BESIDE if beside else 0)
         self.account, self.restart = gateway.account, gateway.restart
         self.monotonic = clock.monotonic
@@ -108,6 +109,8 @@ class IbConnection:
         client_class: Any = Client  # it has no types
         self.client = client_class(self.listener)
         self.client.decoder = _StrictDecoder(self.listener)
+        if gateway.socket:
+            through(self.client.conn, gateway.socket)
 
     @property
     def now_ms(self) -> int:
