@@ -92,7 +92,7 @@ INSERT INTO orders
 SELECT time - (random() * 3600000)::int * interval '1 ms', run_id, 1, side, 'g',
        CASE WHEN random() < 0.05 THEN 'c' ELSE 'f' END::"char", (random() * 40)::int, 1, price,
        quantity, client_id || '-' || trade_id, (trade_id::bigint * 3 + (random() * 3)::int)::text
-FROM fills;
+FROM fills WHERE random() < 0.25;
 ANALYZE;
 """
 REQUESTS = {

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 from hub.api.fleet import STALE_MS, Heard, breakers, fleet_document
+from hub.api.live import _newer
 from hub.api.parameters import ParameterError, Parameters, position
 from hub.api.programs import KINDS, HeardProgram, program_documents
 from hub.archive.rows import CANDLES, FILLS, ORDERS, CandleRow, FillRow, OrderRow
@@ -128,6 +129,16 @@ def test_a_status_that_makes_no_sense_is_shown_as_far_as_it_does(status):
     bot = Heard("a", "paper", "main", "binance", "1", 1, status)
     assert fleet_document([bot], 2)["bots"][0]["name"] == "a"
     assert breakers([bot]) == []
+
+
+def test_a_bot_knows_itself_whether_its_money_is_real():
+    """It has gone live, and its collector has not started anew yet: nothing of it is paper."""
+    stored = Heard("pi1", "paper", "main", "binance", "1", 5, {"state": "old"})
+    asked = Heard("pi1", "live", "", "binance", "1", 6, {"state": "new"})
+    assert (_newer(stored, asked).mode, _newer(stored, asked).account) == ("live", "")
+    same = Heard("pi1", "paper", "", "binance", "1", 6, {"state": "new"})
+    assert (_newer(stored, same).mode, _newer(stored, same).account) == ("paper", "main")
+    assert _newer(stored, Heard("pi1", "", "", "", "", None, None)) == stored
 
 
 @pytest.mark.parametrize("kind", KINDS)

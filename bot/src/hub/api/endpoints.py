@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from gridbase.errors import ExitCode, UserError
@@ -261,15 +261,18 @@ async def _releases(hub: Hub, given: Parameters) -> dict[str, Any]:
 async def _profit(hub: Hub, given: Parameters) -> dict[str, Any]:
     bot, symbol, mode = given.text("bot"), given.text("symbol"), _mode(given)
     begin, end = given.time("from", BEGIN).date(), given.time("to", END).date()
+    count, before = given.count(), given.after() or (END, 0, "")
     days = [
-        (day, book, one)
+        (day, f"{book.bot} {book.symbol} {book.mode}", book, one)
         for book in await hub.books()
         if bot in {None, book.bot} and symbol in {None, book.symbol}
         if mode in {None, book.mode}
         for day, one in book.days.items()
         if begin <= day < end
     ]
-    days.sort(key=lambda one: (one[0], one[1].bot, one[1].symbol, one[1].mode), reverse=True)
+    days = [one for one in days if one[:2] < (before[0].date(), before[2])]
+    days.sort(key=lambda one: one[:2], reverse=True)
+    last = days[count - 1] if len(days) > count else None
     return {
         "days": [
             {
@@ -281,9 +284,14 @@ async def _profit(hub: Hub, given: Parameters) -> dict[str, Any]:
                 "gain": plain(one.gain),
                 "disposals": one.sales,
             }
-            for day, book, one in days[: given.count()]
-        ]
+            for day, _, book, one in days[:count]
+        ],
+        "next": None if last is None else position((_midnight(last[0]), 0, last[1])),
     }
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, datetime.min.time(), UTC)
 
 
 async def _ledger(hub: Hub, _: Parameters) -> dict[str, Any]:
@@ -339,7 +347,7 @@ ENDPOINTS: dict[str, Endpoint] = {
     ),
     "/api/v1/profit": Endpoint(
         "Gains of the sales of each day (UTC), as the tax report counts them.",
-        ("bot", "symbol", "mode", *_SPAN, "limit"),
+        ("bot", "symbol", "mode", *_SPAN, *_PAGED),
         _profit,
     ),
     "/api/v1/equity": Endpoint(

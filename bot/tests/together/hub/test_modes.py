@@ -84,6 +84,11 @@ def test_both_histories_stay_apart(address, tmp_path):
     assert {one["close"] for one in candles["candles"]} == {"50001"}
     assert [(one["name"], one["mode"]) for one in bots["bots"]] == [("pi1", "live")]
     assert {one["mode"] for one in profit["days"]} == {"paper", "live"}
+    pages: list[dict] = []
+    while not pages or pages[-1]["next"]:
+        given = {"limit": "1"} | ({"after": pages[-1]["next"]} if pages else {})
+        pages += answers(address, ("profit", given))
+    assert [day for page in pages for day in page["days"]] == profit["days"]
     for mode in ("paper", "live"):
         gain = sum(Decimal(day["gain"]) for day in profit["days"] if day["mode"] == mode)
         years = by_mode[mode]["years"].values()
