@@ -262,7 +262,7 @@ PARTS = (
     ),
     Part(
         "recorder-kills",
-        "the recorder killed 30 times at random moments",
+        "the recorder killed 300 times at random moments, half of them while it starts",
         python("-m", "tests.recorder_kills"),
         (*BOT, "tests/recorder_kills.py"),
     ),
