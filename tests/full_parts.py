@@ -274,8 +274,8 @@ PARTS = (
     ),
     Part(
         "recorder",
-        "what recording costs beside a plain writer of Parquet",
-        python("bot/benchmarks/recorder.py"),
+        "what recording costs beside cryptofeed and a plain writer of Parquet",
+        python("bot/benchmarks/recorder.py", "--cryptofeed"),
         BOT,
     ),
     Part(
