@@ -260,7 +260,7 @@ PARTS = (
     ),
     Part(
         "recorder-kills",
-        "the recorder killed 30 times at random moments",
+        "the recorder killed 300 times at random moments, half of them while it starts",
         python("-m", "tests.recorder_kills"),
         (*BOT, "tests/recorder_kills.py"),
     ),
@@ -272,8 +272,8 @@ PARTS = (
     ),
     Part(
         "recorder",
-        "what recording costs beside a plain writer of Parquet",
-        python("bot/benchmarks/recorder.py"),
+        "what recording costs beside cryptofeed and a plain writer of Parquet",
+        python("bot/benchmarks/recorder.py", "--cryptofeed"),
         BOT,
     ),
     Part(

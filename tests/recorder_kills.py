@@ -1,4 +1,4 @@
-"""The recorder killed 30 times at random moments: runs one test of it, with more kills.
+"""The recorder killed 300 times at random moments: runs one test of it, with more kills.
 
 python -m tests.recorder_kills [OPTIONS OF PYTEST]
 """
@@ -16,7 +16,7 @@ TEST = "bot/tests/recorder/test_process.py::test_a_kill_loses_nothing_that_was_w
 
 def main(words: list[str]) -> int:
     """Run the test; return the exit status."""
-    environment = {"RECORDER_KILLS": "30"} | os.environ
+    environment = {"RECORDER_KILLS": "300"} | os.environ
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", TEST, *words]
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 

@@ -52,6 +52,13 @@ class Recorder:
 
     def start(self) -> None:
         began = self.log.stat().st_size if self.log.exists() else 0
+        self.launch()
+        wait_until(lambda: self.process.poll() is not None or self.port(began))
+        assert self.process.poll() is None, self.log.read_text()[began:]
+        self.url = f"http://127.0.0.1:{self.port(began)}"
+
+    def launch(self) -> None:
+        """Start it, and wait for nothing."""
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "recorder", "run", "--config", self.config],
@@ -59,9 +66,6 @@ class Recorder:
                 stdout=log,
                 stderr=log,
             )
-        wait_until(lambda: self.process.poll() is not None or self.port(began))
-        assert self.process.poll() is None, self.log.read_text()[began:]
-        self.url = f"http://127.0.0.1:{self.port(began)}"
 
     def port(self, began: int) -> int | None:
         text = self.log.read_text()[began:]

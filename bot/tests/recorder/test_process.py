@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import time
+from bisect import bisect_right
 from random import Random
 from types import SimpleNamespace
 
@@ -47,16 +48,43 @@ def rows_of(recorder: Recorder, stream: Stream) -> list[tuple[int, ...]]:
     return found
 
 
-def test_a_kill_loses_nothing_that_was_written(recorder):
-    random = Random(7)  # noqa: S311
-    killed_at, written = [], 0
-    for _ in range(KILLS):
+def killed(recorder: Recorder, random: Random, usual_s: float) -> tuple[float, int]:
+    """Start it and kill it at a random moment: returns when (ms), and the rows it said to have.
+
+    About every second kill comes while it starts and reads the journal of the one before.
+    """
+    written = 0
+    if random.random() < 0.5:
+        recorder.launch()
+        time.sleep(random.uniform(0, usual_s))
+    else:
         recorder.start()
         wait_until(lambda: recorder.status()["rows_written"] > 0)
         time.sleep(random.uniform(0, 1))  # anywhere between two writes
-        written += recorder.status()["rows_written"]
-        killed_at.append(time.time() * 1000)
-        recorder.kill()
+        written = recorder.status()["rows_written"]
+    killed_ms = time.time() * 1000
+    recorder.kill()
+    return killed_ms, written
+
+
+def around(times: list[int], moment: float) -> tuple[int, int] | None:
+    """The rows before and after a moment, by their times in order; None where one is missing."""
+    place = bisect_right(times, moment)
+    return (times[place - 1], times[place]) if 0 < place < len(times) else None
+
+
+def test_a_kill_loses_nothing_that_was_written(recorder):
+    random = Random(7)  # noqa: S311
+    began = time.monotonic()
+    recorder.start()
+    usual_s = time.monotonic() - began
+    wait_until(lambda: recorder.status()["rows_written"] > 0)
+    killed_at, written = [], recorder.status()["rows_written"]
+    recorder.kill()
+    for _ in range(KILLS):
+        killed_ms, rows = killed(recorder, random, usual_s)
+        killed_at.append(killed_ms)
+        written += rows
     recorder.start()
     wait_until(lambda: recorder.status()["exchanges"]["binance"]["books"] == len(SYMBOLS))
     time.sleep(2)
@@ -68,14 +96,14 @@ def test_a_kill_loses_nothing_that_was_written(recorder):
         for kind in (Kind.DEPTH, Kind.QUOTES):
             stream = Stream("binance", kind, symbol)
             rows = rows_of(recorder, stream)
+            if kind == Kind.DEPTH:
+                assert rebuild(rows)[2] == 0
+            times = sorted(row[0] for row in rows)
             gaps = catalog.gaps(stream)
-            for kill_ms in killed_at:
-                before = max((row[0] for row in rows if row[0] <= kill_ms), default=None)
-                if before is None:
-                    continue
-                after = min(row[0] for row in rows if row[0] > kill_ms)
+            pairs = {around(times, moment) for moment in killed_at} - {None}
+            assert pairs
+            for before, after in pairs:
                 assert any(gap.from_ms <= before and gap.to_ms >= after for gap in gaps)
-        assert rebuild(rows_of(recorder, Stream("binance", Kind.DEPTH, symbol)))[2] == 0
     # Whatever it said was on the disk is there; it writes each second.
     assert catalog.totals()[1] > written
     assert "Traceback" not in recorder.log.read_text()
