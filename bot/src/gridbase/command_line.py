@@ -79,6 +79,23 @@ def _import(module: str, parser: OneLineParser) -> ModuleType:
         parser.error(f"{name} is not part of this image: run it where the checkout is")
 
 
+def columns(rows: Sequence[Sequence[str]], right_from: int = sys.maxsize) -> str:
+    """A table whose cells stand below each other.
+
+    Args:
+        rows: of as many cells each.
+        right_from: the first column whose cells end, rather than begin, below each other.
+    """
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if number >= right_from else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
 def run_chosen(program: str, args: argparse.Namespace) -> int:
     """Run the subcommand that `add_commands` found; returns the exit status."""
     module = importlib.import_module(args.module)
