@@ -219,6 +219,13 @@ class Loop:
             UserError: what trying again does not help.
             OSError: the database is away (one of `AWAY`).
         """
+        due = self._clock.monotonic() - self._heard >= HEARTBEAT
+        status = await asyncio.to_thread(self._ask) if due else None
+        if status is not None and status.get("mode", self._bot.mode) != self._bot.mode:
+            raise BooksError(
+                f"bot.mode = {self._bot.mode}, and the bot says {str(status['mode'])[:10]}: paper"
+                " and live are never mixed; nothing is copied until both say the same"
+            )
         if self._books is not None and self._books.replaced:
             await self._drop()
         if self._books is None:
@@ -230,8 +237,8 @@ class Loop:
         fills = await self._copier.round()
         self.counts.fills += fills
         self.counts.longest_read = max(self.counts.longest_read, self._books.longest)
-        if self._clock.monotonic() - self._heard >= HEARTBEAT:
-            await self._copier.hear(await asyncio.to_thread(self._ask))
+        if due:
+            await self._copier.hear(status)
             self._heard = self._clock.monotonic()
         return fills
 

@@ -14,6 +14,7 @@ from gridbase.circuit_breaker import FAILURES, OPEN_SECONDS
 from hub.api.application import application
 from hub.api.endpoints import Hub
 from hub.api.live import Fleet
+from hub.books import BooksError
 from hub.collector import Loop
 from hub.config import Bot, Collector, Live, Program
 from hub.database import Address
@@ -87,6 +88,33 @@ class Page(BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+
+def test_a_bot_in_another_mode_is_not_copied(tmp_path):
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(STATUS).encode())
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    said = {}
+    for mode in ("paper", "live"):
+        url = f"http://127.0.0.1:{server.server_port}/api/status"
+        bot = Bot("pi1", mode, "kraken", "main", tmp_path, url)
+        settings = Collector(1, tmp_path / "status.json", None)
+        address = Address(str(tmp_path), 5432, "none", "writer")
+        with pytest.raises(BooksError) as error:
+            asyncio.run(Loop(bot, settings, address, FakeClock(1)).once())
+        said[mode] = str(error.value)
+    server.shutdown()
+    server.server_close()
+    assert said["paper"].startswith("bot.mode = paper, and the bot says live: paper and live are")
+    assert said["live"].endswith("holds no books yet")  # the next thing that it needs
 
 
 def test_a_hub_without_a_database_asks_the_bots_themselves(tmp_path):
