@@ -10,10 +10,8 @@ from dataclasses import dataclass
 HOST = ("benchmarks", "inventory", "playbooks", "plugins", "roles", "virtual_pi")
 SCENARIO = (*HOST, "molecule")
 BOT = ("bot",)
-DATABASE = (
-    *("playbooks", "plugins", "roles"),
-    *("tests/database", "tests/trixie_machine.py", "tests/trixie_root.py"),
-)
+ON_TRIXIE = ("tests/run_scenarios.py", "tests/trixie_machine.py", "tests/trixie_root.py")
+DATABASE = ("playbooks", "plugins", "roles", "tests/database", *ON_TRIXIE)
 STORIES = 10_000
 STORIES_OF_A_PART = 2_500
 STOCK_STORIES = 1_000
@@ -157,7 +155,7 @@ PARTS = (
         python("-m", "tests.ib_gateway"),
         (
             *("playbooks", "plugins", "roles", "bot/src/gridexchange", "bot/src/gridbase"),
-            *("tests/ib_gateway", "tests/trixie_machine.py", "tests/trixie_root.py"),
+            *("tests/ib_gateway", *ON_TRIXIE),
         ),
     ),
     Part(

@@ -13,10 +13,12 @@ As a program it makes the root file system and prints its path:
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -185,9 +187,21 @@ class Server:
     def kill(self) -> None:
         """End the postmaster and all of its processes at once (SIGKILL), as a power cut does."""
         if self._process is not None and self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            # Each has a session of its own; a server that starts while one is left refuses to.
+            os.kill(self._process.pid, signal.SIGSTOP)
+            others = [pidfd for child in self._children() if (pidfd := _opened(child)) is not None]
+            os.kill(self._process.pid, signal.SIGKILL)
+            for pidfd in others:
+                _kill(pidfd)
         self._end(signal.SIGKILL)
         (self.directory / "data" / "postmaster.pid").unlink(missing_ok=True)
+
+    def _children(self) -> list[int]:
+        assert self._process is not None
+        number = self._process.pid
+        return [
+            int(text) for text in Path(f"/proc/{number}/task/{number}/children").read_text().split()
+        ]
 
     def _end(self, number: signal.Signals) -> None:
         if self._process is None:
@@ -217,6 +231,21 @@ class Server:
             *("unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"),
             *(os.fspath(self.directory), os.fspath(self.root), program, *command[1:]),
         ]
+
+
+def _opened(process: int) -> int | None:
+    try:
+        return os.pidfd_open(process)
+    except ProcessLookupError:
+        return None
+
+
+def _kill(pidfd: int) -> None:
+    """Kill a process, and return when it is gone."""
+    with suppress(ProcessLookupError):
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    select.select([pidfd], [], [])
+    os.close(pidfd)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -394,11 +395,8 @@ class World:
 @contextlib.contextmanager
 def fleet(place: Path) -> Iterator[World]:
     """A world whose programs end with the block."""
-    world = World(place)
-    try:
+    with closing(World(place)) as world:
         yield world
-    finally:
-        world.close()
 
 
 def say(text: str) -> None:

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,24 +48,20 @@ def main() -> int:
     began = time.process_time()
     alone, seconds = search(lambda _: None)
     own = time.process_time() - began
-    with tempfile.TemporaryDirectory() as name:
-        pool = Pool(Path(name), args.workers)
-        try:
-            workers = spread_over(pool.address, security(pool.tls))
-            search(lambda _: None, workers)  # they load their modules
-            before = pool.processor_seconds()
-            shared, shared_s = search(lambda _: None, workers)
-            used = pool.processor_seconds() - before
-            due = [args.combinations // 4, args.combinations]
+    with tempfile.TemporaryDirectory() as name, closing(Pool(Path(name), args.workers)) as pool:
+        workers = spread_over(pool.address, security(pool.tls))
+        search(lambda _: None, workers)  # they load their modules
+        before = pool.processor_seconds()
+        shared, shared_s = search(lambda _: None, workers)
+        used = pool.processor_seconds() - before
+        due = [args.combinations // 4, args.combinations]
 
-            def kill(done: int) -> None:
-                if due and done >= due[0]:
-                    due.pop(0)
-                    pool.kill_one()
+        def kill(done: int) -> None:
+            if due and done >= due[0]:
+                due.pop(0)
+                pool.kill_one()
 
-            disturbed, disturbed_s = search(kill, workers)
-        finally:
-            pool.close()
+        disturbed, disturbed_s = search(kill, workers)
     differing = sum(repr(each) != repr(alone) for each in (shared, disturbed))
     print(f"one process: {seconds:.1f} s, {own:.1f} s of a core; {usable_cores()} cores")
     print(f"{args.workers} workers: {used:.1f} s of a core")

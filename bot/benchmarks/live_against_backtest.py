@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 
@@ -39,15 +40,13 @@ def main() -> int:
         hour = Hour(
             Path(name), seed=args.seed, minutes=args.minutes, speed=args.speed, faults=faults
         )
-        try:
+        with closing(hour):
             hour.record()
             if not args.calm:
                 _disturb(hour, args.minutes * 60 / args.speed)
             hour.wait_for_the_end()
             hour.finish()
             documents = hour.compare()
-        finally:
-            hour.close()
     return _tell(documents)
 
 

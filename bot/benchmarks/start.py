@@ -36,7 +36,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -241,12 +241,11 @@ def environment() -> dict[str, str]:
 @contextmanager
 def bench(patience: float) -> Iterator[Bench]:
     """A bench in a directory that is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="gridbot-bench-") as directory:
-        one = Bench(Path(directory), patience)
-        try:
-            yield one
-        finally:
-            one.close()
+    with (
+        tempfile.TemporaryDirectory(prefix="gridbot-bench-") as directory,
+        closing(Bench(Path(directory), patience)) as one,
+    ):
+        yield one
 
 
 def bare_start() -> float:

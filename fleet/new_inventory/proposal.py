@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
 
@@ -30,19 +29,6 @@ STEP = Decimal("0.01")
 FEE_RATE = Decimal("0.001")
 FEWEST, MOST = 2, 100
 LARGEST_UNITS = 2**63 - 1
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A grid and how it would have done.
-
-    Attributes:
-        grid: The grid.
-        result: The backtest's.
-    """
-
-    grid: Grid
-    result: Result
 
 
 def last_days(candles: Candles, days: int = DAYS) -> Candles:

@@ -121,6 +121,11 @@ def test_jobs_have_limits_that_leave_bots_alone(told):
     assert words[3].startswith("gridberry-analytics:")
     assert words[-1] == "gridberry-bot"
     assert setting(files["gridberry-analytics.timer"], "OnCalendar") == "03:30 UTC"
+    # From when on a night is missed: a day, eight hours, and half an hour.
+    late = files["gridberry_analytics_nightly.prom"].splitlines()[-1]
+    assert late == "gridberry_analytics_late_after_seconds 117000"
+    idle = written(told["member"])["gridberry_analytics_nightly.prom"]
+    assert "\ngridberry" not in idle
 
 
 def test_the_configuration_says_what_the_settings_say(told):

@@ -205,12 +205,60 @@ def test_a_page_without_a_database(tmp_path):
     assert [one.name for one in config.server.live] == ["pi1"]
 
 
+def test_what_runs_beside_the_bots(tmp_path):
+    programs = [
+        {"name": "pi2", "kind": "recorder", "url": "http://pi2:8092/status", "token": "hidden1"},
+        {"name": "options", "kind": "watcher", "file": "/mnt/data/watcher/signal.json"},
+    ]
+    recorder = {"recorder_markets": [{"exchange": "binance"}], "recorder_directory": "/opt/r"}
+    (found,) = rendered(tmp_path, SERVER | recorder | {"hub_programs": programs})
+    files = {one["path"]: one for one in found["files"]}
+    (tmp_path / "serve.toml").write_text(files["/opt/gridberry/bot-hub/serve.toml"]["content"])
+    own, pi2, options = load(tmp_path / "serve.toml").server.programs
+    assert (own.name, own.kind, own.url) == (
+        "localhost",
+        "recorder",
+        "http://127.0.0.1:8092/status",
+    )
+    mounts = found["services"]["serve"]["volumes"]
+    assert f"./secrets/program_pi2:{pi2.token_file}:ro" in mounts
+    # The recorder's own role writes the same file in the same way.
+    token = yaml.safe_load((ROOT / "roles/recorder/vars/main.yml").read_text())["__recorder_files"]
+    assert "'/secrets/token', 'generate': 64}" in token
+    assert (files["/opt/r/secrets/token"]["generate"], files["/opt/r/secrets/token"]["mode"]) == (
+        64,
+        "0600",
+    )
+    assert files["/opt/gridberry/bot-hub/secrets/program_pi2"]["secret"] == "hidden1"
+    assert "hidden1" not in files["/opt/gridberry/bot-hub/serve.toml"]["content"]
+    bound = {one["source"]: one for one in mounts if isinstance(one, dict)}
+    assert all(one["bind"] == {"create_host_path": False} for one in bound.values())
+    targets = {source: one["target"] for source, one in bound.items()}
+    place = str(options.file.parent)
+    assert targets == {place: place, "/opt/r/secrets/token": str(own.token_file)}
+
+
+def test_a_recorder_elsewhere_changes_nothing_here(tmp_path):
+    recorder = {"recorder_markets": [{"exchange": "binance"}], "recorder_state": "absent"}
+    (found,) = rendered(tmp_path, DATABASE | SERVER | recorder)
+    assert "[[server.programs]]" not in "".join(one.get("content", "") for one in found["files"])
+    assert not any("recorder" in str(one) for one in found["directories"])
+
+
 WRONG = (
     ({}, "hub_collect and hub_serve are false"),
     (DATABASE | {"hub_database_ca": ""}, "another host, which also needs hub_database_ca"),
     (DATABASE | {"hub_database_passwords": {}}, "needs hub_database_passwords.writer"),
     (DATABASE | SERVER | {"hub_token": ""}, "it also needs hub_token"),
     ({"hub_serve": True}, "it needs hub_live"),
+    (SERVER | {"hub_programs": [{"name": "../x", "kind": "watcher", "url": "u"}]}, "names need"),
+    (SERVER | {"hub_programs": [{"name": "x", "kind": "watcher"}]}, "either url or file"),
+    (
+        SERVER
+        | {"recorder_markets": [{}]}
+        | {"hub_programs": [{"name": "localhost", "kind": "watcher", "url": "u"}]},
+        "the same name, or that of this host",
+    ),
     (DATABASE | SERVER | {"hub_archive": "usb"}, "use a path from / on, or s3://"),
     (DATABASE | SERVER | ARCHIVE | {"hub_archive_key": ""}, "need each other"),
     (

@@ -15,6 +15,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -315,9 +316,13 @@ def test_the_hubs_gains_are_added_by_mode_and_its_absence_is_said(fleet, tmp_pat
     class Hub(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append((self.path, self.headers["Authorization"]))
-            days = [{"mode": "live", "gain": "1.00000001"}, {"mode": "live", "gain": "-3"},
-                    {"mode": "paper", "gain": "700"}]  # fmt: skip
-            body = json.dumps({"days": days}).encode()
+            one = {"bot": "pi1", "symbol": "BTC/USDT", "mode": "live", "gain": "1.00000001"}
+            if "after=" not in self.path:
+                pages = {"days": [one, one | {"mode": "paper", "gain": "700"}], "next": "Mg=="}
+            else:
+                other = one | {"bot": "pi2", "gain": "9000"}
+                pages = {"days": [one | {"gain": "-3"}, other], "next": None}
+            body = json.dumps(pages).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -331,11 +336,14 @@ def test_the_hubs_gains_are_added_by_mode_and_its_absence_is_said(fleet, tmp_pat
     hub = {"url": f"http://127.0.0.1:{http.server_address[1]}", "token": "hub-4711"}
     fleet.settings(hub=hub)
     fleet.run("--to", str(tmp_path / "report.html"))
+    later = datetime.fromtimestamp(fleet.week.end, UTC).date()
     one = rows(section((tmp_path / "report.html").read_text(), "pi1, BTC/USDT, live"))
     assert one["gain of sales, as the ledger has it"] == "-1.99999999 USDT"
-    path, token = asked[0]
+    # A page for all grids together, and the next one: not a request for each grid.
+    (first, token), (second, _) = asked
     assert token == "Bearer hub-4711"
-    assert f"symbol=BTC%2FUSDT&limit=7&from={fleet.week.dates[0]}&" in path
+    assert first == f"/api/v1/profit?from={fleet.week.dates[0]}&to={later}&limit=1000"
+    assert second == first + "&after=Mg%3D%3D"
     http.shutdown()
     http.server_close()
     fleet.settings(hub=hub)

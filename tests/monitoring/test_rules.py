@@ -61,6 +61,7 @@ STORE = ',job="monitoring",instance="127.0.0.1:8428"'
 IB_STATE = "gridberry_ib_gateway_state"
 INCIDENT = "gridberry_incident_last_timestamp_seconds"
 CONTAINER = ',container="gridberry-bot"'
+NIGHTLY = ',file="/var/lib/gridberry/metrics/gridberry_analytics_nightly.prom"'
 UP = {pi("up", ',job="node",instance="a"'): "1x400"}
 EXPECTED = {pi("gridberry_expected_host"): "1x400", 'up{host="pi2",job="node"}': "1x400"}
 CASES = {
@@ -220,6 +221,27 @@ CASES = {
         },
         "1m", PI,
     ),
+    "AnalyticsFailed": Case(
+        {
+            pi("gridberry_analytics_job_success", ',job="report",name="pi1"'): "1x40",
+            pi("gridberry_analytics_job_success", ',job="compare",name="pi1"'): "0x40",
+        },
+        {pi("gridberry_analytics_job_success", ',job="compare",name="pi1"'): "1x40"},
+        "1m", PI,
+    ),
+    "AnalyticsLate": Case(
+        {
+            pi("gridberry_analytics_late_after_seconds"): "100000x40",
+            pi("gridberry_analytics_last_run_timestamp_seconds"): "-100000x40",
+            pi("node_textfile_mtime_seconds", NIGHTLY): "0x40",
+        },
+        {
+            pi("gridberry_analytics_late_after_seconds"): "100000x40",
+            pi("gridberry_analytics_last_run_timestamp_seconds"): "-99000x40",
+            pi("node_textfile_mtime_seconds", NIGHTLY): "-200000x40",
+        },
+        "1m", PI,
+    ),
     "RebootWaiting": Case(
         {pi("gridberry_reboot_waiting"): f"1{DAY}"},
         {pi("gridberry_reboot_waiting"): f"0{DAY}"},
@@ -302,6 +324,18 @@ OF_DATABASE = {
     "BackupFailed": Case(PRIMARY | FAILED, REPLICA | FAILED, "1m", PI),
     "BackupLate": Case(PRIMARY | LATE, REPLICA | LATE, "1m", PI),
 }
+# Analytics of which no night has ended since the role came; and a host without any.
+NEVER = {
+    "AnalyticsLate": Case(
+        {
+            pi("gridberry_analytics_late_after_seconds"): "100000x40",
+            pi("node_textfile_mtime_seconds", NIGHTLY): "-100000x40",
+        },
+        {pi("node_textfile_mtime_seconds", NIGHTLY): "-100000x40"},
+        "1m",
+        PI,
+    ),
+}
 
 
 def kebab(name: str) -> str:
@@ -365,7 +399,7 @@ def unit_test(place: Path, name: str, case: Case) -> Path:
 @pytest.mark.skipif(bool(tools.missing()), reason=tools.missing())
 def test_each_alert_fires_when_it_should_and_not_otherwise(tmp_path):
     words = [tools.program("vmalert-tool"), "unittest", "--disableAlertgroupLabel"]
-    for name, case in (*CASES.items(), *OF_DATABASE.items()):
+    for name, case in (*CASES.items(), *OF_DATABASE.items(), *NEVER.items()):
         words += ["--files", unit_test(tmp_path, name, case)]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

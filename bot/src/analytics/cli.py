@@ -1,11 +1,10 @@
 """The `analytics` command: reads arguments, hands over to one subcommand, reports errors."""
 
 import argparse
-import importlib
 import sys
 from collections.abc import Sequence
 
-from gridbase.command_line import EXIT_CODES, OneLineParser, run_command
+from gridbase.command_line import add_commands, program_parser, run_chosen
 
 # Name, module with `add_arguments(parser)` and `run(args) -> int`, one line of help.
 COMMANDS = (
@@ -24,11 +23,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments after the program's name; None reads them from the process.
 
     Returns:
-        The exit status (see `EXIT_CODES`).
+        The exit status (see `gridbase.command_line.EXIT_CODES`).
     """
-    args = parse(list(sys.argv[1:] if argv is None else argv))
-    command_module = importlib.import_module(args.module)
-    return run_command(f"analytics {args.command}", lambda: command_module.run(args))
+    return run_chosen("analytics", parse(list(sys.argv[1:] if argv is None else argv)))
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -40,18 +37,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     Raises:
         SystemExit: they are wrong; one line on standard error says how.
     """
-    parser = OneLineParser(
-        prog="analytics",
-        description="Compare bots with backtests, and search on recorded prices.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = program_parser(
+        "analytics", "Compare bots with backtests, and search on recorded prices."
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    chosen = next((text for text in arguments if not text.startswith("-")), None)
-    for name, module, summary in COMMANDS:
-        described = summary[0].upper() + summary[1:] + "."
-        command = commands.add_parser(name, help=summary, description=described)
-        if name == chosen:
-            command.set_defaults(module=module)
-            importlib.import_module(module).add_arguments(command)
+    add_commands(parser, COMMANDS, arguments)
     return parser.parse_args(arguments)

@@ -57,6 +57,15 @@ class WholeFile:
             raise self._failed(error) from error
 
 
+def sync(path: Path) -> None:
+    """Have a file, or a directory's names, on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def write_whole(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Write a file that appears under its name only once it is complete.
 

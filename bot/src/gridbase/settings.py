@@ -1,12 +1,17 @@
 """Reads settings strictly: each value by its reader, and each mistake is one line."""
 
 import difflib
+import re
+import tomllib
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
 
 from gridbase.errors import UserError
 
 Read = Callable[[Any], Any]
+_Table = TypeVar("_Table")
 
 
 class WrongValueError(UserError):
@@ -18,6 +23,34 @@ def text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise WrongValueError("needs text in quotes")
     return value
+
+
+def matching(pattern: str | re.Pattern[str], needed: str) -> Read:
+    """Reader of text that a pattern matches as a whole; `needed` says what is allowed."""
+
+    def read(value: Any) -> str:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise WrongValueError(f"needs {needed}")
+        return value
+
+    return read
+
+
+def any_path(value: Any) -> Path:
+    """Reads a path."""
+    return Path(text(value))
+
+
+def absolute_path(needed: str) -> Read:
+    """Reader of a path that begins at the root; `needed` says what is allowed."""
+
+    def read(value: Any) -> Path:
+        path = any_path(value)
+        if not path.is_absolute():
+            raise WrongValueError(f"needs {needed}")
+        return path
+
+    return read
 
 
 def switch(value: Any) -> bool:
@@ -75,6 +108,78 @@ def read_each(
         except WrongValueError as error:
             raise WrongValueError(f"{told(name, value)} {error}") from error
     return values
+
+
+def declared(kind: type) -> dict[str, tuple[Any, ...]]:
+    """What stands beside the types of a dataclass's fields in ``Annotated``: first its reader."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {name: one.__metadata__ for name, one in hints.items() if hasattr(one, "__metadata__")}
+
+
+def read_table(
+    kind: type[_Table], given: Mapping[str, Any], where: str = "", **more: Any
+) -> _Table:
+    """What a table declares: a dataclass whose fields name their readers.
+
+    Args:
+        kind: the dataclass; a field without a default has to be in the table.
+        given: values as TOML has them.
+        where: begins each line about a mistake: the file or the table.
+        more: fields that are no settings.
+
+    Raises:
+        WrongValueError: a name is unknown or missing, or a value is not allowed.
+    """
+    readers = {name: said[0] for name, said in declared(kind).items()}
+    return kind(**read_values(readers, given, where, needed_of(kind)), **more)
+
+
+def needed_of(kind: Any) -> list[str]:
+    """Fields of a dataclass that name a reader, and have no default."""
+    return [
+        one.name for one in fields(kind) if one.default is MISSING and one.name in declared(kind)
+    ]
+
+
+def read_values(
+    readers: Mapping[str, Read], given: Mapping[str, Any], where: str, needed: Collection[str]
+) -> dict[str, Any]:
+    """Settings of one table by name.
+
+    Args:
+        readers: of all settings that the table may have, by name.
+        given: values as TOML has them.
+        where: begins each line about a mistake: the file or the table.
+        needed: names that must not be missing.
+
+    Raises:
+        WrongValueError: a name is unknown or missing, or a value is not allowed.
+    """
+    for name in given:
+        if name not in readers:
+            raise WrongValueError(f"{where}unknown setting {name}; {known_names(name, readers)}")
+    for name in needed:
+        if name not in given:
+            raise WrongValueError(f"{where}{name} is missing")
+    return read_each(readers, given, lambda name, value: f"{where}{name} = {value!r}:")
+
+
+def read_toml(path: Path, wrong: str = "is not TOML") -> dict[str, Any]:
+    """The document in a file.
+
+    Args:
+        path: the file.
+        wrong: what to say of one that is not TOML.
+
+    Raises:
+        UserError: it cannot be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: {wrong}: {error}") from error
 
 
 def known_names(name: str, known: Collection[str]) -> str:

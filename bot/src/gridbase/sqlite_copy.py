@@ -6,6 +6,8 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+from gridbase.atomic_file import sync
+
 PARTIAL = ".partial"
 
 
@@ -59,15 +61,6 @@ def _check(connection: sqlite3.Connection) -> None:
         raise DamagedError(" ".join(answer.split()))
     if broken is not None:
         raise DamagedError(f"a row of {broken[0]} names one of {broken[2]} that is gone")
-
-
-def sync(path: Path) -> None:
-    """Have a file, or a directory's names, on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 if __name__ == "__main__":  # SOURCE TARGET

@@ -5,12 +5,10 @@ minute on a small machine, and it must not pay for importing the rest.
 """
 
 import argparse
-import importlib
 import sys
 from collections.abc import Sequence
-from types import ModuleType
 
-from gridbase.command_line import EXIT_CODES, OneLineParser, run_command
+from gridbase.command_line import EXIT_CODES, add_commands, program_parser, run_chosen
 from gridbase.errors import ExitCode
 
 from gridbot import __version__
@@ -45,49 +43,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments after the program's name; None reads them from the process.
 
     Returns:
-        The exit status (see `EXIT_CODES`).
+        The exit status (see `gridbase.command_line.EXIT_CODES`).
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    args = _parser(arguments).parse_args(arguments)
+    parser = program_parser("gridbot", "A grid-trading bot for small machines.")
+    parser.add_argument("--version", action="version", version=f"gridbot {__version__}")
+    raw = argparse.RawDescriptionHelpFormatter
+    commands = add_commands(parser, COMMANDS, arguments, epilog=EXIT_CODES, formatter_class=raw)
+    commands.add_parser("version", help="print the version")
+    args = parser.parse_args(arguments)
     if args.command == "version":
         print(f"gridbot {__version__}")
         return ExitCode.OK
-    command = importlib.import_module(args.module)
-    return run_command(f"gridbot {args.command}", lambda: command.run(args))
-
-
-def _import(module: str, parser: argparse.ArgumentParser) -> ModuleType:
-    """A subcommand; those that are for a computer are not part of the image for Pis."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name != module:
-            raise
-        name = module.rpartition(".")[2]
-        parser.error(f"{name} is not part of this image: run it where the checkout is")
-
-
-def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    """The parser, filled in only for the subcommand that `arguments` name."""
-    parser = OneLineParser(
-        prog="gridbot",
-        description="A grid-trading bot for small machines.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"gridbot {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    chosen = next((text for text in arguments if not text.startswith("-")), None)
-    for name, module, summary in COMMANDS:
-        command = commands.add_parser(
-            name,
-            help=summary,
-            description=summary[0].upper() + summary[1:] + ".",
-            epilog=EXIT_CODES,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        if name == chosen:
-            command.set_defaults(module=module)
-            _import(module, parser).add_arguments(command)
-    commands.add_parser("version", help="print the version")
-    return parser
+    return run_chosen("gridbot", args)

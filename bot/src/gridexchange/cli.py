@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from gridbase.command_line import EXIT_CODES, OneLineParser, run_command
+from gridbase.command_line import program_parser, run_command
 
 from gridexchange.config import load_config
 
@@ -39,14 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments after the program's name; None reads them from the process.
 
     Returns:
-        The exit status (see `EXIT_CODES`).
+        The exit status (see `gridbase.command_line.EXIT_CODES`).
     """
-    parser = OneLineParser(
-        prog="gridexchange",
-        description="Serve the practice exchange.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = program_parser("gridexchange", "Serve the practice exchange.")
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file with settings")
     for name, metavar, text in FLAGS:
         parser.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, help=text)

@@ -1,13 +1,12 @@
 """Settings of the practice exchange: a TOML file, flags over it, each value checked strictly."""
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 from gridbase.errors import UserError
 from gridbase.market import plain
@@ -15,10 +14,13 @@ from gridbase.public_rest import ADDRESSES
 from gridbase.settings import (
     Read,
     WrongValueError,
+    any_path,
     choice,
+    declared,
     integer,
     known_names,
     read_each,
+    read_toml,
     switch,
     text,
 )
@@ -37,12 +39,8 @@ LIVE = ADDRESSES  # exchanges whose live prices can be followed
 ADDRESS = re.compile(r"(https?|wss?)://[A-Za-z0-9.-]+(:[0-9]{1,5})?", re.ASCII)
 
 
-def _path(value: object) -> Path:
-    return Path(text(value))
-
-
 def _candles(value: object) -> Path | None:
-    return None if value == "" else _path(value)
+    return None if value == "" else any_path(value)
 
 
 def _address(*schemes: str) -> Read:
@@ -169,9 +167,9 @@ class ExchangeConfig:
     port: Annotated[int, integer(0, 65535)] = 8000
     stream_port: Annotated[int | None, integer(0, 65535)] = None
     stream_connections: Annotated[int, integer(1, 1000)] = 32
-    state_directory: Annotated[Path, _path]
-    api_key_file: Annotated[Path, _path]
-    api_secret_file: Annotated[Path, _path]
+    state_directory: Annotated[Path, any_path]
+    api_key_file: Annotated[Path, any_path]
+    api_secret_file: Annotated[Path, any_path]
     withdrawals: Annotated[bool, switch] = False
     symbol: Annotated[str, _symbol, OF_A_SYMBOL] = "BTC/USDT"
     candles: Annotated[Path | None, _candles, OF_A_SYMBOL] = None
@@ -213,11 +211,7 @@ class ExchangeConfig:
         return self.live_rest or rest, self.live_streams or streams
 
 
-_ANNOTATED = {
-    name: kind.__metadata__
-    for name, kind in get_type_hints(ExchangeConfig, include_extras=True).items()
-    if hasattr(kind, "__metadata__")
-}
+_ANNOTATED = declared(ExchangeConfig)
 SETTINGS: dict[str, Read] = {name: said[0] for name, said in _ANNOTATED.items()}
 SYMBOLS = "symbols"
 REQUIRED = ("state_directory", "api_key_file", "api_secret_file")
@@ -237,7 +231,7 @@ def load_config(path: Path | None, flags: Mapping[str, object]) -> ExchangeConfi
         UserError: one line that names the setting, its value and what is allowed.
     """
     where = "" if path is None else f"{path}: "
-    given = {} if path is None else _read_toml(path)
+    given = {} if path is None else read_toml(path)
     tables = given.pop(SYMBOLS, None)
     if tables is None:
         return _read(given, flags, where)
@@ -315,13 +309,3 @@ def _check_together(config: ExchangeConfig, where: str) -> None:
             f"{where}start_price = {plain(config.start_price)}: needs at least tick_size ="
             f" {plain(config.tick_size)}"
         )
-
-
-def _read_toml(path: Path) -> dict[str, object]:
-    try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is not TOML: {error}") from error

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gridbase.clock import SystemClock
-from gridbase.command_line import EXIT_CODES, OneLineParser, run_command
+from gridbase.command_line import program_parser, run_command
 from gridbase.errors import ExitCode, UserError
 
 from hub import __version__
@@ -57,10 +57,11 @@ def _archive(config: Config, _: argparse.Namespace) -> int:
         )
     except AWAY as error:
         raise UserError(in_one_line(error), ExitCode.EXCHANGE) from error
-    print(
-        f"archived {moved.rows} trades of {moved.chunks} chunks: {moved.before} bytes in the"
-        f" database, {moved.size} in the archive; {moved.late} came late"
-    )
+    for table, one in moved.items():
+        print(
+            f"{table}: archived {one.rows} rows of {one.chunks} chunks: {one.before} bytes in the"
+            f" database, {one.size} in the archive; {one.late} came late"
+        )
     return ExitCode.OK
 
 
@@ -107,7 +108,7 @@ def _tokens(config: Config, args: argparse.Namespace) -> int:
 COMMANDS: dict[str, tuple[Callable[[Config, argparse.Namespace], int], str]] = {
     "migrate": (_migrate, "bring the database's schema up to date"),
     "collect": (_collect, "copy one bot's books to the database until stopped"),
-    "archive": (_archive, "move old trades to verified Parquet files, once"),
+    "archive": (_archive, "move old trades, orders and hours to verified Parquet files, once"),
     "keep": (_keep, "keep schema and archive in order until stopped"),
     "serve": (_serve, "serve the API and the fleet's page until stopped"),
     "tokens": (_tokens, "create, list and revoke the tokens of API and page"),
@@ -121,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments after the program's name; None reads them from the process.
 
     Returns:
-        The exit status (see `EXIT_CODES`).
+        The exit status (see `gridbase.command_line.EXIT_CODES`).
     """
     args = _parser().parse_args(sys.argv[1:] if argv is None else list(argv))
     if args.command == "version":
@@ -132,12 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = OneLineParser(
-        prog="hub",
-        description="The fleet's memory: one database, API and page over all bots.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = program_parser("hub", "The fleet's memory: one database, API and page over all bots.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (_, text) in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)

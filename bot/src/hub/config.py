@@ -7,17 +7,31 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from gridbase import settings
 from gridbase.errors import UserError
-from gridbase.settings import Read, WrongValueError
+from gridbase.settings import (
+    WrongValueError,
+    any_path,
+    choice,
+    declared,
+    integer,
+    known_names,
+    needed_of,
+    read_each,
+    text,
+)
 
 from hub.database import Address
 
-REQUIRED = object()
+
+def _url(value: Any) -> str:
+    url = text(value)
+    if not url.startswith(("http://", "https://")):
+        raise WrongValueError("needs to begin with http:// or https://")
+    return url
 
 
 @dataclass(frozen=True)
@@ -33,12 +47,12 @@ class Bot:
         status_url: of its /api/status; None where it has no page.
     """
 
-    name: str
-    mode: str
-    exchange: str
-    account: str
-    state: Path
-    status_url: str | None
+    name: Annotated[str, text]
+    mode: Annotated[str, choice("paper", "live", quote='"')]
+    exchange: Annotated[str, text]
+    account: Annotated[str, text]
+    state: Annotated[Path, any_path]
+    status_url: Annotated[str | None, _url] = None
 
 
 @dataclass(frozen=True)
@@ -51,9 +65,9 @@ class Collector:
         metrics_file: its metrics in Prometheus' text format; None writes none.
     """
 
-    seconds: int
-    status_file: Path
-    metrics_file: Path | None
+    seconds: Annotated[int, integer(1, 3600)]
+    status_file: Annotated[Path, any_path]
+    metrics_file: Annotated[Path | None, any_path] = None
 
 
 @dataclass(frozen=True)
@@ -69,12 +83,12 @@ class Archive:
         secret_file: its secret.
     """
 
-    place: str
-    after_days: int
-    endpoint: str | None
-    region: str
-    key_file: Path | None
-    secret_file: Path | None
+    place: Annotated[str, text]
+    after_days: Annotated[int, integer(7, 36500)] = 90
+    endpoint: Annotated[str | None, _url] = None
+    region: Annotated[str, text] = "us-east-1"
+    key_file: Annotated[Path | None, any_path] = None
+    secret_file: Annotated[Path | None, any_path] = None
 
 
 @dataclass(frozen=True)
@@ -85,16 +99,35 @@ class Keeper:
         status_file: its state as JSON; None writes none.
     """
 
-    status_file: Path | None
+    status_file: Annotated[Path | None, any_path] = None
 
 
 @dataclass(frozen=True)
 class Live:
     """A bot that the hub asks itself: its name, the URL of its /api/status, and its token."""
 
-    name: str
-    url: str
-    token_file: Path | None
+    name: Annotated[str, text]
+    url: Annotated[str, _url]
+    token_file: Annotated[Path | None, any_path] = None
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program beside the bots that the page shows.
+
+    Attributes:
+        name: unique among programs.
+        kind: recorder or watcher.
+        url: where it tells its status; None where it writes a file.
+        file: which it writes; None where it has a URL.
+        token_file: what it wants to be shown; None for nothing.
+    """
+
+    name: Annotated[str, text]
+    kind: Annotated[str, choice("recorder", "watcher", quote='"')]
+    url: Annotated[str | None, _url] = None
+    file: Annotated[Path | None, any_path] = None
+    token_file: Annotated[Path | None, any_path] = None
 
 
 @dataclass(frozen=True)
@@ -107,13 +140,15 @@ class Server:
         tokens_file: who may read; None: everybody, which is for loopback alone.
         connections: most connections to the database.
         live: bots that are asked directly.
+        programs: what else is shown, and is asked directly.
     """
 
-    host: str
-    port: int
-    tokens_file: Path | None
-    connections: int
-    live: tuple[Live, ...]
+    host: Annotated[str, text] = "127.0.0.1"
+    port: Annotated[int, integer(1, 65535)] = 8090
+    tokens_file: Annotated[Path | None, any_path] = None
+    connections: Annotated[int, integer(1, 30)] = 5
+    live: tuple[Live, ...] = ()
+    programs: tuple[Program, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -139,65 +174,17 @@ class Config:
         return part
 
 
-def _url(value: Any) -> str:
-    text = settings.text(value)
-    if not text.startswith(("http://", "https://")):
-        raise WrongValueError("needs to begin with http:// or https://")
-    return text
-
-
-def _path(value: Any) -> Path:
-    return Path(settings.text(value))
-
-
-_Section = Mapping[str, tuple[Read, Any]]
-_DATABASE: _Section = {
-    "host": (settings.text, REQUIRED),
-    "port": (settings.integer(1, 65535), 5432),
-    "database": (settings.text, "gridberry"),
-    "user": (settings.text, REQUIRED),
-    "password_file": (_path, None),
-    "ca_file": (_path, None),
+_SECTIONS: Mapping[str, Any] = {
+    "database": Address,
+    "bot": Bot,
+    "collector": Collector,
+    "keeper": Keeper,
+    "archive": Archive,
 }
-_BOT: _Section = {
-    "name": (settings.text, REQUIRED),
-    "mode": (settings.choice("paper", "live", quote='"'), REQUIRED),
-    "exchange": (settings.text, REQUIRED),
-    "account": (settings.text, REQUIRED),
-    "state": (_path, REQUIRED),
-    "status_url": (_url, None),
-}
-_COLLECTOR: _Section = {
-    "seconds": (settings.integer(1, 3600), 5),
-    "status_file": (_path, REQUIRED),
-    "metrics_file": (_path, None),
-}
-_KEEPER: _Section = {"status_file": (_path, None)}
-_ARCHIVE: _Section = {
-    "place": (settings.text, REQUIRED),
-    "after_days": (settings.integer(7, 36500), 90),
-    "endpoint": (_url, None),
-    "region": (settings.text, "us-east-1"),
-    "key_file": (_path, None),
-    "secret_file": (_path, None),
-}
-_SERVER: _Section = {
-    "host": (settings.text, "127.0.0.1"),
-    "port": (settings.integer(1, 65535), 8090),
-    "tokens_file": (_path, None),
-    "connections": (settings.integer(1, 30), 5),
-}
-_LIVE: _Section = {
-    "name": (settings.text, REQUIRED),
-    "url": (_url, REQUIRED),
-    "token_file": (_path, None),
-}
-_SECTIONS: Mapping[str, tuple[_Section, Any]] = {
-    "database": (_DATABASE, Address),
-    "bot": (_BOT, Bot),
-    "collector": (_COLLECTOR, Collector),
-    "keeper": (_KEEPER, Keeper),
-    "archive": (_ARCHIVE, Archive),
+# Of fields that stand before one that has none.
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "database": {"port": 5432, "database": "gridberry"},
+    "collector": {"seconds": 5},
 }
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -217,44 +204,59 @@ def load(path: Path) -> Config:
     known = [*_SECTIONS, "server"]
     for name in document:
         if name not in known:
-            raise UserError(f"[{name}] is unknown: {settings.known_names(name, known)}")
+            raise UserError(f"[{name}] is unknown: {known_names(name, known)}")
     parts: dict[str, Any] = dict.fromkeys(known)
-    for name, (section, kind) in _SECTIONS.items():
+    for name, kind in _SECTIONS.items():
         if name in document:
-            parts[name] = kind(**_read(name, section, document[name]))
+            parts[name] = _read(name, kind, document[name])
     if "server" in document:
         parts["server"] = _server(document["server"])
     _check(parts)
     return Config(**parts)
 
 
-def _read(name: str, section: _Section, given: Any) -> dict[str, Any]:
+def _read(name: str, kind: Any, given: Any) -> Any:
     if not isinstance(given, dict):
         raise UserError(f"{name} needs to be a section: [{name}]")
+    readers = {setting: said[0] for setting, said in declared(kind).items()}
     for setting in given:
-        if setting not in section:
-            full = [f"{name}.{one}" for one in section]
-            hint = settings.known_names(f"{name}.{setting}", full)
+        if setting not in readers:
+            hint = known_names(f"{name}.{setting}", [f"{name}.{one}" for one in readers])
             raise UserError(f"{name}.{setting} is unknown: {hint}")
-    values = {setting: default for setting, (_, default) in section.items()}
-    readers = {setting: read for setting, (read, _) in section.items()}
-    values |= settings.read_each(
+    values = _DEFAULTS.get(name, {}) | read_each(
         readers, given, lambda setting, value: f"{name}.{setting} = {value!r}"
     )
-    for setting, value in values.items():
-        if value is REQUIRED:
+    for setting in needed_of(kind):
+        if setting not in values:
             raise UserError(f"{name}.{setting} is missing")
-    return values
+    return kind(**values)
 
 
 def _server(given: Any) -> Server:
-    live = given.pop("live", []) if isinstance(given, dict) else []
-    bots = tuple(Live(**_read("server.live", _LIVE, one)) for one in live)
-    names = [one.name for one in bots]
+    given = dict(given) if isinstance(given, dict) else given
+    live = _tables("server.live", Live, given)
+    programs = _tables("server.programs", Program, given)
+    for program in programs:
+        if (program.url is None) == (program.file is None):
+            raise UserError(
+                f"server.programs.name = {program.name!r} needs either url, where it tells its"
+                " status, or file, which it writes"
+            )
+    server: Server = _read("server", Server, given)
+    return replace(server, live=tuple(live), programs=tuple(programs))
+
+
+def _tables(where: str, kind: Any, given: Any) -> list[Any]:
+    """The tables [[server.NAME]], which are taken out of the section; each with its own name."""
+    part = given.pop(where.partition(".")[2], []) if isinstance(given, dict) else []
+    if not isinstance(part, list):
+        raise UserError(f"{where} needs to be a list of sections: [[{where}]]")
+    tables = [_read(where, kind, one) for one in part]
+    names = [one.name for one in tables]
     for name in names:
         if names.count(name) > 1:
-            raise UserError(f"server.live.name = {name!r} stands twice; give each bot its own")
-    return Server(**_read("server", _SERVER, given), live=bots)
+            raise UserError(f"{where}.name = {name!r} stands twice; give each its own")
+    return tables
 
 
 def _check(parts: Mapping[str, Any]) -> None:

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import asyncpg
 from gridbase.errors import ExitCode, UserError
 from gridbase.secret_files import read_secret
+from gridbase.settings import any_path, integer, text
 
 # Only one program brings the schema up to date at a time: any number, the same in all of them.
 _LOCK = 0x47524442
@@ -69,12 +70,12 @@ class Address:
             server, which is for a Unix socket and for loopback alone.
     """
 
-    host: str
-    port: int
-    database: str
-    user: str
-    password_file: Path | None = None
-    ca_file: Path | None = None
+    host: Annotated[str, text]
+    port: Annotated[int, integer(1, 65535)]
+    database: Annotated[str, text]
+    user: Annotated[str, text]
+    password_file: Annotated[Path | None, any_path] = None
+    ca_file: Annotated[Path | None, any_path] = None
 
     def arguments(self) -> dict[str, Any]:
         """For asyncpg.

@@ -1,78 +1,111 @@
-"""One surface over the database and the archive: trades by page, and all of them in order.
+"""One surface over the database and the archive: trades, orders and hours.
 
 A query reads the manifest and the database as of one moment, so that a row is in exactly one of
 the two; files that the manifest names are never written again. DuckDB answers for the files,
-PostgreSQL for the rest, and the answers are put together here.
+PostgreSQL for the rest, and the answers are put together here. Orders and hours may change: of one
+that waits to be archived again, what waits is the answer, and not the file's.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 import duckdb
+from gridbase.market import plain
 
-from hub.archive import rows
+from hub.archive.columns import MILLISECOND
 from hub.archive.place import Place
-from hub.archive.rows import FillRow, Key, key
+from hub.archive.rows import (
+    CANDLES,
+    FILLS,
+    ORDERS,
+    CandleRow,
+    FillRow,
+    Key,
+    Kind,
+    OrderRow,
+    key,
+)
 
 BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
 END = datetime(9999, 1, 1, tzinfo=UTC)
+_NEWEST: Key = (END, 2**31 - 1, "")
+_ORDER = ("created", "run_id", "client_id")
 _ENGINE: dict[str, str | bool | int | float | list[str]] = {"threads": 1, "memory_limit": "128MB"}
 # Rows that are read at once where all are wanted.
 _BATCH = 20_000
-_FIELDS = (
-    "time, run_id, market_id, side::text, role::text, maker, price, quantity, quote, fee, fee_coin,"
-    " trade_id, client_id"
+# $1 runs or null for all, $2 and $3 bounds of time, $4 to $6 the key of the last row, $8 a state.
+_PAGE = (
+    "SELECT {fields} FROM {table} WHERE ($1::int[] IS NULL OR run_id = ANY($1))"
+    " AND {time} >= $2 AND {time} < $3 AND {time} <= $4 AND ({time}, run_id, {name}) < ($4, $5, $6)"
+    "{more} ORDER BY {time} DESC, run_id DESC, {name} DESC LIMIT $7"
 )
-# $1 runs or null for all, $2 and $3 bounds of time, $4 to $6 the key of the last row.
-_LATEST = (
-    f"SELECT {_FIELDS} FROM fills WHERE ($1::int[] IS NULL OR run_id = ANY($1))"  # noqa: S608  constants
-    " AND time >= $2 AND time < $3 AND time <= $4 AND (time, run_id, trade_id) < ($4, $5, $6)"
-    " ORDER BY time DESC, run_id DESC, trade_id DESC LIMIT $7"
-)
-_OLDEST = (
-    f"SELECT {_FIELDS} FROM fills WHERE run_id = ANY($1::int[]) AND time >= $2"  # noqa: S608  constants
+_STATE = " AND ($8::text IS NULL OR state::text = $8)"
+
+
+def _page(kind: Kind, table: str, name: str, more: str = "") -> str:
+    return _PAGE.format(fields=kind.fields, table=table, time=kind.time, name=name, more=more)
+
+
+LATEST = _page(FILLS, "fills", "trade_id")
+ORDERS_LATEST = _page(ORDERS, "orders", "client_id", _STATE)
+LATE_ORDERS = _page(ORDERS, "late_orders", "client_id", _STATE)
+OLDEST = (
+    f"SELECT {FILLS.fields} FROM fills WHERE run_id = ANY($1::int[]) AND time >= $2"  # noqa: S608  constants
     " AND (time, run_id, trade_id) > ($2, $3, $4)"
     " ORDER BY time, run_id, trade_id LIMIT $5"
 )
+# As texts, which the database writes for a tenth of what decimals cost here.
+_TEXTS = (
+    "SELECT time, trim_scale(open)::text AS open, trim_scale(high)::text AS high,"
+    " trim_scale(low)::text AS low, trim_scale(close)::text AS close, seconds, in_range_seconds"
+)
+_HOURS = (
+    " FROM {} WHERE bot_id = $1 AND symbol = $2 AND time >= $3 AND time < $4 ORDER BY time LIMIT $5"
+)
+HOURS = _TEXTS + _HOURS.format("candles")
+LATE_HOURS = _TEXTS + _HOURS.format("late_candles")
+CLOSES = "SELECT time, close" + _HOURS.format("candles")
+LATE_CLOSES = "SELECT time, close" + _HOURS.format("late_candles")
 _FILES = (
-    "SELECT name FROM archive_files WHERE hypertable = 'fills' AND begins <= $2 AND ends > $1"
+    "SELECT name FROM archive_files WHERE hypertable = $1 AND begins <= $3 AND ends > $2"
     " ORDER BY begins"
 )
 # Between which hours grid runs have traded, from the index of `flows` alone.
-_TRADED = (
+TRADED = (
     "SELECT min(first), max(last) FROM unnest($1::int[]) AS one (id), LATERAL (SELECT min(hour) AS"
     " first, max(hour) AS last FROM flows WHERE run_id = one.id) AS traded"
 )
 _HOUR = timedelta(hours=1)
-# An ID as text, where files have a number.
-_ID = "coalesce(trade_text, CAST(trade_number AS VARCHAR))"
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which trades.
+    """Which trades or orders.
 
     Attributes:
         runs: IDs of grid runs; None: all.
         begin: the earliest time.
         end: the time after the latest.
-        before: only rows before this one, in the order of `key`; None: from the latest on.
+        before: only rows before this one, by time, run and ID; None: from the latest on.
+        state: of orders, by its first letter; None: any.
     """
 
     runs: Sequence[int] | None = None
     begin: datetime = BEGIN
     end: datetime = END
     before: Key | None = None
+    state: str | None = None
 
 
 class History:
-    """Trades, wherever they are.
+    """Trades, orders and hours, wherever they are.
 
     Args:
         pool: of connections to the database.
@@ -94,24 +127,103 @@ class History:
         Raises:
             PlaceError: the archive is needed and cannot be read.
         """
-        before = wanted.before or (END, 2**31 - 1, "")
+        before = wanted.before or _NEWEST
         values = (wanted.runs, wanted.begin, wanted.end, *before, count)
         # Files follow each other in time, and what is in the database is later than all of them: a
         # page that it fills needs no file, and then no moment either.
         async with self._pool.acquire() as connection:
-            files, found = list[str](), await connection.fetch(_LATEST, *values)
+            files, found = list[str](), await connection.fetch(LATEST, *values)
             if len(found) < count and self._place is not None:
                 async with _moment(connection):
                     end = min(wanted.end, before[0])
-                    files = await self._files(connection, wanted.begin, end, wanted.runs)
-                    found = await connection.fetch(_LATEST, *values)
+                    files = await self._traded(connection, wanted.begin, end, wanted.runs)
+                    found = await connection.fetch(LATEST, *values)
         page = [FillRow(*record) for record in found]
-        for name in reversed(files):
-            if len(page) >= count:
+        return page + await self._latest_archived(FILLS, files, wanted, count - len(page))
+
+    async def orders(self, wanted: Wanted, count: int) -> list[OrderRow]:
+        """A page of orders, the latest first.
+
+        Args:
+            wanted: which ones.
+            count: how many at most.
+
+        Raises:
+            PlaceError: the archive is needed and cannot be read.
+        """
+        before = wanted.before or _NEWEST
+        values = (wanted.runs, wanted.begin, wanted.end, *before, count, wanted.state)
+        async with self._pool.acquire() as connection:
+            files, late = list[str](), list[Any]()
+            found = await connection.fetch(ORDERS_LATEST, *values)
+            if len(found) < count:
+                async with _moment(connection):
+                    end = min(wanted.end, before[0])
+                    files = await self._files(connection, ORDERS, wanted.begin, end)
+                    late = await connection.fetch(LATE_ORDERS, *values)
+                    found = await connection.fetch(ORDERS_LATEST, *values)
+        page = [OrderRow(*record) for record in found]
+        left = count - len(page)
+        # Either has as many as the page lacks, so both together have the right ones.
+        behind = {
+            ORDERS.identity(row): row
+            for row in await self._latest_archived(ORDERS, files, wanted, left)
+        }
+        behind |= {ORDERS.identity(row): row for row in (OrderRow(*record) for record in late)}
+        latest = sorted(behind.values(), key=attrgetter(*_ORDER), reverse=True)
+        return page + latest[:left]
+
+    async def hours(
+        self, bot: int, symbol: str, begin: datetime, end: datetime, count: int
+    ) -> list[Mapping[str, Any]]:
+        """Hours as a bot has seen its price, the oldest first; prices are exact texts.
+
+        Args:
+            bot: its ID.
+            symbol: such as ``BTC/USDT``.
+            begin: the earliest time.
+            end: the time after the latest.
+            count: how many at most.
+
+        Raises:
+            PlaceError: the archive is needed and cannot be read.
+        """
+
+        def texts(row: CandleRow) -> dict[str, Any]:
+            prices = {name: plain(getattr(row, name)) for name in ("open", "high", "low", "close")}
+            watched = {"seconds": row.seconds, "in_range_seconds": row.in_range_seconds}
+            return {"time": row.time, **prices, **watched}
+
+        asked = (bot, symbol, begin, end, count)
+        return await self._hours(asked, (HOURS, LATE_HOURS), texts)
+
+    async def closes(
+        self, bot: int, symbol: str, begin: datetime, end: datetime, count: int
+    ) -> list[Mapping[str, Any]]:
+        """The same hours with their closing prices alone, as decimals."""
+        asked = (bot, symbol, begin, end, count)
+        return await self._hours(
+            asked, (CLOSES, LATE_CLOSES), lambda row: {"time": row.time, "close": row.close}
+        )
+
+    async def _hours(
+        self,
+        asked: tuple[int, str, datetime, datetime, int],
+        queries: tuple[str, str],
+        document: Callable[[CandleRow], Mapping[str, Any]],
+    ) -> list[Mapping[str, Any]]:
+        _, _, begin, end, count = asked
+        async with self._pool.acquire() as connection, _moment(connection):
+            found, late = [await connection.fetch(query, *asked) for query in queries]
+            files = await self._files(connection, CANDLES, begin, end)
+        behind: dict[datetime, Mapping[str, Any]] = {}
+        for name in files:
+            if len(behind) >= count:
                 break
-            left = count - len(page)
-            page += await asyncio.to_thread(self._archived_latest, name, wanted, before, left)
-        return page
+            rows = await asyncio.to_thread(self._archived_hours, name, asked)
+            behind |= {row.time: document(row) for row in rows}
+        behind |= {row["time"]: row for row in late}
+        return [*(behind[time] for time in sorted(behind)), *found][:count]
 
     async def ordered(
         self, runs: Sequence[int], after: Key | None = None
@@ -125,8 +237,8 @@ class History:
         while True:
             # The horizon may move on between two batches: each asks for both as of one moment.
             async with self._pool.acquire() as connection, _moment(connection):
-                files = await self._files(connection, last[0], END, runs)
-                found = await connection.fetch(_OLDEST, list(runs), *last, _BATCH)
+                files = await self._traded(connection, last[0], END, runs)
+                found = await connection.fetch(OLDEST, list(runs), *last, _BATCH)
             batch: list[FillRow] = []
             for name in files:
                 if len(batch) >= _BATCH:
@@ -141,30 +253,53 @@ class History:
                 return
             last = key(row)
 
-    async def _files(
+    async def _traded(
         self, connection: Any, begin: datetime, end: datetime, runs: Sequence[int] | None
     ) -> list[str]:
         """Files that may have trades of these runs in this time, the oldest first."""
-        if self._place is None:
-            return []
         if runs is not None:
-            first, last = await connection.fetchrow(_TRADED, list(runs))
+            first, last = await connection.fetchrow(TRADED, list(runs))
             if first is None:
                 return []
             begin, end = max(begin, first), min(end, last + _HOUR)
-        return [row["name"] for row in await connection.fetch(_FILES, begin, end)]
+        return await self._files(connection, FILLS, begin, end)
 
-    def _archived_latest(self, name: str, wanted: Wanted, before: Key, count: int) -> list[FillRow]:
+    async def _files(
+        self, connection: Any, kind: Kind, begin: datetime, end: datetime
+    ) -> list[str]:
+        """Files that may have rows of this time, the oldest first."""
+        if self._place is None:
+            return []
+        return [row["name"] for row in await connection.fetch(_FILES, kind.table, begin, end)]
+
+    async def _latest_archived(
+        self, kind: Kind, files: Sequence[str], wanted: Wanted, count: int
+    ) -> list[Any]:
+        """The latest rows of some files, which follow each other in time."""
+        page: list[Any] = []
+        for name in reversed(files):
+            if len(page) >= count:
+                break
+            left = count - len(page)
+            page += await asyncio.to_thread(self._archived_latest, kind, name, wanted, left)
+        return page
+
+    def _archived_latest(self, kind: Kind, name: str, wanted: Wanted, count: int) -> list[Any]:
+        order = ("time", "run_id", "trade_id") if kind is FILLS else _ORDER
+        time, run, identity = (kind.in_file(one) for one in order)
         return self._query(
+            kind,
             name,
             f"({'true' if wanted.runs is None else 'list_contains(?, run_id)'})"
-            f" AND time_ms >= ? AND time_ms < ? AND (time_ms, run_id, {_ID}) < (?, ?, ?)"
-            f" ORDER BY time_ms DESC, run_id DESC, {_ID} DESC LIMIT ?",
+            f" AND ({'true' if wanted.state is None else 'state = ?'})"
+            f" AND {time} >= ? AND {time} < ? AND ({time}, {run}, {identity}) < (?, ?, ?)"
+            f" ORDER BY {time} DESC, {run} DESC, {identity} DESC LIMIT ?",
             [
                 *([] if wanted.runs is None else [list(wanted.runs)]),
+                *([] if wanted.state is None else [wanted.state]),
                 _ms(wanted.begin),
                 _ms(wanted.end),
-                *_in_files(before),
+                *_in_files(wanted.before or _NEWEST),
                 count,
             ],
         )
@@ -172,21 +307,36 @@ class History:
     def _archived_oldest(
         self, name: str, runs: Sequence[int], after: Key, count: int
     ) -> list[FillRow]:
+        identity = FILLS.in_file("trade_id")
         return self._query(
+            FILLS,
             name,
-            f"list_contains(?, run_id) AND time_ms >= ? AND (time_ms, run_id, {_ID}) > (?, ?, ?)"
-            f" ORDER BY time_ms, run_id, {_ID} LIMIT ?",
+            "list_contains(?, run_id) AND time_ms >= ?"
+            f" AND (time_ms, run_id, {identity}) > (?, ?, ?)"
+            f" ORDER BY time_ms, run_id, {identity} LIMIT ?",
             [list(runs), _ms(after[0]), *_in_files(after), count],
         )
 
-    def _query(self, name: str, condition: str, values: list[Any]) -> list[FillRow]:
+    def _archived_hours(
+        self, name: str, asked: tuple[int, str, datetime, datetime, int]
+    ) -> list[CandleRow]:
+        bot, symbol, begin, end, count = asked
+        return self._query(
+            CANDLES,
+            name,
+            "bot_id = ? AND symbol = ? AND time_ms >= ? AND time_ms < ? ORDER BY time_ms LIMIT ?",
+            [bot, symbol, _ms(begin), _ms(end), count],
+        )
+
+    def _query(self, kind: Kind, name: str, condition: str, values: list[Any]) -> list[Any]:
         if self._place is None or self._engine is None:
             return []
         archived = self._place.dataset([name])
         with self._engine.cursor() as engine:  # of its own: answers come from several threads
             engine.register("archived", archived)
-            query = f"SELECT {rows.COLUMNS} FROM archived WHERE {condition}"  # noqa: S608  constants
-            return rows.rows_of(engine.execute(query, values).fetchall())
+            columns = ", ".join(kind.schema.names)
+            query = f"SELECT {columns} FROM archived WHERE {condition}"  # noqa: S608  constants
+            return kind.load_cells(engine.execute(query, values).fetchall())
 
 
 def _moment(connection: Any) -> Any:
@@ -195,7 +345,7 @@ def _moment(connection: Any) -> Any:
 
 
 def _ms(time: datetime) -> int:
-    return (time - BEGIN) // rows.MILLISECOND
+    return (time - BEGIN) // MILLISECOND
 
 
 def _in_files(last: Key) -> tuple[int, int, str]:

@@ -1,4 +1,4 @@
-"""Keeps the database in order, as its owner: the schema up to date, old trades in the archive.
+"""Keeps the database in order, as its owner: the schema up to date, old rows in the archive.
 
 It runs beside the server, for as long as that does. What fails is told in one line and tried again.
 """
@@ -26,13 +26,16 @@ AGAIN_SECONDS = 60.0
 
 async def archive(
     address: Address, settings: Archive, progress: Callable[[str], None] = lambda _: None
-) -> Moved:
+) -> dict[str, Moved]:
     """Bring the schema up to date and move what is old, once.
 
     Args:
         address: of the database, as its owner.
         settings: where to, and what is old.
         progress: is told each step in one line.
+
+    Returns:
+        What was done, by table.
 
     Raises:
         UserError: the archive or the database is not as it must be.

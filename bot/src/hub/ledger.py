@@ -19,7 +19,8 @@ from gridbase.errors import UserError
 from gridbase.market import EXACT, Market, plain
 from gridbase.tax_lots import LotBook, Method, Sums
 
-from hub.archive.rows import MILLISECOND, FillRow, Key, key
+from hub.archive.columns import MILLISECOND
+from hub.archive.rows import FillRow, Key, key
 from hub.history import BEGIN, History
 from hub.units import Units
 
@@ -32,9 +33,9 @@ _SYMBOLS = """
 SELECT b.name, b.mode, b.account, r.symbol, r.base, r.quote, array_agg(r.id ORDER BY r.id) AS runs
 FROM bots b JOIN grid_runs r ON r.bot_id = b.id
 GROUP BY b.name, b.mode, b.account, r.symbol, r.base, r.quote
-ORDER BY b.name, r.symbol
+ORDER BY b.name, r.symbol, b.mode
 """
-_COUNT = "SELECT coalesce(sum(fills), 0)::bigint FROM flows WHERE run_id = ANY($1::int[])"
+_COUNT = "SELECT coalesce(sum(fills), 0)::bigint FROM flow_days WHERE run_id = ANY($1::int[])"
 # How often a book is made anew while its bot trades for earlier times.
 _TRIES = 5
 
@@ -139,14 +140,15 @@ class Ledger:
         self._pool = pool
         self._history = history
         self._method = method
-        self._books: dict[tuple[str, str], Book] = {}
+        # A bot that has gone from paper to live has a book of each.
+        self._books: dict[tuple[str, str, str], Book] = {}
         self._units: dict[int, Units] = {}
         self._lock = asyncio.Lock()
 
     async def adopt(self, reading: Awaitable[Sequence[Book]]) -> None:
         """Begin with books that another process reads; until it has, nobody else reads any."""
         async with self._lock:
-            self._books = {(book.bot, book.symbol): book for book in await reading}
+            self._books = {(book.bot, book.symbol, book.mode): book for book in await reading}
 
     async def books(self) -> Sequence[Book]:
         """All books, brought up to date.
@@ -161,7 +163,7 @@ class Ledger:
             return [await self._book(row) for row in symbols]
 
     async def _book(self, row: Any) -> Book:
-        name = (row["name"], row["symbol"])
+        name = (row["name"], row["symbol"], row["mode"])
         book = self._books.get(name)
         for _ in range(_TRIES):
             if book is not None and book.fills == await self._count(row["runs"]):

@@ -61,7 +61,7 @@ _INSERT_LATE = (
     f"INSERT INTO late_fills ({_FILLS}) SELECT * FROM {_FILL_ARRAYS} ON CONFLICT DO NOTHING"  # noqa: S608  constants
 )
 _INSERT_ORDERS = """
-INSERT INTO orders AS o (created, run_id, market_id, side, role, state, line, attempt, price,
+INSERT INTO {table} AS o (created, run_id, market_id, side, role, state, line, attempt, price,
                          quantity, client_id, exchange_id)
 SELECT * FROM unnest($1::timestamptz[], $2::int[], $3::int[], $4::"char"[], $5::"char"[],
                      $6::"char"[], $7::int[], $8::int[], $9::bigint[], $10::bigint[], $11::text[],
@@ -70,6 +70,13 @@ ON CONFLICT (run_id, created, client_id) DO UPDATE
 SET state = excluded.state, exchange_id = excluded.exchange_id
 WHERE (o.state, o.exchange_id) IS DISTINCT FROM (excluded.state, excluded.exchange_id)
 """
+_INSERT_CANDLES = (
+    "INSERT INTO {table} AS c (time, bot_id, symbol, open, high, low, close, seconds,"
+    " in_range_seconds) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9)"
+    " ON CONFLICT (bot_id, symbol, time) DO UPDATE SET high = excluded.high,"
+    " low = excluded.low, close = excluded.close, seconds = excluded.seconds,"
+    " in_range_seconds = excluded.in_range_seconds WHERE c.seconds <> excluded.seconds"
+)
 
 
 def moment(time_ms: int) -> datetime:
@@ -93,10 +100,10 @@ class Writer:
         self._markets: dict[Units, int] = {}
 
     async def introduce(self) -> None:
-        """Make the bot known, or bring up to date what is said of it."""
+        """Make the bot known, or bring up to date what is said of it; by its mode, too."""
         self._id = await self._connection.fetchval(
             "INSERT INTO bots (name, mode, exchange, account, heard) VALUES ($1,$2,$3,$4, now())"
-            " ON CONFLICT (name) DO UPDATE SET mode = excluded.mode, exchange = excluded.exchange,"
+            " ON CONFLICT (name, mode) DO UPDATE SET exchange = excluded.exchange,"
             " account = excluded.account, heard = excluded.heard RETURNING id",
             self._bot.name,
             self._bot.mode,
@@ -177,46 +184,49 @@ class Writer:
     async def batch(self, batch: Batch) -> int:
         """Write orders and trades; how many trades were new."""
         if batch.orders:
-            rows = [await self._order(order) for order in batch.orders]
-            await self._connection.execute(_INSERT_ORDERS, *zip(*rows, strict=True))
+            orders = [await self._order(order) for order in batch.orders]
+            for table, rows in (await self._parted("orders", orders)).items():
+                await self._connection.execute(
+                    _INSERT_ORDERS.format(table=table), *zip(*rows, strict=True)
+                )
         if not batch.fills:
             return 0
-        # Shared until the end of the transaction: no chunk is dropped in between.
-        until = await self._connection.fetchval(
-            "SELECT archived_until FROM horizons WHERE hypertable = 'fills' FOR SHARE"
-        )
-        every = [await self._fill(fill) for fill in batch.fills]
-        late = [row for row in every if row[0] < until]
-        new = [row for row in every if row[0] >= until]
-        if late:
+        fills = await self._parted("fills", [await self._fill(fill) for fill in batch.fills])
+        if late := fills.get("late_fills"):
             await self._connection.execute(_INSERT_LATE, *zip(*late, strict=True))
-        if not new:
+        if not (new := fills.get("fills")):
             return 0
         return int(await self._connection.fetchval(INSERT_FILLS, *zip(*new, strict=True)))
 
     async def candles(self, candles: Sequence[Candle]) -> None:
         """Write hours; one that has grown since is brought up to date."""
-        await self._connection.executemany(
-            "INSERT INTO candles AS c (time, bot_id, symbol, open, high, low, close, seconds,"
-            " in_range_seconds) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9)"
-            " ON CONFLICT (bot_id, symbol, time) DO UPDATE SET high = excluded.high,"
-            " low = excluded.low, close = excluded.close, seconds = excluded.seconds,"
-            " in_range_seconds = excluded.in_range_seconds WHERE c.seconds <> excluded.seconds",
-            [
-                (
-                    moment(one.hour_ms),
-                    self._id,
-                    one.symbol,
-                    one.open,
-                    one.high,
-                    one.low,
-                    one.close,
-                    one.seconds,
-                    one.in_range_seconds,
-                )
-                for one in candles
-            ],
+        hours = [
+            (
+                moment(one.hour_ms),
+                self._id,
+                one.symbol,
+                one.open,
+                one.high,
+                one.low,
+                one.close,
+                one.seconds,
+                one.in_range_seconds,
+            )
+            for one in candles
+        ]
+        for table, rows in (await self._parted("candles", hours)).items():
+            await self._connection.executemany(_INSERT_CANDLES.format(table=table), rows)
+
+    async def _parted(self, table: str, rows: list[Any]) -> dict[str, list[Any]]:
+        """Rows by the table that they go to: late ones are of a time that is archived."""
+        # Shared until the end of the transaction: no chunk is dropped in between.
+        until = await self._connection.fetchval(
+            "SELECT archived_until FROM horizons WHERE hypertable = $1 FOR SHARE", table
         )
+        parts: dict[str, list[Any]] = {}
+        for row in rows:
+            parts.setdefault(table if row[0] >= until else f"late_{table}", []).append(row)
+        return parts
 
     async def incidents(self, incidents: Sequence[Incident]) -> None:
         """Write incidents; one that has ended since is brought up to date."""

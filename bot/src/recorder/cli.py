@@ -1,11 +1,9 @@
 """The `recorder` command: reads arguments, hands over to one subcommand, reports errors."""
 
-import argparse
-import importlib
 import sys
 from collections.abc import Sequence
 
-from gridbase.command_line import EXIT_CODES, OneLineParser, run_command
+from gridbase.command_line import EXIT_CODES, add_commands, program_parser, run_chosen
 
 # Name, module with `add_arguments(parser)` and `run(args) -> int`, one line of help.
 COMMANDS = (
@@ -31,20 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status (see `EPILOG`).
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = OneLineParser(
-        prog="recorder",
-        description="Record market data into Parquet files whose gaps are known.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = program_parser(
+        "recorder", "Record market data into Parquet files whose gaps are known.", EPILOG
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    chosen = next((text for text in arguments if not text.startswith("-")), None)
-    for name, module, summary in COMMANDS:
-        described = summary[0].upper() + summary[1:] + "."
-        command = commands.add_parser(name, help=summary, description=described)
-        if name == chosen:
-            command.set_defaults(module=module)
-            importlib.import_module(module).add_arguments(command)
-    args = parser.parse_args(arguments)
-    command_module = importlib.import_module(args.module)
-    return run_command(f"recorder {args.command}", lambda: command_module.run(args))
+    add_commands(parser, COMMANDS, arguments)
+    return run_chosen("recorder", parser.parse_args(arguments))

@@ -1,8 +1,7 @@
 """Settings of the recorder: a TOML file, each value checked strictly."""
 
 import re
-import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,18 @@ from gridbase.public_rest import ADDRESSES
 from gridbase.settings import (
     Read,
     WrongValueError,
+    any_path,
     choice,
     integer,
-    known_names,
-    read_each,
+    matching,
+    read_toml,
+    read_values,
     switch,
-    text,
 )
 
 from recorder.core.rows import Kind
 from recorder.files.layout import checked_name
-from recorder.sync_settings import SyncSettings, matching, read_sync
+from recorder.sync_settings import SyncSettings, read_sync
 
 ADDRESS = re.compile(r"(https?|wss?)://[A-Za-z0-9.-]+(:[0-9]{1,5})?", re.ASCII)
 LISTEN = re.compile(r"([0-9.]+|\[[0-9a-f:]+\]):[0-9]{1,5}", re.ASCII)
@@ -103,9 +103,9 @@ def _scaled(low: int, high: int, unit: int) -> Read:
 
 
 SETTINGS: dict[str, Read] = {
-    "directory": lambda value: Path(text(value)),
+    "directory": any_path,
     "listen": matching(LISTEN, 'an address and a port, such as "127.0.0.1:8090"'),
-    "token_file": lambda value: Path(text(value)),
+    "token_file": any_path,
     "rotate_mb": _scaled(1, 1_000, MEGABYTE),
     "queue": integer(100, 1_000_000),
     "silent_seconds": integer(10, 86_400),
@@ -140,12 +140,7 @@ def load_config(path: Path) -> Config:
     Raises:
         UserError: one line that names the file, the setting, its value and what is allowed.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is no TOML: {error}") from error
+    document = read_toml(path, wrong="is no TOML")
     try:
         return _read(document)
     except UserError as error:
@@ -157,9 +152,7 @@ def _read(document: Mapping[str, Any]) -> Config:
     if not isinstance(markets, list) or not markets:
         raise WrongValueError("needs at least one table [[markets]] with exchange and symbols")
     given = {name: value for name, value in document.items() if name not in ("markets", "sync")}
-    values = _values(SETTINGS, given, "")
-    if "directory" not in values:
-        raise WrongValueError("directory is missing")
+    values = read_values(SETTINGS, given, "", ("directory",))
     values = {NAMES.get(name, name): value for name, value in values.items()}
     if "sync" in document:
         values["sync"] = read_sync(document["sync"])
@@ -177,10 +170,7 @@ def _read(document: Mapping[str, Any]) -> Config:
 def _market(given: Any) -> Market:
     if not isinstance(given, Mapping):
         raise WrongValueError("markets: needs tables [[markets]]")
-    values = _values(MARKET_SETTINGS, given, "markets: ")
-    for name in ("exchange", "symbols"):
-        if name not in values:
-            raise WrongValueError(f"markets: {name} is missing")
+    values = read_values(MARKET_SETTINGS, given, "markets: ", ("exchange", "symbols"))
     rest, streams = ADDRESSES[values["exchange"]]
     usual = {
         "kinds": tuple(Kind),
@@ -190,12 +180,3 @@ def _market(given: Any) -> Market:
         "weight_per_minute": 600 if values["exchange"] == "binanceus" else 1_200,
     }
     return Market(**(usual | values))
-
-
-def _values(readers: Mapping[str, Read], given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    for name in given:
-        if name not in readers:
-            hint = known_names(name, list(readers))
-            raise WrongValueError(f"{where}unknown setting {name}; {hint}")
-    told: Callable[[str, Any], str] = lambda name, value: f"{where}{name} = {value!r}:"  # noqa: E731
-    return read_each(readers, given, told)

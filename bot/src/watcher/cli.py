@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gridbase.clock import SystemClock
-from gridbase.command_line import EXIT_CODES, OneLineParser, run_command
+from gridbase.command_line import program_parser, run_command
 from gridbase.errors import ExitCode
 
 from watcher.config import Config, load_config
@@ -26,13 +26,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments after the program's name; None reads them from the process.
 
     Returns:
-        The exit status (see `EXIT_CODES`).
+        The exit status (see `gridbase.command_line.EXIT_CODES`).
     """
-    parser = OneLineParser(
-        prog="watcher",
-        description="Watch options at Interactive Brokers: chains, Greeks, bars. Trades nothing.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = program_parser(
+        "watcher", "Watch options at Interactive Brokers: chains, Greeks, bars. Trades nothing."
     )
     add = parser.add_argument
     add("--config", type=Path, required=True, metavar="FILE", help="TOML file")

@@ -1,51 +1,21 @@
 """Settings of the watcher: a TOML file, each value checked strictly."""
 
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from gridbase.errors import UserError
-from gridbase.settings import WrongValueError, integer, known_names, read_each, text
+from gridbase.settings import (
+    WrongValueError,
+    absolute_path,
+    integer,
+    matching,
+    read_table,
+    read_toml,
+)
 
 MOST_SYMBOLS = 10  # with more, a cycle could last longer than the time between two
-
-
-@dataclass(frozen=True)
-class Config:
-    """Everything that the watcher can be told.
-
-    Attributes:
-        gateway: host and port of the Gateway's API, or the path of a socket to it, and 0.
-        symbols: stocks whose options are watched.
-        directory: of data and the signal file.
-        currency: of all prices.
-        client_id: the first of ten client IDs; the next one is taken where one is in use.
-        restart: minute of the day (UTC) of the Gateway's nightly restart; None: it has none.
-        pacing_directory: where all on this Gateway count their requests; None: `directory`.
-        cycle_seconds: from the beginning of a cycle to that of the next one.
-        strikes: how many around the money.
-        expiry_days: options are of the first expiry that is so far away, or farther.
-        timeout_seconds: of each answer but a snapshot's, which takes 11 s at the Gateway.
-    """
-
-    gateway: tuple[str, int]
-    symbols: tuple[str, ...]
-    directory: Path
-    currency: str = "USD"
-    client_id: int = 900
-    restart: int | None = None
-    pacing_directory: Path | None = None
-    cycle_seconds: int = 300
-    strikes: int = 5
-    expiry_days: int = 7
-    timeout_seconds: int = 5
-
-    @property
-    def counts(self) -> Path:
-        """The directory in which requests are counted."""
-        return self.pacing_directory or self.directory
 
 
 def _gateway(value: Any) -> tuple[str, int]:
@@ -66,13 +36,6 @@ def _symbols(value: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _directory(value: Any) -> Path:
-    path = Path(text(value))
-    if not path.is_absolute():
-        raise WrongValueError("needs an absolute path, such as /var/lib/watcher")
-    return path
-
-
 def _minute(value: Any) -> int:
     given = value if isinstance(value, str) else ""
     if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", given, re.ASCII):
@@ -80,25 +43,44 @@ def _minute(value: Any) -> int:
     return int(given[:2]) * 60 + int(given[3:])
 
 
-def _currency(value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[A-Z]{3}", value, re.ASCII):
-        raise WrongValueError("needs three capitals, such as USD")
-    return value
+_currency = matching(r"[A-Z]{3}", "three capitals, such as USD")
+_directory = absolute_path("an absolute path, such as /var/lib/watcher")
 
 
-SETTINGS = {
-    "gateway": _gateway,
-    "symbols": _symbols,
-    "directory": _directory,
-    "currency": _currency,
-    "client_id": integer(1, 999_990),
-    "restart": _minute,
-    "pacing_directory": _directory,
-    "cycle_seconds": integer(300, 86_400),
-    "strikes": integer(3, 5),
-    "expiry_days": integer(0, 60),
-    "timeout_seconds": integer(1, 60),
-}
+@dataclass(frozen=True)
+class Config:
+    """Everything that the watcher can be told.
+
+    Attributes:
+        gateway: host and port of the Gateway's API, or the path of a socket to it, and 0.
+        symbols: stocks whose options are watched.
+        directory: of data and the signal file.
+        currency: of all prices.
+        client_id: the first of ten client IDs; the next one is taken where one is in use.
+        restart: minute of the day (UTC) of the Gateway's nightly restart; None: it has none.
+        pacing_directory: where all on this Gateway count their requests; None: `directory`.
+        cycle_seconds: from the beginning of a cycle to that of the next one.
+        strikes: how many around the money.
+        expiry_days: options are of the first expiry that is so far away, or farther.
+        timeout_seconds: of each answer but a snapshot's, which takes 11 s at the Gateway.
+    """
+
+    gateway: Annotated[tuple[str, int], _gateway]
+    symbols: Annotated[tuple[str, ...], _symbols]
+    directory: Annotated[Path, _directory]
+    currency: Annotated[str, _currency] = "USD"
+    client_id: Annotated[int, integer(1, 999_990)] = 900
+    restart: Annotated[int | None, _minute] = None
+    pacing_directory: Annotated[Path | None, _directory] = None
+    cycle_seconds: Annotated[int, integer(300, 86_400)] = 300
+    strikes: Annotated[int, integer(3, 5)] = 5
+    expiry_days: Annotated[int, integer(0, 60)] = 7
+    timeout_seconds: Annotated[int, integer(1, 60)] = 5
+
+    @property
+    def counts(self) -> Path:
+        """The directory in which requests are counted."""
+        return self.pacing_directory or self.directory
 
 
 def load_config(path: Path) -> Config:
@@ -110,24 +92,8 @@ def load_config(path: Path) -> Config:
     Raises:
         UserError: one line that names the file, the setting, its value and what is allowed.
     """
+    document = read_toml(path, wrong="is no TOML")
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is no TOML: {error}") from error
-    try:
-        return Config(**_values(document))
+        return read_table(Config, document)
     except WrongValueError as error:
         raise UserError(f"{path}: {error}") from error
-
-
-def _values(document: dict[str, Any]) -> dict[str, Any]:
-    for name in document:
-        if name not in SETTINGS:
-            raise WrongValueError(f"unknown setting {name}; {known_names(name, list(SETTINGS))}")
-    values = read_each(SETTINGS, document, lambda name, value: f"{name} = {value!r}:")
-    for name in ("gateway", "symbols", "directory"):
-        if name not in values:
-            raise WrongValueError(f"{name} is missing")
-    return values

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import socket
 import threading
+import time
 from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
@@ -13,7 +15,7 @@ from hub.api.application import application
 from hub.api.endpoints import Hub
 from hub.api.live import Fleet
 from hub.collector import Loop
-from hub.config import Bot, Collector, Live
+from hub.config import Bot, Collector, Live, Program
 from hub.database import Address
 
 STATUS = {"mode": "live", "exchange": "kraken", "version": "9", "grids": [], "state": "trading"}
@@ -113,6 +115,41 @@ def test_a_hub_without_a_database_asks_the_bots_themselves(tmp_path):
     assert (by_name["good"]["mode"], by_name["good"]["stale"]) == ("live", False)
     assert by_name["refused"]["stale"]
     assert "401" in by_name["refused"]["problem"] or "Unauthorized" in by_name["refused"]["problem"]
+
+
+def test_a_file_is_as_old_as_its_writer_says(tmp_path):
+    signal = tmp_path / "signal.json"
+    program = Program("options", "watcher", None, signal, None)
+    fleet = Fleet(None, None, (), (program,))
+
+    def told(text):
+        signal.write_text(text)
+        asyncio.run(fleet._ask_program(program))
+        return fleet._told["options"]
+
+    assert told('{"written_ms": 5, "state": "closed"}').heard_ms == 5
+    # A clock that was wrong makes nothing young for ever.
+    assert told('{"written_ms": 99999999999999}').heard_ms <= time.time_ns() // 1_000_000
+    for text in ("", "[]", "{}", '{"written_ms": 1e999}', "[" * 100_000, "\x00"):
+        assert told(text).problem
+        assert "\n" not in told(text).problem
+
+
+def test_what_speaks_no_http_is_asked_again():
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def greet():
+        connection, _ = listener.accept()
+        with connection:
+            connection.sendall(b"220 mail\r\n")
+
+    threading.Thread(target=greet, daemon=True).start()
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/status"
+    program = Program("mail", "recorder", url, None, None)
+    fleet = Fleet(None, None, (), (program,))
+    asyncio.run(fleet._ask_program(program))
+    assert fleet._told["mail"].problem == "220 mail"
+    listener.close()
 
 
 def test_a_page_that_looks_no_more_is_not_healthy(capsys):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import requests
-from gridbase.public_rest import Rest
+from gridbase.public_rest import Away, Rest
 from gridbase.sockets.dialer import DirectDialer
 from gridexchange.config import load_config
 from gridexchange.faults.plan import Severed
@@ -16,10 +16,11 @@ from recorder.core.inbox import Inbox
 from recorder.core.rows import Kind
 from recorder.core.steps import Steps
 from recorder.files.store import Store
-from recorder.recording.asking import DirectAsker
+from recorder.recording.asking import Answer, put
 from recorder.recording.connections import Group
 from recorder.recording.messages import levels, sizes_of
 from recorder.recording.session import Session, streams_of
+from recorder.recording.symbol import Request
 
 from bot.tests.exchange.conftest import KEY, SECRET, FakeClock
 from bot.tests.exchange.live import Wire
@@ -30,6 +31,33 @@ COINS = ("BTC", "ETH", "BNB", "SOL", "XRP", "ADA", "DOGE", "AVAX", "DOT", "TRX")
 COINS += ("LTC", "LINK", "ATOM", "UNI", "ETC", "XLM", "FIL", "NEAR", "APT", "ARB")
 START_MS = 1_764_028_800_000  # 2025-11-25 00:00 UTC
 EVENT_FAULTS = ("lost", "duplicate", "reordered", "late", "cut", "crossed")
+
+
+class DirectAsker:
+    """Asks while the caller waits: for simulations, where that takes no time.
+
+    Args:
+        rest: asks.
+    """
+
+    def __init__(self, rest: Rest) -> None:
+        self._rest = rest
+        self._answers: list[Answer] = []
+        self.trouble = ""
+
+    def ask(self, request: Request) -> None:
+        """Ask, and keep the answer."""
+        try:
+            self._answers.append((request, put(self._rest, request)))
+            self.trouble = ""
+        except Away as error:
+            self.trouble = str(error)
+            self._answers.append((request, None))
+
+    def answers(self) -> list[Answer]:
+        """What has been answered since the last call."""
+        answers, self._answers = self._answers, []
+        return answers
 
 
 class Clock(FakeClock):

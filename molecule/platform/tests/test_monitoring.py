@@ -65,6 +65,12 @@ def test_the_pi_and_its_health_are_measured(pi, waiting):
     waiting(lambda: asked(pi, 'node_filesystem_avail_bytes{mountpoint="/"}'), "its disk")
 
 
+def test_what_is_measured_is_on_the_drive(pi):
+    place = "/var/lib/private/gridberry-victoria-metrics"
+    assert pi.check_output(f"findmnt -nro SOURCE {place}").startswith("/dev/nvme0n1[")
+    assert pi.check_output(f"ls {place}").split()
+
+
 def test_the_bot_is_scraped_with_its_token(pi, waiting):
     waiting(lambda: asked(pi, 'up{job="bot"} == 1'), "a scrape of the bot")
     assert asked(pi, "gridbot_build_info")

@@ -19,10 +19,13 @@ PLACES = """
 /etc/postgresql/17 /usr/local/lib/gridberry/database /opt/gridberry/*hub*
 /opt/gridberry/recorder /var/lib/private/gridberry-* /var/lib/gridberry/database*
 /var/lib/gridberry/metrics/*database* /var/lib/gridberry/metrics/*hub*
-/mnt/data/recorder /mnt/data/postgresql/17
+/mnt/data/recorder /mnt/data/postgresql/17 /mnt/data/monitoring/*
 """
 # As READMEs say: what was measured stays, and the archive, and backups.
-KEPT = ["/var/lib/private/gridberry-victoria-metrics"]
+KEPT = [
+    "/mnt/data/monitoring/gridberry-victoria-metrics",
+    "/var/lib/private/gridberry-victoria-metrics",  # empty: where it was mounted
+]
 PACKAGES = (
     "postgresql-17", "postgresql-17-timescaledb", "pgbackrest", "victoria-metrics", "vmagent",
     "prometheus-alertmanager", "prometheus-node-exporter",

@@ -130,17 +130,20 @@ def _ask_hub(report: Report, hub: dict[str, str]) -> None:
     """Add what the sales of each grid came to, as the hub's ledger has it, if it answers."""
     if not hub.get("url"):
         return
-    week = report.week
+    query = {"from": report.week.dates[0], "to": date(report.week.end), "limit": "1000"}
+    gains: dict[tuple[str, str, str], Decimal] = {}
+    try:
+        while "after" not in query or query["after"]:
+            answer = ask_hub(hub, f"/api/v1/profit?{urllib.parse.urlencode(query)}")
+            for one in answer["days"]:
+                name = (one["bot"], one["symbol"], one["mode"])
+                gains[name] = gains.get(name, Decimal(0)) + Decimal(one["gain"])
+            query["after"] = answer["next"] or ""
+    except (OSError, HTTPException, ValueError, ArithmeticError, KeyError, TypeError) as error:
+        report.notes.append(f"the hub does not answer, so no gains of sales: {error}")
+        return
     for grid in report.grids:
-        query = {"bot": grid.bot, "symbol": grid.symbol, "limit": str(DAYS)}
-        query |= {"from": week.dates[0], "to": date(week.end)}
-        try:
-            days = ask_hub(hub, f"/api/v1/profit?{urllib.parse.urlencode(query)}")["days"]
-            gains = [Decimal(one["gain"]) for one in days if one["mode"] == grid.mode]
-        except (OSError, HTTPException, ValueError, ArithmeticError, KeyError, TypeError) as error:
-            report.notes.append(f"the hub does not answer, so no gains of sales: {error}")
-            return
-        grid.gain = sum(gains, Decimal(0))
+        grid.gain = gains.get((grid.bot, grid.symbol, grid.mode), Decimal(0))
 
 
 def ask_hub(hub: dict[str, str], path: str) -> Any:

@@ -10,7 +10,6 @@ import re
 
 # A swap file works on these. On others it has holes or no fixed place.
 FILE_SYSTEMS = ("ext4", "btrfs", "xfs", "f2fs")
-MECHANISMS = ("auto", "rpi-swap", "dphys-swapfile", "file", "zram", "none")
 WITH_FILE = ("rpi-swap", "dphys-swapfile", "file")
 SIZES = (16, 65536)  # MB
 FILE = re.compile(r"(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+")

@@ -90,7 +90,6 @@ class _Sum:
     """A leg's rows put together."""
 
     rows: dict[str, TradeRow] = field(default_factory=dict)
-    last_filled: bool = False
     trades: int = 0
     first_ms: int = FOREVER
     last_ms: int = 0

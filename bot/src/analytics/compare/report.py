@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from gridbase.command_line import columns
 from gridbase.market import plain
 from gridbot.backtest.times import iso
 
@@ -60,7 +61,7 @@ def text(date: str, compared: Compared, *, fills: bool) -> str:
         for comparison in comparisons:
             parts.append("\n".join(_lines(comparison)))
             if fills:
-                parts.append("\n".join(_table(_steps(comparison))))
+                parts.append(columns(_steps(comparison), right_from=1))
     return "\n\n".join(parts)
 
 
@@ -169,9 +170,9 @@ def _lines(comparison: Comparison) -> list[str]:
     ]
     return [
         f"grid {comparison.run.tag}, {begin} to {end}",
-        *_table(rows),
+        columns(rows, right_from=1),
         "",
-        *_table(reasons),
+        columns(reasons, right_from=1),
     ]
 
 
@@ -209,14 +210,3 @@ def _price(step: Step) -> str:
 
 def _money(value: Decimal) -> str:
     return f"{value:.4f}"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from gridbase.errors import UserError
-from gridbase.settings import Read, WrongValueError, integer, known_names, read_each, text
+from gridbase.settings import (
+    WrongValueError,
+    absolute_path,
+    integer,
+    read_table,
+    read_toml,
+    text,
+)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,60}", re.ASCII)
 
@@ -22,17 +28,13 @@ def _name(value: Any) -> str:
     return str(value)
 
 
-def _path(value: Any) -> Path:
-    path = Path(text(value))
-    if not path.is_absolute():
-        raise WrongValueError("needs a path from / on")
-    return path
-
-
 def _words(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
         raise WrongValueError('needs a list of words, such as ["--fee-rate", "0.001"]')
     return tuple(value)
+
+
+_path = absolute_path("a path from / on")
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,10 @@ class Bot:
         options: of `analytics compare`, such as its fees.
     """
 
-    name: str
-    state: Path
-    exchange: str = "binance"
-    options: tuple[str, ...] = ()
+    name: Annotated[str, _name]
+    state: Annotated[Path, _path]
+    exchange: Annotated[str, _name] = "binance"
+    options: Annotated[tuple[str, ...], _words] = ()
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,9 @@ class Search:
         exchange: whose recorded prices.
     """
 
-    symbol: str
-    options: tuple[str, ...]
-    exchange: str = "binance"
+    symbol: Annotated[str, _name]
+    options: Annotated[tuple[str, ...], _words]
+    exchange: Annotated[str, _name] = "binance"
 
 
 @dataclass(frozen=True)
@@ -82,26 +84,14 @@ class Nightly:
         tls: directory of the pool's certificate and key; None without a pool.
     """
 
-    results: Path
-    recording: Path
+    results: Annotated[Path, _path]
+    recording: Annotated[Path, _path]
     bots: tuple[Bot, ...]
     searches: tuple[Search, ...]
-    keep_days: int = 90
-    job_minutes: int = 120
-    scheduler: str = ""
-    tls: Path | None = None
-
-
-READERS: dict[str, Read] = {
-    "results": _path,
-    "recording": _path,
-    "keep_days": integer(1, 36_500),
-    "job_minutes": integer(1, 1_440),
-    "scheduler": text,
-    "tls": _path,
-}
-OF_A_BOT: dict[str, Read] = {"name": _name, "state": _path, "exchange": _name, "options": _words}
-OF_A_SEARCH: dict[str, Read] = {"symbol": _name, "options": _words, "exchange": _name}
+    keep_days: Annotated[int, integer(1, 36_500)] = 90
+    job_minutes: Annotated[int, integer(1, 1_440)] = 120
+    scheduler: Annotated[str, text] = ""
+    tls: Annotated[Path | None, _path] = None
 
 
 def load(path: Path) -> Nightly:
@@ -110,22 +100,12 @@ def load(path: Path) -> Nightly:
     Raises:
         UserError: it cannot be read, or a value is not allowed; names it.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is not TOML: {error}") from error
+    document = read_toml(path)
     where = f"{path}: "
     tables = {name: _tables(where, name, document.pop(name, [])) for name in ("bots", "searches")}
-    values = _read(where, READERS, document, ("results", "recording"))
-    bots = [
-        Bot(**_read(f"{where}bots: ", OF_A_BOT, each, ("name", "state"))) for each in tables["bots"]
-    ]
-    searches = [
-        Search(**_read(f"{where}searches: ", OF_A_SEARCH, each, ("symbol", "options")))
-        for each in tables["searches"]
-    ]
+    bots = [read_table(Bot, one, f"{where}bots: ") for one in tables["bots"]]
+    searches = [read_table(Search, one, f"{where}searches: ") for one in tables["searches"]]
+    nightly = read_table(Nightly, document, where, bots=tuple(bots), searches=tuple(searches))
     if not bots and not searches:
         raise UserError(f"{where}bots and searches are empty; name one")
     for what, names in (
@@ -134,27 +114,12 @@ def load(path: Path) -> Nightly:
     ):
         if len(set(names)) < len(names):
             raise UserError(f"{where}{what}: {', '.join(names)}: needs each name once")
-    if ("scheduler" in values) != ("tls" in values):
+    if bool(nightly.scheduler) != (nightly.tls is not None):
         raise UserError(f"{where}scheduler and tls need each other")
-    return Nightly(bots=tuple(bots), searches=tuple(searches), **values)
+    return nightly
 
 
 def _tables(where: str, name: str, given: Any) -> list[Mapping[str, Any]]:
     if not isinstance(given, list) or not all(isinstance(each, Mapping) for each in given):
         raise UserError(f"{where}{name}: needs tables, such as [[{name}]]")
     return given
-
-
-def _read(
-    where: str, readers: Mapping[str, Read], given: Mapping[str, Any], needed: tuple[str, ...]
-) -> dict[str, Any]:
-    for name in given:
-        if name not in readers:
-            raise UserError(f"{where}unknown setting {name}; {known_names(name, readers)}")
-    for name in needed:
-        if name not in given:
-            raise UserError(f"{where}{name} is missing")
-    try:
-        return read_each(readers, given, lambda name, value: f"{where}{name} = {value!r}:")
-    except WrongValueError as error:
-        raise UserError(str(error)) from error

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from gridbase.command_line import columns
 from gridbase.market import EXACT, plain
 
 from gridbot.backtest.data import Candles
@@ -187,7 +188,7 @@ def _top_text(search: Search) -> str:
             )
         )
     return (
-        f"{_columns(table)}\n\n"
+        f"{columns(table)}\n\n"
         f"best by {search.goal} on the candles they were chosen on: what a grid does on others, "
         "only --train and --test tell"
     )
@@ -212,7 +213,7 @@ def _folds_text(search: Search) -> str:
     total = _out_of_sample(search)
     share = Decimal(total["compounded_share"]) * 100
     return (
-        f"{_columns(table)}\n\n"
+        f"{columns(table)}\n\n"
         f"out of sample, chosen by {search.goal}: {Decimal(total['profit']):.2f} in "
         f"{len(search.folds)} stretches, {share:.2f} % where each begins with what the last left"
     )
@@ -232,11 +233,3 @@ def _choice(trial: Trial | None) -> str:
 
 def _percent(profit: Decimal, terms: Terms) -> str:
     return f"{_share(profit, terms) * 100:.2f} %"
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )

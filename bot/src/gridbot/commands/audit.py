@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from gridbase.clock import SystemClock
+from gridbase.command_line import columns
 from gridbase.errors import ExitCode, UserError
 from gridbase.market import plain
 
@@ -109,9 +110,5 @@ def _table(report: Report) -> str:
         return "\n".join([f"equal: {compared}", *said])
     rows = [("what", "books", "exchange")]
     rows += [(item.what, item.books, item.exchange) for item in report.differences]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    return "\n".join([f"{len(report.differences)} differences in {compared}", *lines, *said])
+    head = f"{len(report.differences)} differences in {compared}"
+    return "\n".join([head, columns(rows), *said])

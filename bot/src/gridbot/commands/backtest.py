@@ -5,6 +5,7 @@ import json
 from decimal import Decimal
 from pathlib import Path
 
+from gridbase.command_line import columns
 from gridbase.errors import ExitCode, UserError
 from gridbase.market import EXACT, Market, plain
 
@@ -143,8 +144,4 @@ def _fills(result: Result) -> str:
         )
         for fill in result.fills()
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(6)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+    return columns(rows)

@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from gridbase.errors import ExitCode, UserError
@@ -39,11 +39,8 @@ def open_books(args: argparse.Namespace) -> Iterator[tuple[Store, list[str]]]:
     Raises:
         UserError: there are none.
     """
-    store = Store(directory_of(args), read_only=True)
-    try:
+    with closing(Store(directory_of(args), read_only=True)) as store:
         yield store, _meant(store, args.symbol)
-    finally:
-        store.close()
 
 
 def _meant(store: Store, symbol: str | None) -> list[str]:

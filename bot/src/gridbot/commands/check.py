@@ -5,6 +5,7 @@ import dataclasses
 import json
 import time
 from collections import defaultdict
+from contextlib import closing
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,9 +148,8 @@ def _online(account: AccountConfig, config: GridConfig, price: Decimal | None) -
 
     from gridbot.exchanges.open_account import open_account
 
-    connected = open_account(account, SystemClock(), beside=True)
-    broker = connected.broker(config.symbol)
-    try:
+    with closing(open_account(account, SystemClock(), beside=True)) as connected:
+        broker = connected.broker(config.symbol)
         market = broker.connect()
         broker.check_key()
         broker.balances()
@@ -159,8 +159,6 @@ def _online(account: AccountConfig, config: GridConfig, price: Decimal | None) -
             free = None  # its grid is open: what it may spend is in its orders
         price = price or broker.ask_price()
         spec = config.grid.fixed or _range_of_now(config, broker, price)
-    finally:
-        connected.close()
     check_stops(config.stop, spec.lower, spec.upper)
     plan = make_plan(spec, market, config.fees, price)
     if free is not None:  # a grid that runs may be outside its range by now

@@ -1,6 +1,7 @@
 """`gridbot close`: cancel the bot's open orders and end its grids. The coins stay."""
 
 import argparse
+from contextlib import closing
 
 from gridbase.clock import SystemClock
 from gridbase.errors import ExitCode
@@ -27,16 +28,14 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     start_logging(config)
     clock = SystemClock()
-    account = open_account(config.account, clock)
-    store = Store(config.state_directory)
     count = 0
-    try:
+    with (
+        closing(open_account(config.account, clock)) as account,
+        closing(Store(config.state_directory)) as store,
+    ):
         for one in _running(chosen(config, args.symbol), store):
             session = Session(config.account, one, account.broker(one.symbol), store, clock)
             count += Trader(session).close_grid(PATIENCE_SECONDS)
-    finally:
-        store.close()
-        account.close()
     print(f"closed: {count} orders canceled; the coins stay on the account")
     return ExitCode.OK
 

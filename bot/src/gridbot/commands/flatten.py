@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from contextlib import closing
 
 from gridbase.errors import ExitCode, UserError
 
@@ -32,11 +33,8 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     if not args.reason.isprintable():
         raise UserError("--reason needs one line of printable characters")
-    store = Store(config.state_directory, beside=True)
-    try:
+    with closing(Store(config.state_directory, beside=True)) as store:
         done = [_flatten(config.account, one, store, args) for one in chosen(config, args.symbol)]
-    finally:
-        store.close()
     return ExitCode.OK if any(done) else ExitCode.DIFFERS
 
 

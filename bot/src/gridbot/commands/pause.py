@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from contextlib import closing
 
 from gridbase.errors import ExitCode, UserError
 
@@ -27,9 +28,8 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     if not args.reason.isprintable():
         raise UserError("--reason needs one line of printable characters")
-    store = Store(config.state_directory, beside=True)
     new = []
-    try:
+    with closing(Store(config.state_directory, beside=True)) as store:
         for one in chosen(config, args.symbol):
             at_ms = time.time_ns() // 1_000_000
             new.append(store.pause(one.symbol, reason=args.reason, at_ms=at_ms, cancel=args.cancel))
@@ -38,6 +38,4 @@ def run(args: argparse.Namespace) -> int:
             orders = "are taken back" if taken_back else "stay, and may fill"
             said = "paused" if new[-1] else "was paused before"
             print(f"{one.symbol}: {said}; open orders {orders}")
-    finally:
-        store.close()
     return ExitCode.OK if any(new) else ExitCode.DIFFERS

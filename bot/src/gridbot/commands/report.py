@@ -4,6 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
+from gridbase.command_line import columns
 from gridbase.errors import ExitCode, UserError
 from gridbase.health import fetch
 from gridbase.market import plain
@@ -77,14 +78,9 @@ def _text(symbol: str, report: SymbolReport, prices: str | None) -> str:
     rows: list[tuple[str, ...]] = [_HEAD]
     rows += [_row(name, period) for name, period in report.periods.items()]
     rows.append(_row("total", total(report)))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
-    table = [
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        for row in rows
-    ]
     quote = report.market.quote
     heading = f"{symbol}, amounts in {quote}" + (f"; {prices}" if prices else "")
-    return "\n".join([heading, *table, *_facts(report)])
+    return "\n".join([heading, columns(rows, right_from=0), *_facts(report)])
 
 
 def _row(name: str, period: Period) -> tuple[str, ...]:

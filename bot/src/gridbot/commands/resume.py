@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from contextlib import closing
 from dataclasses import replace
 
 from gridbase.errors import ExitCode, UserError
@@ -37,13 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """End pauses, clear switches; exit 1 where there are none. The bot may run meanwhile."""
     config = load_config(args.config)
-    store = Store(config.state_directory, beside=True)
-    try:
+    with closing(Store(config.state_directory, beside=True)) as store:
         # First: a grid that began in between would be ended again.
         told = _clear_account(store, all_grids=args.symbol is None)
         done = [_resume(config.account, one, store, args) for one in chosen(config, args.symbol)]
-    finally:
-        store.close()
     return ExitCode.OK if told or any(done) else ExitCode.DIFFERS
 
 

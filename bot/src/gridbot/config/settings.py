@@ -16,9 +16,11 @@ from gridbase.market import plain
 from gridbase.settings import (
     Read,
     WrongValueError,
+    absolute_path,
     choice,
     integer,
     known_names,
+    matching,
     read_each,
     switch,
     text,
@@ -45,15 +47,6 @@ class Setting:
     read: Read
     default: Any = None
     required: bool = False
-
-
-def _pattern(pattern: str, meaning: str) -> Read:
-    def read(value: Any) -> str:
-        if not isinstance(value, str) or re.fullmatch(pattern, value) is None:
-            raise WrongValueError(f"needs {meaning}")
-        return value
-
-    return read
 
 
 def _choice(*choices: str) -> Read:
@@ -94,13 +87,6 @@ def _seconds(low: str, high: str) -> Read:
         return seconds
 
     return read
-
-
-def _path(value: Any) -> Path:
-    path = Path(text(value))
-    if not path.is_absolute():
-        raise WrongValueError("needs an absolute path, such as /run/secrets/name")
-    return path
 
 
 def _host(value: Any) -> str:
@@ -153,7 +139,7 @@ def _practice_url(value: Any, schemes: tuple[str, ...], example: str) -> str:
 
 
 def _symbols(value: Any) -> tuple[str, ...]:
-    read = _pattern(*_SYMBOL)
+    read = matching(*_SYMBOL)
     if not isinstance(value, list) or not value:
         raise WrongValueError('needs a list of symbols, such as ["BTC/USDT", "ETH/USDT"]')
     return tuple(dict.fromkeys(read(one) for one in value))
@@ -183,15 +169,16 @@ def _percent(below: int) -> Read:
     return _amount(below=Decimal(below))
 
 
+_path = absolute_path("an absolute path, such as /run/secrets/name")
 # Which table of a file each belongs to: the account and the process, or one grid.
 _BOT: dict[str, Setting] = {
     "mode": Setting(_choice("paper", "live"), "paper"),
     "live_confirmation": Setting(text),
     "bot_name": Setting(
-        _pattern(r"[A-Za-z0-9-]{1,12}", "1 to 12 letters, digits or hyphens"), required=True
+        matching(r"[A-Za-z0-9-]{1,12}", "1 to 12 letters, digits or hyphens"), required=True
     ),
     "exchange.name": Setting(
-        _pattern(r"[a-z0-9_]{2,30}", 'the name of an exchange in ccxt, such as "binance"'),
+        matching(r"[a-z0-9_]{2,30}", 'the name of an exchange in ccxt, such as "binance"'),
         required=True,
     ),
     "exchange.url": Setting(_url("http", "https", example="http://exchange:8000")),
@@ -200,10 +187,10 @@ _BOT: dict[str, Setting] = {
     "exchange.api_key_file": Setting(_path),
     "exchange.api_secret_file": Setting(_path),
     "exchange.gateway": Setting(_gateway),
-    "exchange.account": Setting(_pattern(r"[A-Z]{1,3}[0-9]{5,9}", "a name such as DU1234567")),
+    "exchange.account": Setting(matching(r"[A-Z]{1,3}[0-9]{5,9}", "a name such as DU1234567")),
     "exchange.client_id": Setting(integer(1, 999_999)),
     "exchange.restart": Setting(
-        _pattern(r"([01][0-9]|2[0-3]):[0-5][0-9]", 'a time of the day (UTC) such as "04:45"')
+        matching(r"([01][0-9]|2[0-3]):[0-5][0-9]", 'a time of the day (UTC) such as "04:45"')
     ),
     "exchange.pacing_directory": Setting(_path),
     "exchange.request_share": Setting(integer(5, 100), 100),
@@ -227,7 +214,7 @@ _BOT: dict[str, Setting] = {
     "account_guard.token_file": Setting(_path),
     "account_guard.silence_seconds": Setting(integer(30, 3600), 120),
     "metrics.token_file": Setting(_path),
-    "alerts.host": Setting(_pattern(r"[A-Za-z0-9._-]{1,253}", "a host's name, such as pi1")),
+    "alerts.host": Setting(matching(r"[A-Za-z0-9._-]{1,253}", "a host's name, such as pi1")),
     "alerts.runbooks": Setting(text, "docs/runbooks"),
     "alerts.alertmanager_url": Setting(_url("http", "https", example="http://192.168.1.21:9093")),
     "alerts.alertmanager_token_file": Setting(_path),
@@ -240,7 +227,7 @@ _BOT: dict[str, Setting] = {
     "log.format": Setting(_choice("text", "json"), "text"),
 }
 _GRID: dict[str, Setting] = {
-    "market.symbol": Setting(_pattern(*_SYMBOL), required=True),
+    "market.symbol": Setting(matching(*_SYMBOL), required=True),
     "grid.range": Setting(_choice("fixed", "atr"), "fixed"),
     "grid.lower": Setting(_amount()),
     "grid.upper": Setting(_amount()),

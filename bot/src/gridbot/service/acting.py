@@ -3,6 +3,7 @@
 import logging
 import secrets
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,11 +101,8 @@ class Acting:
         self, grids: tuple[GridConfig, ...], do: Callable[[Store, GridConfig], Plan]
     ) -> list[Plan]:
         try:
-            store = Store(self._config.state_directory, beside=True)
-            try:
+            with closing(Store(self._config.state_directory, beside=True)) as store:
                 return [do(store, one) for one in grids]
-            finally:
-                store.close()
         except UserError as error:
             raise RefusedError(503, str(error)) from error
 

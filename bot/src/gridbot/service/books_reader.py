@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +80,9 @@ class BooksReader:
         seen, known = self._fills
         if commits is not None and seen == asked:
             return known
-        store = Store(self._directory, read_only=True)
-        try:
+        with closing(Store(self._directory, read_only=True)) as store:
             grid_run = store.grid_run(symbol)
             traded, last = ([], None) if grid_run is None else page(store, grid_run, count, after)
-        finally:
-            store.close()
         rows = [fill_document(one) | {"trade_id": one.fill.trade_id} for one in traded]
         found = (rows, None if last is None else text_of(last))
         self._fills = (asked, found)

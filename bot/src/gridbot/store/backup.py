@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from gridbase.sqlite_copy import DamagedError, copy_database, sync
+from gridbase.atomic_file import sync
+from gridbase.sqlite_copy import DamagedError, copy_database
 
 from gridbot.store.database import FILE_NAME, StoreError, locked
 from gridbot.store.schema import APPLICATION_ID, SCHEMA_VERSION, migrate, oldest_reader

@@ -188,7 +188,6 @@ def account_updates(gateway: Gateway, connection: Connection, fields: list[str])
     if name not in {"", gateway.name}:
         gateway.error(connection, -1, 321, "Error validating request: Invalid account code.")
         return
-    connection.follows_account = subscribe
     if not subscribe:
         return
     for key, value in _figures(gateway):

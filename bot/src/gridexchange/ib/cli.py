@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from gridbase.clock import SystemClock
-from gridbase.command_line import EXIT_CODES, OneLineParser, run_command
+from gridbase.command_line import program_parser, run_command
 from gridbase.errors import UserError
 
 ACCOUNT = r"[A-Z]{1,3}[0-9]{5,8}"
@@ -23,13 +23,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments after the program's name; None reads them from the process.
 
     Returns:
-        The exit status (see `EXIT_CODES`).
+        The exit status (see `gridbase.command_line.EXIT_CODES`).
     """
-    parser = OneLineParser(
-        prog="gridexchange.ib",
-        description="Serve a practice Gateway: the API of IB Gateway, with play money.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = program_parser(
+        "gridexchange.ib", "Serve a practice Gateway: the API of IB Gateway, with play money."
     )
     add = parser.add_argument
     add("--state-directory", type=Path, metavar="DIR", required=True, help="where its books are")

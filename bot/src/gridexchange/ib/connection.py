@@ -47,7 +47,6 @@ class Connection:
     lines: dict[int, Quoted] = field(default_factory=dict)
     snapshots: set[int] = field(default_factory=set)
     history: set[int] = field(default_factory=set)
-    follows_account: bool = False
     dead: bool = False
     frames: Frames = field(default_factory=Frames)
     greeting: Callable[[], str] = str

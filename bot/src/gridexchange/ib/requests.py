@@ -7,7 +7,6 @@ from typing import NamedTuple
 from gridexchange.ib.records import StockOrder
 from gridexchange.ib.wire import WireError
 
-CONTRACT_FIELDS = 12
 UNSET = {"", "1.7976931348623157e+308", "2147483647"}
 
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from typing import Any
 
 from gridbase.errors import ExitCode, UserError
@@ -15,7 +16,7 @@ from hub.api import queries
 from hub.api.fleet import breakers
 from hub.api.live import Fleet
 from hub.api.parameters import Parameters, position
-from hub.archive.rows import key
+from hub.archive.rows import OrderRow, key
 from hub.history import BEGIN, END, History, Wanted
 from hub.ledger import Book, Ledger, by_account, units_by_id
 from hub.units import Units
@@ -137,12 +138,7 @@ async def _fills(hub: Hub, given: Parameters) -> dict[str, Any]:
     if hub.history is None:
         raise NoDatabaseError
     count, names = given.count(), await hub.named()
-    wanted = Wanted(
-        runs=_chosen(names.runs, given),
-        begin=given.time("from", BEGIN),
-        end=given.time("to", END),
-        before=given.after(),
-    )
+    wanted = _wanted(names, given)
     rows = await hub.history.latest(wanted, count + 1)
     await hub.named(rows)
     return {
@@ -155,22 +151,25 @@ async def _fills(hub: Hub, given: Parameters) -> dict[str, Any]:
 
 
 async def _orders(hub: Hub, given: Parameters) -> dict[str, Any]:
-    count = given.count()
+    if hub.history is None:
+        raise NoDatabaseError
     state = given.choice("state", ("live", *queries.STATES.values()))
-    before, names = given.after() or (END, LAST, ""), hub.names
-    async with hub.connection() as connection:
-        await names.refresh(connection)
-        chosen = _chosen(names.runs, given)
-        if state == "live":
-            every = list(names.runs) if chosen is None else chosen
-            rows = await connection.fetch(queries.OPEN_ORDERS, *before, every, count + 1)
-        else:
-            letter = None if state is None else state[0]
-            rows = await connection.fetch(queries.ORDERS, *before, chosen, letter, count + 1)
-        await names.refresh(connection, rows)
+    count, names = given.count(), await hub.named()
+    wanted = _wanted(names, given, None if state in {None, "live"} else str(state)[0])
+    if state == "live":
+        every = list(names.runs) if wanted.runs is None else wanted.runs
+        before = wanted.before or (END, LAST, "")
+        async with hub.connection() as connection:
+            found = await connection.fetch(
+                queries.OPEN_ORDERS, *before, every, count + 1, wanted.begin, wanted.end
+            )
+        rows = [OrderRow(*row) for row in found]
+    else:
+        rows = await hub.history.orders(wanted, count + 1)
+    await hub.named(rows)
     return {
         "orders": [
-            queries.order_document(row, names.runs[row["run_id"]], names.units[row["market_id"]])
+            queries.order_document(row, names.runs[row.run_id], names.units[row.market_id])
             for row in rows[:count]
         ],
         "next": position(queries.order_key(rows[count - 1])) if len(rows) > count else None,
@@ -178,47 +177,56 @@ async def _orders(hub: Hub, given: Parameters) -> dict[str, Any]:
 
 
 async def _candles(hub: Hub, given: Parameters) -> dict[str, Any]:
-    rows = await _hours(hub, given, queries.CANDLES)
+    if hub.history is None:
+        raise NoDatabaseError
+    rows = await hub.history.hours(*await _span(hub, given))
     return {"candles": [queries.candle_document(row) for row in rows]}
 
 
 async def _equity(hub: Hub, given: Parameters) -> dict[str, Any]:
-    candles = await _hours(hub, given, queries.CLOSES)
+    if hub.history is None:
+        raise NoDatabaseError
+    bot, symbol, begin, end, count = await _span(hub, given)
+    candles = await hub.history.closes(bot, symbol, begin, end, count)
     if not candles:
         return {"equity": []}
     begin, end = candles[0]["time"], candles[-1]["time"] + queries.HOUR
     async with hub.connection() as connection:
         await hub.names.refresh(connection)
         runs = hub.names.runs
-        chosen = _chosen(runs, given) or []
+        chosen = [
+            number
+            for number, run in runs.items()
+            if (run["bot_id"], run["symbol"]) == (bot, symbol)
+        ]
         before = await connection.fetch(queries.FLOWS_BEFORE, chosen, begin)
         flows = await connection.fetch(queries.FLOWS, chosen, begin, end)
     return {"equity": queries.equity([runs[one] for one in chosen], before, flows, candles)}
 
 
-async def _hours(hub: Hub, given: Parameters, query: str) -> Any:
+async def _span(hub: Hub, given: Parameters) -> tuple[int, str, datetime, datetime, int]:
+    """Whose hours, and which; without a mode, of the history that grows."""
     bot, symbol = given.needed("bot"), given.needed("symbol")
-    begin, end = given.time("from", BEGIN), given.time("to", END)
+    begin, end, count = given.time("from", BEGIN), given.time("to", END), given.count()
     async with hub.connection() as connection:
-        number = await connection.fetchval("SELECT id FROM bots WHERE name = $1", bot)
-        return await connection.fetch(
-            query, -1 if number is None else number, symbol, begin, end, given.count()
-        )
+        number = await connection.fetchval(queries.NAMED, bot, _mode(given))
+    return -1 if number is None else number, symbol, begin, end, count
 
 
 async def _incidents(hub: Hub, given: Parameters) -> dict[str, Any]:
-    count, bot = given.count(), given.text("bot")
+    count, bot, mode = given.count(), given.text("bot"), _mode(given)
     kind = given.choice("kind", ("kill_switch", "pause", "acknowledgement"))
     before = given.after() or (END, LAST, "")
     async with hub.connection() as connection:
-        number = None
-        if bot is not None:
-            number = await connection.fetchval("SELECT id FROM bots WHERE name = $1", bot) or -1
-        rows = await connection.fetch(queries.INCIDENTS, number, kind, *before[:2], count + 1)
+        bots = None
+        if bot is not None or mode is not None:
+            bots = [row["id"] for row in await connection.fetch(queries.NAMED, bot, mode)]
+        rows = await connection.fetch(queries.INCIDENTS, bots, kind, *before[:2], count + 1)
     return {
         "incidents": [
             {
                 "bot": row["bot"],
+                "mode": row["mode"],
                 "kind": row["kind"],
                 "symbol": row["symbol"],
                 "at": queries.milliseconds(row["at"]),
@@ -241,6 +249,7 @@ async def _releases(hub: Hub, given: Parameters) -> dict[str, Any]:
         "releases": [
             {
                 "bot": row["bot"],
+                "mode": row["mode"],
                 "version": row["version"],
                 "seen": queries.milliseconds(row["seen"]),
             }
@@ -250,16 +259,20 @@ async def _releases(hub: Hub, given: Parameters) -> dict[str, Any]:
 
 
 async def _profit(hub: Hub, given: Parameters) -> dict[str, Any]:
-    bot, symbol = given.text("bot"), given.text("symbol")
+    bot, symbol, mode = given.text("bot"), given.text("symbol"), _mode(given)
     begin, end = given.time("from", BEGIN).date(), given.time("to", END).date()
+    count, before = given.count(), given.after() or (END, 0, "")
     days = [
-        (day, book, one)
+        (day, f"{book.bot} {book.symbol} {book.mode}", book, one)
         for book in await hub.books()
         if bot in {None, book.bot} and symbol in {None, book.symbol}
+        if mode in {None, book.mode}
         for day, one in book.days.items()
         if begin <= day < end
     ]
-    days.sort(key=lambda one: (one[0], one[1].bot, one[1].symbol), reverse=True)
+    days = [one for one in days if one[:2] < (before[0].date(), before[2])]
+    days.sort(key=lambda one: one[:2], reverse=True)
+    last = days[count - 1] if len(days) > count else None
     return {
         "days": [
             {
@@ -271,9 +284,14 @@ async def _profit(hub: Hub, given: Parameters) -> dict[str, Any]:
                 "gain": plain(one.gain),
                 "disposals": one.sales,
             }
-            for day, book, one in days[: given.count()]
-        ]
+            for day, _, book, one in days[:count]
+        ],
+        "next": None if last is None else position((_midnight(last[0]), 0, last[1])),
     }
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, datetime.min.time(), UTC)
 
 
 async def _ledger(hub: Hub, _: Parameters) -> dict[str, Any]:
@@ -285,16 +303,32 @@ async def _ledger(hub: Hub, _: Parameters) -> dict[str, Any]:
     }
 
 
+def _wanted(names: Names, given: Parameters, state: str | None = None) -> Wanted:
+    """Which trades or orders are asked for."""
+    return Wanted(
+        runs=_chosen(names.runs, given),
+        begin=given.time("from", BEGIN),
+        end=given.time("to", END),
+        before=given.after(),
+        state=state,
+    )
+
+
 def _chosen(runs: Mapping[int, Any], given: Parameters) -> list[int] | None:
-    """IDs of the grid runs of a bot or symbol; None where neither is named."""
-    bot, symbol = given.text("bot"), given.text("symbol")
-    if bot is None and symbol is None:
+    """IDs of the grid runs of a bot, symbol or mode; None where none of these is named."""
+    bot, symbol, mode = given.text("bot"), given.text("symbol"), _mode(given)
+    if bot is None and symbol is None and mode is None:
         return None
     return [
         number
         for number, run in runs.items()
         if bot in {None, run["bot"]} and symbol in {None, run["symbol"]}
+        if mode in {None, run["mode"]}
     ]
+
+
+def _mode(given: Parameters) -> str | None:
+    return given.choice("mode", ("paper", "live"))
 
 
 _PAGED = ("limit", "after")
@@ -303,30 +337,30 @@ ENDPOINTS: dict[str, Endpoint] = {
     "/api/v1/bots": Endpoint("All bots as they were last heard, and sums.", (), _bots),
     "/api/v1/fills": Endpoint(
         "Trades, the latest first, from the database and the archive.",
-        ("bot", "symbol", *_SPAN, *_PAGED),
+        ("bot", "symbol", "mode", *_SPAN, *_PAGED),
         _fills,
     ),
     "/api/v1/orders": Endpoint(
-        "Orders, the latest first; `live` are those that may still trade.",
-        ("bot", "symbol", "state", *_PAGED),
+        "Orders, the latest first, likewise; `live` are those that may still trade.",
+        ("bot", "symbol", "mode", "state", *_SPAN, *_PAGED),
         _orders,
     ),
     "/api/v1/profit": Endpoint(
         "Gains of the sales of each day (UTC), as the tax report counts them.",
-        ("bot", "symbol", *_SPAN, "limit"),
+        ("bot", "symbol", "mode", *_SPAN, *_PAGED),
         _profit,
     ),
     "/api/v1/equity": Endpoint(
         "Equity of one bot's symbol at the end of each hour.",
-        ("bot", "symbol", *_SPAN, "limit"),
+        ("bot", "symbol", "mode", *_SPAN, "limit"),
         _equity,
     ),
     "/api/v1/candles": Endpoint(
-        "Hours as one bot has seen its price.", ("bot", "symbol", *_SPAN, "limit"), _candles
+        "Hours as one bot has seen its price.", ("bot", "symbol", "mode", *_SPAN, "limit"), _candles
     ),
     "/api/v1/incidents": Endpoint(
         "Kill switches, pauses and acknowledgements, the latest first.",
-        ("bot", "kind", *_PAGED),
+        ("bot", "mode", "kind", *_PAGED),
         _incidents,
     ),
     "/api/v1/releases": Endpoint(

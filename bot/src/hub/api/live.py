@@ -10,19 +10,19 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from gridbase.errors import UserError
-from gridbase.secret_files import read_secret
 
 from hub.api import queries
+from hub.api.asking import SENSELESS, reason, told_by
 from hub.api.fleet import Heard, fleet_document
-from hub.config import Live
+from hub.api.programs import HeardProgram, program_documents
+from hub.config import Live, Program
 from hub.database import AWAY, REFUSED, Address, connect, in_one_line
 
 CHANNEL = "gridberry_fleet"
@@ -30,8 +30,6 @@ CHANNEL = "gridberry_fleet"
 LOOK_SECONDS = 5.0
 LEAST_SECONDS = 1.0
 COMMENT_SECONDS = 15.0
-_ANSWER_SECONDS = 4.0
-_MOST_BYTES = 4 << 20
 
 
 class Fleet:
@@ -41,13 +39,22 @@ class Fleet:
         pool: of connections to the database; None where there is none.
         address: of it, to listen.
         bots: those that are asked directly.
+        programs: beside them, which are always asked.
     """
 
-    def __init__(self, pool: Any, address: Address | None, bots: Sequence[Live]) -> None:
+    def __init__(
+        self,
+        pool: Any,
+        address: Address | None,
+        bots: Sequence[Live],
+        programs: Sequence[Program] = (),
+    ) -> None:
         self._pool = pool
         self._address = address
         self._bots = bots
+        self._programs = programs
         self._asked: dict[str, Heard] = {}
+        self._told = {one.name: HeardProgram(one.name, one.kind) for one in programs}
         self._document: dict[str, Any] = fleet_document((), 0)
         self._text = ""
         self._number = 0
@@ -107,7 +114,9 @@ class Fleet:
                 name: bot for name, bot in heard.items() if name not in {r["name"] for r in rows}
             }
         self.heard = list(heard.values())
-        document = fleet_document(self.heard, time.time_ns() // 1_000_000)
+        now_ms = time.time_ns() // 1_000_000
+        document = fleet_document(self.heard, now_ms)
+        document["programs"] = program_documents(self._told.values(), now_ms)
         document["database"] = self.problem or ("connected" if self._pool is not None else "none")
         if document == self._document and self._number:
             return
@@ -119,6 +128,7 @@ class Fleet:
 
     def _watchers(self) -> list[Any]:
         watchers = [_again(partial(self._ask, bot)) for bot in self._bots]
+        watchers += [_again(partial(self._ask_program, program)) for program in self._programs]
         if self._address is not None:
             watchers.append(_again(self._listen))
         return watchers
@@ -139,16 +149,24 @@ class Fleet:
     async def _ask(self, bot: Live) -> None:
         before = self._asked.get(bot.name) or Heard(bot.name, "", "", "", "", None, None)
         try:
-            status = await asyncio.to_thread(_answer, bot)
-        except (OSError, ValueError, TypeError, UserError) as error:
-            reason = error.reason if isinstance(error, urllib.error.URLError) else error
-            self._asked[bot.name] = Heard(**{**vars(before), "problem": str(reason)})
+            status, now_ms = await asyncio.to_thread(told_by, bot)
+        except SENSELESS as error:
+            self._asked[bot.name] = Heard(**{**vars(before), "problem": reason(error)})
             return
-        now_ms = time.time_ns() // 1_000_000
         words = {name: str(status.get(name, "")) for name in ("mode", "exchange", "version")}
         self._asked[bot.name] = Heard(
             name=bot.name, account=before.account, heard_ms=now_ms, status=status, **words
         )
+        self._wake.set()
+
+    async def _ask_program(self, program: Program) -> None:
+        try:
+            status, heard_ms = await asyncio.to_thread(told_by, program)
+        except SENSELESS as error:
+            before = self._told[program.name]
+            self._told[program.name] = replace(before, problem=reason(error))
+            return
+        self._told[program.name] = HeardProgram(program.name, program.kind, heard_ms, status)
         self._wake.set()
 
 
@@ -156,7 +174,10 @@ def _newer(stored: Heard, asked: Heard | None) -> Heard:
     """Of the two ways on which a bot is heard, what came last."""
     if asked is None or (asked.heard_ms or 0) < (stored.heard_ms or 0):
         return stored
-    return Heard(**{**vars(asked), "account": stored.account, "mode": stored.mode})
+    # The bot itself knows whether its money is real; its collector may not have started anew yet.
+    mode = asked.mode or stored.mode
+    account = stored.account if mode == stored.mode else ""
+    return Heard(**{**vars(asked), "account": account, "mode": mode})
 
 
 def _stored(row: Any) -> Heard:
@@ -169,23 +190,6 @@ def _stored(row: Any) -> Heard:
         heard_ms=queries.milliseconds(row["answered"] or row["heard"]),
         status=row["status"],
     )
-
-
-def _answer(bot: Live) -> dict[str, Any]:
-    """A bot's /api/status.
-
-    Raises:
-        OSError: it does not answer.
-        ValueError, TypeError: its answer is no JSON object.
-        UserError: the file of its token cannot be read.
-    """
-    request = urllib.request.Request(bot.url)  # noqa: S310  the configuration allows http(s) alone
-    if bot.token_file is not None:
-        token = read_secret(bot.token_file, "server.live.token_file")
-        request.add_header("Authorization", f"Bearer {token}")
-    with urllib.request.urlopen(request, timeout=_ANSWER_SECONDS) as answer:  # noqa: S310
-        document = json.loads(answer.read(_MOST_BYTES))
-    return dict(document)
 
 
 async def _again(action: Callable[[], Awaitable[None]]) -> None:

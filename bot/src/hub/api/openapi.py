@@ -18,6 +18,7 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     "limit": {"type": "integer", "minimum": 1, "maximum": MOST_ROWS, "default": USUAL_ROWS},
     "after": {"type": "string", "description": "`next` of the page before"},
     "state": {"type": "string", "enum": ["live", *STATES.values()]},
+    "mode": {"type": "string", "enum": ["paper", "live"]},
     "kind": {"type": "string", "enum": ["kill_switch", "pause", "acknowledgement"]},
 }
 _NEEDED = {

@@ -9,7 +9,7 @@ from typing import Any
 
 from gridbase.market import EXACT, plain
 
-from hub.archive.rows import FillRow, Key
+from hub.archive.rows import ORDERS, FillRow, Key, OrderRow
 from hub.units import Units
 
 _ROLES = {"i": "initial", "g": "grid", "l": "liquidation"}
@@ -17,59 +17,52 @@ STATES = {"i": "intended", "o": "open", "f": "filled", "c": "canceled"}
 _SIDES = {"b": "buy", "s": "sell"}
 HOUR = timedelta(hours=1)
 
+# Of a bot that has gone from paper to live, or back, what was heard last.
 BOTS = (
-    "SELECT b.id, b.name, b.mode, b.exchange, b.account, b.heard, b.answered, b.status,"
+    "SELECT DISTINCT ON (b.name) b.id, b.name, b.mode, b.exchange, b.account, b.heard, b.answered,"
+    " b.status,"
     " (SELECT version FROM releases r WHERE r.bot_id = b.id ORDER BY seen DESC LIMIT 1) AS version"
-    " FROM bots b ORDER BY b.name"
+    " FROM bots b ORDER BY b.name, b.heard DESC"
 )
 RUNS = (
-    "SELECT r.id, b.name AS bot, b.mode, r.symbol, r.base, r.quote, r.investment, r.carried,"
-    " r.carried_cost, r.started, r.closed FROM grid_runs r JOIN bots b ON b.id = r.bot_id"
-    " ORDER BY r.started, r.id"
+    "SELECT r.id, r.bot_id, b.name AS bot, b.mode, r.symbol, r.base, r.quote, r.investment,"
+    " r.carried, r.carried_cost, r.started, r.closed"
+    " FROM grid_runs r JOIN bots b ON b.id = r.bot_id ORDER BY r.started, r.id"
 )
-# $1 to $3 the key of the last row, $4 runs or null for all, $5 states or null for all, $6 rows.
-ORDERS = (
-    "SELECT created, run_id, market_id, side::text, role::text, state::text, line, attempt, price,"
-    " quantity, client_id, exchange_id FROM orders"
-    " WHERE created <= $1 AND (created, run_id, client_id) < ($1, $2, $3)"
-    " AND ($4::int[] IS NULL OR run_id = ANY($4)) AND ($5::text IS NULL OR state::text = $5)"
-    " ORDER BY created DESC, run_id DESC, client_id DESC LIMIT $6"
-)
+# $1 to $3 the key of the last row, $4 runs, $5 rows, $6 and $7 bounds of time. None is archived.
 OPEN_ORDERS = (
-    "SELECT created, run_id, market_id, side::text, role::text, state::text, line, attempt, price,"
-    " quantity, client_id, exchange_id FROM orders"
-    " WHERE run_id = ANY($4::int[]) AND state IN ('i', 'o')"
+    f"SELECT {ORDERS.fields} FROM (SELECT * FROM orders UNION ALL SELECT * FROM late_orders) one"  # noqa: S608  constants
+    " WHERE run_id = ANY($4::int[]) AND state IN ('i', 'o') AND created >= $6 AND created < $7"
     " AND (created, run_id, client_id) < ($1, $2, $3)"
     " ORDER BY created DESC, run_id DESC, client_id DESC LIMIT $5"
 )
-_HOURS = (
-    " FROM candles WHERE bot_id = $1 AND symbol = $2 AND time >= $3 AND time < $4"
-    " ORDER BY time LIMIT $5"
+# Those that a name means, what was heard last first. $1 name or null, $2 mode or null.
+NAMED = (
+    "SELECT id FROM bots WHERE ($1::text IS NULL OR name = $1)"
+    " AND ($2::text IS NULL OR mode = $2) ORDER BY heard DESC"
 )
-# As texts, which the database writes for a tenth of what decimals cost here.
-CANDLES = (
-    "SELECT time, trim_scale(open)::text AS open, trim_scale(high)::text AS high,"
-    " trim_scale(low)::text AS low, trim_scale(close)::text AS close, seconds, in_range_seconds"
-    + _HOURS
-)
-CLOSES = "SELECT time, close" + _HOURS
-# $1 bot or null, $2 kind or null, $3 and $4 the key of the last row, $5 rows.
+# $1 bots or null, $2 kind or null, $3 and $4 the key of the last row, $5 rows.
 INCIDENTS = (
-    "SELECT i.id, b.name AS bot, i.kind, i.symbol, i.at, i.ended, i.code, i.text FROM incidents i"
-    " JOIN bots b ON b.id = i.bot_id WHERE i.at <= $3 AND (i.at, i.id) < ($3, $4)"
-    " AND ($1::int IS NULL OR i.bot_id = $1) AND ($2::text IS NULL OR i.kind = $2)"
+    "SELECT i.id, b.name AS bot, b.mode, i.kind, i.symbol, i.at, i.ended, i.code, i.text"
+    " FROM incidents i JOIN bots b ON b.id = i.bot_id WHERE i.at <= $3 AND (i.at, i.id) < ($3, $4)"
+    " AND ($1::int[] IS NULL OR i.bot_id = ANY($1)) AND ($2::text IS NULL OR i.kind = $2)"
     " ORDER BY i.at DESC, i.id DESC LIMIT $5"
 )
+# Whole days, and of the day itself the hours before.
 FLOWS_BEFORE = (
-    "SELECT run_id, coin, sum(amount) AS amount FROM flows"
-    " WHERE run_id = ANY($1::int[]) AND hour < $2 GROUP BY run_id, coin"
+    "SELECT run_id, coin, sum(amount) AS amount FROM ("
+    "SELECT run_id, coin, amount FROM flow_days"
+    " WHERE run_id = ANY($1::int[]) AND day < ($2::timestamptz AT TIME ZONE 'UTC')::date"
+    " UNION ALL SELECT run_id, coin, amount FROM flows WHERE run_id = ANY($1::int[])"
+    " AND hour >= date_trunc('day', $2::timestamptz, 'UTC') AND hour < $2::timestamptz"
+    ") AS before GROUP BY run_id, coin"
 )
 FLOWS = (
     "SELECT run_id, hour, coin, amount FROM flows"
     " WHERE run_id = ANY($1::int[]) AND hour >= $2 AND hour < $3 ORDER BY hour"
 )
 RELEASES = (
-    "SELECT b.name AS bot, r.version, r.seen FROM releases r JOIN bots b ON b.id = r.bot_id"
+    "SELECT b.name AS bot, b.mode, r.version, r.seen FROM releases r JOIN bots b ON b.id = r.bot_id"
     " ORDER BY r.seen DESC LIMIT $1"
 )
 
@@ -101,32 +94,32 @@ def fill_document(row: FillRow, run: Mapping[str, Any], units: Units) -> dict[st
     }
 
 
-def order_document(row: Any, run: Mapping[str, Any], units: Units) -> dict[str, Any]:
+def order_document(row: OrderRow, run: Mapping[str, Any], units: Units) -> dict[str, Any]:
     """An order; amounts are exact texts, times Unix milliseconds."""
     return {
-        "created": milliseconds(row["created"]),
+        "created": milliseconds(row.created),
         "bot": run["bot"],
         "mode": run["mode"],
         "symbol": run["symbol"],
-        "side": _SIDES[row["side"]],
-        "role": _ROLES[row["role"]],
-        "state": STATES[row["state"]],
-        "line": row["line"],
-        "price": plain(units.price(row["price"])),
-        "quantity": plain(units.quantity(row["quantity"])),
-        "order": row["client_id"],
-        "exchange_id": row["exchange_id"],
+        "side": _SIDES[row.side],
+        "role": _ROLES[row.role],
+        "state": STATES[row.state],
+        "line": row.line,
+        "price": plain(units.price(row.price)),
+        "quantity": plain(units.quantity(row.quantity)),
+        "order": row.client_id,
+        "exchange_id": row.exchange_id,
     }
 
 
-def candle_document(row: Any) -> dict[str, Any]:
-    """An hour of `CANDLES`; prices are exact texts."""
+def candle_document(row: Mapping[str, Any]) -> dict[str, Any]:
+    """An hour of `History.hours`; prices are exact texts."""
     return {**row, "time": milliseconds(row["time"])}
 
 
-def order_key(row: Any) -> Key:
+def order_key(row: OrderRow) -> Key:
     """By which orders are paged."""
-    return row["created"], row["run_id"], row["client_id"]
+    return row.created, row.run_id, row.client_id
 
 
 def equity(
@@ -138,7 +131,7 @@ def equity(
         runs: grid runs of one bot's symbol, oldest first.
         before: sums of flows before the first hour.
         flows: of these hours, by time.
-        candles: the hours, of `CLOSES`.
+        candles: the hours, of `History.closes`.
     """
     amounts = {(row["run_id"], row["coin"]): row["amount"] for row in before}
     points, waiting, coming, run = [], list(reversed(flows)), list(reversed(runs)), None

@@ -35,12 +35,12 @@ async def opened(config: Config) -> AsyncIterator[Hub]:
     """
     server = config.need("server")
     if config.database is None:
-        yield Hub(Fleet(None, None, server.live), None, None, None)
+        yield Hub(Fleet(None, None, server.live, server.programs), None, None, None)
         return
     async with await pool(config.database, server.connections) as connections:
         place = None if config.archive is None else Place(config.archive)
         history = History(connections, place)
-        fleet = Fleet(connections, config.database, server.live)
+        fleet = Fleet(connections, config.database, server.live, server.programs)
         ledger = Ledger(connections, history)
         reading = asyncio.create_task(ledger.adopt(first_books(config)))
         try:
@@ -57,11 +57,13 @@ def serve(config: Config) -> None:
         config: with a section `server`.
 
     Raises:
-        UserError: the address cannot be listened on, or neither database nor bots are named.
+        UserError: the address cannot be listened on, or there is nothing to show.
     """
     server = config.need("server")
-    if config.database is None and not server.live:
-        raise UserError("neither [database] nor a [[server.live]] is there: nothing to show")
+    if config.database is None and not (server.live or server.programs):
+        raise UserError(
+            "none of [database], [[server.live]] and [[server.programs]] is there: nothing to show"
+        )
     app = application(lambda: opened(config), server.tokens_file)
     program = uvicorn.Server(
         uvicorn.Config(

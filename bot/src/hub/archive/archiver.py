@@ -8,8 +8,9 @@ For each chunk, the oldest first:
    file's again, the manifest names the file, the chunk is dropped, the horizon moves on.
 
 Until the third step is committed the database has the rows and nobody reads the file; from then on
-it is the other way round. Trades that come later for a time behind the horizon wait in `late_fills`
-until a new file, with those that the old one does not have, takes its place by the same steps.
+it is the other way round. Rows that come later for a time behind the horizon wait in a table of
+their own (`late_fills` and so on) until a new file, with those that the old one does not have,
+takes its place by the same steps. Orders that may still trade go into no file: they wait there.
 """
 
 from __future__ import annotations
@@ -19,24 +20,20 @@ import heapq
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from hub.archive import rows
 from hub.archive.place import Place, PlaceError
-from hub.archive.rows import Digest, FillRow, Sums
+from hub.archive.rows import FILLS, GROUP_ROWS, KINDS, Digest, FillRow, Kind, Sums
 from hub.writing import COUNT_LATE
 
-FOLDER = "fills"
 _LOCK = 0x47524443
-_DAY = timedelta(days=1)
-# Of `fills`: what a range without a chunk is as long as (see the schema).
-_CHUNK = timedelta(days=7)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_SHARE = "SELECT archived_until FROM horizons WHERE hypertable = 'fills' FOR UPDATE"
+# Alone: collectors share it while they write.
+_HORIZON = "SELECT archived_until FROM horizons WHERE hypertable = $1 FOR UPDATE"
 
 
 class UnverifiedError(PlaceError):
@@ -62,12 +59,12 @@ class Written:
 
 @dataclass(frozen=True)
 class Moved:
-    """What one run has done.
+    """What one run has done to a table.
 
     Attributes:
         chunks: that were archived.
-        rows: in them.
-        late: late trades that the archive took in.
+        rows: of them that are in the archive now.
+        late: late rows that the archive took in.
         size: bytes of the files.
         before: bytes of the chunks in the database.
     """
@@ -95,11 +92,14 @@ class Archiver:
         self._place = place
         self._progress = progress
 
-    async def run(self, before: datetime) -> Moved:
+    async def run(self, before: datetime) -> dict[str, Moved]:
         """Archive every chunk that ends before a time, and take in what came late.
 
         Args:
             before: the time.
+
+        Returns:
+            What was done, by table.
 
         Raises:
             PlaceError: the archive cannot be written, or a file is not what was written.
@@ -107,101 +107,157 @@ class Archiver:
         if not await self._connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
             raise PlaceError("another archiver is at work; let it end")
         try:
-            names = await self._connection.fetch("SELECT name FROM archive_files")
-            self._place.remove_orphans(FOLDER, {row["name"] for row in names})
-            moved = Moved(late=await self._take_in_late())
-            for begins, ends, size in await self._chunks(before):
-                written = await self._move(begins, ends, size)
-                moved = Moved(
-                    moved.chunks + 1,
-                    moved.rows + written.sums.rows,
-                    moved.late,
-                    moved.size + written.size,
-                    moved.before + size,
-                )
-            return moved
+            return {kind.table: await self._run(kind, before) for kind in KINDS}
         finally:
             if not self._connection.is_closed():
                 await self._connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
 
-    async def _chunks(self, before: datetime) -> list[tuple[datetime, datetime, int]]:
+    async def _run(self, kind: Kind, before: datetime) -> Moved:
+        names = await self._connection.fetch("SELECT name FROM archive_files")
+        self._place.remove_orphans(kind.table, {row["name"] for row in names})
+        if kind.changing:
+            for begins, ends, _ in await self._chunks(kind, before):
+                await self._set_aside(kind, begins, ends)
+        moved = Moved(late=await self._take_in_late(kind))
+        for begins, ends, size in await self._chunks(kind, before):
+            written = await self._move(kind, begins, ends, size)
+            moved = Moved(
+                moved.chunks + 1,
+                moved.rows + written.sums.rows,
+                moved.late,
+                moved.size + written.size,
+                moved.before + size,
+            )
+        return moved
+
+    async def _chunks(self, kind: Kind, before: datetime) -> list[tuple[datetime, datetime, int]]:
         found = await self._connection.fetch(
             "SELECT range_start, range_end, pg_total_relation_size(format('%I.%I', chunk_schema,"
             " chunk_name)::regclass) AS size FROM timescaledb_information.chunks"
-            " WHERE hypertable_name = 'fills' AND range_end <= $1 ORDER BY range_start",
+            " WHERE hypertable_name = $1 AND range_end <= $2 ORDER BY range_start",
+            kind.table,
             before,
         )
         return [(row["range_start"], row["range_end"], row["size"]) for row in found]
 
-    async def _move(self, begins: datetime, ends: datetime, size: int) -> Written:
-        self._progress(f"{begins:%Y-%m-%d}: {size} bytes in the database")
-        async with self._connection.transaction(isolation="repeatable_read", readonly=True):
-            written = await self._write(begins, self._stored("fills", begins, ends))
+    async def _set_aside(self, kind: Kind, begins: datetime, ends: datetime) -> None:
+        """Let the rows of a chunk wait with those that came late, where its time is archived.
+
+        A collector of an older release, which knows no archive of this table, may have made it.
+        """
         async with self._connection.transaction():
-            await self._connection.fetchval(_SHARE)
-            now = rows.sums_of(await self._connection.fetchrow(rows.SELECT_SUMS, begins, ends))
-            if now != written.sums:
+            if ends <= await self._connection.fetchval(_HORIZON, kind.table):
+                await self._keep_back(kind, begins, ends, "true")
+                await self._drop(kind, begins, ends)
+
+    async def _keep_back(self, kind: Kind, begins: datetime, ends: datetime, which: str) -> None:
+        """Copy rows of a chunk to those that wait."""
+        change = ", ".join(f"{name} = excluded.{name}" for name in kind.changing)
+        await self._connection.execute(
+            f"INSERT INTO {kind.late} SELECT * FROM {kind.table}"  # noqa: S608  constants
+            f" WHERE {kind.time} >= $1 AND {kind.time} < $2 AND {which}"
+            f" ON CONFLICT ({', '.join(kind.order)}) DO UPDATE SET {change}",
+            begins,
+            ends,
+        )
+
+    async def _drop(self, kind: Kind, begins: datetime, ends: datetime) -> None:
+        await self._connection.execute(
+            "SELECT drop_chunks($1::text::regclass, older_than => $2::timestamptz,"
+            " newer_than => $3::timestamptz)",
+            kind.table,
+            ends,
+            begins,
+        )
+
+    async def _move(self, kind: Kind, begins: datetime, ends: datetime, size: int) -> Written:
+        self._progress(f"{kind.table} {begins:%Y-%m-%d}: {size} bytes in the database")
+        async with self._connection.transaction(isolation="repeatable_read", readonly=True):
+            seen = await self._connection.fetchrow(kind.select_sums, begins, ends)
+            written = await self._write(kind, begins, self._stored(kind, kind.table, begins, ends))
+        async with self._connection.transaction():
+            await self._connection.fetchval(_HORIZON, kind.table)
+            now = await self._connection.fetchrow(kind.select_sums, begins, ends)
+            # The hashes tell a row that was changed, and not added, since it was written.
+            if dict(now) != dict(seen) or kind.sums_of(now) != written.sums:
                 raise UnverifiedError(
                     f"archive.place: {written.name} has {written.sums.rows} rows, the database has"
-                    f" {now.rows} by now; the next run tries again"
+                    f" {now['rows']}, or others, by now; the next run tries again"
                 )
-            await self._name(begins, ends, written, size)
-            await self._connection.execute(
-                "SELECT drop_chunks('fills', older_than => $1::timestamptz,"
-                " newer_than => $2::timestamptz)",
-                ends,
-                begins,
-            )
+            await self._name(kind, begins, ends, written, size)
+            if kind.changing:
+                await self._keep_back(kind, begins, ends, f"NOT ({kind.settled})")
+            await self._drop(kind, begins, ends)
             await self._connection.execute(
                 "UPDATE horizons SET archived_until = greatest(archived_until, $1)"
-                " WHERE hypertable = 'fills'",
+                " WHERE hypertable = $2",
                 ends,
+                kind.table,
             )
-        self._progress(f"{begins:%Y-%m-%d}: {written.sums.rows} rows, {written.size} bytes")
+        self._progress(
+            f"{kind.table} {begins:%Y-%m-%d}: {written.sums.rows} rows, {written.size} bytes"
+        )
         return written
 
-    async def _take_in_late(self) -> int:
-        """Trades that came for times behind the horizon; how many were new."""
+    async def _take_in_late(self, kind: Kind) -> int:
+        """Rows that came for times behind the horizon; how many were new, or others."""
         taken = 0
         while True:
-            first = await self._connection.fetchval("SELECT min(time) FROM late_fills")
+            first = await self._connection.fetchval(
+                f"SELECT min({kind.time}) FROM {kind.late} WHERE {kind.settled}"  # noqa: S608  constants
+            )
             if first is None:
                 return taken
             file = await self._connection.fetchrow(
                 "SELECT name, begins, ends, database_bytes FROM archive_files"
-                " WHERE hypertable = 'fills' AND begins <= $1 AND $1 < ends",
+                " WHERE hypertable = $1 AND begins <= $2 AND $2 < ends",
+                kind.table,
                 first,
             )
-            taken += await self._merge(first, file)
+            taken += await self._merge(kind, first, file)
 
-    async def _merge(self, first: datetime, file: Any) -> int:
-        begins = _EPOCH + (first - _EPOCH) // _CHUNK * _CHUNK if file is None else file["begins"]
-        ends = begins + _CHUNK if file is None else file["ends"]
-        waiting = [row async for row in self._stored("late_fills", begins, ends)]
+    async def _merge(self, kind: Kind, first: datetime, file: Any) -> int:
+        begins = _EPOCH + (first - _EPOCH) // kind.chunk * kind.chunk
+        begins = begins if file is None else file["begins"]
+        ends = begins + kind.chunk if file is None else file["ends"]
+        waiting = [row async for row in self._stored(kind, kind.late, begins, ends)]
         # A file may have a million rows: it is read twice, and never held as a whole.
-        known = {(row.run_id, row.trade_id) for row in waiting}.intersection(
-            (row.run_id, row.trade_id) for row in self._file(file)
-        )
-        new = [row for row in waiting if (row.run_id, row.trade_id) not in known]
+        new = {kind.identity(row): row for row in waiting}
+        for row in self._file(kind, file):
+            mine = new.get(kind.identity(row))
+            if mine is not None and (mine == row or not kind.changing):
+                del new[kind.identity(row)]
         written = None
         if new:
-            order = lambda row: (row.run_id, row.time, row.trade_id)  # noqa: E731
-            merged = heapq.merge(self._file(file), new, key=order)
-            written = await self._write(begins, _each(merged))
+            kept = (row for row in self._file(kind, file) if kind.identity(row) not in new)
+            added = [row for row in waiting if new.get(kind.identity(row)) is row]
+            merged = heapq.merge(kept, added, key=kind.key)
+            written = await self._write(kind, begins, _each(merged))
         async with self._connection.transaction():
-            await self._connection.fetchval(_SHARE)
+            await self._connection.fetchval(_HORIZON, kind.table)
             if written is not None:
                 await self._connection.execute(
-                    "DELETE FROM archive_files WHERE hypertable = 'fills' AND begins = $1", begins
+                    "DELETE FROM archive_files WHERE hypertable = $1 AND begins = $2",
+                    kind.table,
+                    begins,
                 )
                 size = 0 if file is None else file["database_bytes"]
-                await self._name(begins, ends, written, size)
-                await self._count(new)
-            await self._connection.executemany(
-                "DELETE FROM late_fills WHERE (run_id, time, trade_id) = ($1, $2, $3)",
-                [(row.run_id, row.time, row.trade_id) for row in waiting],
-            )
+                await self._name(kind, begins, ends, written, size)
+                if kind is FILLS:
+                    await self._count(list(new.values()))
+            await self._forget(kind, waiting)
         return len(new)
+
+    async def _forget(self, kind: Kind, taken: list[Any]) -> None:
+        """Remove rows that waited; one that has changed since then waits on."""
+        places = {name: f"${number}" for number, name in enumerate(kind.columns, 1)}
+        key = ", ".join(kind.order)
+        values = ", ".join(places[name] for name in kind.order)
+        await self._connection.executemany(
+            f"DELETE FROM {kind.late} WHERE ({key}) = ({values})"  # noqa: S608  constants
+            f" AND ({kind.fields}) IS NOT DISTINCT FROM ({', '.join(places.values())})",
+            taken,
+        )
 
     async def _count(self, new: list[FillRow]) -> None:
         """Add trades that came late to the sums by hour."""
@@ -215,11 +271,14 @@ class Archiver:
         )
         await self._connection.execute(COUNT_LATE)
 
-    async def _name(self, begins: datetime, ends: datetime, file: Written, size: int) -> None:
+    async def _name(
+        self, kind: Kind, begins: datetime, ends: datetime, file: Written, size: int
+    ) -> None:
         await self._connection.execute(
             "INSERT INTO archive_files (name, hypertable, begins, ends, rows, sums, sha256, bytes,"
-            " database_bytes) VALUES ($1, 'fills', $2, $3, $4, $5, $6, $7, $8)",
+            " database_bytes) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
             file.name,
+            kind.table,
             begins,
             ends,
             file.sums.rows,
@@ -229,36 +288,38 @@ class Archiver:
             size,
         )
 
-    async def _stored(self, name: str, begins: datetime, ends: datetime) -> AsyncIterator[FillRow]:
-        """Rows of a table, in the order of the files."""
-        query = rows.SELECT.format(table=name)
+    async def _stored(
+        self, kind: Kind, table: str, begins: datetime, ends: datetime
+    ) -> AsyncIterator[Any]:
+        """Rows of a table that may be archived, in the order of the files."""
+        query = kind.select(table)
         if not self._connection.is_in_transaction():
             for record in await self._connection.fetch(query, begins, ends):
-                yield FillRow(*record)
+                yield kind.row(*record)
             return
         async for record in self._connection.cursor(query, begins, ends, prefetch=5000):
-            yield FillRow(*record)
+            yield kind.row(*record)
 
-    def _file(self, record: Any) -> Iterable[FillRow]:
+    def _file(self, kind: Kind, record: Any) -> Iterable[Any]:
         """The rows of a file of the manifest; none where there is no file."""
-        return () if record is None else self._archived(record["name"])
+        return () if record is None else self._archived(kind, record["name"])
 
-    def _archived(self, name: str) -> Iterable[FillRow]:
+    def _archived(self, kind: Kind, name: str) -> Iterable[Any]:
         with self._place.open(name) as file:
             for group in range(file.num_row_groups):
-                yield from rows.table_rows(file.read_row_group(group))
+                yield from kind.load(file.read_row_group(group))
 
-    async def _write(self, begins: datetime, source: AsyncIterator[FillRow]) -> Written:
+    async def _write(self, kind: Kind, begins: datetime, source: AsyncIterator[Any]) -> Written:
         """Write rows to a file of the archive, and read it back."""
         with tempfile.NamedTemporaryFile(suffix=".parquet") as temporary:
             local = Path(temporary.name)
-            sums, digest = await _write_local(local, source)
+            sums, digest = await _write_local(kind, local, source)
             sha256 = hashlib.sha256(local.read_bytes()).hexdigest()
-            name = f"{FOLDER}/{begins:%Y-%m-%d}-{sha256[:12]}.parquet"
+            name = f"{kind.table}/{begins:%Y-%m-%d}-{sha256[:12]}.parquet"
             self._place.put(local, name)
         stored, size = self._place.digest(name)
-        seen, again = Digest(), Sums()
-        for row in self._archived(name) if stored == sha256 else ():
+        seen, again = Digest(), Sums.none_of(kind)
+        for row in self._archived(kind, name) if stored == sha256 else ():
             seen.add(row)
             again.add(row)
         if stored != sha256 or again != sums or seen.text() != digest:
@@ -269,21 +330,21 @@ class Archiver:
         return Written(name, sums, sha256, size)
 
 
-async def _write_local(path: Path, source: AsyncIterator[FillRow]) -> tuple[Sums, str]:
-    sums, digest, group = Sums(), Digest(), list[FillRow]()
-    with pq.ParquetWriter(path, rows.SCHEMA, **rows.WRITING) as writer:
+async def _write_local(kind: Kind, path: Path, source: AsyncIterator[Any]) -> tuple[Sums, str]:
+    sums, digest, group = Sums.none_of(kind), Digest(), list[Any]()
+    with pq.ParquetWriter(path, kind.schema, **kind.writing) as writer:
         async for row in source:
             sums.add(row)
             digest.add(row)
             group.append(row)
-            if len(group) == rows.GROUP_ROWS:
-                writer.write_table(rows.table(group), row_group_size=rows.GROUP_ROWS)
+            if len(group) == GROUP_ROWS:
+                writer.write_table(kind.store(group), row_group_size=GROUP_ROWS)
                 group = []
         if group:
-            writer.write_table(rows.table(group), row_group_size=rows.GROUP_ROWS)
+            writer.write_table(kind.store(group), row_group_size=GROUP_ROWS)
     return sums, digest.text()
 
 
-async def _each(source: Iterable[FillRow]) -> AsyncIterator[FillRow]:
+async def _each(source: Iterable[Any]) -> AsyncIterator[Any]:
     for row in source:
         yield row

@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+from gridbase.atomic_file import sync
 from gridbase.errors import ExitCode, UserError
 from gridbase.secret_files import read_secret
 from pyarrow import fs
@@ -154,8 +155,4 @@ def _put(local: Path, path: Path) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync(path.parent)

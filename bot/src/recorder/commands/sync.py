@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 from gridbase.errors import UserError
@@ -29,8 +30,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(
             f"{args.config}: needs a section [sync] with bucket, key_id_file and secret_file"
         )
-    catalog = open_catalog(config.directory, read_only=False)
-    try:
+    with closing(open_catalog(config.directory, read_only=False)) as catalog:
         before = over_before(time.time_ns() // 10**6)
         if not args.dry_run:
             compact(catalog, before)
@@ -48,6 +48,4 @@ def run(args: argparse.Namespace) -> int:
             away, lost = keep_within(catalog, config.budget_bytes)
             if away or lost:
                 print(f"removed {away} files that are copied, and {lost} that are not")
-    finally:
-        catalog.close()
     return 0

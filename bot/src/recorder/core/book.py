@@ -89,7 +89,7 @@ class BookBuilder:
         self.interruption = Interruption(stream, last_ms)
         self.book: Book | None = None  # None until there is a snapshot
         self.last = 0
-        self.duplicates = self.resyncs = 0
+        self.duplicates = 0
         self._waiting: list[Difference] = []
         self._hole_ms: int | None = None
         self._asked = False
@@ -107,8 +107,6 @@ class BookBuilder:
 
     def restart(self, reason: str) -> None:
         """Build the book anew: what waits is kept for it."""
-        if self.book is not None:
-            self.resyncs += 1
         self.book, self._hole_ms, self._asked = None, None, False
         self.interruption.begin(reason)
 

@@ -1,18 +1,10 @@
 """Files that are whole and on the disk, or not there."""
 
-import os
 from pathlib import Path
 
+from gridbase.atomic_file import sync
+
 TEMPORARY = ".tmp"
-
-
-def sync_directory(directory: Path) -> None:
-    """Have the names in a directory on the disk."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def make_directory(directory: Path) -> None:
@@ -20,7 +12,7 @@ def make_directory(directory: Path) -> None:
     missing = [each for each in (directory, *directory.parents) if not each.exists()]
     directory.mkdir(parents=True, exist_ok=True)
     for each in reversed(missing):
-        sync_directory(each.parent)
+        sync(each.parent)
 
 
 def temporary_of(path: Path) -> Path:
@@ -31,10 +23,9 @@ def temporary_of(path: Path) -> Path:
 def publish(path: Path) -> None:
     """Give a file that was written under its temporary name the one that is read."""
     temporary = temporary_of(path)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
+    sync(temporary)
     temporary.replace(path)
-    sync_directory(path.parent)
+    sync(path.parent)
 
 
 def write_durable(path: Path, content: bytes) -> None:

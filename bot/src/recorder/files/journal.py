@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from gridbase.atomic_file import sync
 
 from recorder.core.rows import COLUMNS, Kind, Row, Stream
 from recorder.core.steps import Sizes
-from recorder.files.durable import sync_directory
 
 SUFFIX = ".arrows"
 STREAM_COLUMN = "stream"
@@ -60,7 +60,7 @@ class Journal:
         options = pa.ipc.IpcWriteOptions(compression="zstd")
         self._writer = pa.ipc.new_stream(self._file, self._schema, options=options)
         os.fsync(self._file.fileno())
-        sync_directory(path.parent)
+        sync(path.parent)
 
     @property
     def size(self) -> int:

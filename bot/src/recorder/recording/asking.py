@@ -32,33 +32,6 @@ class Asker(Protocol):
         """What has been answered since the last call; None for a question that failed."""
 
 
-class DirectAsker:
-    """Asks while the caller waits: for simulations, where that takes no time.
-
-    Args:
-        rest: asks.
-    """
-
-    def __init__(self, rest: Rest) -> None:
-        self._rest = rest
-        self._answers: list[Answer] = []
-        self.trouble = ""
-
-    def ask(self, request: Request) -> None:
-        """Ask, and keep the answer."""
-        try:
-            self._answers.append((request, put(self._rest, request)))
-            self.trouble = ""
-        except Away as error:
-            self.trouble = str(error)
-            self._answers.append((request, None))
-
-    def answers(self) -> list[Answer]:
-        """What has been answered since the last call."""
-        answers, self._answers = self._answers, []
-        return answers
-
-
 class ThreadAsker:
     """Asks one question after the other, at most so much request weight in a minute.
 

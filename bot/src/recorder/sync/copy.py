@@ -36,13 +36,11 @@ class Report:
         copied: names of files that were copied.
         there: files whose equal copy was there already.
         bytes: of the files copied.
-        manifests: names of manifests that were written.
     """
 
     copied: list[str] = field(default_factory=list)
     there: int = 0
     bytes: int = 0
-    manifests: list[str] = field(default_factory=list)
 
 
 def open_bucket(settings: SyncSettings) -> S3Store:
@@ -119,7 +117,7 @@ def sync(
             report.copied.append(entry.path)
             report.bytes += entry.bytes
         if not dry_run:
-            report.manifests = _copy_manifests(catalog, bucket, before)
+            _copy_manifests(catalog, bucket, before)
     return report
 
 
@@ -169,10 +167,9 @@ def _chunks(path: Path, kilobytes_per_second: int) -> Iterator[bytes]:
                 time.sleep(len(chunk) / 1000 / kilobytes_per_second)
 
 
-def _copy_manifests(catalog: Catalog, bucket: S3Store, before: str) -> list[str]:
+def _copy_manifests(catalog: Catalog, bucket: S3Store, before: str) -> None:
     """Write the manifests that differ from those in the bucket."""
     catalog.write_manifests()
-    written = []
     for path in sorted((catalog.directory / READY / MANIFEST).glob("*.json")):
         if path.stem >= before:
             continue
@@ -180,5 +177,3 @@ def _copy_manifests(catalog: Catalog, bucket: S3Store, before: str) -> list[str]
         content = path.read_bytes()
         if _remote_digest(bucket, name) != hashlib.sha256(content).hexdigest():
             obstore.put(bucket, name, content)
-            written.append(name)
-    return written

@@ -100,3 +100,14 @@ def store(tmp_path):
     opened = Store(directory)
     yield opened
     opened.close()
+
+
+# Sums by day that are not those of the hours.
+WRONG_DAYS = """
+SELECT * FROM flow_days FULL JOIN (
+    SELECT run_id, (hour AT TIME ZONE 'UTC')::date AS day, coin, sum(amount) AS amount,
+           sum(fees) AS fees, sum(fills)::bigint AS fills
+    FROM flows GROUP BY 1, 2, 3
+) AS hours USING (run_id, day, coin, amount, fees, fills)
+WHERE flow_days IS NULL OR hours IS NULL
+"""

@@ -1,4 +1,4 @@
-"""The archive: equal answers before and after, late trades once, nothing dropped unverified."""
+"""The archive: equal answers before and after, late rows once, nothing dropped unverified."""
 
 import asyncio
 import contextlib
@@ -9,20 +9,23 @@ from decimal import Decimal
 
 import pytest
 from gridbase.tax_lots import Method
+from gridbot.accounting import trade_history
 from gridbot.accounting.tax_report import document, write_report
-from gridbot.store import Store
+from gridbot.store import Sample, Store
+from hub.api.queries import OPEN_ORDERS
 from hub.archive.archiver import Archiver, UnverifiedError
 from hub.archive.place import Place, PlaceError
+from hub.archive.rows import ORDERS
 from hub.book_rows import Batch
 from hub.book_rows import Fill as BookFill
 from hub.config import Archive
 from hub.database import connect, pool
-from hub.history import History, Wanted
+from hub.history import BEGIN, END, History, Wanted
 from hub.ledger import Ledger, by_account
 from hub.writing import Writer
 
 from bot.tests.bot.books.conftest import START_MS, SYMBOL, Life
-from bot.tests.together.hub.conftest import bot_of, collect, in_database, rows
+from bot.tests.together.hub.conftest import WRONG_DAYS, bot_of, collect, in_database, rows
 
 LATER = datetime(2030, 1, 1, tzinfo=UTC)
 DAY_MS = 86_400_000
@@ -35,11 +38,11 @@ def place(tmp_path):
     return Place(Archive(str(directory), 90, None, "us-east-1", None, None))
 
 
-def archive(address, place, before=LATER):
+def archive(address, place, before=LATER, table="fills"):
     async def run(connection):
         return await Archiver(connection, place).run(before)
 
-    return in_database(address, run)
+    return in_database(address, run)[table]
 
 
 def asked(address, place, question):
@@ -63,7 +66,42 @@ async def everything(history, connections):
     some = await history.latest(Wanted(runs=runs[:1]), 5)
     ledger = Ledger(connections, history)
     books = [book.document() for book in await ledger.books()]
-    return ordered, pages, some, books
+    return ordered, pages, some, books, await orders_and_hours(history, connections)
+
+
+async def order_pages(history, wanted, count):
+    found = []
+    while page := await history.orders(wanted, count):
+        found += page
+        wanted = replace(wanted, before=(page[-1].created, page[-1].run_id, page[-1].client_id))
+    return found
+
+
+async def orders_and_hours(history, connections):
+    runs = [row["id"] for row in await connections.fetch("SELECT id FROM grid_runs")]
+    every = await order_pages(history, Wanted(), 7)
+    third = every[len(every) // 3].created
+    orders = [
+        every,
+        await order_pages(history, Wanted(state="f"), 3),
+        await order_pages(history, Wanted(runs=runs[:1], end=third), 1000),
+        await history.orders(Wanted(runs=[99]), 5),
+        await history.orders(Wanted(begin=third, state="o"), 1000),
+    ]
+    live = await connections.fetch(OPEN_ORDERS, END, 2**31 - 1, "", runs, 1000, BEGIN, END)
+    bots = [row["id"] for row in await connections.fetch("SELECT id FROM bots")]
+    hours = [[dict(one) for one in await history.hours(bot, SYMBOL, BEGIN, END, 10_000)]
+             for bot in bots]  # fmt: skip
+    middle = hours[0][len(hours[0]) // 2]["time"] if hours[0] else BEGIN
+    some = [dict(one) for one in await history.closes(bots[0], SYMBOL, middle, END, 9)]
+    return orders, [tuple(one) for one in live], hours, some
+
+
+def sampled(store, hours, first=0):
+    """Hours of the price, as the bot would have written them down."""
+    for hour in range(first, first + hours):
+        prices = (Decimal("50000.10"), Decimal(50123), Decimal("49000.5"), Decimal(hour))
+        store.sample([Sample(SYMBOL, START_MS + hour * 3_600_000, *prices, 3600, 1800)])
 
 
 def three_weeks(store):
@@ -80,16 +118,26 @@ def three_weeks_more(life):
 
 def test_answers_are_equal_before_and_after(address, store, place, tmp_path):
     life = three_weeks(store)
+    sampled(store, 24 * 70)
     collect(address, bot_of(store.directory))
     before = asked(address, place, everything)
     assert len(before[0]) == len(life.fills)
+    (every, filled, *_), live, (hours,), some = before[4]
+    states = {row.client_id: row.state for row in every}
+    assert states == books_states(store)
+    assert [row for row in every if row.state == "f"] == filled
+    assert {row[10] for row in live} == set(life.engine.live)
+    assert (len(hours), hours[1]["open"], len(some)) == (24 * 70, "50000.1", 9)
     assert before[1] == before[0][::-1]
     half = datetime.fromtimestamp(life.start_ms / 1000, UTC) + timedelta(days=15)
     moved = archive(address, place, half)
     assert 0 < moved.rows < len(life.fills)
     assert asked(address, place, everything) == before
+    assert archive(address, place, half + timedelta(days=28), "candles").rows > 0
+    assert asked(address, place, everything) == before
     archive(address, place)
-    assert rows(address, "SELECT count(*) FROM fills") == [(0,)]
+    for table in ("fills", "orders", "candles"):
+        assert rows(address, f"SELECT count(*) FROM {table}") == [(0,)]  # noqa: S608
     assert asked(address, place, everything) == before
     assert archive(address, place).chunks == 0
     # And the ledger is the bot's own report, to the last digit.
@@ -98,6 +146,116 @@ def test_answers_are_equal_before_and_after(address, store, place, tmp_path):
     (book,) = before[3]
     assert {name: book[name] for name in own} == own
     assert len(own["years"]) == 2
+
+
+def books_states(store):
+    return {row.order.client_id: row.order.state[0] for row in trade_history.rows(store, SYMBOL)}
+
+
+def test_an_order_may_trade_after_its_chunk_is_archived(address, store, place):
+    life = three_weeks(store)
+    bot = bot_of(store.directory)
+    collect(address, bot)
+    first = archive(address, place, table="orders")
+    waiting = "SELECT count(*) FROM late_orders"
+    assert rows(address, waiting) == [(len(life.engine.live),)]
+    for _ in range(3):
+        life.swing(1)
+        life.settle()
+        collect(address, bot)
+        before = asked(address, place, orders_and_hours)
+        assert {row.client_id: row.state for row in before[0][0]} == books_states(store)
+        assert archive(address, place, table="orders").late > 0
+        assert rows(address, waiting) == [(len(life.engine.live),)]
+        assert asked(address, place, orders_and_hours) == before
+    # All of it once more, as after restored books: nothing is new, and no file is written again.
+    files = rows(address, "SELECT name FROM archive_files ORDER BY name")
+    rows(address, "DELETE FROM cursors")
+    collect(address, bot)
+    assert rows(address, waiting)[0][0] > first.rows
+    assert asked(address, place, orders_and_hours) == before
+    assert archive(address, place, table="orders").late == 0
+    assert rows(address, "SELECT name FROM archive_files ORDER BY name") == files
+    assert asked(address, place, orders_and_hours) == before
+
+
+def test_an_hour_that_has_grown_takes_the_place_of_the_archives(address, store, place):
+    Life(store)
+    sampled(store, 30)
+    bot = bot_of(store.directory)
+    collect(address, bot)
+    archive(address, place)
+    store.sample([Sample(SYMBOL, START_MS + 29 * 3_600_000, *[Decimal(60_000)] * 4, 100, 100)])
+    collect(address, bot)
+    before = asked(address, place, orders_and_hours)
+    assert before[2][0][-1]["high"] == "60000"
+    assert len(before[2][0]) == 30
+    assert archive(address, place, table="candles").late == 1
+    assert rows(address, "SELECT count(*) FROM late_candles") == [(0,)]
+    assert asked(address, place, orders_and_hours) == before
+
+
+def test_an_order_that_changes_between_writing_and_dropping(address, store, place, monkeypatch):
+    three_weeks(store)
+    collect(address, bot_of(store.directory))
+    before = asked(address, place, orders_and_hours)
+    write = Archiver._write
+
+    async def and_then(self, kind, begins, source):
+        written = await write(self, kind, begins, source)
+        if kind is ORDERS:
+            other = await connect(address)
+            await other.execute("UPDATE orders SET exchange_id = 'x' WHERE state = 'f'")
+            await other.close()
+        return written
+
+    monkeypatch.setattr(Archiver, "_write", and_then)
+    with pytest.raises(UnverifiedError, match="or others, by now; the next run tries again"):
+        archive(address, place)
+    monkeypatch.setattr(Archiver, "_write", write)
+    archive(address, place)
+    after = asked(address, place, orders_and_hours)
+    assert after != before
+    assert {row.exchange_id for row in after[0][1]} == {"x"}
+
+
+def test_what_changes_while_it_is_taken_in_waits_on(address, store, place, monkeypatch):
+    Life(store)
+    sampled(store, 30)
+    bot = bot_of(store.directory)
+    collect(address, bot)
+    archive(address, place)
+    store.sample([Sample(SYMBOL, START_MS + 29 * 3_600_000, *[Decimal(60_000)] * 4, 100, 100)])
+    collect(address, bot)
+    write, more = Archiver._write, [Decimal(70_000), Decimal(80_000)]
+
+    async def and_then(self, kind, begins, source):
+        written = await write(self, kind, begins, source)
+        if more:
+            other = await connect(address)
+            await other.execute("UPDATE late_candles SET high = $1", more.pop())
+            await other.close()
+        return written
+
+    monkeypatch.setattr(Archiver, "_write", and_then)
+    assert archive(address, place, table="candles").late == 3
+    assert asked(address, place, orders_and_hours)[2][0][-1]["high"] == "70000"
+
+
+def test_a_chunk_of_an_archived_time_is_set_aside(address, store, place):
+    """As a collector makes it that an update of the hub did not restart."""
+    life = three_weeks(store)
+    bot = bot_of(store.directory)
+    collect(address, bot)
+    archive(address, place)
+    rows(
+        address,
+        "INSERT INTO orders SELECT created, run_id, market_id, side, role, 'f', line, attempt,"
+        " price, quantity, client_id, exchange_id FROM late_orders",
+    )
+    assert archive(address, place, table="orders").late == len(life.engine.live)
+    assert rows(address, "SELECT count(*) FROM orders") == [(0,)]
+    assert rows(address, "SELECT count(*) FROM late_orders") == [(0,)]
 
 
 def test_late_trades_are_taken_in_once(address, store, place):
@@ -117,6 +275,7 @@ def test_late_trades_are_taken_in_once(address, store, place):
     assert rows(address, flows) == [(len(life.fills),)]
     assert archive(address, place).late == 1
     assert rows(address, flows) == [(len(life.fills) + 1,)]
+    assert rows(address, WRONG_DAYS) == []
     assert rows(address, "SELECT count(*) FROM late_fills") == [(0,)]
     ordered, pages, _, _ = asked(address, place, everything_but_books)
     assert len(ordered) == len(life.fills) + 1
@@ -157,7 +316,7 @@ def test_only_files_of_the_time_in_which_a_bot_traded_are_read(address, tmp_path
 
     async def read(history, connections):
         files, query = [], history._query
-        history._query = lambda name, *more: files.append(name) or query(name, *more)
+        history._query = lambda kind, *more: files.append(more[0]) or query(kind, *more)
         runs = dict(
             await connections.fetch(
                 "SELECT b.name, r.id FROM bots b JOIN grid_runs r ON b.id = r.bot_id"
@@ -204,8 +363,8 @@ def test_a_trade_that_comes_between_writing_and_dropping(address, store, place, 
     collect(address, bot)
     write = Archiver._write
 
-    async def and_then(self, begins, source):
-        written = await write(self, begins, source)
+    async def and_then(self, kind, begins, source):
+        written = await write(self, kind, begins, source)
         other = await connect(address)
         await other.execute(
             "INSERT INTO fills SELECT time, run_id, market_id, side, role, maker, price, quantity,"
@@ -215,7 +374,7 @@ def test_a_trade_that_comes_between_writing_and_dropping(address, store, place, 
         return written
 
     monkeypatch.setattr(Archiver, "_write", and_then)
-    with pytest.raises(UnverifiedError, match="by now; the next run tries again"):
+    with pytest.raises(UnverifiedError, match="or others, by now; the next run tries again"):
         archive(address, place)
     monkeypatch.setattr(Archiver, "_write", write)
     assert archive(address, place).rows == len(life.fills) + 1

@@ -13,7 +13,7 @@ from gridbot.store import Store, back_up, restore
 from hub.books import Books, BooksError
 
 from bot.tests.bot.books.conftest import SYMBOL, Life
-from bot.tests.together.hub.conftest import bot_of, collect, rows
+from bot.tests.together.hub.conftest import WRONG_DAYS, bot_of, collect, rows
 
 TRADES = (
     "SELECT f.trade_id, f.client_id, f.side::text, f.price * tick_size, f.quantity * lot_size,"
@@ -55,6 +55,20 @@ def assert_same(address, store):
         expected["USDT"] -= sign * fill.quote
         expected[fill.commission_coin] -= fill.commission
     assert flows == expected
+    assert rows(address, WRONG_DAYS) == []
+
+
+def test_the_sums_by_day_follow_whoever_writes_hours(address, store):
+    life = Life(store).swing(1)
+    collect(address, bot_of(store.directory))
+    # A collector of an older release, of which the sums by day are not known.
+    rows(address, "UPDATE flows SET amount = amount + 0.1, fees = fees + 1, fills = fills + 1")
+    rows(address, "INSERT INTO flows SELECT run_id + 7, hour, coin, 1, 2, 3 FROM flows")
+    assert rows(address, WRONG_DAYS) == []
+    (days,) = rows(address, "SELECT sum(fills)::int, sum(fees) > 0 FROM flow_days")
+    (hours,) = rows(address, "SELECT sum(fills)::int, sum(fees) > 0 FROM flows")
+    assert days == hours
+    assert days[0] > len(life.fills)
 
 
 def test_everything_once_settled_or_not(address, store):

@@ -27,6 +27,7 @@ SELECT '2026-01-01Z'::timestamptz + i * interval '30 seconds', i % 20 + 1, 1, 'b
        CASE WHEN i % 500 = 0 THEN 'o' ELSE 'f' END::"char", 1, i, 6000000, 100,
        'pi-BTCUSDT-abc123-1b' || i, i::text
 FROM generate_series(1, 60000) i;
+INSERT INTO late_orders SELECT * FROM orders WHERE created < '2026-01-08Z';
 INSERT INTO flows
 SELECT i % 20 + 1, '2026-01-01Z'::timestamptz + (i / 20) * interval '1 hour', coin, 1, 0, 1
 FROM generate_series(1, 20000) i, (VALUES ('BTC'), ('USDT')) AS coins (coin);
@@ -34,6 +35,7 @@ INSERT INTO candles
 SELECT '2026-01-01Z'::timestamptz + (i / 20) * interval '1 hour', i % 20 + 1, 'BTC/USDT', 1, 1, 1,
        1, 3600, 3600
 FROM generate_series(1, 20000) i;
+INSERT INTO late_candles SELECT * FROM candles WHERE time < '2026-02-01Z';
 INSERT INTO incidents (bot_id, kind, symbol, at, code, text)
 SELECT i % 20 + 1, 'pause', 'BTC/USDT', '2026-01-01Z'::timestamptz + i * interval '1 hour', 'kept',
        'why'
@@ -43,21 +45,28 @@ ANALYZE;
 BEGIN, LAST = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 20, tzinfo=UTC)
 KEY = (LAST, 5, "7")
 WEEK = timedelta(days=7)
+PAGE = (BEGIN, LAST, *KEY, 101)
+HOURS = (3, "BTC/USDT", BEGIN, BEGIN + WEEK, 101)
 CASES = {
-    "fills of all": (history._LATEST, (None, BEGIN, LAST, *KEY, 101), "fills_time"),
-    "fills of a bot": (history._LATEST, ([3], BEGIN, LAST, *KEY, 101), "fills_key|fills_time"),
-    "fills in order": (history._OLDEST, ([3], *KEY, 20_000), "fills_key|fills_time"),
-    "orders of all": (queries.ORDERS, (*KEY, None, None, 101), "orders_created"),
-    "orders of a bot": (queries.ORDERS, (*KEY, [3], "f", 101), "orders_key|orders_created"),
-    "open orders": (queries.OPEN_ORDERS, (*KEY, [3, 4], 101), "orders_open"),
-    "candles": (queries.CANDLES, (3, "BTC/USDT", BEGIN, BEGIN + WEEK, 101), "candles_key"),
-    "closes": (queries.CLOSES, (3, "BTC/USDT", BEGIN, BEGIN + WEEK, 101), "candles_key"),
+    "fills of all": (history.LATEST, (None, BEGIN, LAST, *KEY, 101), "fills_time"),
+    "fills of a bot": (history.LATEST, ([3], BEGIN, LAST, *KEY, 101), "fills_key|fills_time"),
+    "fills in order": (history.OLDEST, ([3], *KEY, 20_000), "fills_key|fills_time"),
+    "orders of all": (history.ORDERS_LATEST, (None, *PAGE, None), "orders_created"),
+    "orders of a bot": (history.ORDERS_LATEST, ([3], *PAGE, "f"), "orders_key|orders_created"),
+    "late orders": (history.LATE_ORDERS, (None, *PAGE, None), "late_orders_created"),
+    "late orders of a bot": (history.LATE_ORDERS, ([3], *PAGE, "f"), "late_orders_"),
+    "open orders": (queries.OPEN_ORDERS, (*KEY, [3, 4], 101, BEGIN, LAST), "orders_open"),
+    "candles": (history.HOURS, HOURS, "candles_key"),
+    "late candles": (history.LATE_HOURS, HOURS, "late_candles_pkey"),
+    "closes": (history.CLOSES, HOURS, "candles_key"),
+    "late closes": (history.LATE_CLOSES, HOURS, "late_candles_pkey"),
     "flows": (queries.FLOWS, ([3], BEGIN, BEGIN + WEEK), "flows_pkey"),
     "flows before": (queries.FLOWS_BEFORE, ([3], BEGIN + WEEK), "flows_pkey"),
-    "count of trades": (ledger._COUNT, ([3],), "flows_pkey"),
-    "hours of a bot": (history._TRADED, ([3, 4],), "flows_pkey"),
+    "days before": (queries.FLOWS_BEFORE, ([3], BEGIN + WEEK), "flow_days_pkey"),
+    "count of trades": (ledger._COUNT, ([3],), "flow_days_pkey"),
+    "hours of a bot": (history.TRADED, ([3, 4],), "flows_pkey"),
     "incidents": (queries.INCIDENTS, (None, None, LAST, 2**31 - 1, 101), "incidents_at"),
-    "incidents of a bot": (queries.INCIDENTS, (3, None, LAST, 2**31 - 1, 101), "incidents_"),
+    "incidents of a bot": (queries.INCIDENTS, ([3], None, LAST, 2**31 - 1, 101), "incidents_"),
 }
 
 

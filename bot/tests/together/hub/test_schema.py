@@ -25,6 +25,17 @@ CONTENT = {
         "SELECT text FROM incidents",
         [("why",)],
     ),
+    4: (
+        """INSERT INTO flows VALUES
+        (1, '2026-01-01 00:00Z', 'BTC', 0.1, 0, 1), (1, '2026-01-01 23:00Z', 'BTC', 0.02, 0.5, 2),
+        (1, '2026-01-02 00:00Z', 'BTC', 7, 0, 4), (2, '2026-01-01 23:00Z', 'BTC', 9, 0, 5)""",
+        "SELECT run_id, day::text, amount::text, fees::text, fills FROM flow_days ORDER BY 1, 2",
+        [
+            (1, "2026-01-01", "0.12", "0.5", 3),
+            (1, "2026-01-02", "7", "0", 4),
+            (2, "2026-01-01", "9", "0", 5),
+        ],
+    ),
 }
 
 
