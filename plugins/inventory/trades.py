@@ -45,8 +45,8 @@ GUESTS = "guests"
 PREFIX = "grid_bot_"
 # Of compose's project, containers, volumes and units.
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
-# Directories below /opt/gridberry and projects of compose: the first bot's, the recorder's, hubs'.
-TAKEN = re.compile(r"bot|recorder|(.*-)?hub")
+# Directories below /opt/gridberry and projects of compose: those of other parts.
+TAKEN = re.compile(r"bot|recorder|watcher|(.*-)?hub")
 
 
 class TradesError(AnsibleParserError):

@@ -331,6 +331,7 @@ def test_a_target_with_a_lock_of_its_own_needs_no_other(tmp_path):
         ("hub", {"hub"}),
         ("recorder", {"recorder"}),
         ("analytics", {"analytics", "gridbot"}),
+        ("watcher", {"watcher", "recorder"}),
     ],
 )
 def test_what_an_image_is_not_made_of_does_not_change_it(target, own):
@@ -338,6 +339,11 @@ def test_what_an_image_is_not_made_of_does_not_change_it(target, own):
     programs = {name.split("/")[1] for name in files if name.startswith("src/")}
     assert programs == own | {"gridbase"}
     locks = {name for name in files if name.endswith(".lock")}
+    wheels = set(inputs(BOT, target=target, limit=2_000_000)["locks"])
+    assert wheels == locks | {"build.lock"}
+    if target == "watcher":
+        assert locks == {"recorder.lock", "requirements.lock"}
+        return
     assert locks == {f"{target}.lock" if (BOT / f"{target}.lock").exists() else "requirements.lock"}
     assert {"Dockerfile", ".dockerignore", "image/install-packages.sh"} <= set(files)
 

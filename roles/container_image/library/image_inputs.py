@@ -22,7 +22,7 @@ options:
   target:
     type: str
     default: ""
-    description: The Dockerfile's stage. Its own lock file, if any, replaces requirements.lock.
+    description: The Dockerfile's stage. Its own lock file replaces those that its stages copy.
   more: {type: dict, default: {}, description: What else decides, such as the architecture.}
   limit: {type: int, default: 2000000, description: Bytes that the context may have.}
 author: [Gridberry]
@@ -167,10 +167,12 @@ def digest(context: Path, files: list[Path], more: dict) -> str:
 
 
 def lock_files(context: Path, target: str) -> list[Path]:
-    """Return the lock files of a target: the build's, and its own or the common one."""
-    own = context / f"{target}.lock"
-    main = own if own.is_file() else context / "requirements.lock"
-    return [path for path in (context / "build.lock", main) if path.is_file()]
+    """Return a target's lock files: the build's, and its own, or those that its stages copy."""
+    names = [f"{target}.lock"]
+    if not (context / names[0]).is_file():
+        copied = taken((context / "Dockerfile").read_text(encoding="utf-8"), target) or set()
+        names = sorted(name for name in copied if name.endswith(".lock")) or ["requirements.lock"]
+    return [path for path in map(context.joinpath, ["build.lock", *names]) if path.is_file()]
 
 
 def run(parameters: dict) -> dict:
