@@ -1,6 +1,9 @@
 """The module that writes all files of a role, on a temporary directory."""
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,8 @@ import pytest
 from plugins.modules import file_set
 from plugins.modules.file_set import FileSetError
 
+ROOT = Path(__file__).resolve().parents[2]
+JOURNAL = "def send(**said): open({!r}, 'a').write(str(said))\nsendv = send\n"
 OWNER, GROUP = str(os.getuid()), str(os.getgid())
 
 
@@ -80,6 +85,40 @@ def test_secret_is_not_in_the_diff(tmp_path):
     assert "old-secret" not in shown
     assert "new-secret" not in shown
     assert steps[1].content.decode() not in shown
+
+
+def test_secret_is_not_in_the_hosts_journal(tmp_path):
+    # Ansible writes there what a module was given; of a secret of two lines it hides nothing.
+    journal, noted = tmp_path / "systemd/journal.py", tmp_path / "noted"
+    journal.parent.mkdir()
+    journal.write_text(JOURNAL.format(str(noted)))
+    journal.with_name("daemon.py").write_text("def booted(): return True\n")
+    journal.with_name("__init__.py").touch()
+    own = {"owner": OWNER, "group": GROUP}
+    one = {"path": str(tmp_path / "key"), "secret": "planted-4711\n", **own}
+    words = (
+        "-i",
+        "localhost,",
+        "-c",
+        "local",
+        "-e",
+        f"ansible_python_interpreter={sys.executable}",
+    )
+    module = ("-vvv", "-m", "file_set", "-a", json.dumps({"files": [one]}))
+    done = subprocess.run(
+        [sys.executable, "-m", "ansible", "adhoc", *words, "localhost", *module],
+        check=False,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ
+        | {"PYTHONPATH": str(tmp_path), "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+        | {"ANSIBLE_PIPELINING": "true"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "key").read_text() == "planted-4711\n"
+    assert "planted-4711" not in done.stdout + done.stderr
+    assert not noted.exists()
 
 
 def test_nothing_is_written_when_one_content_is_refused(tmp_path):
