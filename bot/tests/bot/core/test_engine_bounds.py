@@ -78,6 +78,7 @@ def test_carried_base_stays_in_the_books_of_a_leg_without_an_order(begin):
     book = engine.books.legs[leg]
     assert (shares, book.base, book.quote) == (3, NEEDED, -NEEDED * 55_000)
     assert (engine.books.initial_base, engine.books.held_cost) == (NEEDED, NEEDED * 55_000)
+    assert engine.books.initial_cost == NEEDED * 55_000
     assert engine.books.equity(Decimal(55_000)) == 23_000
     assert changes.orders[-1].quantity == NEEDED / 3
 

@@ -74,6 +74,12 @@ def test_nothing_happens_to_an_order_that_is_not_known():
         OrdersInFlight().move("a", Event.SEND)
 
 
+def test_what_is_known_is_in_it():
+    orders = in_flight(State.OPEN)
+    assert "a" in orders
+    assert "b" not in orders
+
+
 def test_a_time_stays_until_there_is_another_one():
     orders = in_flight(State.UNSENT)
     assert orders["a"].time == 0

@@ -53,6 +53,15 @@ def test_which_markets_pause(average, closes, buys):
     assert buys or average.upper() in verdict
 
 
+def test_a_turn_ends_a_downtrend_however_strong_it_was():
+    turned = sideways(100) + falling(60) + [47_640 + 300 * index for index in range(4)]
+    window = window_of(from_closes(turned))
+    assert window.adx(14).line.latest(1)[-1] > 75
+    assert TREND.verdict(window) is None
+    window = window_of(from_closes(turned[:-1]))
+    assert TREND.verdict(window).startswith("downtrend: ")
+
+
 def test_a_filter_that_is_off_says_nothing_and_computes_nothing():
     window = window_of(from_closes(falling(100)))
     before = window.nbytes

@@ -37,7 +37,9 @@ def prices():
         ([minute(1, 90, 110, 100)], (100, 90, 110)),
         ([minute(0, 93, 105, 100), minute(1, 98, 102, 100)], (100, 93, 102)),
         ([minute(3, 90, 110, 100), minute(2, 80, 120, 100)], (100, 90, 110)),  # a late one
-        ([minute(-REWOUND_MS / MINUTE_MS, 1, 999, 100)], (100, 100, 100)),
+        ([minute(3, 90, 110, 100), minute(2, 80, 120, 80)], (100, 90, 110)),
+        ([minute(0, 94, 105, 100), minute(0, 94, 105, 100)], (100, 94, 100)),
+        ([minute(-REWOUND_MS / MINUTE_MS, 1, 999, 98)], (100, 100, 100)),
         ([minute(-REWOUND_MS / MINUTE_MS - 1, 1, 999, 98)], (100, 98, 100)),  # set back
     ],
 )
@@ -60,6 +62,16 @@ def test_what_was_before_a_grid_does_not_count(prices):
     assert seen(prices, 100) == (100, 100, 100)
     prices.take([minute(1, 1, 999, 97), minute(2, 96, 99, 98)])
     assert seen(prices, 98) == (98, 96, 99)
+    prices.begin()
+    prices.take([minute(3, 1, 999, 98)])
+    assert seen(prices, 98) == (98, 98, 98)
+
+
+def test_a_low_that_was_told_twice_is_seen_once(prices):
+    for _ in range(2):
+        prices.take([minute(0, 94, 105, 100)])
+        low = seen(prices, 100)[1]
+    assert low == 100
 
 
 def test_what_is_left_of_a_stream_that_was_cut_is_seen_once(prices):

@@ -90,6 +90,7 @@ LEVELS = Reposition(direction="both", margin_percent=Decimal(1), at="levels")
         # Risen to 70,000: the bottom would be 60,000, and may rest from 55,000 to 65,000.
         ("70000", ["61000", "58000"], ("61000", "81000")),
         ("70000", ["55000"], ("55000", "75000")),
+        ("70000", ["65000"], ("65000", "85000")),
         ("70000", ["54999", "65001"], ("60000", "80000")),
         ("70000", ["59000", "61000"], ("59000", "79000")),
         # Fallen to 35,000: the top would be 45,000.
@@ -193,6 +194,12 @@ def test_the_range_reaches_so_many_atr_to_each_side():
     assert f"{average:.4f}" == "3.2608"
     lower, upper = atr_range(window, Decimal("107.87"), 14, Decimal(3))
     assert (lower, upper) == (Decimal("107.87") - 3 * average, Decimal("107.87") + 3 * average)
+
+
+def test_a_coin_of_little_worth_has_a_range_too():
+    window = window_of(from_closes([0.5, 0.6] * 20))
+    lower, upper = atr_range(window, Decimal("0.6"), 14, Decimal(2))
+    assert (round(lower, 4), round(upper, 4)) == (Decimal("0.4"), Decimal("0.8"))
 
 
 def test_the_candles_of_a_range_are_enough():

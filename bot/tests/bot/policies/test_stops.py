@@ -171,13 +171,29 @@ def test_what_is_worth_a_write():
         "more": KillSwitchState(Decimal("1001.01"), 7, Decimal(990)).worth_writing(written),
         "lower": KillSwitchState(Decimal(999), 7, Decimal(990)).worth_writing(written),
         "new day": KillSwitchState(Decimal(1000), 8, Decimal(990)).worth_writing(written),
+        "other start": KillSwitchState(Decimal(1000), 7, Decimal(991)).worth_writing(written),
+        "no peak": KillSwitchState(None, 7, Decimal(990)).worth_writing(written),
+        "first peak": written.worth_writing(KillSwitchState(None, 7, Decimal(990))),
     }
     assert [name for name, worth in changed.items() if worth] == [
         "from nothing",
         "more",
         "lower",
         "new day",
+        "other start",
+        "no peak",
+        "first peak",
     ]
+
+
+def test_a_loss_needs_something_that_was_lost_from():
+    """A small grid is watched as a large one is; nothing of nothing is no loss."""
+    rules = KillSwitchRules(daily_loss_percent=Decimal(10))
+    day = NOON // DAY_MS
+    small = KillSwitchWatch(rules, KillSwitchState(INVESTED, day, Decimal("0.5")))
+    assert look(small, equity="0.4") is not None
+    nothing = KillSwitchWatch(rules, KillSwitchState(INVESTED, day, Decimal(0)))
+    assert look(nothing, equity="0") is None
 
 
 @given(equities=st.lists(st.decimals(min_value=500, max_value=2000, places=2), max_size=60))
