@@ -22,7 +22,7 @@ def test_a_backup_is_made_and_restored_beside_the_database(pi):
     pi.check_output("systemctl start gridberry-database-drill.service")
     assert result(pi, "drill")["ok"] is True
     # Nothing of the copy is left.
-    assert pi.run("pgrep -f database-drill").rc == 1
+    assert pi.run("pgrep -f database-dril[l]").rc == 1
 
 
 def test_the_repository_is_encrypted(pi):
