@@ -78,8 +78,10 @@ def test_a_kill_loses_nothing_that_was_written(recorder):
     began = time.monotonic()
     recorder.start()
     usual_s = time.monotonic() - began
-    wait_until(lambda: recorder.status()["rows_written"] > 0)
+    wait_until(lambda: recorder.status()["exchanges"]["binance"]["books"] == len(SYMBOLS))
+    time.sleep(2)
     killed_at, written = [], recorder.status()["rows_written"]
+    assert written > 0
     recorder.kill()
     for _ in range(KILLS):
         killed_ms, rows = killed(recorder, random, usual_s)
@@ -90,6 +92,7 @@ def test_a_kill_loses_nothing_that_was_written(recorder):
     time.sleep(2)
     assert recorder.stop() == 0
     catalog = Catalog(recorder.data, read_only=True)
+    within = 0  # kills between two rows of a stream; on a slow machine a stream may have none yet
     for symbol in SYMBOLS:
         numbers = [row[1] for row in rows_of(recorder, Stream("binance", Kind.TRADES, symbol))]
         assert numbers == list(range(numbers[0], numbers[-1] + 1))
@@ -101,9 +104,10 @@ def test_a_kill_loses_nothing_that_was_written(recorder):
             times = sorted(row[0] for row in rows)
             gaps = catalog.gaps(stream)
             pairs = {around(times, moment) for moment in killed_at} - {None}
-            assert pairs
+            within += len(pairs)
             for before, after in pairs:
                 assert any(gap.from_ms <= before and gap.to_ms >= after for gap in gaps)
+    assert within
     # Whatever it said was on the disk is there; it writes each second.
     assert catalog.totals()[1] > written
     assert "Traceback" not in recorder.log.read_text()
