@@ -14,7 +14,7 @@ from recorder.core.steps import FinerStepError, Sizes, Steps
 from recorder.files.catalog import Catalog
 from recorder.files.compact import compact
 from recorder.files.journal import Journal, JournalReader
-from recorder.files.layout import directory_of
+from recorder.files.layout import HOUR_MS, directory_of
 from recorder.files.parquet import checksum, groups
 from recorder.files.store import Store
 
@@ -162,6 +162,22 @@ def test_a_journal_that_cannot_be_made_parquet_is_told_in_a_line_and_kept(tmp_pa
     place.unlink()
     open_store(tmp_path, Clock()).close()
     assert [row[1] for row in rows_of(tmp_path, TRADES)] == list(range(1, 11))
+
+
+def test_a_catalogue_that_takes_no_more_is_told_in_a_line_and_the_journal_is_kept(tmp_path, caplog):
+    store = open_store(tmp_path, Clock())
+    database = store.catalog._database
+    [pages] = database.execute("PRAGMA page_count").fetchone()
+    database.execute(f"PRAGMA max_page_count = {pages}")
+    for hour in range(48):
+        store.add(TRADES, trades(1 + 10 * hour, 10, START_MS + hour * HOUR_MS))
+    store.close()
+    assert store.trouble.endswith("could not be made Parquet: database or disk is full")
+    [record] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert record.message == store.trouble
+    assert record.exc_info is None
+    open_store(tmp_path, Clock()).close()
+    assert [row[1] for row in rows_of(tmp_path, TRADES)] == list(range(1, 481))
 
 
 def test_gaps_count_for_where_a_stream_goes_on(tmp_path):

@@ -4,6 +4,7 @@ import fcntl
 import logging
 import os
 import queue
+import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -160,7 +161,7 @@ class Store:
             try:
                 convert(self.catalog, path)
             # The journal stays, and the next start tries again.
-            except OSError as error:
+            except (OSError, sqlite3.Error) as error:
                 self._not_converted(path, error)
             except Exception as error:
                 LOG.exception("an unexpected error")
