@@ -330,6 +330,7 @@ def test_a_target_with_a_lock_of_its_own_needs_no_other(tmp_path):
         ("exchange", {"gridbot", "gridexchange"}),
         ("hub", {"hub"}),
         ("recorder", {"recorder"}),
+        ("recorder-ccxt", {"recorder"}),
         ("analytics", {"analytics", "gridbot"}),
         ("watcher", {"watcher", "recorder"}),
     ],
@@ -341,8 +342,9 @@ def test_what_an_image_is_not_made_of_does_not_change_it(target, own):
     locks = {name for name in files if name.endswith(".lock")}
     wheels = set(inputs(BOT, target=target, limit=2_000_000)["locks"])
     assert wheels == locks | {"build.lock"}
-    if target == "watcher":
-        assert locks == {"recorder.lock", "requirements.lock"}
+    of_two = {"watcher": "requirements.lock", "recorder-ccxt": "ccxt.lock"}
+    if target in of_two:
+        assert locks == {"recorder.lock", of_two[target]}
         return
     assert locks == {f"{target}.lock" if (BOT / f"{target}.lock").exists() else "requirements.lock"}
     assert {"Dockerfile", ".dockerignore", "image/install-packages.sh"} <= set(files)

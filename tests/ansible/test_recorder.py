@@ -21,6 +21,10 @@ HOSTS: dict[str, dict] = {
     "climbs": {"recorder_markets": [{"exchange": "binance", "symbols": ["../up"]}]},
     "card": {},
     "card-fresh": {"__storage_plan": {"kind": "drive"}},
+    "others": {"recorder_markets": [{"exchange": "kraken", "symbols": ["BTC-USD"]}]},
+    "by-choice": {
+        "recorder_markets": [{"exchange": "binance", "by_ccxt": True, "symbols": ["BTC-USDT"]}]
+    },
     "keyless": {"recorder_sync": SYNC},
     "bucketless": {"recorder_sync": {"prefix": "pi1"}, **KEYS},
     "late": {"recorder_sync_time": 120},
@@ -123,6 +127,11 @@ def test_hosts_that_record_nothing_make_no_image(told):
     said = told["plain"]["Tell what would be built"]["msg"]
     assert said.startswith("would have recorder:")
     assert said.endswith(" on plain, copies, card-fresh")
+    said = told["others"]["Tell what would be built"]["msg"]
+    assert said.startswith("would have recorder-ccxt:")
+    assert said.endswith(" on others, by-choice")
+    image = yaml.safe_load(written(told["others"])["compose.yaml"])["services"]["recorder"]["image"]
+    assert image.startswith("recorder-ccxt:")
 
 
 def test_a_check_run_counts_on_the_drive_that_it_would_mount(told):

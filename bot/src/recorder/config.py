@@ -1,23 +1,25 @@
 """Settings of the recorder: a TOML file, each value checked strictly."""
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gridbase.ccxt_package import streaming_exchanges
 from gridbase.errors import UserError
 from gridbase.public_rest import ADDRESSES
 from gridbase.settings import (
     Read,
     WrongValueError,
     any_path,
-    choice,
     integer,
     matching,
     read_toml,
     read_values,
     switch,
+    text,
 )
 
 from recorder.core.rows import Kind
@@ -35,12 +37,14 @@ class Market:
     """One exchange, and what is recorded of it.
 
     Attributes:
-        exchange: binance or binanceus.
-        symbols: the exchange's own names, such as BTCUSDT.
+        exchange: binance, binanceus, or another one by its name in ccxt.
+        symbols: the exchange's own names, such as BTCUSDT; by ccxt such as BTC-USD.
         kinds: what is recorded of each.
-        rest: where the exchange answers.
-        streams: where it streams.
-        weight_per_minute: request weight that the recorder may use.
+        rest: where the exchange answers; empty where ccxt knows.
+        streams: where it streams; the same.
+        weight_per_minute: request weight that the recorder may use; ccxt has bounds of its own.
+        by_ccxt: whether ccxt.pro records it.
+        contiguous_ids: whether the IDs of its trades are whole numbers without holes.
     """
 
     exchange: str
@@ -49,6 +53,8 @@ class Market:
     rest: str
     streams: str
     weight_per_minute: int
+    by_ccxt: bool = False
+    contiguous_ids: bool = True
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,16 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(checked_name("symbol", str(name)) for name in value)
 
 
+def _exchange(value: Any) -> str:
+    name = text(value)
+    known = streaming_exchanges()
+    if name not in ADDRESSES and name not in known:
+        close = difflib.get_close_matches(name, [*ADDRESSES, *known], 1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise WrongValueError(f"needs binance, binanceus or a name that ccxt.pro knows{hint}")
+    return name
+
+
 def _kinds(value: Any) -> tuple[Kind, ...]:
     known = [str(kind) for kind in Kind]
     if not isinstance(value, list) or not value or not set(map(str, value)) <= set(known):
@@ -122,7 +138,9 @@ NAMES = {
     "disk_budget_gb": "budget_bytes",
 }
 MARKET_SETTINGS: dict[str, Read] = {
-    "exchange": choice(*ADDRESSES, quote='"'),
+    "exchange": _exchange,
+    "by_ccxt": switch,
+    "contiguous_ids": switch,
     "symbols": _names,
     "kinds": _kinds,
     "rest": matching(ADDRESS, "http://HOST or https://HOST, maybe :PORT"),
@@ -171,12 +189,32 @@ def _market(given: Any) -> Market:
     if not isinstance(given, Mapping):
         raise WrongValueError("markets: needs tables [[markets]]")
     values = read_values(MARKET_SETTINGS, given, "markets: ", ("exchange", "symbols"))
-    rest, streams = ADDRESSES[values["exchange"]]
+    exchange = values["exchange"]
+    by_ccxt = values.setdefault("by_ccxt", exchange not in ADDRESSES)
+    if by_ccxt:
+        return _by_ccxt(values)
+    if exchange not in ADDRESSES:
+        raise WrongValueError(f"markets: by_ccxt = false: {exchange} is recorded by ccxt alone")
+    if "contiguous_ids" in values:
+        raise WrongValueError("markets: contiguous_ids is for an exchange by ccxt; leave it out")
+    rest, streams = ADDRESSES[exchange]
     usual = {
         "kinds": tuple(Kind),
         "rest": rest,
         "streams": streams,
         # Binance.US allows 1,200 a minute for everything behind one address.
-        "weight_per_minute": 600 if values["exchange"] == "binanceus" else 1_200,
+        "weight_per_minute": 600 if exchange == "binanceus" else 1_200,
     }
     return Market(**(usual | values))
+
+
+def _by_ccxt(values: dict[str, Any]) -> Market:
+    for name in values["symbols"]:
+        if not re.fullmatch(r"[A-Z0-9]+-[A-Z0-9]+", name):
+            raise WrongValueError(f'markets: symbols: {name} needs the form "BTC-USD" for ccxt')
+    if "weight_per_minute" in values:
+        raise WrongValueError("markets: weight_per_minute is not for ccxt, which has bounds itself")
+    usual: dict[str, Any] = {"kinds": tuple(Kind), "rest": "", "streams": ""}
+    # Of Binance it is certain; of others who records has to say.
+    contiguous = values["exchange"] in ADDRESSES
+    return Market(**(usual | {"weight_per_minute": 0, "contiguous_ids": contiguous} | values))

@@ -361,6 +361,32 @@ def test_order_rate_limit(make_world):
     assert limit(world).headers["X-MBX-ORDER-COUNT-1D"] == "3"
 
 
+def test_trades_of_others_by_number_and_by_time(make_world):
+    world = make_world(*[("1.00", "1.10", "0.90", "1.05")] * 4)
+    world.legs(12)
+
+    def asked(**parameters) -> list[int]:
+        answer = world.get("aggTrades", symbol="BTCUSDT", **parameters).json
+        return [trade["a"] for trade in answer]
+
+    trades = world.get("aggTrades", symbol="BTCUSDT").json
+    times = [trade["T"] for trade in trades]
+    last = len(trades) - 1
+    assert [trade["a"] for trade in trades] == list(range(last + 1))
+    assert asked(limit=3) == [last - 2, last - 1, last]
+    assert asked(fromId=5, limit=3) == [5, 6, 7]
+    middle = times[20]
+    later = [number for number, time_ms in enumerate(times) if time_ms >= middle]
+    assert asked(startTime=middle, limit=3) == later[:3]
+    assert asked(startTime=middle) == later
+    until = [number for number, time_ms in enumerate(times) if time_ms <= middle]
+    assert asked(endTime=middle, limit=2) == until[-2:]
+    assert asked(startTime=middle, endTime=middle) == [n for n in later if n in until]
+    assert asked(startTime=times[-1] + 1) == []
+    refused = world.get("aggTrades", symbol="BTCUSDT", fromId=1, startTime=middle)
+    assert refused.error[1] == -1128
+
+
 def test_klines_of_longer_intervals(make_world):
     world = make_world(
         *[(100 + n, 110 + n, 90 + n, 101 + n) for n in range(12)], at_end="hold", speed=60

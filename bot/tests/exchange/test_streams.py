@@ -368,6 +368,14 @@ def test_streams_are_chosen_while_connected(world):
     assert client.messages()[0]["code"] == 3
 
 
+def test_a_connection_may_have_any_name_and_subscribe_later(world):
+    client = world.connect("/ws/0")
+    text = json.dumps({"method": "SUBSCRIBE", "params": ["btcusdt@kline_1m"], "id": 1})
+    client.connection.receive(text)
+    answer, event = client.messages()
+    assert (answer["result"], event["e"]) == (None, "kline")
+
+
 @pytest.mark.parametrize(
     ("path", "query"),
     [

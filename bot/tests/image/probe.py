@@ -34,7 +34,7 @@ def without_byte_code(modules: list[str]) -> list[str]:
 
 
 def signed_request() -> dict[str, object]:
-    from gridbot.exchanges.access.ccxt_class import exchange_class
+    from gridbase.ccxt_package import exchange_class
 
     exchange = exchange_class("binance")({"apiKey": "key", "secret": "secret"})
     signed = exchange.sign("order", ["private"], "POST", {"symbol": "BTCUSDT", "timestamp": 1})

@@ -15,8 +15,10 @@ LIMIT_S = 60.0
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(SOURCE), "PYTHONUNBUFFERED": "1"}
 
 
-def start_exchange(directory: Path, coins: tuple[str, ...], speed: int = 60) -> Server:
-    """A practice exchange of made-up markets, its book 20 levels deep."""
+def start_exchange(
+    directory: Path, coins: tuple[str, ...], speed: int = 60, more: str = ""
+) -> Server:
+    """A practice exchange of made-up markets, its book 20 levels deep, with more settings."""
     directory.mkdir()
     path = directory / "exchange.toml"
     symbols = [
@@ -24,14 +26,21 @@ def start_exchange(directory: Path, coins: tuple[str, ...], speed: int = 60) -> 
         f'\ntick_size = "0.01"\nlot_size = "0.00001"\n'
         for number, coin in enumerate(coins)
     ]
-    path.write_text(f"speed = {speed}\nstream_port = 0\nbalances = {{}}\n" + "".join(symbols))
+    path.write_text(f"speed = {speed}\nstream_port = 0\nbalances = {{}}\n{more}" + "".join(symbols))
     return Server(directory, "--config", str(path))
 
 
 class Recorder:
     """`recorder run`."""
 
-    def __init__(self, directory: Path, server: Server, symbols: list[str], **settings) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        server: Server,
+        symbols: list[str],
+        market: str = "weight_per_minute = 6000",
+        **settings,
+    ) -> None:
         directory.mkdir(exist_ok=True)
         self.directory = directory
         self.data = directory / "data"
@@ -44,7 +53,7 @@ class Recorder:
             f"symbols = {json.dumps(symbols)}",
             f'rest = "{server.url}"',
             f'streams = "{server.stream_url}"',
-            "weight_per_minute = 6000",
+            market,
         ]
         self.config.write_text("\n".join(text))
         self.log = directory / "log"

@@ -4,6 +4,7 @@
 """
 
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 
@@ -172,19 +173,28 @@ class Endpoints:
     def _aggregate_trades(self, request: Request) -> object:
         listing = self._listing(request.parameters)
         from_id = request.parameters.integer("fromId")
+        start, end = request.parameters.moment("startTime"), request.parameters.moment("endTime")
         limit = request.parameters.limit(500, 1000)
         request.parameters.finish()
+        if from_id is not None and (start, end) != (None, None):
+            raise ApiError(-1128, "Combination of optional parameters invalid.")
         if listing.past is not None:  # the trades are another exchange's, which tells them itself
             raise ApiError(-1020, "This operation is not supported.")
         with self.exchange.looking():
-            last = tape.last_number(listing.position)
-            first = max(0, last - limit + 1) if from_id is None else from_id
+
+            def due(number: int) -> int:
+                return listing.due_at(tape.position_of(number))
+
+            numbers = range(tape.last_number(listing.position) + 1)
+            after = len(numbers) if end is None else bisect_right(numbers, end, key=due)
+            first = max(0, after - limit) if from_id is None else from_id
+            if start is not None:
+                first = bisect_left(numbers, start, key=due)
             return [
                 market_answers.aggregate_trade(
-                    tape.trade(listing.feed, listing.rules, number),
-                    listing.due_at(tape.position_of(number)),
+                    tape.trade(listing.feed, listing.rules, number), due(number)
                 )
-                for number in range(first, min(first + limit, last + 1))
+                for number in range(first, min(first + limit, after))
             ]
 
     def _average_price(self, request: Request) -> object:

@@ -124,7 +124,8 @@ class Streams:
             names = [name for name in query.get("streams", [""])[0].split("/") if name]
             return MarketConnection(self._exchange, self._faults, names, combined=True)
         if path == RAW_PATH or path.startswith(f"{RAW_PATH}/"):
-            names = [name for name in path.removeprefix(RAW_PATH).split("/") if name]
+            # Binance takes any name: ccxt.pro opens /ws/0, and subscribes later.
+            names = [name for name in path.removeprefix(RAW_PATH).split("/") if "@" in name]
             return MarketConnection(self._exchange, self._faults, names, combined=False)
         raise ApiError(-1020, "This operation is not supported.", HTTPStatus.NOT_FOUND)
 

@@ -42,6 +42,7 @@ def _lines(document: dict[str, object]) -> list[str]:
         lines += [
             f"{name}: {each['symbols']} symbols, {each['books']} books, queue {each['queue']},"
             f" dropped {each['dropped']}, lag {each['lag_ms']} ms"
+            + (", missed trades known by time alone" * (each["trades_missed_known_by"] == "time"))
             + (f", silent: {', '.join(each['silent'])}" if each["silent"] else "")
             + (f", {each['trouble']}" if each["trouble"] else "")
             for name, each in exchanges.items()

@@ -27,6 +27,7 @@ class Numbered:
         last: number of the last row that is recorded, or known to be missing; None at first.
         last_ms: its time.
         open_ended: whether rows after the last one may be asked for before one has come.
+        gone: why rows are missing that nobody has.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Numbered:
         last_ms: int = 0,
         *,
         open_ended: bool = True,
+        gone: str = GONE,
     ) -> None:
         self.stream = stream
         self.last = last
@@ -44,6 +46,7 @@ class Numbered:
         self.duplicates = 0
         self._number = number
         self._open_ended = open_ended
+        self._gone = gone
         self._waiting: dict[int, Row] = {}
         self._hole_ms: int | None = None
         self._asked: int | None = None
@@ -155,7 +158,7 @@ class Numbered:
         first = (self.last or 0) + 1
         if until <= first:
             return []
-        gap = Gap(self.stream, self.last_ms, until_ms, first, until - 1, GONE)
+        gap = Gap(self.stream, self.last_ms, until_ms, first, until - 1, self._gone)
         self.last = until - 1
         return [gap]
 

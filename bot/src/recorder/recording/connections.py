@@ -7,7 +7,7 @@ messages for a while (which are recorded once), then the old one is closed.
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from gridbase.backoff import Backoff
 from gridbase.clock import Clock
@@ -23,6 +23,7 @@ OVERLAP_S = 10.0
 MOST_STREAMS = 200  # on one connection; Binance's limit is 1,024
 TIMEOUT_S, QUIET_S = 10.0, 20.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
+CONNECTION_LOST = "the connection was lost"
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,33 @@ class Lost:
     streams: list[str]
     reason: str
     connection: bool
+
+
+class Connections(Protocol):
+    """Streams of an exchange, and the connections over which they come.
+
+    Attributes:
+        name: for messages.
+        streams: such as btcusdt@aggTrade.
+        losses: how often they were lost.
+    """
+
+    name: str
+    streams: list[str]
+    losses: int
+
+    @property
+    def open(self) -> bool:
+        """Whether a connection is there."""
+
+    def pump(self, wait: float) -> None:
+        """Connect, take what has come, waiting for it at most so long (seconds)."""
+
+    def replace(self) -> None:
+        """Connect anew. Any thread may call it."""
+
+    def close(self) -> None:
+        """Close the connections."""
 
 
 class _Line:
@@ -156,7 +184,7 @@ class Group:
         """A connection is gone."""
         self.losses += 1
         if not self.open:
-            self._tell(Lost(self.streams, "the connection was lost", connection=True))
+            self._tell(Lost(self.streams, CONNECTION_LOST, connection=True))
 
     def senseless(self, text: str) -> None:
         """A message cannot be read, so nobody knows of which stream it was."""

@@ -1,16 +1,17 @@
 """Records the symbols of one exchange: takes messages, asks for what is missing, writes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gridbase.clock import Clock
 
 from recorder.core.inbox import Inbox, Key
+from recorder.core.numbered import GONE
 from recorder.core.rows import Kind, Stream
 from recorder.core.steps import Sizes
 from recorder.files.store import Store
 from recorder.recording.asking import Asker
-from recorder.recording.connections import Group, Lost
+from recorder.recording.connections import Connections, Lost
 from recorder.recording.messages import STREAMS
 from recorder.recording.symbol import SymbolRecording
 
@@ -28,10 +29,12 @@ class Session:
         asker: asks the exchange.
         inbox: where messages come from.
         clock: the time.
+        gone: why trades are missing that the exchange does not have.
 
     Attributes:
         symbols: by name.
         messages: how many were taken.
+        unproven: whether the numbers of trades do not tell whether some are missing.
     """
 
     def __init__(
@@ -44,17 +47,19 @@ class Session:
         asker: Asker,
         inbox: Inbox,
         clock: Clock,
+        gone: str = GONE,
     ) -> None:
         self.exchange = exchange
         self.inbox = inbox
         self.asker = asker
         self.messages = 0
-        self.groups: list[Group] = []
+        self.unproven = gone != GONE
+        self.groups: Sequence[Connections] = []
         self._clock = clock
         self._began_ms = clock.now_ms()
         self.symbols = {
             symbol: SymbolRecording(
-                exchange, symbol, kinds, sizes, sink=store, last=store.catalog.last
+                exchange, symbol, kinds, sizes, sink=store, last=store.catalog.last, gone=gone
             )
             for symbol, sizes in symbols.items()
         }

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from recorder.core.book import BookBuilder
-from recorder.core.numbered import PAGE, Numbered
+from recorder.core.numbered import GONE, PAGE, Numbered
 from recorder.core.quotes import Quotes
 from recorder.core.rows import NUMBER, Gap, Kind, Row, Stream
 from recorder.core.steps import FinerStepError, Sizes, Steps
@@ -38,12 +38,14 @@ class Request:
         kind: which rows are missing.
         first: number of the first one; 0 for a snapshot of the book.
         until: number of the last one; None where that is not known.
+        since_ms: time of the last row that is there.
     """
 
     symbol: str
     kind: Kind
     first: int = 0
     until: int | None = None
+    since_ms: int = 0
 
 
 class SymbolRecording:
@@ -56,6 +58,7 @@ class SymbolRecording:
         sizes: its steps.
         sink: where rows go.
         last: tells number and time of the last row of a stream; None and 0 at first.
+        gone: why trades are missing that the exchange does not have.
 
     Attributes:
         handlers: what takes a message of each of the exchange's streams, with the time in ms.
@@ -73,6 +76,7 @@ class SymbolRecording:
         *,
         sink: Sink,
         last: Callable[[Stream], tuple[int | None, int]],
+        gone: str = GONE,
     ) -> None:
         self.symbol = symbol
         self.kinds = tuple(kinds)
@@ -88,6 +92,7 @@ class SymbolRecording:
             lambda row: row[NUMBER[Kind.TRADES]],
             number,
             time_ms,
+            gone=gone,
         )
         number, time_ms = last(Stream(exchange, Kind.CANDLES, symbol))
         self.candles = Numbered(
@@ -187,7 +192,7 @@ class SymbolRecording:
             kind = rows.stream.kind
             wanted = rows.wanted(now_ms) if kind in self.kinds else None
             if wanted is not None:
-                found.append(Request(self.symbol, kind, *wanted))
+                found.append(Request(self.symbol, kind, *wanted, since_ms=rows.last_ms))
         return found
 
     def failed(self, request: Request) -> None:

@@ -3,9 +3,10 @@
 import json
 import logging
 import os
+import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import requests
@@ -18,12 +19,14 @@ from gridbase.sockets.websocket import connect
 
 from recorder.config import Config, Market
 from recorder.core.inbox import Inbox
+from recorder.core.numbered import GONE
 from recorder.core.rows import Kind
 from recorder.core.steps import Sizes
-from recorder.files.compact import compact, over_before
+from recorder.files.compact import UnequalError, compact, over_before
 from recorder.files.store import Store
-from recorder.recording.asking import ThreadAsker
-from recorder.recording.connections import MOST_STREAMS, Group
+from recorder.recording.asking import Asker, ThreadAsker
+from recorder.recording.ccxt_streams import UNPROVEN, CcxtStreams
+from recorder.recording.connections import MOST_STREAMS, Connections, Group
 from recorder.recording.messages import sizes_of
 from recorder.recording.session import Session, streams_of
 from recorder.service.memory import resident_bytes
@@ -66,7 +69,8 @@ class Recorder:
         self.resident = resident_bytes()
         self.exit_code: int = ExitCode.OK
         self.heartbeat = clock.monotonic()
-        self._groups: dict[str, list[Group]] = {}
+        self._groups: dict[str, Sequence[Connections]] = {}
+        self._by_ccxt: dict[str, CcxtStreams] = {}
         self._aside: dict[str, threading.Thread] = {}
         self._warned = False
         self._compacted = ""
@@ -108,6 +112,8 @@ class Recorder:
         def run() -> None:
             try:
                 target()
+            except UserError as error:
+                self._give_up(error)
             except Exception:
                 LOG.exception("%s failed: stopping to be started again", name)
                 self.exit_code = RESTART
@@ -115,12 +121,24 @@ class Recorder:
 
         threading.Thread(target=run, name=name, daemon=True).start()
 
+    def _not_done(self, name: str, error: Exception) -> None:
+        LOG.error("%s failed: %s; the next time it is tried again", name, error)
+
+    def _give_up(self, error: UserError) -> None:
+        """Stop because of a mistake that only the user can mend."""
+        LOG.error("%s", error)
+        self.exit_code = error.exit_code
+        self.clock.stop()
+
     def _do_aside(self, name: str, target: Callable[[], object]) -> None:
         """Do something beside the recording, unless it is still being done; what fails is told."""
 
         def run() -> None:
             try:
                 target()
+            # Such as a full disk: what was there is still there.
+            except (OSError, sqlite3.Error, UnequalError) as error:
+                self._not_done(name, error)
             except Exception:
                 LOG.exception("%s failed; the next time it is tried again", name)
 
@@ -134,6 +152,8 @@ class Recorder:
         Raises:
             UserError: it does not know a symbol.
         """
+        if market.by_ccxt:
+            return self._learn_by_ccxt(market)
         rest = Rest(market.rest, lambda _name, _number: None, requests.Session())
         backoff, failures = Backoff(1.0, 60.0), 0
         sizes: dict[str, Sizes] = {}
@@ -170,20 +190,47 @@ class Recorder:
                 ) from error
         return sizes
 
+    def _learn_by_ccxt(self, market: Market) -> dict[str, Sizes]:
+        streams = self._by_ccxt[market.exchange] = CcxtStreams(
+            market.exchange,
+            market.symbols,
+            market.kinds,
+            clock=self.clock,
+            contiguous=market.contiguous_ids,
+            rest=market.rest,
+            streams=market.streams,
+        )
+        self._groups[market.exchange] = [streams]
+        return streams.learn()
+
     def _add(self, market: Market, sizes: dict[str, Sizes]) -> None:
-        rest = Rest(market.rest, lambda _name, _number: None, requests.Session())
         inbox = Inbox(self.config.queue)
+        by_ccxt = self._by_ccxt.get(market.exchange)
+        asker: Asker
+        if by_ccxt is not None:
+            asker = by_ccxt
+            by_ccxt.begin(inbox, self.store.catalog.last)
+        else:
+            rest = Rest(market.rest, lambda _name, _number: None, requests.Session())
+            asker = ThreadAsker(rest, self.clock, market.weight_per_minute)
         session = Session(
             market.exchange,
             sizes,
             market.kinds,
             store=self.store,
-            asker=ThreadAsker(rest, self.clock, market.weight_per_minute),
+            asker=asker,
             inbox=inbox,
             clock=self.clock,
+            gone=GONE if market.contiguous_ids else UNPROVEN,
         )
-        streams = session.streams
-        session.groups = self._groups[market.exchange] = [
+        if by_ccxt is None:
+            self._groups[market.exchange] = self._groups_of(market, session.streams, inbox)
+        session.groups = self._groups[market.exchange]
+        self.store.open(streams_of(market.exchange, sizes, market.kinds))
+        self.sessions.append(session)
+
+    def _groups_of(self, market: Market, streams: list[str], inbox: Inbox) -> list[Group]:
+        return [
             Group(
                 f"streams of {market.exchange}",
                 market.streams,
@@ -194,8 +241,6 @@ class Recorder:
             )
             for first in range(0, len(streams), MOST_STREAMS)
         ]
-        self.store.open(streams_of(market.exchange, sizes, market.kinds))
-        self.sessions.append(session)
 
     def _new_journal(self, kind: Kind) -> None:
         if kind == Kind.DEPTH:

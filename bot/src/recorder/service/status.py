@@ -69,6 +69,7 @@ class Status:
             "dropped": sum(session.inbox.dropped.values()),
             "senseless": sum(symbol.senseless for symbol in symbols),
             "books": sum(symbol.book.book is not None for symbol in symbols),
+            "trades_missed_known_by": "time" if session.unproven else "number",
             "trouble": session.asker.trouble,
             "silent": sorted(session.silent(self._recorder.config.silent_s)),
         }

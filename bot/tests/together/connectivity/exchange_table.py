@@ -23,7 +23,7 @@ def names() -> list[str]:
 
 def table() -> str:
     """The table, in Markdown."""
-    from gridbot.exchanges.access.ccxt_class import exchange_class
+    from gridbase.ccxt_package import exchange_class
     from gridbot.exchanges.ccxt.requirements import missing
 
     rows = ["| exchange | what it lacks |", "| --- | --- |"]

@@ -162,7 +162,7 @@ def imported(code):
 def test_the_bot_imports_one_exchange_and_no_numpy():
     modules = imported(
         "from gridbot.commands import run\n"
-        "from gridbot.exchanges.access.ccxt_class import exchange_class\n"
+        "from gridbase.ccxt_package import exchange_class\n"
         "exchange_class('binanceus')"
     )
     assert {"ccxt.binance", "ccxt.binanceus"} <= modules

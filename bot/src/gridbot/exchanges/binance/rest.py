@@ -10,11 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 import requests
+from gridbase.ccxt_package import exchange_class
 from gridbase.market import plain
 
 from gridbot.config.load import ExchangeConfig
-from gridbot.exchanges.access.ccxt_class import exchange_class, use_testnet
 from gridbot.exchanges.access.request_gate import SENSELESS, AnsweredError
+from gridbot.exchanges.access.testnet import use_testnet
 from gridbot.exchanges.access.unanswered import MARKET_HEADER, no_answer
 from gridbot.exchanges.binance.answers import REFUSED_ORDER, failure_kind
 from gridbot.exchanges.port import BrokerError, Failure

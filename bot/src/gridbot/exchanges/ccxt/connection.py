@@ -11,15 +11,16 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import requests
+from gridbase.ccxt_package import exchange_class, redirected, spot_alone
 from gridbase.clock import Clock
 from gridbase.errors import UserError
 from gridbase.market import plain
 
 from gridbot.config.load import ExchangeConfig
-from gridbot.exchanges.access.ccxt_class import exchange_class, use_testnet
 from gridbot.exchanges.access.circuit_breaker import Circuit
 from gridbot.exchanges.access.request_gate import SENSELESS, AnsweredError, RequestGate
 from gridbot.exchanges.access.server_time import ServerTime
+from gridbot.exchanges.access.testnet import use_testnet
 from gridbot.exchanges.access.unanswered import MARKET_HEADER, no_answer
 from gridbot.exchanges.ccxt.requirements import missing
 from gridbot.exchanges.port import BrokerError, Failure
@@ -252,21 +253,10 @@ def _client(config: ExchangeConfig, key: str, secret: str, session: requests.Ses
         }
     )
     client.number = str
-    kinds = client.options.get("fetchMarkets")
-    if isinstance(kinds, dict) and "types" in kinds:
-        kinds["types"] = ["spot"]
-    elif isinstance(kinds, list) and "spot" in kinds:
-        client.options["fetchMarkets"] = ["spot"]
+    spot_alone(client)
     if config.url is not None:
         # A paper bot knows no address but the one in its configuration.
-        client.urls = {"api": _redirected(client.urls["api"], config.url)}
+        client.urls = {"api": redirected(client.urls["api"], config.url)}
     elif config.testnet:
         use_testnet(client)
     return client
-
-
-def _redirected(addresses: Any, url: str) -> Any:
-    """Addresses with another host, their paths kept."""
-    if isinstance(addresses, dict):
-        return {name: _redirected(address, url) for name, address in addresses.items()}
-    return re.sub(r"^\w+://[^/]*", url, str(addresses))
