@@ -1,6 +1,8 @@
 """The disk: days that are over, files that go, and what is said before they do."""
 
+import json
 import shutil
+import sqlite3
 import threading
 from collections import namedtuple
 from dataclasses import dataclass, field, replace
@@ -15,9 +17,11 @@ from recorder.files.catalog import Catalog
 from recorder.files.compact import alone, compact, over_before
 from recorder.service.recorder import Recorder
 from recorder.service.status import Status
+from recorder.service.web import Web
 from recorder.sync.budget import keep_within
 from recorder.sync_settings import SyncSettings
 
+from bot.tests.recorder import processes
 from bot.tests.recorder.test_files import START_MS, TRADES, Clock, open_store, rows_of, trades
 
 DAY = "2025-11-25"
@@ -144,6 +148,67 @@ def test_a_thread_that_fails_ends_the_recorder_in_an_orderly_way(tmp_path):
     recorder.clock.sleep(10)
     assert recorder.clock.stopping
     assert recorder.exit_code == 75
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), sqlite3.OperationalError("disk is full")]
+)
+def test_what_a_disk_refuses_aside_is_told_in_a_line(tmp_path, caplog, error):
+    recorder = Recorder(Config(tmp_path, ()), SystemClock())
+
+    def fails() -> None:
+        raise error
+
+    recorder._do_aside("compacting", fails)
+    recorder._aside["compacting"].join()
+    [record] = caplog.records
+    assert record.exc_info is None
+    assert str(error) in record.getMessage()
+    assert not recorder.clock.stopping
+
+
+def test_a_status_that_cannot_be_read_is_an_answer_of_one_line(tmp_path, caplog):
+    store = open_store(tmp_path, Clock())
+    store.close()  # as while the recorder stops
+    web = Web(Status(Running(Config(tmp_path, ()), store)), "")
+    told: list[str] = []
+    environ = {"REQUEST_METHOD": "GET", "REMOTE_ADDR": "127.0.0.1"}
+    for path in ("/status", "/metrics", "/health"):
+        [body] = web(environ | {"PATH_INFO": path}, lambda status, _: told.append(status))
+        [reason] = json.loads(body)["reasons"]
+        assert reason.startswith("the data directory cannot be read: ")
+    assert told == ["503 Service Unavailable"] * 3
+    assert [record.exc_info for record in caplog.records] == [None] * 3
+
+
+def test_a_file_that_cannot_be_written_is_one_line_of_an_export(tmp_path):
+    data, to = tmp_path / "data", tmp_path / "to"
+    to.mkdir()
+    record(data, 0, 1).close()
+    words = ["--kind", "trades", "--symbol", "BTCUSDT", "--date", DAY]
+    words = ["export", "--directory", str(data), *words, "--to", str(to)]
+    in_the_way = Path(processes.command(*words).stdout.strip())
+    in_the_way.unlink()
+    in_the_way.mkdir()
+    refused = processes.command(*words)
+    assert (refused.returncode, refused.stdout) == (4, "")
+    assert f"--to {to}: cannot be written: " in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+def test_a_file_that_cannot_be_written_is_one_line_of_a_compaction(tmp_path):
+    catalog = record(tmp_path, 0, 1)
+    [first, _] = catalog.files()
+    catalog.close()
+    in_the_way = (tmp_path / "ready" / first.path).with_name(".day.tmp")
+    in_the_way.mkdir()
+    refused = processes.command("compact", "--directory", tmp_path)
+    assert refused.returncode == 4
+    assert f"--directory {tmp_path}: cannot be written: " in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert [row[1] for row in rows_of(tmp_path, TRADES)] == list(range(1, 21))
+    in_the_way.rmdir()
+    assert processes.command("compact", "--directory", tmp_path).stdout == "replaced 2 files\n"
 
 
 def test_what_is_done_aside_is_not_done_twice_at_once(tmp_path):

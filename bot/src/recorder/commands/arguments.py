@@ -2,6 +2,9 @@
 
 import argparse
 import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from gridbase.errors import ExitCode, UserError
@@ -33,6 +36,23 @@ def open_catalog(directory: Path, *, read_only: bool = True) -> Catalog:
     if not (directory / CATALOG).is_file():
         raise UserError(f"--directory {directory}: holds no recording", ExitCode.STATE)
     return Catalog(directory, read_only=read_only)
+
+
+@contextmanager
+def disk_told(name: str, directory: Path) -> Iterator[None]:
+    """What a disk refuses, such as one that is full, in one line.
+
+    Args:
+        name: of the setting or option with the directory.
+        directory: its value.
+    """
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"{name} {directory}: cannot be written: {reason}", ExitCode.STATE
+        ) from error
 
 
 def date(option: str, value: str) -> str:

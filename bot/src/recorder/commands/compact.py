@@ -5,7 +5,7 @@ import time
 
 from gridbase.errors import ExitCode, UserError
 
-from recorder.commands.arguments import add_directory, open_catalog
+from recorder.commands.arguments import add_directory, disk_told, open_catalog
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,8 @@ def run(args: argparse.Namespace) -> int:
 
     catalog = open_catalog(args.directory, read_only=False)
     try:
-        replaced = compact(catalog, over_before(time.time_ns() // 10**6))
+        with disk_told("--directory", args.directory):
+            replaced = compact(catalog, over_before(time.time_ns() // 10**6))
     except UnequalError as error:
         raise UserError(str(error), ExitCode.STATE) from error
     finally:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gridbase.errors import UserError
 
-from recorder.commands.arguments import add_directory, date, open_catalog
+from recorder.commands.arguments import add_directory, date, disk_told, open_catalog
 from recorder.core.rows import Kind, Stream
 from recorder.reading.dumps import export_day
 
@@ -27,7 +27,9 @@ def run(args: argparse.Namespace) -> int:
     catalog = open_catalog(args.directory)
     stream = Stream(args.exchange, Kind(args.kind), args.symbol)
     day = date("--date", args.date)
-    print(export_day(catalog, stream, day, args.to))
+    with disk_told("--to", args.to):
+        written = export_day(catalog, stream, day, args.to)
+    print(written)
     from recorder.files.layout import date_of
 
     missing = [

@@ -3,14 +3,13 @@
 import argparse
 import logging
 import signal
-import sqlite3
 import sys
 from pathlib import Path
 
 from gridbase.clock import SystemClock
-from gridbase.errors import ExitCode, UserError
 from gridbase.secret_files import read_secret
 
+from recorder.commands.arguments import disk_told
 from recorder.config import load_config
 
 
@@ -45,10 +44,5 @@ def run(args: argparse.Namespace) -> int:
             "recording %d symbols into %s; status on port %d", symbols, config.directory, port
         )
 
-    try:
+    with disk_told("directory =", config.directory):
         return Recorder(config, clock).run(ready)
-    except (OSError, sqlite3.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(
-            f"directory = {config.directory}: cannot be written: {reason}", ExitCode.STATE
-        ) from error

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gridbase.errors import UserError
 
-from recorder.commands.arguments import open_catalog
+from recorder.commands.arguments import disk_told, open_catalog
 from recorder.config import load_config
 
 
@@ -30,7 +30,10 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(
             f"{args.config}: needs a section [sync] with bucket, key_id_file and secret_file"
         )
-    with closing(open_catalog(config.directory, read_only=False)) as catalog:
+    with (
+        disk_told("directory =", config.directory),
+        closing(open_catalog(config.directory, read_only=False)) as catalog,
+    ):
         before = over_before(time.time_ns() // 10**6)
         if not args.dry_run:
             compact(catalog, before)

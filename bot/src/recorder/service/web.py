@@ -2,7 +2,9 @@
 
 import hmac
 import json
+import logging
 import socket
+import sqlite3
 import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,10 @@ from recorder.service.status import Metrics, Status
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
+LOG = logging.getLogger("recorder")
 LOOPBACK = ("127.", "::1")
+JSON = "application/json"
+Answer = tuple[str, bytes, str]  # status, body, its type
 
 
 class Web:
@@ -31,7 +36,7 @@ class Web:
         self._token = token
         self._registry = CollectorRegistry()
         self._registry.register(Metrics(status))
-        self._paths: dict[str, Callable[[], tuple[str, bytes, str]]] = {
+        self._paths: dict[str, Callable[[], Answer]] = {
             "/health": self._health,
             "/status": self._document,
             "/metrics": self._metrics,
@@ -48,10 +53,19 @@ class Web:
         elif path != "/health" and not self._allowed(environ):
             status, body, kind = "401 Unauthorized", b"", "text/plain"
         else:
-            status, body, kind = answer()
+            status, body, kind = self._answered(path, answer)
         length = ("Content-Length", str(len(body)))
         start_response(status, [("Content-Type", kind), length, ("Cache-Control", "no-store")])
         return [body]
+
+    def _answered(self, path: str, answer: Callable[[], Answer]) -> Answer:
+        """An answer; a disk that cannot be read, or a recorder that stops, is told in a line."""
+        try:
+            return answer()
+        except (OSError, sqlite3.Error) as error:
+            reason = f"the data directory cannot be read: {error}"
+        LOG.error("%s: %s", path, reason)
+        return "503 Service Unavailable", json.dumps({"reasons": [reason]}).encode(), JSON
 
     def _allowed(self, environ: Any) -> bool:
         if environ.get("REMOTE_ADDR", "").startswith(LOOPBACK):
@@ -61,15 +75,15 @@ class Web:
             given.encode(), f"Bearer {self._token}".encode()
         )
 
-    def _health(self) -> tuple[str, bytes, str]:
+    def _health(self) -> Answer:
         reasons = self._status.reasons()
         status = "503 Service Unavailable" if reasons else "200 OK"
-        return status, json.dumps({"reasons": reasons}).encode(), "application/json"
+        return status, json.dumps({"reasons": reasons}).encode(), JSON
 
-    def _document(self) -> tuple[str, bytes, str]:
-        return "200 OK", json.dumps(self._status.document()).encode(), "application/json"
+    def _document(self) -> Answer:
+        return "200 OK", json.dumps(self._status.document()).encode(), JSON
 
-    def _metrics(self) -> tuple[str, bytes, str]:
+    def _metrics(self) -> Answer:
         return "200 OK", generate_latest(self._registry), "text/plain; version=0.0.4"
 
 
