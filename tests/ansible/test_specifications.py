@@ -59,7 +59,6 @@ class TestRole:
 def test_every_role_has_what_a_role_has():
     for role in (path for path in ROLES.iterdir() if path.is_dir()):
         assert (role / "README.md").is_file(), role
-        assert (role / "meta/main.yml").is_file(), role
         # One without settings carries a module, or names other roles.
         assert (role / "defaults").is_dir() == (role in WITH_SETTINGS), role
         if (role / "tasks").is_dir():
