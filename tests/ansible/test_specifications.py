@@ -100,7 +100,7 @@ def test_another_roles_variable_has_a_value_without_that_role():
             continue
         others = {name: value for one in brought.values() for name, value in one.items()}
         names = "|".join(others.keys() - own.keys())
-        used = re.compile(rf"(?<![\w.])({names})\b(?!:)( \| default\(([^()]*)\))?")
+        used = re.compile(rf"(?<![\w.])({names})\b(?!:| = )( \| default\(([^()]*)\))?")
         folders = ("defaults/*", "tasks/*", "handlers/*", "templates/*", "vars/*.yml", "vars/*/*")
         for file in (one for folder in folders for one in (ROLES / role).glob(folder)):
             if file.is_dir():
