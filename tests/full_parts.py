@@ -252,8 +252,8 @@ PARTS = (
     *(
         Part(
             f"recorder-hour-{seed}",
-            "an hour of 10 symbols with all faults: what is recorded is what was served",
-            python("bot/benchmarks/recorded_hour.py", "--symbols", "10", "--seed", str(seed)),
+            "an hour of 20 symbols with all faults: what is recorded is what was served",
+            python("bot/benchmarks/recorded_hour.py", "--seed", str(seed)),
             BOT,
         )
         for seed in (1, 2)
@@ -274,6 +274,12 @@ PARTS = (
         "recorder",
         "what recording costs beside cryptofeed and a plain writer of Parquet",
         python("bot/benchmarks/recorder.py", "--cryptofeed"),
+        BOT,
+    ),
+    Part(
+        "recorder-week",
+        "the recorder's memory over a simulated week of 20 symbols",
+        python("bot/benchmarks/recorder_week.py"),
         BOT,
     ),
     Part(

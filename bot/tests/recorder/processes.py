@@ -11,7 +11,7 @@ from gridbase.health import fetch
 
 from bot.tests.exchange.conftest import SOURCE, Server
 
-LIMIT_S = 60.0
+LIMIT_S = float(os.environ.get("RECORDER_LIMIT_S", "60"))
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(SOURCE), "PYTHONUNBUFFERED": "1"}
 
 

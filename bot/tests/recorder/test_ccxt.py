@@ -1,19 +1,23 @@
 """Recording by ccxt.pro, unmodified, from the practice exchange, which speaks as Binance does."""
 
+import asyncio
 import itertools
+from decimal import Decimal
 
 import pytest
 import requests
+from gridbase.clock import SystemClock
 from gridbase.errors import UserError
 from recorder.cli import main
 from recorder.config import load_config
 from recorder.core.book import Book
+from recorder.core.inbox import Inbox
 from recorder.core.rows import COLUMNS, Kind, Part, Side, Stream
-from recorder.core.steps import Steps
+from recorder.core.steps import Sizes, Steps
 from recorder.files.catalog import Catalog
 from recorder.files.parquet import groups, schema_of, sizes_of
 from recorder.recording import ccxt_messages
-from recorder.recording.ccxt_streams import UNPROVEN, OwnNumbers
+from recorder.recording.ccxt_streams import UNPROVEN, CcxtStreams, OwnNumbers
 from recorder.recording.messages import trade as parsed
 
 from bot.tests.recorder.processes import LIMIT_S, Recorder, start_exchange, wait_until
@@ -170,7 +174,7 @@ def test_where_numbers_tell_nothing_a_lost_connection_is_filled_and_a_restart_is
     market = 'by_ccxt = true\ncontiguous_ids = false\nkinds = ["trades", "depth"]'
     # Slow enough that a page of trades reaches back over a stall of this machine.
     server, recorder = make(CUT, market, speed=15)
-    recorded(recorder, 300, losses=2)
+    recorded(recorder, 300, losses=4)
     document = recorder.status()["exchanges"]["binance"]
     assert document["trades_missed_known_by"] == "time"
     assert recorder.stop() == 0
@@ -195,6 +199,47 @@ def test_where_numbers_tell_nothing_a_lost_connection_is_filled_and_a_restart_is
         )
         numbers = [row[1] for row in rows_of(recorder, Kind.TRADES, symbol)[0]]
         assert numbers[before[symbol]] == before[symbol] + 2
+
+
+def test_a_connection_that_is_lost_while_nobody_waits_is_noticed(tmp_path, monkeypatch):
+    server = exchange_of(tmp_path, {}, 30)
+    places = {"rest": server.url, "streams": server.stream_url}
+    kinds = (Kind.TRADES,)
+    streams = CcxtStreams(
+        "binance", ["BTC-USDT"], kinds, clock=SystemClock(), contiguous=False, **places
+    )
+    inbox, taken, calls = Inbox(), [], []
+    take = streams._trades
+
+    async def slow(name, trades):
+        calls.append(len(trades))
+        if len(calls) == 3:
+            for each in streams._client.clients.values():
+                each.connection._conn.transport.abort()
+            await asyncio.sleep(2)  # of these two seconds nothing comes by itself
+        await take(name, trades)
+
+    def enough() -> bool:
+        streams.pump(0.2)
+        messages, _ = inbox.take(0)
+        taken.extend(data for (_, data), _ in messages if isinstance(data, dict))
+        return streams.losses > 0 and len(calls) > 8
+
+    monkeypatch.setattr(streams, "_trades", slow)
+    try:
+        streams.learn()
+        streams.begin(inbox, lambda _: (None, 0))
+        wait_until(enough)
+        steps = Steps(Sizes(Decimal("0.01"), Decimal("0.00001"), Decimal("1e-7")))
+        made = [(row[0], *row[2:4]) for row in served(server, "BTC-USDT", steps, 0)]
+    finally:
+        streams.close()
+        server.kill()
+    seen = [parsed(each, steps) for each in taken]
+    assert [row[1] for row in seen] == list(range(1, len(seen) + 1))
+    found = [(row[0], *row[2:4]) for row in seen]
+    begin = made.index(found[0])
+    assert found == made[begin : begin + len(found)]
 
 
 def test_a_symbol_that_it_does_not_trade_is_one_line(make):

@@ -8,7 +8,7 @@ from recorder.core.rows import Kind, Part, Side, Stream
 from recorder.files.catalog import Catalog
 from recorder.files.parquet import groups
 
-from bot.tests.recorder.world import EVENT_FAULTS, World
+from bot.tests.recorder.world import EVENT_FAULTS, World, fingerprint
 
 
 def rows_of(world: World, kind: Kind, symbol: str) -> list[tuple[int, ...]]:
@@ -35,22 +35,24 @@ def check_trades(world: World, symbol: str) -> None:
 
 
 def check_books(world: World, symbol: str) -> int:
-    """Each rebuilt book is what the exchange's was; how many were compared."""
-    book, compared, collecting = None, 0, ([], [])
-    for row in rows_of(world, Kind.DEPTH, symbol):
-        update, part, side, level = row[2], row[3], row[4], row[5:]
-        if part == Part.CHECKSUM:
-            book, collecting = Book(*collecting), ([], [])
-            assert book.checksum() == row[6]
-        elif part == Part.SNAPSHOT:
-            collecting[side].append(level)
-            continue
-        elif side != Side.NONE:
-            book.change([level] if side == Side.BID else [], [level] if side == Side.ASK else [])
-        world_last = (symbol, update)
-        check_books.seen[world_last] = (dict(book.bids), dict(book.asks))
-        compared += 1
-    return compared
+    """Each rebuilt book is what the exchange's was; how many rows were read."""
+    book, read, collecting = None, 0, ([], [])
+    rows = rows_of(world, Kind.DEPTH, symbol)
+    for update, group in itertools.groupby(rows, key=lambda row: row[2]):
+        for *_, part, side, price, quantity in group:
+            if part == Part.CHECKSUM:
+                book, collecting = Book(*collecting), ([], [])
+                assert book.checksum() == quantity
+            elif part == Part.SNAPSHOT:
+                collecting[side].append((price, quantity))
+                continue
+            elif side != Side.NONE:
+                level = [(price, quantity)]
+                book.change(level if side == Side.BID else [], level if side == Side.ASK else [])
+            read += 1
+        # The book as it was after all rows of the update.
+        check_books.seen[symbol, update] = fingerprint(book.bids, book.asks)
+    return read
 
 
 @pytest.fixture
@@ -63,7 +65,6 @@ def check_all(world: World, seen) -> None:
     for symbol in world.sizes:
         check_trades(world, symbol)
         assert check_books(world, symbol) > 100
-    # The last state of each update is the book as it was after all its rows.
     assert all(world.books[key] == book for key, book in seen.items())
     assert len(seen) > 200
 

@@ -78,6 +78,11 @@ class Line(Wire):
             raise unreachable_error() from error
 
 
+def fingerprint(bids: dict[int, int], asks: dict[int, int]) -> int:
+    """What differs where books differ."""
+    return hash((frozenset(bids.items()), frozenset(asks.items())))
+
+
 @dataclass
 class World:
     """An exchange of some symbols, and a recorder of them.
@@ -100,7 +105,7 @@ class World:
         self.api = build_api(self._config(), self.clock)
         self.exchange = self.api.exchange
         self.wire = Line(self.api)
-        self.books: dict[tuple[str, int], tuple[dict, dict]] = {}
+        self.books: dict[tuple[str, int], int] = {}  # an hour of whole ones would not fit
         self.truth: dict[str, int] = {}
         self.open()
 
@@ -204,7 +209,7 @@ class World:
         for symbol, listing in self.exchange.listings.items():
             key = (symbol, listing.update)
             if key not in self.books:
-                self.books[key] = self.book_of(symbol)
+                self.books[key] = fingerprint(*self.book_of(symbol))
 
     def book_of(self, symbol: str) -> tuple[dict, dict]:
         listing = self.exchange.listings[symbol]
