@@ -365,6 +365,12 @@ PARTS = (
         python("-m", "tests.browser"),
         (*BOT, "tests/browser.py", "tests/browser.lock"),
     ),
+    Part(
+        "first-paint",
+        "how soon the page of a bot that trades shows something in Chromium",
+        python("-m", "tests.browser", "paint"),
+        (*BOT, "tests/browser.py", "tests/browser.lock"),
+    ),
     *(
         Part(
             f"monitoring-{name}",

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-PROGRAM = Path(__file__).resolve().parents[2] / "roles/monitoring/files/monitoring-drive.sh"
+FILES = Path(__file__).resolve().parents[2] / "roles/monitoring/files"
+PROGRAM = FILES / "monitoring-drive.sh"
 UNIT = "gridberry-victoria-metrics"
 HERE = f"/var/lib/private/{UNIT}"
 FILE = "/etc/systemd/system/var-lib-private-gridberry\\x2dvictoria\\x2dmetrics.mount"
@@ -144,6 +145,43 @@ def test_a_drive_that_is_too_small_or_fails_leaves_it_on_the_card(stubs):
     """
     out = run(stubs, script, DRIVE="yes")
     assert "/mnt/data has 4 MB free; what is measured needs 0, and 1024 stay free" in out
+
+
+def test_what_is_mounted_while_its_program_runs_without_it(stubs):
+    """The drive of vmagent was gone when it started, and is back."""
+    script = f"""
+    do_it move
+    umount {HERE}
+    echo later >{HERE}/on-the-card
+    refused do_it there
+    sed -i '2i echo "$*" >>/run/stub/said' $STUBS/systemctl
+    do_it move
+    whole
+    [ -e /run/stub/active ]
+    grep -n 'stop {UNIT}.service' /run/stub/said
+    grep -n 'start .*mount' /run/stub/said
+    grep -n 'start {UNIT}.service' /run/stub/said
+    """
+    said = run(stubs, script, DRIVE="yes").split()
+    lines = [int(line.split(":")[0]) for line in said if ":" in line]
+    assert lines == sorted(lines)
+
+
+def test_a_drive_that_takes_nothing_keeps_vmagent_from_nothing(stubs):
+    script = f"""
+    here=/var/lib/private/gridberry-vmagent
+    mkdir -p $here /mnt/data/buffer && sh {FILES}/monitoring-buffer.sh
+    mount --bind /mnt/data/buffer $here
+    sh {FILES}/monitoring-buffer.sh
+    mountpoint -q $here
+    [ -z "$(ls $here)" ]
+    mount -o remount,ro /mnt/data
+    sh {FILES}/monitoring-buffer.sh
+    ! mountpoint -q $here
+    touch $here/written
+    """
+    said = run(stubs, script, DRIVE="yes")
+    assert said.count("its drive takes nothing; what cannot be sent is kept on the card") == 1
 
 
 def test_wherever_it_is_cut_off_all_of_it_is_there(stubs):

@@ -6,8 +6,10 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import urllib.parse
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -149,6 +151,29 @@ def test_a_message_that_no_channel_took_is_sent_the_next_time(sender):
     sender.settings(discord_url=sender.discord.url)
     sender.run("watch")
     assert len(sender.sent) == 1
+
+
+@pytest.mark.parametrize(("status", "again"), [(401, 1), (504, 0)])
+def test_a_summary_is_tried_again_where_it_was_certainly_not_taken(sender, status, again):
+    """Of what a proxy answers 504 nobody knows whether it went through."""
+    answers = type(
+        "Answers", (BaseHTTPRequestHandler,), {"do_POST": lambda one: one.send_error(status)}
+    )
+    with HTTPServer(("127.0.0.1", 0), answers) as channel:
+        threading.Thread(target=channel.serve_forever, daemon=True).start()
+        sender.settings(discord_url=f"http://127.0.0.1:{channel.server_port}/secret-4711")
+        done = sender.run("summary")
+        channel.shutdown()
+    assert done.returncode == again
+    assert f"discord: it answers {status}" in done.stderr
+    assert ("it is not sent again" in done.stderr) == (not again)
+    assert "4711" not in done.stderr
+
+
+def test_a_summary_is_tried_again_where_the_server_does_not_answer(sender):
+    sender.server.nonsense = True
+    assert sender.run("summary").returncode == 1
+    assert sender.sent == []
 
 
 def test_one_channel_that_fails_does_not_stop_the_others(sender):

@@ -170,6 +170,17 @@ def rules() -> Path:
     return Path(__file__).resolve().parents[2] / "roles/monitoring/files/rules/*.yml"
 
 
+def test_what_a_host_cannot_send_is_on_the_drive_if_that_is_there(files):
+    unit = content(files["pi3"]["/etc/systemd/system/gridberry-vmagent.service"])
+    mount = "var-lib-private-gridberry\\x2dvmagent.mount"
+    assert f"Wants={mount}\nAfter={mount}\n" in unit
+    assert "Requires" not in unit
+    assert "ExecStartPre=+/usr/local/lib/gridberry/monitoring-buffer.sh\n" in unit
+    assert "/usr/local/lib/gridberry/monitoring-buffer.sh" in files["pi3"]
+    store = content(files["pi1"]["/etc/systemd/system/gridberry-victoria-metrics.service"])
+    assert "RequiresMountsFor=/var/lib/private/gridberry-victoria-metrics\n" in store
+
+
 def test_an_undo_takes_what_each_program_keeps_but_what_was_measured(files):
     units = [content(one) for path, one in files["pi1"].items() if path.endswith(".service")]
     kept = set(re.findall(r"^StateDirectory=(.*)$", "\n".join(units), re.MULTILINE))
@@ -193,13 +204,18 @@ def test_the_report_knows_whose_money_each_bot_trades_and_when_it_is_due():
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
-def test_systemd_takes_the_reports_unit_and_timer(files, tmp_path):
-    for name in ("gridberry-report.service", "gridberry-report.timer"):
+def test_systemd_takes_the_units_of_summary_and_report_and_tries_again(files, tmp_path):
+    names = ("gridberry-summary", "gridberry-report")
+    for name in (f"{name}.{kind}" for name in names for kind in ("service", "timer")):
         text = content(files["pi1"][f"/etc/systemd/system/{name}"])
         text = re.sub(r"^ExecStart=.*$", "ExecStart=/bin/true", text, flags=re.MULTILINE)
         (tmp_path / name).write_text(text)
+        # A day later it may start again, however often it was tried.
+        tries = "StartLimitIntervalSec=12h\nStartLimitBurst=20\n"
+        again = "Restart=on-failure\nRestartSec=30min\n"
+        assert name.endswith("timer") or (tries in text and again in text)
     done = subprocess.run(
         ["systemd-analyze", "verify", *map(str, tmp_path.iterdir())],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert "gridberry-report" not in done.stderr, done.stderr
+    assert not any(name in done.stderr for name in names), done.stderr

@@ -271,6 +271,14 @@ class LotBook:
         self._market = market
         self._open = _open_lots(method)
 
+    def __iter__(self) -> Iterator[Lot]:
+        """Lots that are not sold."""
+        return iter(self._open)
+
+    def reopen(self, lot: Lot) -> None:
+        """Open a lot of an earlier book; in the order in which that one opened them."""
+        self._open.add(lot)
+
     @property
     def open_lots(self) -> int:
         """Number of lots that are not sold."""

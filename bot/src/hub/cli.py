@@ -48,13 +48,16 @@ def _collect(config: Config, _: argparse.Namespace) -> int:
 
 def _archive(config: Config, _: argparse.Namespace) -> int:
     from hub.database import AWAY, in_one_line
-    from hub.keeper import archive
+    from hub.keeper import archive, book
 
-    settings = config.need("archive")
+    address, settings = config.need("database"), config.need("archive")
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
     try:
-        moved = asyncio.run(
-            archive(config.need("database"), settings, lambda line: print(line, flush=True))
-        )
+        moved = asyncio.run(archive(address, settings, say))
+        asyncio.run(book(address, settings, say))
     except AWAY as error:
         raise UserError(in_one_line(error), ExitCode.EXCHANGE) from error
     for table, one in moved.items():
@@ -108,8 +111,8 @@ def _tokens(config: Config, args: argparse.Namespace) -> int:
 COMMANDS: dict[str, tuple[Callable[[Config, argparse.Namespace], int], str]] = {
     "migrate": (_migrate, "bring the database's schema up to date"),
     "collect": (_collect, "copy one bot's books to the database until stopped"),
-    "archive": (_archive, "move old trades, orders and hours to verified Parquet files, once"),
-    "keep": (_keep, "keep schema and archive in order until stopped"),
+    "archive": (_archive, "move old rows to verified Parquet files, and book trades, once"),
+    "keep": (_keep, "keep schema, archive and ledger in order until stopped"),
     "serve": (_serve, "serve the API and the fleet's page until stopped"),
     "tokens": (_tokens, "create, list and revoke the tokens of API and page"),
 }

@@ -152,6 +152,8 @@ async def pool(address: Address, size: int) -> Any:
             "default_transaction_read_only": "on",
             "timezone": "UTC",
             "jit": "off",  # compiling costs more than any of these queries
+            # So does planning over a year's chunks each time: which are needed shows at run time.
+            "plan_cache_mode": "force_generic_plan",
         },
     )
 

@@ -46,20 +46,33 @@ _PAGE = (
     " AND {time} >= $2 AND {time} < $3 AND {time} <= $4 AND ({time}, run_id, {name}) < ($4, $5, $6)"
     "{more} ORDER BY {time} DESC, run_id DESC, {name} DESC LIMIT $7"
 )
+# The same of few runs, each by its own index: the latest rows of one that has ended are behind all
+# of the others'.
+_PAGE_OF_RUNS = (
+    "SELECT {fields} FROM unnest($1::int[]) AS run (id), LATERAL (SELECT * FROM {table}"
+    " WHERE run_id = run.id AND {time} >= $2 AND {time} < $3 AND {time} <= $4"
+    " AND ({time}, run_id, {name}) < ($4, $5, $6){more}"
+    " ORDER BY {time} DESC, {name} DESC LIMIT $7) AS one"
+    " ORDER BY {time} DESC, run_id DESC, {name} DESC LIMIT $7"
+)
+_FEW = 32
 _STATE = " AND ($8::text IS NULL OR state::text = $8)"
 
 
-def _page(kind: Kind, table: str, name: str, more: str = "") -> str:
-    return _PAGE.format(fields=kind.fields, table=table, time=kind.time, name=name, more=more)
+def _page(page: str, kind: Kind, table: str, more: str = "") -> str:
+    name = kind.order[-1]
+    return page.format(fields=kind.fields, table=table, time=kind.time, name=name, more=more)
 
 
-LATEST = _page(FILLS, "fills", "trade_id")
-ORDERS_LATEST = _page(ORDERS, "orders", "client_id", _STATE)
-LATE_ORDERS = _page(ORDERS, "late_orders", "client_id", _STATE)
+LATEST = _page(_PAGE, FILLS, "fills")
+LATEST_OF_RUNS = _page(_PAGE_OF_RUNS, FILLS, "fills")
+ORDERS_LATEST = _page(_PAGE, ORDERS, "orders", _STATE)
+ORDERS_OF_RUNS = _page(_PAGE_OF_RUNS, ORDERS, "orders", _STATE)
+LATE_ORDERS = _page(_PAGE, ORDERS, "late_orders", _STATE)
 OLDEST = (
     f"SELECT {FILLS.fields} FROM fills WHERE run_id = ANY($1::int[]) AND time >= $2"  # noqa: S608  constants
-    " AND (time, run_id, trade_id) > ($2, $3, $4)"
-    " ORDER BY time, run_id, trade_id LIMIT $5"
+    " AND time < $5 AND (time, run_id, trade_id) > ($2, $3, $4)"
+    " ORDER BY time, run_id, trade_id LIMIT $6"
 )
 # As texts, which the database writes for a tenth of what decimals cost here.
 _TEXTS = (
@@ -129,15 +142,16 @@ class History:
         """
         before = wanted.before or _NEWEST
         values = (wanted.runs, wanted.begin, wanted.end, *before, count)
+        query = LATEST_OF_RUNS if _few(wanted) else LATEST
         # Files follow each other in time, and what is in the database is later than all of them: a
         # page that it fills needs no file, and then no moment either.
         async with self._pool.acquire() as connection:
-            files, found = list[str](), await connection.fetch(LATEST, *values)
+            files, found = list[str](), await connection.fetch(query, *values)
             if len(found) < count and self._place is not None:
                 async with _moment(connection):
                     end = min(wanted.end, before[0])
                     files = await self._traded(connection, wanted.begin, end, wanted.runs)
-                    found = await connection.fetch(LATEST, *values)
+                    found = await connection.fetch(query, *values)
         page = [FillRow(*record) for record in found]
         return page + await self._latest_archived(FILLS, files, wanted, count - len(page))
 
@@ -153,15 +167,16 @@ class History:
         """
         before = wanted.before or _NEWEST
         values = (wanted.runs, wanted.begin, wanted.end, *before, count, wanted.state)
+        query = ORDERS_OF_RUNS if _few(wanted) else ORDERS_LATEST
         async with self._pool.acquire() as connection:
             files, late = list[str](), list[Any]()
-            found = await connection.fetch(ORDERS_LATEST, *values)
+            found = await connection.fetch(query, *values)
             if len(found) < count:
                 async with _moment(connection):
                     end = min(wanted.end, before[0])
                     files = await self._files(connection, ORDERS, wanted.begin, end)
                     late = await connection.fetch(LATE_ORDERS, *values)
-                    found = await connection.fetch(ORDERS_LATEST, *values)
+                    found = await connection.fetch(query, *values)
         page = [OrderRow(*record) for record in found]
         left = count - len(page)
         # Either has as many as the page lacks, so both together have the right ones.
@@ -226,9 +241,14 @@ class History:
         return [*(behind[time] for time in sorted(behind)), *found][:count]
 
     async def ordered(
-        self, runs: Sequence[int], after: Key | None = None
+        self, runs: Sequence[int], after: Key | None = None, end: datetime = END
     ) -> AsyncIterator[FillRow]:
         """All trades of some grid runs after one of them, the oldest first.
+
+        Args:
+            runs: IDs of grid runs.
+            after: the key of that one; None: from the first trade on.
+            end: the time after the latest.
 
         Raises:
             PlaceError: the archive is needed and cannot be read.
@@ -237,14 +257,15 @@ class History:
         while True:
             # The horizon may move on between two batches: each asks for both as of one moment.
             async with self._pool.acquire() as connection, _moment(connection):
-                files = await self._traded(connection, last[0], END, runs)
-                found = await connection.fetch(OLDEST, list(runs), *last, _BATCH)
+                files = await self._traded(connection, last[0], end, runs)
+                found = await connection.fetch(OLDEST, list(runs), *last, end, _BATCH)
             batch: list[FillRow] = []
             for name in files:
                 if len(batch) >= _BATCH:
                     break
                 left = _BATCH - len(batch)
-                batch += await asyncio.to_thread(self._archived_oldest, name, runs, last, left)
+                values = (runs, last, end, left)
+                batch += await asyncio.to_thread(self._archived_oldest, name, *values)
             left = found[: _BATCH - len(batch)]
             # Made one by one: who reads lets others have their turn in between.
             for row in chain(batch, map(FillRow._make, left)):
@@ -277,25 +298,29 @@ class History:
     ) -> list[Any]:
         """The latest rows of some files, which follow each other in time."""
         page: list[Any] = []
-        for name in reversed(files):
-            if len(page) >= count:
-                break
+        # Each query costs some milliseconds, and each file as well: most often the latest will do.
+        coming, several = list(files), 1
+        while coming and len(page) < count:
+            names, coming = coming[-several:], coming[:-several]
             left = count - len(page)
-            page += await asyncio.to_thread(self._archived_latest, kind, name, wanted, left)
+            page += await asyncio.to_thread(self._archived_latest, kind, names, wanted, left)
+            several *= 2
         return page
 
-    def _archived_latest(self, kind: Kind, name: str, wanted: Wanted, count: int) -> list[Any]:
+    def _archived_latest(
+        self, kind: Kind, names: list[str], wanted: Wanted, count: int
+    ) -> list[Any]:
         order = ("time", "run_id", "trade_id") if kind is FILLS else _ORDER
         time, run, identity = (kind.in_file(one) for one in order)
+        condition, runs = _of_runs(wanted.runs)
         return self._query(
             kind,
-            name,
-            f"({'true' if wanted.runs is None else 'list_contains(?, run_id)'})"
-            f" AND ({'true' if wanted.state is None else 'state = ?'})"
+            names,
+            f"{condition} AND ({'true' if wanted.state is None else 'state = ?'})"
             f" AND {time} >= ? AND {time} < ? AND ({time}, {run}, {identity}) < (?, ?, ?)"
             f" ORDER BY {time} DESC, {run} DESC, {identity} DESC LIMIT ?",
             [
-                *([] if wanted.runs is None else [list(wanted.runs)]),
+                *runs,
                 *([] if wanted.state is None else [wanted.state]),
                 _ms(wanted.begin),
                 _ms(wanted.end),
@@ -305,16 +330,17 @@ class History:
         )
 
     def _archived_oldest(
-        self, name: str, runs: Sequence[int], after: Key, count: int
+        self, name: str, runs: Sequence[int], after: Key, end: datetime, count: int
     ) -> list[FillRow]:
         identity = FILLS.in_file("trade_id")
+        condition, of_runs = _of_runs(runs)
         return self._query(
             FILLS,
-            name,
-            "list_contains(?, run_id) AND time_ms >= ?"
+            [name],
+            f"{condition} AND time_ms >= ? AND time_ms < ?"
             f" AND (time_ms, run_id, {identity}) > (?, ?, ?)"
             f" ORDER BY time_ms, run_id, {identity} LIMIT ?",
-            [list(runs), _ms(after[0]), *_in_files(after), count],
+            [*of_runs, _ms(after[0]), _ms(end), *_in_files(after), count],
         )
 
     def _archived_hours(
@@ -323,20 +349,32 @@ class History:
         bot, symbol, begin, end, count = asked
         return self._query(
             CANDLES,
-            name,
+            [name],
             "bot_id = ? AND symbol = ? AND time_ms >= ? AND time_ms < ? ORDER BY time_ms LIMIT ?",
             [bot, symbol, _ms(begin), _ms(end), count],
         )
 
-    def _query(self, kind: Kind, name: str, condition: str, values: list[Any]) -> list[Any]:
+    def _query(self, kind: Kind, names: list[str], condition: str, values: list[Any]) -> list[Any]:
         if self._place is None or self._engine is None:
             return []
-        archived = self._place.dataset([name])
+        archived = self._place.dataset(names)
         with self._engine.cursor() as engine:  # of its own: answers come from several threads
             engine.register("archived", archived)
             columns = ", ".join(kind.schema.names)
             query = f"SELECT {columns} FROM archived WHERE {condition}"  # noqa: S608  constants
             return kind.load_cells(engine.execute(query, values).fetchall())
+
+
+def _few(wanted: Wanted) -> bool:
+    return wanted.runs is not None and len(wanted.runs) <= _FEW
+
+
+def _of_runs(runs: Sequence[int] | None) -> tuple[str, list[Any]]:
+    """A condition for rows of a file, and its values; bounds let whole groups of rows out."""
+    if runs is None:
+        return "true", []
+    bounds = (min(runs, default=0), max(runs, default=0))
+    return "run_id >= ? AND run_id <= ? AND list_contains(?, run_id)", [*bounds, list(runs)]
 
 
 def _moment(connection: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Keeps the database in order, as its owner: the schema up to date, old rows in the archive.
+"""Keeps the database in order, as its owner: schema up to date, old rows archived, trades booked.
 
 It runs beside the server, for as long as that does. What fails is told in one line and tried again.
 """
@@ -18,7 +18,9 @@ from gridbase.errors import UserError
 from hub.archive.archiver import Archiver, Moved
 from hub.archive.place import Place
 from hub.config import Archive, Config, Keeper
-from hub.database import AWAY, Address, connect, in_one_line, migrate
+from hub.database import AWAY, Address, connect, in_one_line, migrate, pool
+from hub.history import History
+from hub.ledger import Ledger
 
 EVERY_SECONDS = 6 * 3600.0
 AGAIN_SECONDS = 60.0
@@ -50,6 +52,29 @@ async def archive(
         connection.terminate()
 
 
+async def book(
+    address: Address, settings: Archive | None, say: Callable[[str], None] = lambda _: None
+) -> None:
+    """Write down how far the ledger's books are booked, and what they have then, once.
+
+    Args:
+        address: of the database, as its owner.
+        settings: where the archive is; None where there is none.
+        say: is told what cannot be booked, in one line each.
+
+    Raises:
+        OSError: the database is away (one of `AWAY`).
+    """
+    place = None if settings is None else Place(settings)
+    connection = await connect(address)
+    try:
+        async with await pool(address, 1) as reading:
+            ledger = Ledger(reading, History(reading, place))
+            await ledger.keep_points(connection, datetime.now(UTC), say)
+    finally:
+        connection.terminate()
+
+
 async def keep(config: Config, clock: Clock) -> None:
     """Keep the database in order until the clock is stopping.
 
@@ -66,9 +91,10 @@ async def keep(config: Config, clock: Clock) -> None:
                 _say(", ".join(await migrate(connection)))
             finally:
                 connection.terminate()
+            _report(config.keeper, "")  # the rest may take its time
             if config.archive is not None:
-                _report(config.keeper, "")  # the archive may take its time
                 await archive(address, config.archive, _say)
+            await book(address, config.archive, _say)
         except AWAY as error:
             problem = in_one_line(error)
         except UserError as error:

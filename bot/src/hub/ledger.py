@@ -2,42 +2,70 @@
 
 Those rules are `gridbase.tax_lots`, for both. Each symbol of a bot has a book of lots, as there;
 an account's figures are their sums.
-A book goes on from where it stands as long as only later trades come, and is made anew where an
-earlier one has come in between.
+A book goes on from where it stands as long as only later trades come. Where an earlier one has come
+in between, it is made anew: from the point that `hub keep` has written down for it, or, if that one
+is overtaken, too, from the first trade.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+import hashlib
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+from gridbase import market, tax_lots
 from gridbase.errors import UserError
 from gridbase.market import EXACT, Market, plain
-from gridbase.tax_lots import LotBook, Method, Sums
+from gridbase.tax_lots import Lot, LotBook, Method, Sums
 
+from hub import units
 from hub.archive.columns import MILLISECOND
 from hub.archive.rows import FillRow, Key, key
-from hub.history import BEGIN, History
+from hub.history import BEGIN, END, History
 from hub.units import Units
 
 ZERO = Decimal(0)
+METHOD = Method.FIFO
 # Trades that are booked before others of the process's tasks get their turn.
 _TURN = 100
 _ID_WIDTH = 20
 
 _SYMBOLS = """
-SELECT b.name, b.mode, b.account, r.symbol, r.base, r.quote, array_agg(r.id ORDER BY r.id) AS runs
+SELECT b.id, b.name, b.mode, b.account, r.symbol, r.base, r.quote,
+       array_agg(r.id ORDER BY r.id) AS runs
 FROM bots b JOIN grid_runs r ON r.bot_id = b.id
-GROUP BY b.name, b.mode, b.account, r.symbol, r.base, r.quote
+GROUP BY b.id, r.symbol, r.base, r.quote
 ORDER BY b.name, r.symbol, b.mode
 """
-_COUNT = "SELECT coalesce(sum(fills), 0)::bigint FROM flow_days WHERE run_id = ANY($1::int[])"
+_COUNT = (
+    "SELECT coalesce(sum(fills), 0)::bigint FROM flow_days WHERE run_id = ANY($1::int[])"
+    " AND day < $2"
+)
+_DAYS = "SELECT min(day), max(day) FROM flow_days WHERE run_id = ANY($1::int[]) AND day <= $2"
+_POINT = "SELECT day, fills, book FROM ledger_points WHERE (bot_id, symbol, rules) = ($1, $2, $3)"
+_KEEP = (
+    "INSERT INTO ledger_points VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (bot_id, symbol)"
+    " DO UPDATE SET day = excluded.day, fills = excluded.fills, rules = excluded.rules,"
+    " book = excluded.book"
+)
+# After so many days of trades a point is written down, so that who is cut off goes on from there.
+_STEP = timedelta(days=28)
+# Trades of the last hours come in any order: who has booked them would often begin anew.
+_OPEN = timedelta(days=1)
 # How often a book is made anew while its bot trades for earlier times.
 _TRIES = 5
+
+
+# What a point says was booked by this code (an image has byte code alone); other code may book
+# differently.
+_CODE = (str(one.__file__) for one in (tax_lots, market, units, sys.modules[__name__]))
+RULES = hashlib.sha256(b"".join(Path(name).read_bytes() for name in _CODE)).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -112,6 +140,32 @@ class Book:
             day.sales += 1
         self.fills += 1
 
+    def point(self) -> dict[str, Any]:
+        """What a later book needs to go on from here; amounts are exact texts."""
+        return {
+            "lots": [[one.trade_id, _stored(vars(one) | {"trade_id": 0})] for one in self.lots],
+            "years": {str(year): _stored(vars(sums)) for year, sums in self.years.items()},
+            "days": {str(day): _stored(vars(one)) for day, one in self.days.items()},
+        }
+
+    def begin(self, day: date, fills: int, point: Mapping[str, Any]) -> None:
+        """Go on from a point that another book has made.
+
+        Args:
+            day: the first one (UTC) whose trades it has not booked.
+            fills: how many trades it has booked.
+            point: its `point`.
+        """
+        for trade_id, lot in point["lots"]:
+            self.lots.reopen(Lot(**_loaded(lot) | {"trade_id": trade_id}))
+        self.years = {int(year): Sums(**_loaded(sums)) for year, sums in point["years"].items()}
+        self.days = {
+            date.fromisoformat(day): Day(**_loaded(one)) for day, one in point["days"].items()
+        }
+        self.fills = fills
+        # Behind every trade of the last millisecond before.
+        self.last = (_midnight(day) - MILLISECOND, 2**31 - 1, "")
+
     def document(self) -> dict[str, Any]:
         """Position and years, as `gridbot tax --json` has them."""
         return {
@@ -127,19 +181,35 @@ class Book:
         }
 
 
+def _stored(value: Any) -> Any:
+    """Amounts as exact texts, in whatever they are."""
+    if isinstance(value, dict):
+        return {name: _stored(one) for name, one in value.items()}
+    return str(value) if isinstance(value, Decimal) else value
+
+
+def _loaded(value: Any) -> Any:
+    """The same the other way round."""
+    if isinstance(value, dict):
+        return {name: _loaded(one) for name, one in value.items()}
+    return Decimal(value) if isinstance(value, str) else value
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
 class Ledger:
-    """The books of all bots by one method.
+    """The books of all bots.
 
     Args:
         pool: of connections to the database.
         history: their trades.
-        method: which lots a sale takes first.
     """
 
-    def __init__(self, pool: Any, history: History, method: Method = Method.FIFO) -> None:
+    def __init__(self, pool: Any, history: History) -> None:
         self._pool = pool
         self._history = history
-        self._method = method
         # A bot that has gone from paper to live has a book of each.
         self._books: dict[tuple[str, str, str], Book] = {}
         self._units: dict[int, Units] = {}
@@ -157,10 +227,41 @@ class Ledger:
             UserError: more is sold than was bought, or the archive cannot be read.
         """
         async with self._lock:
-            async with self._pool.acquire() as connection:
-                symbols = await connection.fetch(_SYMBOLS)
-                self._units = await units_by_id(connection)
-            return [await self._book(row) for row in symbols]
+            return [await self._book(row) for row in await self._symbols()]
+
+    async def keep_points(self, connection: Any, now: datetime, say: Callable[[str], None]) -> None:
+        """Write down how far each book has come, and what it has then.
+
+        Args:
+            connection: to the database, as the owner of its tables.
+            now: the time; a day before it, no trade is booked any more.
+            say: is told in one line what cannot be booked.
+        """
+        async with self._lock:
+            for row in await self._symbols():
+                try:
+                    await self._keep_point(connection, row, (now - _OPEN).astimezone(UTC).date())
+                except UserError as error:
+                    say(f"{row['name']} {row['symbol']}: cannot be booked: {error}")
+
+    async def _keep_point(self, connection: Any, row: Any, latest: date) -> None:
+        book, runs = await self._begun(row), row["runs"]
+        # The latest day with trades stays open: a bot whose collector is away for a month has none
+        # after it, and goes on there.
+        first, last = await connection.fetchrow(_DAYS, runs, latest)
+        day = first if book.last is None else (book.last[0] + MILLISECOND).date()
+        while last is not None and day < last:
+            day = min(day + _STEP, last)
+            await self._read(book, runs, _midnight(day))
+            if book.fills != await self._count(runs, _midnight(day)):
+                return  # a trade has come for an earlier time: the next run begins anew
+            point = (row["id"], row["symbol"], day, book.fills, RULES, book.point())
+            await connection.execute(_KEEP, *point)
+
+    async def _symbols(self) -> Sequence[Any]:
+        async with self._pool.acquire() as connection:
+            self._units = await units_by_id(connection)
+            return list(await connection.fetch(_SYMBOLS))
 
     async def _book(self, row: Any) -> Book:
         name = (row["name"], row["symbol"], row["mode"])
@@ -170,34 +271,46 @@ class Ledger:
                 self._books[name] = book
                 return book
             if book is None or not await self._read(book, row["runs"]):
-                book = self._new(row)
+                book = await self._begun(row)
                 await self._read(book, row["runs"])
             if book.fills != await self._count(row["runs"]):
                 book = None  # a trade has come for an earlier time
         raise UserError(f"{name[0]} {name[1]}: trades come faster than they are booked")
 
-    async def _count(self, runs: Sequence[int]) -> int:
+    async def _count(self, runs: Sequence[int], end: datetime = END) -> int:
+        """Trades before a day (UTC)."""
         async with self._pool.acquire() as connection:
-            return int(await connection.fetchval(_COUNT, runs))
+            return int(await connection.fetchval(_COUNT, runs, end.date()))
+
+    async def _begun(self, row: Any) -> Book:
+        """A book that begins at the point that was written down for it, if that still counts."""
+        book = self._new(row)
+        async with self._pool.acquire() as connection:
+            point = await connection.fetchrow(_POINT, row["id"], row["symbol"], RULES)
+        if point is not None and point["fills"] == await self._count(
+            row["runs"], _midnight(point["day"])
+        ):
+            book.begin(*point)
+        return book
 
     def _new(self, row: Any) -> Book:
         one = Decimal(1)
-        market = Market(row["symbol"], row["base"], row["quote"], one, one, ZERO, ZERO)
+        coins = Market(row["symbol"], row["base"], row["quote"], one, one, ZERO, ZERO)
         return Book(
             row["name"],
             row["mode"],
             row["account"],
             row["symbol"],
             row["quote"],
-            LotBook(market, self._method),
+            LotBook(coins, METHOD),
         )
 
-    async def _read(self, book: Book, runs: Sequence[int]) -> bool:
+    async def _read(self, book: Book, runs: Sequence[int], end: datetime = END) -> bool:
         """Book what came later; False where a trade is of the moment that was booked last."""
         same: list[FillRow] = []
         count = 0
         before = book.last
-        async for row in self._history.ordered(runs, before):
+        async for row in self._history.ordered(runs, before, end):
             if before is not None and row.time == before[0]:
                 return False
             if same and same[0].time != row.time:

@@ -211,15 +211,16 @@ def send(told: dict[str, Any], text: str) -> None:
     Raises:
         MessageError: None of them took it.
     """
-    failed, there = [], channels(told)
+    failed, unknown, there = [], False, channels(told)
     for name, way in there.items():
         try:
             way(told, text[:LONGEST], None)
         except MessageError as error:
             failed.append(f"{name}: {error}")
+            unknown = unknown or error.unknown
             sys.stderr.write(f"{failed[-1]}\n")
     if len(failed) == len(there):
-        raise MessageError("no channel took the message")
+        raise MessageError("no channel took the message", unknown=unknown)
 
 
 class Server:
@@ -267,7 +268,11 @@ class Server:
 
 
 def summary(told: dict[str, Any]) -> None:
-    """Send what the last day was: a line for the fleet, and one for each bot."""
+    """Send what the last day was: a line for the fleet, and one for each bot.
+
+    Raises:
+        MessageError: It cannot be made, or was certainly not taken: systemd tries again.
+    """
     server = Server(told)
     try:
         fleet = {name: server.query(asked) for name, asked in OF_FLEET.items()}
@@ -281,7 +286,12 @@ def summary(told: dict[str, Any]) -> None:
         host, mode = one.get("host"), one.get("mode")
         filled = fills.get((host, mode), 0)
         lines.append(f"{host} ({mode}): {profit:+.2f} {one.get('coin')}, {filled:.0f} fills")
-    send(told, "\n".join(lines))
+    try:
+        send(told, "\n".join(lines))
+    except MessageError as error:
+        if not error.unknown:
+            raise
+        sys.stderr.write("the summary may have come, so it is not sent again\n")
 
 
 def watch(told: dict[str, Any]) -> None:

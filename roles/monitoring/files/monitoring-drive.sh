@@ -5,8 +5,8 @@
 # `there` and `left` only read; status 0 says that nothing is to do. `move` copies what is on the card to the drive, and
 # mounts it in its place. `leave` mounts it no longer.
 # The mount's unit says who has it: where that file is, the drive, and before, the card. So whatever cuts this off
-# leaves one of them whole, and it goes on from there. With the drive gone the program does not start, instead of
-# beginning anew on the card.
+# leaves one of them whole, and it goes on from there. With the drive gone VictoriaMetrics does not start, instead of
+# beginning anew on the card; vmagent does (monitoring-buffer.sh).
 set -eu
 umask 077
 what=$1 unit=$2 drive=$3
@@ -45,6 +45,9 @@ ended() {
     rm -rf "$there.new"
     [ -z "$active" ] || systemctl start "$unit.service"
 }
+active=$(systemctl is-active -q "$unit.service" && echo yes || true)
+trap ended EXIT
+[ -z "$active" ] || systemctl stop "$unit.service"
 
 if [ ! -e "$file" ]; then
     mkdir -p "$drive/monitoring"
@@ -56,9 +59,6 @@ if [ ! -e "$file" ]; then
         echo "$drive has $((free / 1024)) MB free; what is measured needs $((${needs:-0} / 1024)), and 1024 stay free"
         exit 1
     fi
-    active=$(systemctl is-active -q "$unit.service" && echo yes || true)
-    trap ended EXIT
-    [ -z "$active" ] || systemctl stop "$unit.service"
     if [ -n "$(ls -A "$here" 2>/dev/null)" ]; then
         cp -a "$here" "$there.new"
         diff -r "$here" "$there.new"

@@ -1,6 +1,7 @@
 """The API as its clients see it: a real server, a real database, and an archive behind it."""
 
 import asyncio
+import base64
 import http.client
 import json
 import multiprocessing
@@ -41,10 +42,16 @@ place = "{place}"
 port = {port}
 tokens_file = "{tokens}"
 """
-# From lists that testers use.
+# From lists that testers use: what sqlmap tries on PostgreSQL (boolean, error, union, stacked,
+# time), and what breaks out of JSON, HTML, paths, templates and encodings.
 HOSTILE = (
     "' OR '1'='1", "'; DROP TABLE fills; --", "1) UNION SELECT version() --",
-    "pi1' AND pg_sleep(5)--",
+    "pi1' AND pg_sleep(5)--", "pi1' AND 5382=5382 AND 'a'='a", "pi1') OR (1=1", "pi1\" OR 1=1--",
+    "pi1' AND CAST((SELECT version()) AS int)=1--", "pi1'||(SELECT 'x' FROM pg_sleep(5))||'",
+    "pi1' AND EXTRACTVALUE(1,CONCAT(0x5c,1))--", "1 AND (SELECT 1 FROM(SELECT COUNT(*),1)x)",
+    "pi1' UNION ALL SELECT NULL,NULL,NULL--", "pi1';SELECT PG_SLEEP(5)--", "1;COPY fills TO '/x'",
+    "pi1' AND 1=(SELECT COUNT(*) FROM GENERATE_SERIES(1,5000000))--", "(SELECT CHR(113)||CHR(98))",
+    "pi1'/**/OR/**/1=1#", "pi1%' AND '%'='", "{pi1,pi2}", "pi1' ORDER BY 1--", "E'\\x27'", "%00",
     '"', "\\", "%27%20OR%201=1", "${7*7}", "{{7*7}}", "<script>alert(1)</script>", "\x00", "\ud800",
     "a" * 65, "../../etc/passwd", "$$; SELECT 1; $$", "pi1/*", "NULL", "-1", "0x7f", "1e309", "٣",
 )  # fmt: skip
@@ -250,6 +257,18 @@ def test_without_a_token_nothing_is_told(fleet):
     assert Client(client.port).ask("/")[0] == 200
 
 
+def test_a_token_of_another_scope_is_refused_in_one_line(fleet):
+    client, _, _ = fleet
+    path, secret = client.directory / "tokens", "gridberry_" + "B" * 43
+    with tokens.changing(path) as kept:
+        other = tokens.Token("other", (tokens.ACT,), 0, tokens.digest_of(secret))
+        tokens.save(path, [*kept, other])
+    status, _, content = Client(client.port, secret).ask("/api/v1/fills")
+    said = {"error": "needs a token of the scope `read`: hub tokens create"}
+    assert (status, json.loads(content)) == (401, said)
+    assert client.ask("/api/v1/fills")[0] == 200
+
+
 def test_only_a_proxy_of_this_host_says_that_a_session_came_over_https(fleet):
     client, _, _ = fleet
     nobody, body = Client(client.port), json.dumps({"token": client.secret})
@@ -273,6 +292,27 @@ def test_a_session_keeps_the_token_where_no_script_reads_it(fleet):
     assert "HttpOnly" in cookie
     assert "SameSite=strict" in cookie
     assert nobody.ask("/api/v1/bots", Cookie=cookie.partition(";")[0])[0] == 200
+
+
+def test_hostile_keys_of_a_page_are_refused_or_compared_as_texts(fleet):
+    client, _, address = fleet
+    before = rows(address, "SELECT count(*) FROM fills")
+    for path in [path for path, endpoint in ENDPOINTS.items() if "after" in endpoint.parameters]:
+        name = path.removeprefix("/api/v1/")
+        known = client.get(name)[1]
+
+        def ask(key, name=name):
+            text = base64.urlsafe_b64encode(json.dumps(key).encode()).decode()
+            return client.get(name, after=text)
+
+        for value in HOSTILE:
+            for key in ([value, 1, "1"], ["2030-01-01T00:00:00Z", value, "1"], value):
+                status, document = ask(key)
+                assert status == 400 or value.isdecimal(), (path, key, document)
+            status, document = ask(["2030-01-01T00:00:00Z", 1, value])
+            refused = status == 400 and not value.isprintable()
+            assert refused or (status, document) == (200, known), (path, value)
+    assert rows(address, "SELECT count(*) FROM fills") == before
 
 
 def test_hostile_parameters_are_refused_or_find_nothing(fleet):

@@ -40,6 +40,9 @@ INSERT INTO incidents (bot_id, kind, symbol, at, code, text)
 SELECT i % 20 + 1, 'pause', 'BTC/USDT', '2026-01-01Z'::timestamptz + i * interval '1 hour', 'kept',
        'why'
 FROM generate_series(1, 20000) i;
+INSERT INTO ledger_points
+SELECT i % 20 + 1, 'COIN' || i / 20 || '/USDT', '2026-01-01', 1, 'rules', '{}'
+FROM generate_series(0, 9999) i;
 ANALYZE;
 """
 BEGIN, LAST = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 20, tzinfo=UTC)
@@ -49,10 +52,12 @@ PAGE = (BEGIN, LAST, *KEY, 101)
 HOURS = (3, "BTC/USDT", BEGIN, BEGIN + WEEK, 101)
 CASES = {
     "fills of all": (history.LATEST, (None, BEGIN, LAST, *KEY, 101), "fills_time"),
-    "fills of a bot": (history.LATEST, ([3], BEGIN, LAST, *KEY, 101), "fills_key|fills_time"),
-    "fills in order": (history.OLDEST, ([3], *KEY, 20_000), "fills_key|fills_time"),
+    "fills of a bot": (history.LATEST_OF_RUNS, ([3], BEGIN, LAST, *KEY, 101), "fills_key"),
+    "fills of many": (history.LATEST, ([3, 4], BEGIN, LAST, *KEY, 101), "fills_key|fills_time"),
+    "fills in order": (history.OLDEST, ([3], *KEY, LAST + WEEK, 20_000), "fills_key|fills_time"),
     "orders of all": (history.ORDERS_LATEST, (None, *PAGE, None), "orders_created"),
-    "orders of a bot": (history.ORDERS_LATEST, ([3], *PAGE, "f"), "orders_key|orders_created"),
+    "orders of a bot": (history.ORDERS_OF_RUNS, ([3], *PAGE, "f"), "orders_key"),
+    "orders of many": (history.ORDERS_LATEST, ([3], *PAGE, "f"), "orders_key|orders_created"),
     "late orders": (history.LATE_ORDERS, (None, *PAGE, None), "late_orders_created"),
     "late orders of a bot": (history.LATE_ORDERS, ([3], *PAGE, "f"), "late_orders_"),
     "open orders": (queries.OPEN_ORDERS, (*KEY, [3, 4], 101, BEGIN, LAST), "orders_open"),
@@ -63,7 +68,9 @@ CASES = {
     "flows": (queries.FLOWS, ([3], BEGIN, BEGIN + WEEK), "flows_pkey"),
     "flows before": (queries.FLOWS_BEFORE, ([3], BEGIN + WEEK), "flows_pkey"),
     "days before": (queries.FLOWS_BEFORE, ([3], BEGIN + WEEK), "flow_days_pkey"),
-    "count of trades": (ledger._COUNT, ([3],), "flow_days_pkey"),
+    "count of trades": (ledger._COUNT, ([3], LAST.date()), "flow_days_pkey"),
+    "days of a bot": (ledger._DAYS, ([3], LAST.date()), "flow_days_pkey"),
+    "point of a book": (ledger._POINT, (3, "BTC/USDT", "rules"), "ledger_points_pkey"),
     "hours of a bot": (history.TRADED, ([3, 4],), "flows_pkey"),
     "incidents": (queries.INCIDENTS, (None, None, LAST, 2**31 - 1, 101), "incidents_at"),
     "incidents of a bot": (queries.INCIDENTS, ([3], None, LAST, 2**31 - 1, 101), "incidents_"),
