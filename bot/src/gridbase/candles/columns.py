@@ -6,7 +6,17 @@ from pathlib import Path
 from gridbase.errors import UserError
 
 COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
-TIME_NAMES = ("timestamp", "time", "open_time", "opentime", "open time", "datetime", "date")
+# `time_ms` is that of the option watcher's files.
+TIME_NAMES = (
+    "timestamp",
+    "time",
+    "time_ms",
+    "open_time",
+    "opentime",
+    "open time",
+    "datetime",
+    "date",
+)
 
 
 def column_order(header: Sequence[str], path: Path) -> list[int]:

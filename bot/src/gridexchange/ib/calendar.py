@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
+from functools import cache
 from typing import NamedTuple
 
 from gridexchange.ib.messages import NEW_YORK
@@ -66,6 +67,7 @@ def _closes_early(day: date) -> bool:
     return before_christmas or before_independence or after_thanksgiving
 
 
+@cache
 def session_of(day: date) -> Session | None:
     """A day's regular hours; None where nothing trades."""
     if day.weekday() >= SATURDAY or day in holidays(day.year):

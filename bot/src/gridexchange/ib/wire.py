@@ -22,6 +22,8 @@ class WireError(ValueError):
 
 def text_of(value: object) -> str:
     """A field as the Gateway writes it: no exponents, 1 and 0 for true and false."""
+    if isinstance(value, str):  # most are
+        return value
     if isinstance(value, bool):
         return "1" if value else "0"
     if isinstance(value, Decimal):
@@ -31,7 +33,7 @@ def text_of(value: object) -> str:
 
 def pack(fields: Iterable[object]) -> bytes:
     """A message as bytes."""
-    body = "".join(f"{text_of(field)}\0" for field in fields).encode()
+    body = "".join([f"{text_of(field)}\0" for field in fields]).encode()
     return struct.pack(">I", len(body)) + body
 
 

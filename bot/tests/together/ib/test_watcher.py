@@ -15,6 +15,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import watcher
+from gridbase.candles.price_units import from_units
+from gridbase.candles.reader import open_candles
 from gridbase.circuit_breaker import State
 from gridbase.clock import SystemClock
 from gridbase.errors import UserError
@@ -105,13 +107,15 @@ def test_a_day_of_cycles_is_whole_in_parquet_and_breaks_no_rule(tmp_path):
     row = options.to_pylist()[0]
     assert isinstance(row["strike"], Decimal)
     assert row["under_price"] > 0
-    bars = pq.ParquetFile(
-        world.data / "ready/exchange=ib/kind=bars/symbol=QQQ/date=2026-09-22/day.parquet"
-    ).read()
+    bars_file = world.data / "ready/exchange=ib/kind=bars/symbol=QQQ/date=2026-09-22/day.parquet"
+    bars = pq.ParquetFile(bars_file).read()
     times = bars.column("time_ms").to_pylist()
     assert times == sorted(set(times))
     assert set(range(times[0], times[-1] + 1, 60_000)) == set(times)
     assert times[-1] < session_of(datetime(2026, 9, 22, tzinfo=NEW_YORK).date()).closes
+    candles = list(open_candles(bars_file))  # as `gridbot backtest --data` reads it
+    assert [candle.time for candle in candles] == times
+    assert from_units(candles[0].open) == bars.column("open").to_pylist()[0]
     assert world.gateway.connections == []  # closed outside of sessions
 
 

@@ -18,14 +18,15 @@ def problems(world):
     """Everything that is wrong with a settled world; empty where nothing is."""
     if not world.settled:
         return [*world.violations, *_unexpected(world), f"did not settle: {_state(world)}"]
+    orders, fills = _stored(world)
     return [
         *world.violations,
         *_unexpected(world),
-        *_doubled_orders(world),
-        *_lost_fills(world),
+        *_doubled_orders(world, orders),
+        *_lost_fills(world, fills),
         *_audit(world),
         *_equation(world.trader.engine),
-        *_flows(world),
+        *_flows(world, fills),
         *_pacing(world),
     ]
 
@@ -62,7 +63,7 @@ def _stored(world):
     return list(orders.values()), [row.fill for row in rows if row.fill is not None]
 
 
-def _doubled_orders(world):
+def _doubled_orders(world, stored):
     """Each name once, and never two orders at work for one leg."""
     found = []
     orders = list(world.gateway.account.orders.values())
@@ -70,7 +71,6 @@ def _doubled_orders(world):
     if len(names) != len(set(names)):
         found.append(f"{len(names) - len(set(names))} names were used twice")
     by_name = {order.reference: order for order in orders}
-    stored, _ = _stored(world)
     unknown = set(by_name) - {order.client_id for order in stored}
     if unknown:
         found.append(f"not in the books: {sorted(unknown)}")
@@ -93,11 +93,10 @@ def booked(world):
     return sorted(fill.trade_id for fill in _stored(world)[1])
 
 
-def _lost_fills(world):
+def _lost_fills(world, fills):
     """Every execution of the account is booked, once, as it was last corrected."""
     executions = world.gateway.account.executions
-    fills = _stored(world)[1]
-    there = booked(world)
+    there = sorted(fill.trade_id for fill in fills)
     found = []
     if there != sorted(executions):
         found.append(
@@ -134,10 +133,10 @@ def _equation(engine):
     return [f"equity less investment {books.equity(PRICE) - books.investment}, profit {earned}"]
 
 
-def _flows(world):
+def _flows(world, fills):
     """What the fills of all grids say is what the account has gained and lost."""
     cash = shares = Decimal(0)
-    for fill in _stored(world)[1]:
+    for fill in fills:
         sign = 1 if fill.side is Side.BUY else -1
         shares += sign * fill.quantity
         cash -= sign * fill.quote + fill.commission
