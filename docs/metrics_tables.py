@@ -11,6 +11,7 @@ from pathlib import Path
 from gridbase.metrics import table
 from gridbot.service.metrics import METRICS
 from gridexchange.rest import metrics as exchange
+from watcher.metrics import METRICS as WATCHER
 
 PAGE = Path(__file__).with_name("metrics.md")
 HEAD = "| metric | kind | labels | what it is |\n"
@@ -19,7 +20,7 @@ HEAD = "| metric | kind | labels | what it is |\n"
 def main() -> None:
     """Put each table in the place of the one that is there."""
     text = PAGE.read_text(encoding="utf-8")
-    tables = iter((table(METRICS), table(exchange.METRICS)))
+    tables = iter((table(METRICS), table(exchange.METRICS), table(WATCHER)))
     text = re.sub(rf"{re.escape(HEAD)}(\|.*\n)*", lambda _: next(tables), text)
     PAGE.write_text(text, encoding="utf-8")
 

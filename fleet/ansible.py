@@ -12,8 +12,9 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from gridbase.errors import UserError
 
@@ -31,6 +32,13 @@ REFUSAL = re.compile(r"(?ms)^\[ERROR\]: .*?Action failed: (.*?)\n(?:Origin: |fat
 # The play of preflight that asks the hosts.
 ASKS = "Check all hosts before one is changed"
 NO_HOST = re.compile(r"Could not match supplied host pattern, ignoring:\s+(\S+)")
+# Why an inventory cannot be read: the cause and its place, then what comes of it.
+CAUSES = (
+    r"(?m)^YAML parsing failed: (.*\.)$",
+    r"(?m)^Origin: (\S+:\d+:\d+)$",
+    r"(?m)^\[ERROR\]: (.*)$",
+)
+SHOWN_HOSTS = 10
 QUICK_SECONDS = 4  # to connect; the rest of status' ten seconds are Ansible's own
 MEMORY = (Path("/dev/shm"), Path("/run/shm"))  # noqa: S108 - a private directory is made there
 
@@ -170,22 +178,51 @@ class Ansible:
 
         Returns:
             What it refuses, each once, and whether a host was asked: else the settings are wrong.
-
-        Raises:
-            UserError: A host is named that the inventory does not have.
         """
         log = state_directory() / "preflight.log"
         settings = json.dumps({"__preflight_bot": True})
         failed = self.playbook("preflight", "-e", settings, *words, log=log, quick=True)
         text = log.read_text(errors="replace")
-        unknown = [name for name in NO_HOST.findall(text) if name != "localhost"]
-        if unknown:
-            raise UserError(f"{self.inventory} has no host or group '{unknown[0]}'; see --limit")
         if not failed:
             return [], True
         said = "\n".join(REFUSAL.findall(text)).splitlines()
         refused = list(dict.fromkeys(said)) or [f"preflight failed; the log: {log}"]
         return refused, f"\nPLAY [{ASKS}]" in text
+
+    def check_hosts(self) -> None:
+        """Refuse what has no hosts, before any is asked.
+
+        Raises:
+            UserError: The inventory cannot be read, has no host for the verb, or none of a name.
+        """
+        limit = ["--limit", self.limit] if self.limit else []
+        _, said = self._ask("adhoc", "trading", "--list-hosts", *limit, fails=bool(limit))
+        unknown = NO_HOST.findall(said)
+        if not unknown and "no hosts to target" not in said:
+            return
+        names = self._ask("adhoc", "trading", "--list-hosts")[0].split()[2:]
+        if not names:
+            raise UserError(f"{self.inventory} has no host in the group trading")
+        shown = ", ".join(names[:SHOWN_HOSTS]) + (", ..." if len(names) > SHOWN_HOSTS else "")
+        which = f"no host or group '{unknown[0]}'" if unknown else "no such host"
+        raise UserError(f"--limit is '{self.limit}': {self.inventory} has {which}; it has {shown}")
+
+    def _ask(self, program: str, *words: str, fails: bool = False) -> tuple[str, str]:
+        """Ask Ansible something about the inventory; what it says on both streams.
+
+        Raises:
+            UserError: It fails, and may not; the inventory cannot be read.
+        """
+        command = [sys.executable, "-m", "ansible", program, "-i", self.inventory, *words]
+        own = {"ANSIBLE_NOCOLOR": "true", "COLUMNS": "2000"}
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, cwd=ROOT, env=os.environ | own
+        )
+        if done.returncode and not (fails and "no hosts to target" in done.stderr):
+            found = [match[1] for cause in CAUSES if (match := re.search(cause, done.stderr))]
+            why = "; ".join(one.rstrip(".") for one in found) or done.stderr.strip()[-500:]
+            raise UserError(f"{self.inventory} cannot be read: {' '.join(why.split())}")
+        return done.stdout, done.stderr
 
     def hosts(self) -> dict[str, dict[str, Any]]:
         """Return the variables of each host in the group `trading`, in the inventory's order.
@@ -193,17 +230,41 @@ class Ansible:
         Raises:
             UserError: The inventory cannot be read, or has no such host within the limit.
         """
-        words = ["-i", self.inventory, "--list", *(["--limit", self.limit] if self.limit else [])]
-        command = [sys.executable, "-m", "ansible", "inventory", *words]
-        result = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
-        if result.returncode != 0:
-            raise UserError(f"{self.inventory} cannot be read: {result.stderr.strip()[-500:]}")
-        listed = json.loads(result.stdout)
+        limit = ["--limit", self.limit] if self.limit else []
+        listed = json.loads(self._ask("inventory", "--list", *limit)[0])
         names = _members(listed, "trading")
         if not names:
             raise UserError(f"{self.inventory} has no host in the group trading")
         variables = listed.get("_meta", {}).get("hostvars", {})
         return {name: variables.get(name, {}) for name in names}
+
+
+def check_words(words: Sequence[str]) -> None:
+    """Refuse further arguments that ansible-playbook does not take, or that a verb has itself.
+
+    Args:
+        words: What came after `--`.
+
+    Raises:
+        UserError: One is not allowed.
+    """
+    if not words:
+        return
+    # Ansible is slow to import, and has no types.
+    cli = import_module("ansible.cli.playbook")
+
+    def refuse(message: str) -> NoReturn:
+        raise UserError(f"after --: {message}; see ansible-playbook --help")
+
+    program = cli.PlaybookCLI(["ansible-playbook"])
+    program.init_parser()
+    program.parser.error = refuse
+    taken = program.parser.parse_args(["site.yml", *words])
+    for option, value in (("--limit", taken.subset), ("--inventory", taken.inventory)):
+        if value:
+            refuse(f"{option} is not allowed there; use it before --")
+    if len(taken.args) > 1:
+        refuse(f"'{taken.args[1]}' is no option")
 
 
 def state_directory() -> Path:

@@ -21,14 +21,16 @@ from typing import Any, NoReturn
 from gridbase.errors import UserError
 
 from fleet import rollout_verb
-from fleet.ansible import Ansible, find_inventory, state_directory, sudo_password
+from fleet.ansible import Ansible, check_words, find_inventory, state_directory, sudo_password
 from fleet.bots import shared_pis, traders, widened
 from fleet.completion import completion
 from fleet.drift import Reader, status_of
 from fleet.drift import table as drifts
 from fleet.log_colors import Line, colored
 from fleet.log_colors import run as run_colored
+from fleet.rollout_verb import whole_number
 from fleet.ssh import open_page, ssh_command
+from playbooks.filter_plugins.variables import variable_problems
 from roles.status.filter_plugins.status_table import all_answered, status_table
 
 # Each bot has its own of a Pi with several.
@@ -104,29 +106,40 @@ def audit(_: argparse.Namespace, ansible: Ansible) -> int:
     return ansible.playbook("audit")
 
 
+def given(verb: str, **settings: object) -> list[str]:
+    """Return the arguments that hand options to a verb's playbook.
+
+    Args:
+        verb: The playbook's first word, which its variables have before them.
+        settings: The options; None and False are not handed over.
+
+    Raises:
+        UserError: One is not allowed.
+    """
+    said = {f"{verb}_{key}": value for key, value in settings.items() if value not in (None, False)}
+    for line in variable_problems(said, verb):
+        name, rest = line.split(" ", 1)
+        option = name.removeprefix(f"{verb}_").replace("_", "-")
+        raise UserError(f"--{option} {rest}")
+    return ["-e", json.dumps(said)] if said else []
+
+
 def resume(options: argparse.Namespace, ansible: Ansible) -> int:
     """Say which kill switches have fired; with --yes, begin new grids."""
-    settings = {"resume_symbol": options.symbol, "resume_take": options.take}
-    given = {key: value for key, value in settings.items() if value}
-    given |= {"resume_confirmed": True} if options.yes else {}
-    return ansible.playbook("resume", *(["-e", json.dumps(given)] if given else []))
+    settings = {"symbol": options.symbol, "take": options.take, "confirmed": options.yes}
+    return ansible.playbook("resume", *given("resume", **settings))
 
 
 def pause(options: argparse.Namespace, ansible: Ansible) -> int:
     """Let the bots send nothing until resume."""
-    settings = {"pause_symbol": options.symbol, "pause_reason": options.reason}
-    given: dict[str, Any] = {key: value for key, value in settings.items() if value}
-    given |= {"pause_cancel": True} if options.cancel else {}
-    return ansible.playbook("pause", *(["-e", json.dumps(given)] if given else []))
+    settings = {"symbol": options.symbol, "reason": options.reason, "cancel": options.cancel}
+    return ansible.playbook("pause", *given("pause", **settings))
 
 
 def flatten(options: argparse.Namespace, ansible: Ansible) -> int:
     """Say what would be canceled and sold; with --yes, do it."""
-    settings = {"flatten_symbol": options.symbol, "flatten_reason": options.reason}
-    given: dict[str, Any] = {key: value for key, value in settings.items() if value}
-    given |= {"flatten_sell": True} if options.sell else {}
-    given |= {"flatten_confirmed": True} if options.yes else {}
-    return ansible.playbook("flatten", *(["-e", json.dumps(given)] if given else []))
+    settings = {"symbol": options.symbol, "reason": options.reason, "sell": options.sell}
+    return ansible.playbook("flatten", *given("flatten", **settings, confirmed=options.yes))
 
 
 def rotate_keys(_: argparse.Namespace, ansible: Ansible) -> int:
@@ -147,11 +160,22 @@ def backup(_: argparse.Namespace, ansible: Ansible) -> int:
 
 def restore(options: argparse.Namespace, ansible: Ansible) -> int:
     """Say what a backup would bring back; with --yes, put it back."""
-    given: dict[str, Any] = {"restore_confirmed": True} if options.yes else {}
-    given |= {"restore_snapshot": options.snapshot} if options.snapshot else {}
-    given |= {"restore_from_host": options.from_host} if options.from_host else {}
-    given |= {"restore_old_is_off": True} if options.old_is_off else {}
-    return ansible.playbook("restore", *(["-e", json.dumps(given)] if given else []))
+    settings = {
+        "confirmed": options.yes,
+        "snapshot": options.snapshot,
+        "from_host": options.from_host,
+        "old_is_off": options.old_is_off,
+    }
+    words = given("restore", **settings)
+    if options.old_is_off and not options.from_host:
+        raise UserError("--old-is-off is for --from-host, which is missing")
+    names = list(ansible.hosts()) if options.from_host else []
+    if len(names) > 1:
+        raise UserError(
+            f"--from-host is '{options.from_host}', whose books one host can have, and this is for"
+            f" {', '.join(names)}; choose one with --limit"
+        )
+    return ansible.playbook("restore", *words)
 
 
 def stop(_: argparse.Namespace, ansible: Ansible) -> int:
@@ -174,7 +198,6 @@ def report(options: argparse.Namespace, ansible: Ansible) -> int:
 def logs(options: argparse.Namespace, ansible: Ansible) -> int:
     """Show the latest lines of the bots' logs."""
     if not options.follow:
-        ansible.limit = widened(options.host, shared_pis(ansible.path)) or ansible.limit
         return ansible.command(f"docker logs --tail {options.lines} {BOT}", line=_log_line())
     name, variables = one_host(options, ansible)
     bot = f"{variables.get('grid_bot_project', 'gridberry')}-bot"
@@ -268,7 +291,8 @@ def chosen(options: argparse.Namespace, ansible: Ansible) -> str:
     Raises:
         UserError: `trades.yml` is wrong, or nobody trades the symbol.
     """
-    limit = widened(ansible.limit, shared_pis(ansible.path))
+    named = options.host if options.verb == "logs" and not options.follow else ""
+    limit = widened(named or ansible.limit, shared_pis(ansible.path))
     symbol = getattr(options, "symbol", "")
     if "/" in limit:
         symbol, limit = limit, ""
@@ -303,7 +327,7 @@ class Verbs:
         added = self._verbs.add_parser(
             name, help=text, description=f"{text}.", epilog=f"Example: ./gridberry {example}"
         )
-        added.set_defaults(run=run, limit="", ask_become_pass=False, takes="")
+        added.set_defaults(run=run, limit="", ask_become_pass=False, takes="", of_all=False)
         return added
 
     def for_one(self, name: str, text: str, example: str, run: Run) -> argparse.ArgumentParser:
@@ -311,7 +335,8 @@ class Verbs:
         added = self.plain(name, text, example, run)
         added.add_argument(
             *("-i", "--inventory"),
-            default=os.environ.get("GRIDBERRY_INVENTORY", ""),
+            type=_some,
+            default=os.environ.get("GRIDBERRY_INVENTORY") or None,
             help="inventory: a file or directory (GRIDBERRY_INVENTORY; else your only one below"
             " inventory/, else the virtual Pis)",
         )
@@ -323,12 +348,14 @@ class Verbs:
         added.add_argument(
             "-l",
             "--limit",
-            default="",
+            type=_some,
+            default=None,
             help="only these hosts, bots, groups (a pattern), or bots of a symbol",
         )
         added.add_argument(
             "-K", "--ask-become-pass", action="store_true", help="ask once for sudo's password"
         )
+        added.set_defaults(of_all=True)
         return added
 
 
@@ -399,25 +426,25 @@ def _add_bots(verbs: Verbs) -> None:
     text = "Show which kill switches have fired, and which grids are paused"
     one = verbs.for_all("resume", text, "resume --yes --limit pi1", resume)
     one.add_argument("--yes", action="store_true", help="go on; begin new grids where one ended")
-    one.add_argument("--symbol", default="", help="of several grids this one")
+    one.add_argument("--symbol", help="of several grids this one")
     text = "the coins that the ended grid left (docs/bot.md)"
-    one.add_argument("--take", choices=("nothing", "over"), default="", help=text)
+    one.add_argument("--take", choices=("nothing", "over"), help=text)
     text = "Replace API keys by those in the vault, each once it was tried"
     verbs.for_all("rotate-keys", text, "rotate-keys --limit pi1", rotate_keys)
     verbs.for_all("backup", "Back up the bots now; they trade on", "backup --limit pi1", backup)
     text = "Show what a backup would bring back"
     one = verbs.for_all("restore", text, "restore --yes --limit pi1", restore)
     one.add_argument("--yes", action="store_true", help="put it back")
-    one.add_argument("--snapshot", default="", metavar="ID", help="this one (the latest)")
+    one.add_argument("--snapshot", metavar="ID", help="this one (the latest)")
     text = "another host's, whose bot is stopped"
-    one.add_argument("--from-host", default="", metavar="HOST", help=text)
+    one.add_argument("--from-host", metavar="HOST", help=text)
     text = "that host cannot be asked: it is off, and stays off"
     one.add_argument("--old-is-off", action="store_true", help=text)
 
 
 def _add_what(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--symbol", default="", help="of several grids this one")
-    verb.add_argument("--reason", default="", help="what the page and status say")
+    verb.add_argument("--symbol", help="of several grids this one")
+    verb.add_argument("--reason", help="what the page and status say")
 
 
 def _add_hosts(verbs: Verbs) -> None:
@@ -430,10 +457,15 @@ def _add_hosts(verbs: Verbs) -> None:
     one.set_defaults(takes="a command that runs there")
 
 
+def _some(text: str) -> str:
+    # What a script left empty would mean all hosts, or another inventory.
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"'{text}' is not allowed; name one, or leave it out")
+    return text
+
+
 def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not allowed; use a whole number from 1 on")
-    return int(text)
+    return whole_number(text, 1)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -460,10 +492,14 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"gridberry: {say}", file=sys.stderr)
         return FAILED
     try:
-        inventory = find_inventory(options.inventory)
+        inventory = find_inventory(options.inventory or "")
+        if options.run is not ssh:
+            check_words(options.rest)
         with sudo_password(ask=options.ask_become_pass) as password:
-            ansible = Ansible(inventory, options.limit, password)
+            ansible = Ansible(inventory, options.limit or "", password)
             ansible.limit = chosen(options, ansible)
+            if options.of_all:
+                ansible.check_hosts()
             status: int = options.run(options, ansible)
             return status
     except UserError as error:

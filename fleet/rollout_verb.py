@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         ("--failures", 0, "N", "how many hosts may fail before all are put back"),
     ):
         text = f"{said} ({default})"
-        parser.add_argument(flag, type=_number, default=default, metavar=metavar, help=text)
+        parser.add_argument(flag, type=whole_number, default=default, metavar=metavar, help=text)
     how = parser.add_mutually_exclusive_group()
     for flag, said in (
         ("--plan", "print the batches, and change nothing"),
@@ -49,9 +50,19 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(how="begin", takes="further arguments of ansible-playbook")
 
 
-def _number(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"'{text}' is not allowed; use a whole number from 0 on")
+def whole_number(text: str, least: int = 0) -> int:
+    """Read a number from the command line.
+
+    Args:
+        text: As it was said.
+        least: The smallest that is allowed; there is a largest, too.
+
+    Raises:
+        ArgumentTypeError: It is not allowed.
+    """
+    if not re.fullmatch("[0-9]{1,7}", text) or int(text) < least:
+        words = f"use a whole number from {least} to {10**7 - 1}"
+        raise argparse.ArgumentTypeError(f"'{text}' is not allowed; {words}")
     return int(text)
 
 
@@ -142,6 +153,10 @@ def planned(modes: Mapping[str, str], task: Task, inventory: str) -> RolloutStat
         inventory: On which.
     """
     order = batches(modes, task.canaries)
+    if task.budget >= len(modes):
+        raise UserError(
+            f"--failures is {task.budget}; use a number below that of the hosts, {len(modes)}"
+        )
     return RolloutState(
         inventory=inventory,
         who=rollout_state.myself(),

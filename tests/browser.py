@@ -1,6 +1,7 @@
 """The page in Chromium: installs Playwright beside the checkout, and runs the states of the page.
 
     python -m tests.browser [OPTIONS OF PYTEST]
+    python -m tests.browser paint [OPTIONS]       # bot/benchmarks/first_paint.py instead
 
 Needs Debian's package chromium; downloads no browser. Its last line is the outcome: a state that
 was skipped is one that was not shown.
@@ -19,6 +20,7 @@ from virtual_pi.paths import cache_directory
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "tests" / "browser.lock"
+PAINT = "bot/benchmarks/first_paint.py"
 STATES = ("bot/tests/together/page/test_states.py", "bot/tests/together/page/test_acting.py")
 
 
@@ -43,13 +45,17 @@ def installed(lock: Path, cache: Path) -> Path:
 
 
 def main(words: list[str]) -> int:
-    """Run the states; return the exit status."""
+    """Run the states, or the benchmark; return the exit status."""
     if shutil.which("chromium") is None:
         print("1 failed: chromium is not installed; apt-get install chromium", file=sys.stderr)
         return 3
     packages = installed(LOCK, cache_directory())
     paths = [os.environ.get("PYTHONPATH", ""), os.fspath(packages)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    if words[:1] == ["paint"]:
+        return subprocess.run(
+            [sys.executable, PAINT, *words[1:]], cwd=ROOT, env=environment, check=False
+        ).returncode
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *STATES, *words]
     done = subprocess.run(
         command, cwd=ROOT, env=environment, check=False, text=True, stdout=subprocess.PIPE

@@ -215,7 +215,7 @@ PARTS = (
         "a crash at every point at which a bot on a stock touches the world, 3,000 at least",
         python(
             *("bot/benchmarks/crash_sweep.py", "--world", "stock"),
-            *("--seed", "11", "--seconds", "1000"),
+            *("--seed", "11", "--seconds", "1050"),
         ),
         BOT,
     ),
@@ -370,6 +370,12 @@ PARTS = (
         "page-in-chromium",
         "sixteen states of the page, light and dark, wide and narrow, against exchange and books",
         python("-m", "tests.browser"),
+        (*BOT, "tests/browser.py", "tests/browser.lock"),
+    ),
+    Part(
+        "first-paint",
+        "how soon the page of a bot that trades shows something in Chromium",
+        python("-m", "tests.browser", "paint"),
         (*BOT, "tests/browser.py", "tests/browser.lock"),
     ),
     *(

@@ -37,7 +37,6 @@ END_SECONDS = 20
 # No unit test takes nearly as long, however busy the computer.
 HUNG_SECONDS = 900
 POLL_SECONDS = 0.2
-SCENARIO_STATES = ("molecule", "molecule-host", "molecule-branch")
 # Of the scenario `default`, what the scenario `branch` runs on a second machine meanwhile.
 ON_BRANCH = ("molecule/host/tests", "bot/tests/image", "molecule/default/tests/test_hang.py")
 # Of the unit tests, what the first row runs once its machine is gone: so both end at the same time.
@@ -245,15 +244,14 @@ def remove_machines(state: Path) -> None:
     Args:
         state: The gate's state directory.
     """
-    long = sorted(found.parent for found in (state / "full").rglob("machines"))
-    for place in (*(state / name for name in SCENARIO_STATES), *long):
-        if (place / "machines").is_dir():
-            subprocess.run(
-                [sys.executable, "-m", "virtual_pi", "remove", "--all"],
-                check=False,  # it has said why, and there may be others
-                cwd=ROOT,
-                env=os.environ | {"GRIDBERRY_STATE": os.fspath(place)},
-            )
+    scenarios, long = state.glob("molecule*/machines"), (state / "full").rglob("machines")
+    for machines in sorted((*scenarios, *long)):
+        subprocess.run(
+            [sys.executable, "-m", "virtual_pi", "remove", "--all"],
+            check=False,  # it has said why, and there may be others
+            cwd=ROOT,
+            env=os.environ | {"GRIDBERRY_STATE": os.fspath(machines.parent)},
+        )
 
 
 def pytest_stage(name: str, junit: Path, *arguments: str, **environment: str) -> Stage:

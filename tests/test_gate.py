@@ -210,3 +210,21 @@ sys.exit(gate.main([]))
         assert "interrupted" in process.stderr.read()
     assert process.returncode == 130
     assert not [pid for pid in (*pids, *children) if is_running(pid)]
+
+
+def test_the_machines_of_every_scenario_are_removed_and_no_others(tmp_path, monkeypatch):
+    texts = [path.read_text() for path in ROOT.glob("molecule/*/molecule.yml")]
+    states = [yaml.safe_load(text)["provisioner"]["env"]["GRIDBERRY_STATE"] for text in texts]
+    places = [state.replace("${MOLECULE_PROJECT_DIRECTORY}/.gridberry", "") for state in states]
+    wanted = {f"{tmp_path}{place}" for place in places} | {f"{tmp_path}/full/a-part"}
+    for place in (*wanted, tmp_path, f"{tmp_path}/unit"):
+        Path(place, "machines").mkdir(parents=True)
+    removed = set()
+
+    def remove(_, *, env, **__):
+        removed.add(env["GRIDBERRY_STATE"])
+
+    monkeypatch.setattr(gate.subprocess, "run", remove)
+    gate.remove_machines(tmp_path)
+    assert len(wanted) == len(texts) + 1
+    assert removed == wanted

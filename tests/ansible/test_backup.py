@@ -40,13 +40,21 @@ elif words[0] == "inspect":
         sys.exit("Error: No such object: " + name)
     if words[1] == "--format":
         on = not os.path.exists(here + "/off-" + name)
+        health = "healthy: ok"
+        if os.path.exists(here + "/health"):
+            health = open(here + "/health").read()
         print(words[2].replace("{{{{.State.Running}}}}", str(on).lower())
-              .replace("{{{{.State.Health.Status}}}}", "healthy")
+              .replace("{{{{.State.Health.Status}}}}", health.partition(": ")[0])
+              .replace("{{{{range .State.Health.Log}}}}{{{{println .Output}}}}{{{{end}}}}",
+                       "older\\n\\n" + health.partition(": ")[2] + "\\n\\n")
               .replace(words[2] if ".Mounts" in words[2] else "-", here + "/" + name))
         sys.exit()
     mount = {{"Destination": VOLUMES[name], "Name": "volume-" + name, "Source": here + "/" + name}}
     print(json.dumps([{{"Image": "sha256:1", "State": {{"Running": True}}, "Mounts": [mount]}}]))
 elif words[0] == "exec":
+    if os.path.exists(here + "/cannot"):
+        print("gridbot audit: " + open(here + "/cannot").read(), file=sys.stderr)
+        sys.exit(4)
     print("books and exchange are equal")
     sys.exit(os.path.exists(here + "/unequal"))
 elif words[0] == "run":
@@ -375,6 +383,37 @@ def test_the_playbooks_back_up_show_and_restore(host):
     (host.place / "docker/unequal").touch()
     said, status = play(host, "restore", "-e", "restore_confirmed=true")
     assert (status, "gridbot audit ended with status 1" in said) == (2, True), said
+
+
+def test_a_bot_on_a_stock_is_put_back_though_it_can_be_compared_on_its_first_day_alone(host):
+    host.well("now")
+    confirmed = ("-e", "restore_confirmed=true")
+    stock = (*confirmed, "-e", "grid_bot_exchange=ib")
+    cannot = "SPY/USD: the account held 37 shares"
+    (host.place / "docker/cannot").write_text(cannot)
+    said, status = play(host, "restore", *stock)
+    assert (status, f"pi1: the books are back; gridbot audit: {cannot}" in said) == (0, True), said
+    said, status = play(host, "restore", *confirmed)
+    assert (status, f"status 4 gridbot audit: {cannot}" in said) == (2, True), said
+    said, status = play(host, "audit")
+    assert (status, f"status 4 gridbot audit: {cannot}" in said) == (2, True), said
+    (host.place / "docker/cannot").unlink()
+    (host.place / "docker/unequal").touch()
+    said, status = play(host, "restore", *stock)
+    assert (status, "gridbot audit ended with status 1" in said) == (2, True), said
+
+
+def test_a_bot_that_waits_after_a_restore_says_in_one_line_why(host):
+    host.well("now")
+    why = "SPY/USD: which the executions of today do not explain"
+    (host.place / "docker/health").write_text(f"unhealthy: {why}")
+    words = ("restore_confirmed=true", "grid_bot_exchange=ib", "grid_bot_health_timeout=0")
+    said, status = play(host, "restore", *(each for word in words for each in ("-e", word)))
+    line = f"pi1: the books are back, and the bot is unhealthy: {why}"
+    assert (status, line in said) == (2, True), said
+    (host.place / "docker/health").write_text("unhealthy: ")
+    said, status = play(host, "restore", *(each for word in words for each in ("-e", word)))
+    assert (status, "the bot is unhealthy: older" in said) == (2, True), said
 
 
 def test_no_second_bot_on_the_same_books(host, repository, tmp_path):

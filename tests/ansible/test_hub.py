@@ -245,6 +245,30 @@ def test_a_recorder_elsewhere_changes_nothing_here(tmp_path):
     assert not any("recorder" in str(one) for one in found["directories"])
 
 
+def test_what_an_option_watcher_of_the_same_host_keeps_is_copied(tmp_path):
+    watching = DATABASE | {"watcher_symbols": ["SPY"], "storage_mount": "/mnt/nvme"}
+    second = {"grid_bot_neighbors": ["pi0", "localhost"]}
+    (own, guest, gone) = rendered(
+        tmp_path, watching, watching | second, watching | {"watcher_state": "absent"}
+    )
+    (tmp_path / "collect.toml").write_text(
+        next(one["content"] for one in own["files"] if one["path"].endswith("collect.toml"))
+    )
+    directory = load(tmp_path / "collect.toml").collector.watcher_directory
+    service = own["services"]["collect"]
+    (mount,) = [one for one in service["volumes"] if isinstance(one, dict)]
+    assert (mount["source"], mount["target"]) == ("/mnt/nvme/watcher", str(directory))
+    assert mount["read_only"]
+    assert service["mem_limit"] == "192m"
+    (made,) = [one for one in own["directories"] if one["path"] == mount["source"]]
+    watcher = yaml.safe_load((ROOT / "roles/watcher/vars/main.yml").read_text())
+    (its,) = [one for one in watcher["__watcher_directories_of_all"] if "mode" in one]
+    assert (made["mode"], made["owner"]) == (its["mode"], watcher["__watcher_uid"])
+    for other in (guest, gone):
+        assert "watcher_directory" not in file(other, "collect.toml")["collector"]
+        assert not any(isinstance(one, dict) for one in other["services"]["collect"]["volumes"])
+
+
 WRONG = (
     ({}, "hub_collect and hub_serve are false"),
     (DATABASE | {"hub_database_ca": ""}, "another host, which also needs hub_database_ca"),

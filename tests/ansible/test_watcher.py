@@ -14,7 +14,7 @@ STOCK = {"grid_bot_exchange": "ib", "grid_bot_gateway_client_id": 909}
 # Each is a host of the play; one without symbols is the first, as in a fleet where few watch.
 HOSTS: dict[str, dict] = {
     "idle": {"watcher_symbols": []},
-    "plain": {"ib_gateway_restart": "05:15"},
+    "plain": {"ib_gateway_restart": "05:15", "monitoring_enabled": True},
     "alone": {"ib_gateway_installer": ""},
     "number": STOCK,
     "other-number": STOCK | {"watcher_client_id": 910},
@@ -74,7 +74,7 @@ def test_the_watcher_and_docker_are_told_what_the_settings_say(told):
         Path(each["after_header"]).name: each["after"]
         for result in told["plain"].values()
         for each in result.get("diff") or []
-        if each.get("after_header")
+        if isinstance(each, dict) and each.get("after_header")
     }
     settings = tomllib.loads(files["watcher.toml"])
     assert settings["symbols"] == ["SPY", "QQQ"]
@@ -84,10 +84,29 @@ def test_the_watcher_and_docker_are_told_what_the_settings_say(told):
     assert service["network_mode"] == "none"
     assert service["volumes"][1].endswith("/plain/data:/var/lib/watcher")
     assert service["volumes"][2] == "/run/gridberry-gateway:/run/gridberry-gateway"
+    source, target = service["volumes"][3].split(":")
+    metrics = Path(settings["metrics_file"])
+    assert (source, target) == ("./metrics", str(metrics.parent))
     assert (service["mem_limit"], service["memswap_limit"]) == ("192m", "192m")
     assert service["restart"] == "unless-stopped"
     assert service["read_only"] is True
     assert "ports" not in service
+
+
+def test_its_metrics_are_read_where_role_monitoring_is(told):
+    task = "Have its metrics read"
+    link = told["plain"][task]["diff"]
+    settings = yaml.safe_load((ROOT / "roles/monitoring/vars/main/settings.yml").read_text())
+    assert Path(link["after"]["path"]).parent == Path(settings["__monitoring_textfiles"])
+    assert told["plain"][task]["changed"]
+    assert told["other-number"][task]["skipped"]
+    assert not told["gone"]["Have them read no more"].get("skipped")
+    made = told["plain"]["Write configuration and secrets"]["invocation"]["module_args"]
+    owners = {one["path"]: one.get("owner") for one in made["directories"]}
+    (source,) = [path for path in owners if path.endswith("/watcher/metrics")]
+    assert owners[source] == "10001"
+    assert told["plain"][task]["invocation"]["module_args"]["src"] == f"{source}/watcher.prom"
+    assert str(Path(link["after"]["path"]).parent) in owners
 
 
 def test_hosts_that_watch_nothing_make_no_image(told):

@@ -23,6 +23,12 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from gridexchange.ib.account import AccountSettings
+from gridexchange.ib.gateway import GatewaySettings
+from gridexchange.ib.opening import MarketSettings, open_gateway
+from gridexchange.ib.records import Stock
+
+from bot.tests.exchange.ib.conftest import GatewayClock, serving
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "roles/ib_gateway/files/ib_gateway"
@@ -106,6 +112,29 @@ def test_a_gateway_answers_and_its_account_has_to_fit(tmp_path):
         handshake.handshake(port)
 
 
+def test_a_gateway_that_has_lost_its_servers_is_not_ready_though_it_answers(tmp_path, monkeypatch):
+    ib_gateway = program()
+    told = open_gateway(
+        GatewaySettings(AccountSettings(), Stock()), MarketSettings(), tmp_path, GatewayClock()
+    )
+    with serving(told) as (port, call):
+        own = settings(port=port)
+        assert ib_gateway.ask(own)[0] == "ready"
+        call(told.lose_link)
+        lost = handshake.handshake(port)
+        assert (lost.accounts, lost.linked) == (("DU1234567",), False)
+        answer, why = ib_gateway.ask(own)
+        assert answer == "offline"
+        seen = states.Seen(WEDNESDAY, "active", 0, 9e4, answer, why)
+        assert states.judge(seen, own) == ("offline", why)
+        monkeypatch.setattr(ib_gateway, "told", lambda: own)
+        assert ib_gateway.wait("0") == 1
+        # It comes back while the check listens.
+        threading.Timer(0.3, lambda: call(lambda: told.restore_link(data_lost=False))).start()
+        assert handshake.handshake(port).linked
+        assert ib_gateway.ask(settings(port=port, mode="live"))[0] == "misfit"
+
+
 def test_an_account_of_the_wrong_kind_is_refused_among_right_ones():
     assert handshake.Answer(178, ("DU1234567", "U1234567")).misfit("paper", "DU1234567")
 
@@ -181,7 +210,7 @@ def test_a_gateway_that_speaks_too_slowly_is_not_waited_for():
 
 
 UNITS = ("active", "activating", "inactive", "failed", "deactivating")
-ANSWERS = ("ready", "misfit", "away", "silent")
+ANSWERS = ("ready", "misfit", "offline", "away", "silent")
 
 
 def test_a_gateway_that_hangs_and_takes_no_connection_is_silent():
@@ -206,8 +235,10 @@ def test_ready_is_only_what_answers_with_an_account_that_fits():
         assert state in states.STATES
         assert why
         assert (state == "ready") == (alive and answer == "ready")
-        if person and alive and answer in ("away", "silent"):
+        if person and alive and answer in ("offline", "away", "silent"):
             assert state == "needs a person"
+        elif alive and answer == "offline":
+            assert state == "offline"
         if state == "hung":
             assert age > TOLD["start_seconds"]
 

@@ -273,6 +273,11 @@ CASES = {
         {pi(IB_STATE, ',state="restarting"'): "1x40", pi(IB_STATE, ',state="hung"'): "0x40"},
         "3m", PI, "1m",
     ),
+    "GatewayOffline": Case(
+        {pi(IB_STATE, ',state="offline"'): "1x60"},
+        {pi(IB_STATE, ',state="hung"'): "1x60", pi(IB_STATE, ',state="offline"'): "0x60"},
+        "31m", PI, "29m",
+    ),
     "GatewayLoginSoon": Case(
         {pi("gridberry_ib_gateway_second_factor_timestamp_seconds"): "88200x400"},
         {pi("gridberry_ib_gateway_second_factor_timestamp_seconds"): "88300x400"},

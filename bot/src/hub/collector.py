@@ -1,5 +1,7 @@
 """Copies one bot's books to the database: exactly once, in order, resumable.
 
+What an option watcher of the same host has kept goes the same way.
+
 How far the settled rows were read is written in the transaction that writes them. A database that
 is away is left in peace by a circuit breaker; the books keep everything until it is back, a minute
 or a month later. The bot does not notice.
@@ -23,9 +25,10 @@ from hub.book_rows import Batch, Fill, Order
 from hub.books import Books, BooksError
 from hub.config import Bot, Collector
 from hub.database import AWAY, Address, OldSchemaError, connect, in_one_line, require_schema
+from hub.watched import Watched
 from hub.writing import Writer
 
-SETTLED, CANDLES = "settled", "candles"
+SETTLED, CANDLES, WATCHED = "settled", "candles", "watched"
 # Nothing has changed: the database is told this often that somebody is there (seconds).
 HEARTBEAT = 30.0
 # Metrics are written this often, and at once where the breaker has changed (seconds).
@@ -40,6 +43,7 @@ class Counts:
 
     Attributes:
         fills: trades that were new.
+        watched: rows of an option watcher that were new.
         rounds: rounds that ended well.
         changes: how often the circuit breaker has changed its state.
         last_ms: when a round last ended well (Unix milliseconds); None: never.
@@ -48,6 +52,7 @@ class Counts:
     """
 
     fills: int = 0
+    watched: int = 0
     rounds: int = 0
     changes: int = 0
     last_ms: int | None = None
@@ -129,6 +134,16 @@ class Copier:
         async with self._connection.transaction():
             await self._writer.hear(status)
 
+    async def watched(self, files: Watched) -> int:
+        """Copy what an option watcher has kept; the number of new rows."""
+        rows = 0
+        cursor = await self._writer.cursor(WATCHED)
+        for file, columns in files.since(cursor.get("date", "")):
+            async with self._connection.transaction():
+                rows += await self._connection.fetchval(file.insert, *columns)
+                await self._writer.move_cursor(WATCHED, {"date": file.date})
+        return rows
+
     async def _settled(self) -> int:
         fills = 0
         while (batch := self._books.settled(self._position)).orders:
@@ -191,6 +206,7 @@ class Loop:
         self._connection: Any = None
         self._copier: Copier | None = None
         self._books: Books | None = None
+        self._watched: Watched | None = None
         self._heard = -HEARTBEAT
         self._measured, self._changes = -METRICS_SECONDS, 0
         self.counts = Counts()
@@ -234,10 +250,14 @@ class Loop:
             self._connection = await connect(self._address, COMMAND_SECONDS)
             self._copier = Copier(self._connection, self._books, self._bot)
             await self._copier.begin()
+            if self._settings.watcher_directory is not None:
+                self._watched = Watched(self._settings.watcher_directory)
         fills = await self._copier.round()
         self.counts.fills += fills
         self.counts.longest_read = max(self.counts.longest_read, self._books.longest)
         if due:
+            if self._watched is not None:
+                self.counts.watched += await self._copier.watched(self._watched)
             await self._copier.hear(status)
             self._heard = self._clock.monotonic()
         return fills
@@ -259,11 +279,11 @@ class Loop:
             self._circuit.succeeded()
             self.counts.rounds += 1
             self.counts.last_ms = self._clock.now_ms()
-            self.counts.problem = ""
+            self._failed("" if self._watched is None else self._watched.problem)
         self.counts.changes += int(self._circuit.state is not before)
 
     def _failed(self, problem: str) -> None:
-        if problem != self.counts.problem:
+        if problem and problem != self.counts.problem:
             print(f"hub collect: {problem}", file=sys.stderr, flush=True)
         self.counts.problem = problem
 
@@ -292,6 +312,7 @@ class Loop:
             "circuit": self._circuit.document(),
             "circuit_changes": counts.changes,
             "fills": counts.fills,
+            "watched": counts.watched,
             "rounds": counts.rounds,
             "last_ms": counts.last_ms,
             "longest_read_seconds": round(counts.longest_read, 4),
@@ -312,6 +333,7 @@ class Loop:
         label = '{bot="' + self._bot.name.replace("\\", "\\\\").replace('"', '\\"') + '"}'
         kinds = (
             ("fills_total", "counter", "Trades that were new.", counts.fills),
+            ("watched_rows_total", "counter", "Rows of an option watcher.", counts.watched),
             ("rounds_total", "counter", "Rounds that ended well.", counts.rounds),
             ("circuit_changes_total", "counter", "Changes of the breaker's state.", counts.changes),
             ("circuit_closed", "gauge", "1 while the database answers.", self._closed()),

@@ -63,11 +63,13 @@ class Collector:
         seconds: between two looks at the books.
         status_file: its state as JSON.
         metrics_file: its metrics in Prometheus' text format; None writes none.
+        watcher_directory: of an option watcher, whose files are copied, too; None: there is none.
     """
 
     seconds: Annotated[int, integer(1, 3600)]
     status_file: Annotated[Path, any_path]
     metrics_file: Annotated[Path | None, any_path] = None
+    watcher_directory: Annotated[Path | None, any_path] = None
 
 
 @dataclass(frozen=True)

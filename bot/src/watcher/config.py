@@ -44,7 +44,7 @@ def _minute(value: Any) -> int:
 
 
 _currency = matching(r"[A-Z]{3}", "three capitals, such as USD")
-_directory = absolute_path("an absolute path, such as /var/lib/watcher")
+_path = absolute_path("an absolute path, such as /var/lib/watcher")
 
 
 @dataclass(frozen=True)
@@ -62,20 +62,22 @@ class Config:
         cycle_seconds: from the beginning of a cycle to that of the next one.
         strikes: how many around the money.
         expiry_days: options are of the first expiry that is so far away, or farther.
+        metrics_file: its metrics in Prometheus' text format; None writes none.
         timeout_seconds: of each answer but a snapshot's, which takes 11 s at the Gateway.
     """
 
     gateway: Annotated[tuple[str, int], _gateway]
     symbols: Annotated[tuple[str, ...], _symbols]
-    directory: Annotated[Path, _directory]
+    directory: Annotated[Path, _path]
     currency: Annotated[str, _currency] = "USD"
     client_id: Annotated[int, integer(1, 999_990)] = 900
     restart: Annotated[int | None, _minute] = None
-    pacing_directory: Annotated[Path | None, _directory] = None
+    pacing_directory: Annotated[Path | None, _path] = None
     cycle_seconds: Annotated[int, integer(300, 86_400)] = 300
     strikes: Annotated[int, integer(3, 5)] = 5
     expiry_days: Annotated[int, integer(0, 60)] = 7
     timeout_seconds: Annotated[int, integer(1, 60)] = 5
+    metrics_file: Annotated[Path | None, _path] = None
 
     @property
     def counts(self) -> Path:

@@ -6,6 +6,7 @@ import json
 import logging
 from typing import Any
 
+from gridbase.atomic_file import write_whole
 from gridbase.circuit_breaker import Circuit
 from gridbase.clock import Clock
 from gridbase.errors import ExitCode, UserError
@@ -16,6 +17,7 @@ from watcher.cycle import Cycles, Look, utc
 from watcher.files import Files
 from watcher.gateway import Gateway, UnreachableError
 from watcher.listener import NOT_LISTED, GatewayError
+from watcher.metrics import exposition
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +29,7 @@ LONGEST_PAUSE = 3600.0
 LEAST_SECONDS, MARGIN_SECONDS = 0.001, 0.1
 WATCHING, WAITING, CLOSED, RESTART = "watching", "waiting", "closed", "restart"
 UNREACHABLE, UNANSWERED = "unreachable", "unanswered"
+STATES = (WATCHING, WAITING, CLOSED, RESTART, UNREACHABLE, UNANSWERED)
 
 
 class Watcher:
@@ -203,17 +206,30 @@ class Watcher:
             "since_ms": self._since_ms,
             "until_ms": self._until_ms,
             "reason": self._reason,
+            "circuit": self._circuit.document(),
             "symbols": self._signals,
         }
 
     def _write(self) -> None:
         """Where something has changed, and now and then, as a sign of life."""
         now, before = self._clock.monotonic(), self._written
-        shown = (self.state, self._reason, self._until_ms, self._looks)
+        shown = (
+            *(self.state, self._reason, self._until_ms, self._looks),
+            *(self._circuit.state, self._circuit.failures),
+        )
         old = shown != before[1] or now - before[0] >= WRITE_SECONDS
         if self._files is not None and old:
             self._files.write_signal(self._document())
+            self._write_metrics()
             self._written = (now, shown)
+
+    def _write_metrics(self) -> None:
+        if self._config.metrics_file is not None:
+            text = exposition(self._document(), STATES, self._circuit, self._looks)
+            try:
+                write_whole(self._config.metrics_file, text)
+            except UserError as error:  # they are on another disk than the data
+                log.warning("%s", error)
 
     def _convert(self) -> None:
         """Days are over once a session is; while the Gateway restarts in one, only those before."""

@@ -4,6 +4,7 @@ import pytest
 from gridbase.metrics import Access, Durations, Kind, Metric, MetricsPage, render
 from gridbot.service.metrics import METRICS, PREFIX
 from gridexchange.rest import metrics as exchange
+from watcher import metrics as watcher
 
 from .metrics_rules import problems
 
@@ -13,6 +14,7 @@ TOKEN = "planted-secret-token"
 def test_all_metrics_follow_prometheus_rules():
     assert problems(METRICS, PREFIX) == []
     assert problems(exchange.METRICS, exchange.PREFIX) == []
+    assert problems(watcher.METRICS, watcher.PREFIX) == []
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,26 @@ def test_rows_become_one_file_for_each_stream_and_hour(tmp_path):
     assert metadata.metadata[b"price_step"] == b"0.01"
 
 
+def test_a_burst_of_many_streams_is_read_back_row_by_row(tmp_path):
+    streams = [Stream("binance", Kind.TRADES, f"S{number}USDT") for number in range(7)]
+    clock = Clock()
+    store = Store(tmp_path, clock, rotate_bytes=10**8)
+    store.open(dict.fromkeys(streams, SIZES))
+    expected: dict[Stream, list[tuple[int, ...]]] = {stream: [] for stream in streams}
+    for turn in range(30):
+        for place, stream in enumerate(streams):
+            hour = turn % 2 * HOUR_MS  # each stream has two files
+            rows = trades(1 + turn * 1_000, 100 + place * 50, START_MS + hour)
+            store.add(stream, rows)
+            expected[stream] += rows
+    store.flush()  # more rows than a batch of the journal has
+    store.close()
+    for stream in streams:
+        found = rows_of(tmp_path, stream)
+        assert sorted(found) == sorted(expected[stream])
+        assert len(Catalog(tmp_path, read_only=True).files(stream)) == 2
+
+
 def test_a_journal_that_grows_is_rotated(tmp_path):
     store = open_store(tmp_path, Clock(), rotate_bytes=1_000)
     for first in range(1, 301, 100):
@@ -96,6 +116,17 @@ def test_a_journal_that_grows_is_rotated(tmp_path):
         store.flush()
     store.close()
     assert len(Catalog(tmp_path, read_only=True).files(TRADES)) == 3
+
+
+def test_a_cut_journal_has_all_of_what_was_added_at_once_or_none_of_it(tmp_path):
+    path = tmp_path / "j.arrows"
+    journal = Journal(path, Kind.TRADES, {TRADES: SIZES})
+    for first in range(1, 21_001, 3):
+        journal.add(TRADES, trades(first, 3))
+    assert journal.flush() == 21_000
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - 100)
+    assert [batch.num_rows for batch in JournalReader(path).batches()] == [20_001]
 
 
 def test_a_journal_is_read_up_to_where_it_was_cut(tmp_path):

@@ -49,6 +49,7 @@ def test_settings(tmp_path):
         ('restart = "24:00"', "restart = '24:00': needs a time of the day"),
         ('currency = "usd"', "needs three capitals"),
         ('pacing_directory = "run"', "needs an absolute path"),
+        ('metrics_file = "watcher.prom"', "needs an absolute path"),
         ("client_id = 0", "needs a whole number from 1"),
         ("cycle_second = 300", "unknown setting cycle_second; did you mean cycle_seconds?"),
         ("strikes = ", "is no TOML"),

@@ -23,7 +23,7 @@ class FinerStepError(ValueError):
 
 
 class Step:
-    """One step, and the multiples of it that were asked for lately: prices repeat.
+    """One step.
 
     Args:
         name: of the step, for errors.

@@ -6,12 +6,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recorder.core.rows import Stream
-from recorder.core.steps import Sizes
 from recorder.files.catalog import Catalog, Entry
 from recorder.files.journal import JournalReader
 from recorder.files.layout import HOUR_MS, READY, directory_of, hour_of
 from recorder.files.parquet import Extent, ParquetFile, entry_of, file_schema, free_path
+
+AT_ONCE = 5  # streams: each pass reads the whole journal, each stream needs the memory of a group
 
 
 def convert(catalog: Catalog, journal: Path) -> list[Entry]:
@@ -29,8 +29,8 @@ def convert(catalog: Catalog, journal: Path) -> list[Entry]:
     entries: list[Entry] = []
     if not catalog.is_converted(journal.name):
         reader = JournalReader(journal)
-        for number, (stream, sizes) in enumerate(reader.streams):
-            entries += _convert_stream(catalog, reader, number, stream, sizes)
+        for first in range(0, len(reader.streams), AT_ONCE):
+            entries += _convert_streams(catalog, reader, range(first, first + AT_ONCE))
         catalog.add_files(entries, journal.name)
         catalog.write_manifests()
     journal.unlink()
@@ -38,26 +38,28 @@ def convert(catalog: Catalog, journal: Path) -> list[Entry]:
     return entries
 
 
-def _convert_stream(
-    catalog: Catalog, reader: JournalReader, number: int, stream: Stream, sizes: Sizes
-) -> list[Entry]:
-    """The files of one stream. The journal is read once for each: its memory is one group."""
+def _convert_streams(catalog: Catalog, reader: JournalReader, numbers: range) -> list[Entry]:
+    """The files of some streams. The journal is read once for all: its memory is their groups."""
     ready = catalog.directory / READY
-    schema = file_schema(stream, sizes)
-    open_files: dict[int, tuple[ParquetFile, Extent]] = {}
+    streams = {number: reader.streams[number] for number in numbers if number < len(reader.streams)}
+    schemas = {number: file_schema(*described) for number, described in streams.items()}
+    open_files: dict[tuple[int, int], tuple[ParquetFile, Extent]] = {}
     entries = []
     try:
-        for hour, batch in _by_hour(reader, number, schema):
-            if hour not in open_files:
+        for number, hour, batch in _by_hour(reader, schemas):
+            stream, _ = streams[number]
+            if (number, hour) not in open_files:
                 date, _ = hour_of(hour * HOUR_MS)
                 # Its name tells its last row, which is not known yet.
                 path = ready / directory_of(stream, date) / f".{reader.path.name}-{hour}"
-                open_files[hour] = ParquetFile(path, schema), Extent(stream.kind)
-            file, extent = open_files[hour]
+                file = ParquetFile(path, schemas[number])
+                open_files[number, hour] = file, Extent(stream.kind)
+            file, extent = open_files[number, hour]
             file.add(batch)
             extent.add(batch)
         while open_files:
-            hour, (file, extent) = open_files.popitem()
+            (number, hour), (file, extent) = open_files.popitem()
+            stream, _ = streams[number]
             date, of_day = hour_of(hour * HOUR_MS)
             path = free_path(catalog, stream, date, of_day, extent)
             file.publish(path)
@@ -69,18 +71,20 @@ def _convert_stream(
 
 
 def _by_hour(
-    reader: JournalReader, number: int, schema: pa.Schema
-) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """The rows of one stream, divided by the hour that they belong to."""
+    reader: JournalReader, schemas: dict[int, pa.Schema]
+) -> Iterator[tuple[int, int, pa.RecordBatch]]:
+    """The rows of some streams, divided by the hour that they belong to."""
     for batch in reader.batches():
-        mine = batch.filter(pc.equal(batch.column(0), number))
-        if not mine.num_rows:
-            continue
-        hours = pc.divide(mine.column(1), HOUR_MS)
-        for hour in pc.unique(hours).to_pylist():
-            rows = mine.filter(pc.equal(hours, hour))
-            columns = [
-                column.cast(field.type)
-                for column, field in zip(rows.columns[1:], schema, strict=True)
-            ]
-            yield hour, pa.record_batch(columns, schema=schema)
+        for number in pc.unique(batch.column(0)).to_pylist():
+            if number not in schemas:
+                continue
+            mine = batch.filter(pc.equal(batch.column(0), number))
+            hours = pc.divide(mine.column(1), HOUR_MS)
+            for hour in pc.unique(hours).to_pylist():
+                yield number, hour, _columns(mine.filter(pc.equal(hours, hour)), schemas[number])
+
+
+def _columns(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The columns of a file, of a journal's rows."""
+    pairs = zip(rows.columns[1:], schema, strict=True)
+    return pa.record_batch([column.cast(field.type) for column, field in pairs], schema=schema)

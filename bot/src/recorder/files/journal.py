@@ -6,8 +6,10 @@ stream that ends anywhere gives back every batch that was written whole.
 
 import json
 import os
+from array import array
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ SUFFIX = ".arrows"
 STREAM_COLUMN = "stream"
 STREAMS = b"streams"
 KIND = b"kind"
+BATCH_ROWS = 20_000  # who reads the journal needs the memory of a batch
 
 Columns = dict[Stream, Sizes]
 
@@ -55,7 +58,10 @@ class Journal:
         self.rows = 0
         self._numbers = {stream: number for number, stream in enumerate(streams)}
         self._schema = schema_of(kind, streams)
-        self._pending: list[Row] = []
+        # Rows as numbers one after the other, and how many each stream has added: as tuples, a
+        # burst would take six times the memory.
+        self._pending = array("q")
+        self._added: list[tuple[int, int]] = []
         self._file = path.open("xb", buffering=0)
         options = pa.ipc.IpcWriteOptions(compression="zstd")
         self._writer = pa.ipc.new_stream(self._file, self._schema, options=options)
@@ -69,20 +75,29 @@ class Journal:
 
     def add(self, stream: Stream, rows: list[Row]) -> None:
         """Add rows; they are on the disk after the next `flush`."""
-        number = self._numbers[stream]
-        self._pending += [(number, *row) for row in rows]
+        self._pending.extend(chain.from_iterable(rows))
+        self._added.append((self._numbers[stream], len(rows)))
 
     def flush(self) -> int:
         """Have all rows on the disk; returns how many were written."""
-        pending, self._pending = self._pending, []
-        if not pending:
+        if not self._pending:
             return 0
-        table = np.array(pending, dtype=np.int64)
-        columns = [pa.array(np.ascontiguousarray(column)) for column in table.T]
-        self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
+        values, self._pending = self._pending, array("q")
+        added, self._added = self._added, []
+        table = np.frombuffer(values, np.int64).reshape(-1, len(COLUMNS[self.kind]))
+        numbers, counts = np.array(added, np.int64).T
+        streams, ends = np.repeat(numbers, counts), np.cumsum(counts)
+        after = 0
+        while after < len(table):
+            # What was added at once is in one batch: of a difference a kill leaves all, or nothing.
+            first, least = after, min(after + BATCH_ROWS, len(table))
+            after = int(ends[np.searchsorted(ends, least)])
+            parts = (streams[first:after], *table[first:after].T)
+            columns = [pa.array(np.ascontiguousarray(column)) for column in parts]
+            self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
         os.fsync(self._file.fileno())
-        self.rows += len(pending)
-        return len(pending)
+        self.rows += len(table)
+        return len(table)
 
     def close(self) -> None:
         """Flush and close it."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+import pyarrow as pa
 from gridbase.clock import Clock
 from gridbase.errors import ExitCode, UserError
 
@@ -43,6 +44,8 @@ class Store:
     """
 
     def __init__(self, directory: Path, clock: Clock, *, rotate_bytes: int) -> None:
+        # Arrow's own choice keeps what it once had: half as much memory again.
+        pa.set_memory_pool(pa.system_memory_pool())
         self.directory = directory
         self.trouble = ""
         self.written = 0

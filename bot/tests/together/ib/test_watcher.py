@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import watcher
+from gridbase.circuit_breaker import State
 from gridbase.clock import SystemClock
 from gridbase.errors import UserError
 from gridbase.gateway.hours import Hours
@@ -32,8 +33,10 @@ from ib_async.order import LimitOrder
 from watcher.config import Config
 from watcher.files import Files
 from watcher.gateway import ALLOWED
-from watcher.service import Watcher
+from watcher.metrics import METRICS
+from watcher.service import STATES, Watcher
 
+from bot.tests.base.metrics_rules import served_problems
 from bot.tests.exchange.ib.conftest import OPENED_MS, GatewayClock, serving
 from bot.tests.together.ib.watching import WatcherWorld
 
@@ -225,6 +228,45 @@ def test_a_gateway_that_is_gone_is_waited_for(tmp_path, caplog):
     assert caplog.text.count("unreachable") == 1
     assert signal(world)["state"] == "watching"
     assert +world.gateway.rules.broken == {}
+
+
+def test_signal_and_metrics_have_state_breaker_and_what_was_seen(tmp_path):
+    metrics = tmp_path / "watcher.prom"
+    world = WatcherWorld(tmp_path, symbols=("SPY",), config={"metrics_file": metrics})
+    world.watch(300)
+
+    def numbers():
+        text = metrics.read_text()
+        assert served_problems(text, METRICS, {"state": {*STATES, *State}}, most=6) == []
+        each = (line.rpartition(" ") for line in text.splitlines() if line[0] != "#")
+        return {name: float(value) for name, _, value in each}
+
+    seen = numbers()
+    assert seen['watcher_state{state="watching"}'] == 1
+    assert (seen["watcher_cycles_total"], seen['watcher_options{symbol="SPY"}']) == (1, 10)
+    looked = signal(world)["symbols"]["SPY"]["time_ms"]
+    assert seen['watcher_look_time_seconds{symbol="SPY"}'] == looked / 1000
+    assert signal(world)["circuit"] == {
+        "state": "closed",
+        "failures": 0,
+        "opened_ms": None,
+        "retry_in_seconds": None,
+    }
+    world.gateway.restart(900.0)
+    world.watcher = world.new_watcher()
+    world.watch(40)  # five failures, 5 s from one to the next, and then half a minute of rest
+    gone = numbers()
+    assert gone['watcher_state{state="unreachable"}'] == 1
+    assert gone['watcher_state{state="watching"}'] == 0
+    assert gone['watcher_circuit_breaker_state{state="closed"}'] == 0
+    assert gone['watcher_circuit_breaker_changes_total{to="open"}'] == 1
+    assert gone["watcher_circuit_breaker_failures"] == 5
+    assert signal(world)["circuit"]["state"] == "open"
+    metrics.unlink()
+    metrics.mkdir()  # it cannot be replaced, and what is kept goes on
+    world.watcher = world.new_watcher()
+    world.watch(1300)
+    assert signal(world)["state"] == "watching"
 
 
 def test_one_that_answers_nothing_is_asked_less_and_less(tmp_path):

@@ -14,6 +14,7 @@ from gridbot.store import Store
 from gridbot.trading.session import engine_of
 from gridexchange.rest import metrics as exchange
 from prometheus_client.parser import text_string_to_metric_families
+from watcher import metrics as watcher
 
 from bot.tests.base.metrics_rules import served_problems
 from bot.tests.together.trading.conftest import (
@@ -222,3 +223,4 @@ def test_the_table_in_the_documentation_is_that_of_the_code():
     text = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
     assert table(METRICS) in text, "run docs/metrics_tables.py"
     assert table(exchange.METRICS) in text, "run docs/metrics_tables.py"
+    assert table(watcher.METRICS) in text, "run docs/metrics_tables.py"

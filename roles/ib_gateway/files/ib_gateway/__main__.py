@@ -67,6 +67,8 @@ def ask(settings: states.Settings) -> tuple[str, str]:
     misfit = answer.misfit(settings.mode, settings.account)
     if misfit:
         return "misfit", misfit
+    if not answer.linked:
+        return "offline", "the API answers, and has lost its connection to Interactive Brokers"
     return "ready", f"the API answers, version {answer.version}, {settings.mode} account"
 
 

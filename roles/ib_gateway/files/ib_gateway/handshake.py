@@ -2,7 +2,8 @@ r"""The opening of the Gateway's API: whether it answers, and for which accounts
 
 A client says ``API\0`` and a frame that names the versions that it speaks; the Gateway answers with
 its version, and after StartApi with the next order ID (9) and its accounts (15). Only a Gateway
-that is logged in says these two.
+that is logged in says these two. One that has lost Interactive Brokers says them, too, and then
+that it has.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 VERSIONS = b"v157..178"
 START_API, FAILED, NEXT_ORDER, ACCOUNTS = "71", "4", "9", "15"
 IN_USE = "326"
+LINK_LOST, LINK_BACK = {"1100", "2110"}, {"1101", "1102"}
+NOTICE_SECONDS = 1.0  # within which a Gateway tells a client that has come what is amiss
 LARGEST_FRAME = 1 << 20
 # Of no bot: theirs are small, and those of their readers begin at 1000000.
 CLIENT_IDS = (909_000_001, 909_000_002, 909_000_003)
@@ -40,10 +43,12 @@ class Answer:
     Attributes:
         version: Of its API.
         accounts: That are logged in.
+        linked: Whether it reaches Interactive Brokers' servers.
     """
 
     version: int
     accounts: tuple[str, ...]
+    linked: bool = True
 
     def misfit(self, mode: str, account: str) -> str:
         """Return why these accounts are none for a mode, or nothing.
@@ -77,6 +82,10 @@ class _Line:
     def close(self) -> None:
         self._socket.close()
 
+    def shorten(self, seconds: float) -> None:
+        """Have the deadline be no later than so many seconds from now."""
+        self._until = min(self._until, time.monotonic() + seconds)
+
     def send(self, *fields: str, greeting: bytes = b"") -> None:
         body = "".join(f"{field}\0" for field in fields).encode() if fields else VERSIONS
         self._socket.sendall(greeting + struct.pack(">I", len(body)) + body)
@@ -109,23 +118,39 @@ def _ask(port: int, seconds: float, client: int) -> Answer:
         if not version.isdecimal():
             raise SilentError("what listens there is no Gateway: it names no version")
         line.send(START_API, "2", str(client), "")
-        found: dict[str, str] = {}
-        while not found.keys() >= {NEXT_ORDER, ACCOUNTS}:
-            kind, *rest = line.frame()
-            if kind == FAILED and IN_USE in rest[1:3]:
-                raise _InUseError
-            if kind in (NEXT_ORDER, ACCOUNTS) and len(rest) > 1 and rest[1]:
-                found[kind] = rest[1]
+        found, linked = _opened(line)
         accounts = tuple(one for one in found[ACCOUNTS].split(",") if one)
         if not found[NEXT_ORDER].isdecimal() or not accounts:
             raise SilentError("it has no account: not logged in")
-        return Answer(int(version), accounts)
+        return Answer(int(version), accounts, linked)
     except TimeoutError as error:
         raise SilentError(f"it does not answer within {seconds:g} s") from error
     except OSError as error:
         raise SilentError(f"the connection breaks: {error.strerror or error}") from error
     finally:
         line.close()
+
+
+def _opened(line: _Line) -> tuple[dict[str, str], bool]:
+    """Return next order ID and accounts, and whether the Gateway reaches its servers."""
+    found: dict[str, str] = {}
+    linked, complete = True, False
+    try:
+        while True:
+            kind, *rest = line.frame()
+            codes = set(rest[1:3]) if kind == FAILED else set()
+            if IN_USE in codes:
+                raise _InUseError
+            linked = (linked or bool(codes & LINK_BACK)) and not codes & LINK_LOST
+            if kind in (NEXT_ORDER, ACCOUNTS) and len(rest) > 1 and rest[1]:
+                found[kind] = rest[1]
+            if not complete and found.keys() >= {NEXT_ORDER, ACCOUNTS}:
+                complete = True
+                line.shorten(NOTICE_SECONDS)
+    except TimeoutError:
+        if not complete:
+            raise
+    return found, linked
 
 
 def handshake(port: int, seconds: float = 10.0) -> Answer:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 STARTING, READY, RESTARTING = "starting", "ready", "restarting"
-PERSON, HUNG, STOPPED = "needs a person", "hung", "stopped"
-STATES = (STARTING, READY, RESTARTING, PERSON, HUNG, STOPPED)
+PERSON, OFFLINE, HUNG, STOPPED = "needs a person", "offline", "hung", "stopped"
+STATES = (STARTING, READY, RESTARTING, PERSON, OFFLINE, HUNG, STOPPED)
 # Of IBC, where nobody has confirmed the second factor: 1111 modulo 256.
 SECOND_FACTOR_STATUS = 87
 RESTART_TAKES = timedelta(minutes=10)
@@ -53,7 +53,7 @@ class Seen:
         unit: What systemd says of the Gateway's unit, such as `active`.
         status: Its last exit status.
         age: For how many seconds it has been active.
-        answer: `ready`, `misfit`, `away` or `silent`.
+        answer: `ready`, `misfit`, `offline`, `away` or `silent`.
         detail: In words.
         person: What a person has to do, as IBC says last; empty: nothing.
     """
@@ -100,8 +100,8 @@ def next_sunday(now: datetime, clock: str) -> datetime:
 def judge(seen: Seen, told: Settings) -> tuple[str, str]:
     """Return the state and why.
 
-    Ready is only what has answered with an account that fits. What a person has to do comes before
-    what time would explain.
+    Ready is only what has answered with an account that fits, and reaches its servers. What a
+    person has to do comes before what time would explain.
     """
     if seen.unit in ("inactive", "failed", "deactivating"):
         return _of_what_ended(seen)
@@ -109,6 +109,8 @@ def judge(seen: Seen, told: Settings) -> tuple[str, str]:
         return READY if seen.answer == "ready" else PERSON, seen.detail
     if seen.person:
         return PERSON, seen.person
+    if seen.answer == "offline":
+        return OFFLINE, seen.detail
     if seen.unit != "active" or seen.age < told.start_seconds:
         return STARTING, seen.detail
     restarts = within(seen.now, told.restart) or within(seen.now, told.sunday, SUNDAY)
