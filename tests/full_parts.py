@@ -146,7 +146,14 @@ PARTS = (
                 "the fleet's database on machines of trixie: promotion, restore, drill, full disk",
                 ("dump", "set-up", "promotion", "restore", "full-disk"),
             ),
-            ("database-kills", "the database killed 500 times", ("kills", "--kills", "500")),
+            *(
+                (
+                    f"database-kills-{half}",
+                    f"the database killed 250 times at random moments, {half} of 2",
+                    ("kills", "--kills", "250", "--seed", f"{SEED}{half}"),
+                )
+                for half in (1, 2)
+            ),
         )
     ),
     Part(

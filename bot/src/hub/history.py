@@ -232,10 +232,10 @@ class History:
             found, late = [await connection.fetch(query, *asked) for query in queries]
             files = await self._files(connection, CANDLES, begin, end)
         behind: dict[datetime, Mapping[str, Any]] = {}
-        for name in files:
-            if len(behind) >= count:
-                break
-            rows = await asyncio.to_thread(self._archived_hours, name, asked)
+        # A query costs as much as several files that it reads; a page is seldom longer than two.
+        while files and len(behind) < count:
+            names, files = files[:2], files[2:]
+            rows = await asyncio.to_thread(self._archived_hours, names, asked)
             behind |= {row.time: document(row) for row in rows}
         behind |= {row["time"]: row for row in late}
         return [*(behind[time] for time in sorted(behind)), *found][:count]
@@ -298,8 +298,8 @@ class History:
     ) -> list[Any]:
         """The latest rows of some files, which follow each other in time."""
         page: list[Any] = []
-        # Each query costs some milliseconds, and each file as well: most often the latest will do.
-        coming, several = list(files), 1
+        # A query costs as much as several files of which it reads few rows.
+        coming, several = list(files), 1 if wanted.runs is None else 4
         while coming and len(page) < count:
             names, coming = coming[-several:], coming[:-several]
             left = count - len(page)
@@ -344,12 +344,12 @@ class History:
         )
 
     def _archived_hours(
-        self, name: str, asked: tuple[int, str, datetime, datetime, int]
+        self, names: list[str], asked: tuple[int, str, datetime, datetime, int]
     ) -> list[CandleRow]:
         bot, symbol, begin, end, count = asked
         return self._query(
             CANDLES,
-            [name],
+            names,
             "bot_id = ? AND symbol = ? AND time_ms >= ? AND time_ms < ? ORDER BY time_ms LIMIT ?",
             [bot, symbol, _ms(begin), _ms(end), count],
         )

@@ -253,8 +253,7 @@ class Ledger:
         while last is not None and day < last:
             day = min(day + _STEP, last)
             await self._read(book, runs, _midnight(day))
-            if book.fills != await self._count(runs, _midnight(day)):
-                return  # a trade has come for an earlier time: the next run begins anew
+            # Where a trade has come for an earlier time meanwhile, it does not count (`_begun`).
             point = (row["id"], row["symbol"], day, book.fills, RULES, book.point())
             await connection.execute(_KEEP, *point)
 
