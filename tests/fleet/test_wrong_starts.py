@@ -59,6 +59,9 @@ OTHERS = (
     "one Pi of two is off",
     "a verb that does not exist",
     "limits above what the board has",
+    "limits of several bots above what the board has",
+    "an API key on two bots",
+    "a symbol twice on one account",
     "a bot on two Pis",
     "bots of one Pi with one port",
     "a symbol that no bot trades",
@@ -198,11 +201,11 @@ def test_one_pi_of_two_is_off(tmp_path: Path) -> None:
     assert matches(documented(REFUSED)[OTHERS[6]], line)
 
 
-def several_bots(directory: Path, bots: dict[str, dict[str, object]]) -> Path:
+def several_bots(directory: Path, bots: dict[str, dict[str, object]], **settings: object) -> Path:
     """An inventory that is a directory, of Pis with several bots."""
     home = directory / "home"
     home.mkdir()
-    inventory_of(directory).rename(home / "hosts.yml")
+    inventory_of(directory, **settings).rename(home / "hosts.yml")
     (home / "trades.yml").write_text(yaml.safe_dump({"plugin": "trades", "bots": bots}))
     return home
 
@@ -223,6 +226,39 @@ def test_several_bots_on_one_pi(
     tmp_path: Path, case: str, bots: dict[str, dict[str, object]], words: tuple[str, ...]
 ) -> None:
     status, [line] = check(several_bots(tmp_path, bots), tmp_path / "state", *words)
+    assert status == 2
+    assert matches(documented(REFUSED)[case], line)
+
+
+def test_limits_of_several_bots_above_what_the_board_has(tmp_path: Path) -> None:
+    # Each would fit alone.
+    room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    half = f"{room * 6 // 10}m"
+    guest: dict[str, object] = {"symbol": "ETH/USDT", "page_port": 8081, "memory": half}
+    inventory = several_bots(tmp_path, {"pi1": {"pi1-eth": guest}}, **HERE, grid_bot_memory=half)
+    status, lines = check(inventory, tmp_path / "state")
+    assert status == 1
+    [line] = {line.replace("pi1-eth: ", "pi1: ") for line in lines if "grid_bot_memory" in line}
+    wanted = documented(REFUSED)["limits of several bots above what the board has"]
+    assert matches(wanted.replace("6g", half), line)
+
+
+OF_ONE_ACCOUNT = {"mode": "live", "account": "main", "api_key": "another", "page_port": 8081}
+OF_ONE_ACCOUNT |= {"live_confirmation": CONFIRMED["grid_bot_live_confirmation"]}
+
+
+@pytest.mark.parametrize(
+    ("case", "more"),
+    [
+        ("an API key on two bots", {"api_key": "key", "symbol": "ETH/USDT"}),
+        ("a symbol twice on one account", {}),
+    ],
+)
+def test_two_bots_of_one_account(tmp_path: Path, case: str, more: dict[str, object]) -> None:
+    guest = OF_ONE_ACCOUNT | {"api_secret": "another"} | more
+    own = {"grid_bot_mode": "live", "grid_bot_account": "main", **CONFIRMED}
+    inventory = several_bots(tmp_path, {"pi1": {"pi1-b": guest}}, **own)
+    status, [line] = check(inventory, tmp_path / "state")
     assert status == 2
     assert matches(documented(REFUSED)[case], line)
 
