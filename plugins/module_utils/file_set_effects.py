@@ -10,6 +10,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible.module_utils.whole_file import diff_of
+
 # Effects whose files were written by a run that was broken off before it came to them. Gone after a
 # reboot, like what they would have changed.
 PENDING = Path("/run/gridberry/pending")
@@ -128,16 +130,6 @@ def put_in_force(effect: Effect) -> None:
     effect.marker.unlink(missing_ok=True)
 
 
-def diff_of(effect: Effect, reason: str) -> dict[str, str]:
-    """Return what Ansible shows of an effect that is due."""
-    return {
-        "before_header": effect.name,
-        "after_header": effect.name,
-        "before": f"{reason}\n",
-        "after": "in force\n",
-    }
-
-
 def settle(
     effects: list[Effect], changed: Collection[str], *, check_mode: bool
 ) -> tuple[list[str], list[dict[str, str]]]:
@@ -162,5 +154,5 @@ def settle(
         if not check_mode:
             put_in_force(effect)
         names.append(effect.name)
-        diffs.append(diff_of(effect, reason))
+        diffs.append(diff_of(effect.name, f"{reason}\n", "in force\n"))
     return names, diffs

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import grp
 import os
 import pwd
@@ -12,11 +11,12 @@ import shlex
 import string
 import subprocess
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.file_set_effects import EffectError, announce, effects_of, settle
+from ansible.module_utils.whole_file import diff_of, replace
 
 DOCUMENTATION = r"""
 module: file_set
@@ -248,13 +248,9 @@ def plan_directory(entry: dict) -> list[Step]:
     present = present_ownership(path)
     if present == wanted:
         return []
-    diff = {
-        "before_header": str(path),
-        "after_header": str(path),
-        "before": f"{present.describe()}\n" if present else "",
-        "after": f"directory, {wanted.describe()}\n" if not present else f"{wanted.describe()}\n",
-    }
-    return [Step(path, "directory", wanted=wanted, diff=diff)]
+    before = f"{present.describe()}\n" if present else ""
+    after = f"directory, {wanted.describe()}\n" if not present else f"{wanted.describe()}\n"
+    return [Step(path, "directory", wanted=wanted, diff=diff_of(str(path), before, after))]
 
 
 def beside(path: Path, suffix: str) -> Path:
@@ -298,21 +294,11 @@ def plan_file(entry: dict) -> list[Step]:
     if before == after:
         if present is None or present == wanted:
             return []
-        diff = {
-            "before_header": str(path),
-            "after_header": str(path),
-            "before": f"{present.describe()}\n",
-            "after": f"{wanted.describe()}\n",
-        }
+        diff = diff_of(str(path), f"{present.describe()}\n", f"{wanted.describe()}\n")
         return [Step(path, "permissions", wanted=wanted, diff=diff)]
     secret = entry["content"] is None
     noted = any(beside(path, suffix).exists() for suffix in (ORIGINAL_SUFFIX, CREATED_SUFFIX))
-    diff = {
-        "before_header": str(path),
-        "after_header": str(path),
-        "before": text_for_diff(before, secret=secret),
-        "after": "(secret, new)\n" if secret else text_for_diff(after, secret=False),
-    }
+    shown = "(secret, new)\n" if secret else text_for_diff(after, secret=False)
     return [
         Step(
             path,
@@ -321,7 +307,7 @@ def plan_file(entry: dict) -> list[Step]:
             content=after,
             keep_original=entry["keep_original"] and not noted,
             validate=entry["validate"],
-            diff=diff,
+            diff=diff_of(str(path), text_for_diff(before, secret=secret), shown),
         )
     ]
 
@@ -337,41 +323,9 @@ def plan_removal(entry: dict) -> list[Step]:
     if before is None or (entry["keep_original"] and original is None and not created):
         return []
     secret = entry["content"] is None
-    diff = {
-        "before_header": str(path),
-        "after_header": str(path),
-        "before": text_for_diff(before, secret=secret),
-        "after": text_for_diff(original, secret=secret),
-    }
+    old, new = (text_for_diff(content, secret=secret) for content in (before, original))
     kind = "remove" if original is None else "restore"
-    return [Step(path, kind, content=original, diff=diff)]
-
-
-def flush_directory(directory: Path) -> None:
-    """Make a rename in a directory survive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_atomically(path: Path, content: bytes, ownership: Ownership) -> None:
-    """Replace a file so that after a power cut it is the old one or the new one, whole."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            os.fchown(stream.fileno(), ownership.uid, ownership.gid)
-            os.fchmod(stream.fileno(), ownership.mode)
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(name).unlink()
-        raise
-    flush_directory(path.parent)
+    return [Step(path, kind, content=original, diff=diff_of(str(path), old, new))]
 
 
 def run_validation(step: Step, *, check_mode: bool) -> str | None:
@@ -411,14 +365,14 @@ def write(step: Step) -> None:
         present = present_ownership(step.path)
         suffix = CREATED_SUFFIX if present is None else ORIGINAL_SUFFIX
         content = present_content(step.path) or b""
-        write_atomically(beside(step.path, suffix), content, present or step.wanted)
-    write_atomically(step.path, step.content, step.wanted)
+        replace(beside(step.path, suffix), content, *astuple(present or step.wanted))
+    replace(step.path, step.content, *astuple(step.wanted))
 
 
 def restore(step: Step) -> None:
     """Put a file's original back."""
     kept = beside(step.path, ORIGINAL_SUFFIX)
-    write_atomically(step.path, step.content, present_ownership(kept))
+    replace(step.path, step.content, *astuple(present_ownership(kept)))
     kept.unlink()
 
 
@@ -459,12 +413,7 @@ def empty_directories(directories: list[dict], removed: list[Step]) -> list[Step
         path = Path(entry["path"])
         if path.is_dir() and all(child in going for child in path.iterdir()):
             going.add(path)
-            diff = {
-                "before_header": str(path),
-                "after_header": str(path),
-                "before": "directory\n",
-                "after": "",
-            }
+            diff = diff_of(str(path), "directory\n", "")
             steps.append(Step(path, "remove_directory", diff=diff))
     return steps
 

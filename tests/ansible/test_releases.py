@@ -291,7 +291,7 @@ class Project:
             "bot.toml": f"it = {version}",
             "compose.yaml": COMPOSE % version,
         }.items():
-            compose_release.replace(self.directory / name, text, 0o644)
+            compose_release.replace(self.directory / name, text.encode(), 0o644)
 
     def act(self, action: str, **more: Any) -> dict[str, Any]:
         history = History(self.directory)

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ansible.module_utils.boot_text import ENCODING, BootFileError
+from ansible.module_utils.whole_file import diff_of, flush
 
 ORIGINAL_SUFFIX = ".gridberry-original"  # beside a file: what it was before the first change
 CREATED_SUFFIX = ".gridberry-created"  # beside a file: it was not there before, or was empty
@@ -54,13 +55,7 @@ class Plan:
     @property
     def diff(self) -> dict[str, str]:
         """The change as Ansible shows it."""
-        header = str(self.path)
-        return {
-            "before_header": header,
-            "after_header": header,
-            "before": self.old or "",
-            "after": self.new or "",
-        }
+        return diff_of(str(self.path), self.old or "", self.new or "")
 
 
 def read(path: Path) -> str:
@@ -111,15 +106,6 @@ def check_pcie_speed(lines: tuple[str, ...], directory: Path, blocks: Path) -> N
             " do not come back with it after a power cut; leave it out, or accept that with"
             " boot_config_pcie_gen3_boot: true"
         )
-
-
-def flush(path: Path) -> None:
-    """Make what was done to a file or a directory survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def stage(temporary: Path, path: Path, text: str) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.whole_file import flush, replace
 
 DOCUMENTATION = r"""
 module: compose_release
@@ -75,31 +76,6 @@ class ReleaseError(Exception):
 def digest(content: bytes) -> str:
     """Return a short digest."""
     return hashlib.sha256(content).hexdigest()[:16]
-
-
-def sync(directory: Path) -> None:
-    """Have the disk know a directory's entries."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def replace(path: Path, content: str, mode: int) -> None:
-    """Write a file whole or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    sync(path.parent)
 
 
 def docker(*words: str) -> str:
@@ -234,7 +210,7 @@ class History:
     def write(self, record: dict[str, Any]) -> None:
         """Write a record anew."""
         path = self.place / str(record["number"]) / RECORD
-        replace(path, json.dumps(record, indent=2) + "\n", 0o600)
+        replace(path, (json.dumps(record, indent=2) + "\n").encode(), 0o600)
 
     def here(self) -> str:
         """Return the hash of the configuration that is in place; empty without one."""
@@ -273,9 +249,9 @@ class History:
         new = Path(tempfile.mkdtemp(dir=self.place, prefix=".new"))
         for name in facts["files"]:
             os.link(source / name, new / name)
-        replace(new / RECORD, json.dumps(record, indent=2) + "\n", 0o600)
+        replace(new / RECORD, (json.dumps(record, indent=2) + "\n").encode(), 0o600)
         new.rename(self.place / str(number))
-        sync(self.place)
+        flush(self.place)
         self.all.append(record)
         return record, True
 
@@ -342,7 +318,7 @@ class History:
                 link.unlink()
             else:
                 link.replace(self.directory / name)
-        sync(self.directory)
+        flush(self.directory)
 
     def prune(self, keep: int, kept_images: str) -> None:
         """Remove what is older than the newest releases, and images that only those had."""
@@ -354,7 +330,7 @@ class History:
         if kept_images:
             note = Path(kept_images, str(self.directory).strip("/").replace("/", "-"))
             note.parent.mkdir(parents=True, exist_ok=True)
-            replace(note, "".join(f"{one}\n" for one in sorted(images)), 0o644)
+            replace(note, "".join(f"{one}\n" for one in sorted(images)).encode(), 0o644)
         for one in gone:
             shutil.rmtree(self.place / str(one["number"]))
             for image in one["images"].values():
