@@ -4,5 +4,6 @@ from pathlib import Path
 
 import ansible.module_utils
 
-SHARED = Path(__file__).resolve().parents[2] / "roles/boot_config/module_utils"
-ansible.module_utils.__path__.append(str(SHARED))
+ROOT = Path(__file__).resolve().parents[2]
+SHARED = (ROOT / "roles/boot_config/module_utils", ROOT / "plugins/module_utils")
+ansible.module_utils.__path__.extend(map(str, SHARED))
