@@ -36,7 +36,7 @@ CONTENT = {
             (2, "2026-01-01", "9", "0", 5),
         ],
     ),
-    7: (
+    8: (
         """INSERT INTO stock_bars VALUES ('2026-11-10 14:30Z', 'SPY', 500.1, 500.2, 499.9, 500, 12);
         INSERT INTO option_snapshots (time, symbol, expiry, strike, "right", bid)
         VALUES ('2026-11-10 14:30:00.007Z', 'SPY', '2026-11-20', 500, 'C', 1.1)""",
