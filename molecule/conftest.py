@@ -16,6 +16,7 @@ import testinfra
 ROOT = Path(__file__).resolve().parents[1]
 # The scenario's machine.
 NAME = os.environ.get("GRIDBERRY_TEST_MACHINE", "molecule-pi")
+INVENTORY = os.environ.get("GRIDBERRY_TEST_INVENTORY", "inventory/virtual")
 # Emulated, an answer takes up to a minute after a start.
 PATIENCE = 300
 
@@ -56,15 +57,17 @@ class Machine:
         self.forget_connection()
         self.virtual_pi("start", NAME, "--wait")
 
-    def restart(self, *, cut: bool = False) -> None:
-        """Switch it off and on again; returns once SSH answers.
+    def restart(self, *, cut: bool = False) -> float:
+        """Switch it off and on again, until SSH answers; returns when it was off (Unix time).
 
         Args:
             cut: The power is cut, instead of a clean end.
         """
         self.virtual_pi("cut" if cut else "stop", NAME)
+        off = time.time()
         self.forget_connection()
         self.virtual_pi("start", NAME, "--wait")
+        return off
 
     def forget_connection(self) -> None:
         """Close the connection that is kept open; the machine at its other end has gone."""
@@ -77,7 +80,7 @@ class Machine:
 
     def play(self, name: str, *words: str) -> subprocess.CompletedProcess:
         """Run a playbook against it."""
-        command = ["ansible-playbook", "-i", "inventory/virtual", f"playbooks/{name}.yml"]
+        command = ["ansible-playbook", "-i", INVENTORY, f"playbooks/{name}.yml"]
         # Molecule asks for colours, which would be in the middle of the words that tests look for.
         plain = os.environ | {"ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_NOCOLOR": "true"}
         return subprocess.run(

@@ -99,11 +99,27 @@ PARTS = (
         python("-m", "molecule", "test", "-s", "default"),
         (*SCENARIO, *BOT),
     ),
-    Part(
-        "platform",
-        "database, hub, recorder and monitoring on one virtual Pi: in force, cut off, undone",
-        python("-m", "tests.platform_machine"),
-        (*SCENARIO, *BOT, "tests/platform_machine.py"),
+    *(
+        Part(
+            f"platform-{kind}",
+            f"{what} on one virtual Pi: twice, in force, cut off, undone",
+            python("-m", "tests.platform_machine", kind),
+            (*SCENARIO, *BOT, "tests/platform_machine.py", *more),
+        )
+        for kind, what, more in (
+            ("database", "database, backups, hub, analytics and monitoring", ()),
+            ("recorder", "a recorder", ()),
+            ("ib", "IB Gateway's stand-in, a bot on a stock, the watcher", ("tests/ib_gateway",)),
+        )
+    ),
+    *(
+        Part(
+            f"platform-cuts-{half}",
+            "5 power cuts of a virtual Pi with the fleet's database: no row lost, none doubled",
+            python("-m", "tests.platform_machine", "database", "--cuts", "5"),
+            (*SCENARIO, *BOT, "tests/platform_machine.py"),
+        )
+        for half in (1, 2)
     ),
     Part(
         "fat-cuts",

@@ -5,9 +5,14 @@ import os
 import subprocess
 import sys
 import time
+from bisect import bisect_right
 from pathlib import Path
 
 from gridbase.health import fetch
+from recorder.core.book import rebuild
+from recorder.core.rows import COLUMNS, Kind, Stream
+from recorder.files.catalog import Catalog
+from recorder.files.parquet import groups
 
 from bot.tests.exchange.conftest import SOURCE, Server
 
@@ -116,3 +121,58 @@ def command(*arguments: object) -> subprocess.CompletedProcess:
         timeout=LIMIT_S,
         check=False,
     )
+
+
+def rows_of(directory: Path, stream: Stream) -> list[tuple[int, ...]]:
+    """All rows of a stream in the files that count."""
+    catalog = Catalog(directory, read_only=True)
+    found = []
+    for entry in catalog.files(stream):
+        for batch in groups(directory / "ready" / entry.path):
+            columns = [batch.column(name).to_pylist() for name in COLUMNS[stream.kind]]
+            found += zip(*columns, strict=True)
+    catalog.close()
+    return found
+
+
+def around(times: list[int], moment: float) -> tuple[int, int] | None:
+    """The rows before and after a moment, by their times in order; None where one is missing."""
+    place = bisect_right(times, moment)
+    return (times[place - 1], times[place]) if 0 < place < len(times) else None
+
+
+def check_kept(
+    directory: Path, symbols: list[str], moments: list[float]
+) -> tuple[int, list[float]]:
+    """See that a recorder, ended at moments, has every trade, and lists what else it lost.
+
+    Args:
+        directory: Its data, all of it in Parquet.
+        symbols: What it recorded.
+        moments: When it was ended (Unix time in ms).
+
+    Returns:
+        How many rows it has; and of each stream of quotes or differences, and each moment between
+        two rows of it, how much before the moment (ms) its last row is.
+    """
+    catalog = Catalog(directory, read_only=True)
+    lost = []  # on a slow machine a stream may have no row yet at a moment
+    for symbol in symbols:
+        numbers = [row[1] for row in rows_of(directory, Stream("binance", Kind.TRADES, symbol))]
+        assert numbers == list(range(numbers[0], numbers[-1] + 1))
+        for kind in (Kind.DEPTH, Kind.QUOTES):
+            stream = Stream("binance", kind, symbol)
+            rows = rows_of(directory, stream)
+            if kind == Kind.DEPTH:
+                assert rebuild(rows)[2] == 0
+            times = sorted(row[0] for row in rows)
+            gaps = catalog.gaps(stream)
+            for moment in moments:
+                if pair := around(times, moment):
+                    before, after = pair
+                    listed = any(one.from_ms <= before and one.to_ms >= after for one in gaps)
+                    assert listed, f"{stream}: nothing says what is missing at {moment:.0f}"
+                    lost.append(moment - before)
+    rows_in_all = catalog.totals()[1]
+    catalog.close()
+    return rows_in_all, lost

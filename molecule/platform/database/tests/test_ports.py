@@ -5,9 +5,8 @@ import urllib.request
 
 # What the settings say, and nothing else.
 LOOPBACK = {
-    "5432": "the database", "8092": "the recorder", "8426": "vmauth's own pages",
-    "8428": "the store", "8429": "vmagent", "8880": "vmalert", "9093": "Alertmanager",
-    "9100": "node exporter",
+    "5432": "the database", "8426": "vmauth's own pages", "8428": "the store",
+    "8429": "vmagent", "8880": "vmalert", "9093": "Alertmanager", "9100": "node exporter",
 }  # fmt: skip
 OPEN = {"22": "SSH", "8080": "the bot's page", "8090": "the hub", "8427": "vmauth"}
 HOST = {"53", "5355"}
@@ -45,5 +44,5 @@ def answers(machine, port):
 def test_the_firewall_lets_in_hub_and_vmauth_alone(machine):
     assert answers(machine, 8090)
     assert answers(machine, 8427)
-    for port in (5432, 8092, 9093):
+    for port in (5432, 9093):
         assert not answers(machine, port), port

@@ -2,11 +2,7 @@
 
 import json
 
-ROLES = {
-    "hub": ("hub_state",),
-    "recorder": ("recorder_state", "recorder_purge"),
-    "monitoring": ("monitoring_state",),
-}
+ROLES = ("hub", "monitoring")
 DATABASE = {
     "database_backup_state": "absent",
     "timescaledb_state": "absent",
@@ -14,12 +10,12 @@ DATABASE = {
 }
 PLACES = """
 /etc/systemd/system/gridberry-vm* /etc/systemd/system/gridberry-*database*
-/etc/systemd/system/gridberry-recorder* /etc/systemd/system/postgresql*
+/etc/systemd/system/postgresql*
 /etc/gridberry/monitoring /etc/gridberry/database /etc/pgbackrest/pgbackrest.conf
 /etc/postgresql/17 /usr/local/lib/gridberry/database /opt/gridberry/*hub*
-/opt/gridberry/recorder /var/lib/private/gridberry-* /var/lib/gridberry/database*
+/var/lib/private/gridberry-* /var/lib/gridberry/database*
 /var/lib/gridberry/metrics/*database* /var/lib/gridberry/metrics/*hub*
-/mnt/data/recorder /mnt/data/postgresql/17 /mnt/data/monitoring/*
+/mnt/data/postgresql/17 /mnt/data/monitoring/*
 """
 # As READMEs say: what was measured stays, and the archive, and backups.
 KEPT = [
@@ -30,12 +26,10 @@ PACKAGES = (
     "postgresql-17", "postgresql-17-timescaledb", "pgbackrest", "victoria-metrics", "vmagent",
     "prometheus-alertmanager", "prometheus-node-exporter",
 )  # fmt: skip
-FORGET = "docker rm --force practice; docker network disconnect gridberry-recorder_default practice"
 
 
 def test_undo_leaves_nothing(pi, machine):
-    pi.run(f"{FORGET}; rm -rf /mnt/data/practice")
-    absent = {"recorder_purge": True} | {f"{name}_state": "absent" for name in ROLES}
+    absent = {f"{name}_state": "absent" for name in ROLES}
     done = machine.playbook("--tags", ",".join(ROLES), "-e", json.dumps(absent))
     assert done.returncode == 0, done.stdout[-3000:]
     done = machine.play("database", "-e", json.dumps(DATABASE))
@@ -47,7 +41,6 @@ def test_undo_leaves_nothing(pi, machine):
     assert sorted(names) == ["gridberry-bot", "gridberry-exchange"]
     networks = pi.check_output("docker network ls --format '{{.Name}}'")
     assert "hub" not in networks
-    assert "recorder" not in networks
     assert pi.check_output("systemctl --failed --no-legend --plain") == ""
 
 
