@@ -274,8 +274,8 @@ CASES = {
         "3m", PI, "1m",
     ),
     "GatewayOffline": Case(
-        {pi(IB_STATE, ',state="offline"'): "1x60"},
-        {pi(IB_STATE, ',state="hung"'): "1x60", pi(IB_STATE, ',state="offline"'): "0x60"},
+        {pi(IB_STATE, ',state="offline"'): "1x140"},
+        {pi(IB_STATE, ',state="hung"'): "1x140", pi(IB_STATE, ',state="offline"'): "0x140"},
         "31m", PI, "29m",
     ),
     "GatewayLoginSoon": Case(

@@ -117,7 +117,7 @@ def test_it_stops_in_an_orderly_way_where_memory_grows(tmp_path, server):
     [
         (('["BTCUSDT", "ETHUSDT"]', '["../../etc"]'), "symbol = '../../etc' needs letters"),
         (('["BTCUSDT", "ETHUSDT"]', "[]"), "symbols = []: needs different names"),
-        (('"binance"', '"kraken"'), 'exchange = \'kraken\': needs "binance" or "binanceus"'),
+        (('"binance"', '"krakn"'), "exchange = 'krakn': needs binance, binanceus or a name that"),
         (("weight_per_minute = 6000", "wait = 1"), "markets: unknown setting wait; known are"),
         (('"127.0.0.1:0"', '"0.0.0.0:80"'), "listen = 0.0.0.0:80 is not loopback, so it needs"),
         (("listen", "listne"), "unknown setting listne; did you mean listen?"),
