@@ -197,6 +197,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 # What a reader puts in, and what is written in brackets because it may be left out.
 WORDS = {
+    r"\bspy\.csv\b": "candles.csv",
     r"\bFILE\b": "candles.csv",
     r"\bIN\b": "candles.csv",
     r"\bCANDLES\.csv\b": "candles.csv",
