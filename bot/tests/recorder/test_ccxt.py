@@ -12,12 +12,13 @@ from recorder.cli import main
 from recorder.config import load_config
 from recorder.core.book import Book
 from recorder.core.inbox import Inbox
+from recorder.core.own_numbers import OwnNumbers
 from recorder.core.rows import COLUMNS, Kind, Part, Side, Stream
 from recorder.core.steps import Sizes, Steps
 from recorder.files.catalog import Catalog
 from recorder.files.parquet import groups, schema_of, sizes_of
 from recorder.recording import ccxt_messages
-from recorder.recording.ccxt_streams import UNPROVEN, CcxtStreams, OwnNumbers
+from recorder.recording.ccxt_streams import UNPROVEN, CcxtStreams
 from recorder.recording.messages import trade as parsed
 
 from bot.tests.recorder.processes import LIMIT_S, Recorder, start_exchange, wait_until

@@ -11,22 +11,23 @@ import importlib
 import logging
 import queue
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from threading import Lock
 from typing import Any
 
 from gridbase.backoff import Backoff
-from gridbase.ccxt_package import redirected, spot_alone, streaming_class
 from gridbase.clock import Clock
 from gridbase.errors import ExitCode, UserError
 
 from recorder.core.book import LOST
 from recorder.core.inbox import Inbox
 from recorder.core.numbered import PAGE
+from recorder.core.own_numbers import OwnNumbers
 from recorder.core.rows import Kind, Stream
 from recorder.core.steps import Sizes
 from recorder.recording.asking import FIRST_PAUSE_S, LONGEST_PAUSE_S, Answer
+from recorder.recording.ccxt_client import new_client
 from recorder.recording.ccxt_messages import (
     agg_trade,
     book_levels,
@@ -44,18 +45,11 @@ from recorder.recording.symbol import Request
 LOG = logging.getLogger("recorder")
 LEVELS = 100  # of each side of a book
 CANDLES_S = 20.0  # between two questions for closed candles
-REMEMBERED = 10_000  # IDs of trades
 LEAST_PUMP_S = 0.2  # while there is no connection, there is one to be made
 TRIES = 3
 UNSURE = 2  # messages after a connection was made
 MOST_UNNUMBERED = 20  # books without a number, one after the other
 UNPROVEN = "the exchange's numbers do not tell whether trades are missing"
-# What ccxt needs to be told: it streams single trades, and answers with aggregate ones.
-AGGREGATE = {
-    "watchTrades": {"name": "aggTrade"},
-    "watchTradesForSymbols": {"name": "aggTrade"},
-}
-OPTIONS = {"binance": AGGREGATE, "binanceus": AGGREGATE}
 # What ccxt's own code makes of an answer that it does not understand, or of a closed connection.
 SENSELESS_ERRORS: tuple[type[Exception], ...] = (
     LookupError,
@@ -63,8 +57,9 @@ SENSELESS_ERRORS: tuple[type[Exception], ...] = (
     ValueError,
     ArithmeticError,
     AttributeError,
+    OSError,
+    RuntimeError,
 )
-SENSELESS_ERRORS += (OSError, RuntimeError)
 METHODS: dict[Kind, tuple[str, ...]] = {
     Kind.TRADES: ("watchTrades",),
     Kind.QUOTES: ("watchBidsAsks", "watchTicker"),
@@ -74,45 +69,6 @@ METHODS: dict[Kind, tuple[str, ...]] = {
 
 Last = Callable[[Stream], tuple[int | None, int]]
 Ask = Callable[[], Awaitable[Any]]
-
-
-class OwnNumbers:
-    """Numbers for trades whose IDs do not tell what is missing.
-
-    Args:
-        last: the last number that was given, by a recorder before this one; None at first.
-    """
-
-    def __init__(self, last: int | None) -> None:
-        # What happened since then nobody can tell: a number is left out.
-        self._next = 1 if last is None else last + 2
-        self._seen: OrderedDict[str, None] = OrderedDict()
-
-    @property
-    def begun(self) -> bool:
-        """Whether a number was given to a trade that has an ID."""
-        return bool(self._seen)
-
-    def skip(self) -> None:
-        """Trades may be missing here."""
-        self._next += 1
-
-    def missed(self, page: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
-        """Of the newest trades those since the last known one; None where none is known."""
-        known = [place for place, trade in enumerate(page) if trade["id"] in self._seen]
-        return page[known[0] :] if known else None
-
-    def number(self, trade: dict[str, Any]) -> int | None:
-        """A trade's number; None where it had one already."""
-        name = trade["id"]
-        if name is not None:
-            if name in self._seen:
-                return None
-            self._seen[name] = None
-            if len(self._seen) > REMEMBERED:
-                self._seen.popitem(last=False)
-        self._next += 1
-        return self._next - 1
 
 
 class CcxtStreams:
@@ -165,7 +121,7 @@ class CcxtStreams:
         self.streams = [_stream(name, kind) for name in self._unified for kind in kinds]
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(self._failed)
-        self._client = _client(exchange, self._loop, rest, streams, self._connected)
+        self._client = new_client(exchange, self._loop, rest, streams, self._connected)
         errors = importlib.import_module("ccxt.base.errors")
         self._network_error, self._nonce_error = errors.NetworkError, errors.InvalidNonce
         self._errors = (errors.BaseError, *SENSELESS_ERRORS)
@@ -483,42 +439,6 @@ class CcxtStreams:
         trades = await self._client.fetch_trades(self._unified[name], request.since_ms, PAGE)
         found = [agg_trade(trade, whole_id(trade["id"])) for trade in trades]
         return [each for each in found if each["a"] >= request.first]
-
-
-def _client(
-    exchange: str,
-    loop: asyncio.AbstractEventLoop,
-    rest: str,
-    streams: str,
-    connected: Callable[[str], None],
-) -> Any:
-    try:
-        kind = streaming_class(exchange)
-    except ModuleNotFoundError as error:
-        needed = "aiohttp" if error.name == "aiohttp" else "ccxt"
-        raise UserError(
-            f'exchange = "{exchange}" needs the package {needed}, which this recorder is without:'
-            " use the image recorder-ccxt",
-            ExitCode.USAGE,
-        ) from error
-
-    def on_connected(self: Any, connection: Any, message: Any = None) -> None:
-        connected(connection.url)
-        kind.on_connected(self, connection, message)
-
-    # ccxt calls it for each connection that is there.
-    client = type(exchange, (kind,), {"on_connected": on_connected})(
-        {
-            "asyncio_loop": loop,
-            "options": {"defaultType": "spot", "fetchCurrencies": False, "fetchMargins": False}
-            | OPTIONS.get(exchange, {}),
-        }
-    )
-    spot_alone(client)
-    for protocol, url in (("https?", rest), ("wss?", streams)):
-        if url:
-            client.urls["api"] = redirected(client.urls["api"], url, protocol)
-    return client
 
 
 def _stream(name: str, kind: Kind) -> str:
