@@ -231,7 +231,7 @@ PARTS = (
         "a crash at every point at which a bot on a stock touches the world, 3,000 at least",
         python(
             *("bot/benchmarks/crash_sweep.py", "--world", "stock"),
-            *("--seed", "11", "--seconds", "1050"),
+            *("--seed", "11", "--seconds", "1300"),
         ),
         BOT,
     ),
