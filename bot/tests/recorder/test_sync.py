@@ -1,16 +1,14 @@
-"""Copies in a real S3 server (moto, its authentication switched on), killed and refused."""
+"""Copies in real S3 servers (moto, its authentication switched on; SeaweedFS), killed, refused."""
 
-import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from random import Random
+from urllib.parse import unquote
 
 import pytest
 from gridbase.errors import UserError
@@ -21,11 +19,11 @@ from recorder.sync.budget import keep_within
 from recorder.sync.copy import open_bucket, sync
 from recorder.sync_settings import SyncSettings
 
-from bot.tests.recorder.processes import ENVIRONMENT, LIMIT_S, command, wait_until
+from bot.tests.recorder.processes import ENVIRONMENT, command
+from bot.tests.recorder.s3_servers import BUCKET, SERVERS, Proxy, an_hour_ago, full
 from bot.tests.recorder.test_files import SIZES, START_MS, TRADES, Clock, trades
 
 KILLS = int(os.environ.get("RECORDER_SYNC_KILLS", "3"))
-BUCKET = "market"
 
 
 def record(directory: Path, hours: int = 4, rows: int = 200) -> Catalog:
@@ -42,61 +40,24 @@ def record(directory: Path, hours: int = 4, rows: int = 200) -> Catalog:
     return Catalog(directory)
 
 
-@pytest.fixture(scope="module")
-def server():
-    moto = pytest.importorskip("moto.server", reason="moto is not here: tests/s3.lock")
-    assert moto
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    # The first three requests make user, keys and bucket; then each is checked.
-    process = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        env=os.environ | {"INITIAL_NO_AUTH_ACTION_COUNT": "4"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-    def answers() -> bool:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return True
-        return False
-
-    wait_until(answers)
-    url = f"http://127.0.0.1:{port}"
-    import boto3
-
-    made = {"region_name": "us-east-1", "endpoint_url": url}
-    first = made | {"aws_access_key_id": "first", "aws_secret_access_key": "first"}
-    iam = boto3.client("iam", **first)
-    iam.create_user(UserName="recorder")
-    policy = {"Version": "2012-10-17"}
-    policy["Statement"] = [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]
-    iam.put_user_policy(UserName="recorder", PolicyName="s3", PolicyDocument=json.dumps(policy))
-    key = iam.create_access_key(UserName="recorder")["AccessKey"]
-    boto3.client("s3", **first).create_bucket(Bucket=BUCKET)
-    keys = {
-        "aws_access_key_id": key["AccessKeyId"],
-        "aws_secret_access_key": key["SecretAccessKey"],
-    }
-    yield url, keys, boto3.client("s3", **(made | keys))
-    process.kill()
-    process.wait()
+@pytest.fixture(scope="module", params=SERVERS)
+def server(request, tmp_path_factory):
+    with SERVERS[request.param](tmp_path_factory.mktemp(request.param)) as running:
+        yield running
 
 
 @pytest.fixture
 def settings(server, tmp_path):
-    url, keys, _ = server
-    for name, value in zip(("id", "secret"), keys.values(), strict=True):
+    for name, value in (("id", server.key_id), ("secret", server.secret)):
         (tmp_path / name).touch(mode=0o600)
         (tmp_path / name).write_text(value)
     files = {"key_id_file": tmp_path / "id", "secret_file": tmp_path / "secret"}
-    return SyncSettings(bucket=BUCKET, endpoint=url, prefix=tmp_path.name, **files)
+    return SyncSettings(bucket=BUCKET, endpoint=server.url, prefix=tmp_path.name, **files)
 
 
 def objects(server, settings) -> dict[str, bytes]:
     """What is in the bucket below the prefix."""
-    client = server[2]
+    client = server.client
     found = client.list_objects_v2(Bucket=BUCKET, Prefix=f"{settings.prefix}/").get("Contents", [])
     return {
         each["Key"].removeprefix(f"{settings.prefix}/"): client.get_object(
@@ -115,22 +76,31 @@ def check_equal(directory: Path, there: dict[str, bytes]) -> None:
 
 def test_each_file_is_copied_once_and_the_manifest_last(server, settings, tmp_path):
     catalog = record(tmp_path / "data")
-    bucket = open_bucket(settings)
+    sent = []
+
+    def noted(data: bytes) -> bytes:
+        if data.startswith(b"PUT "):
+            sent.append(data.split()[1].decode().partition(f"/{settings.prefix}/")[2])
+        return data
+
+    proxy = Proxy(settings.endpoint, request=noted)
+    bucket = open_bucket(SyncSettings(**{**vars(settings), "endpoint": proxy.url}))
     would = sync(catalog, bucket, dry_run=True)
     assert len(would.copied) == 4
     assert objects(server, settings) == {}
+    assert sent == []
     report = sync(catalog, bucket)
     assert (report.copied, report.there) == (would.copied, 0)
-    assert report.manifests == ["manifest/2025-11-25.json"]
+    assert [unquote(name) for name in sent] == [*report.copied, "manifest/2025-11-25.json"]
     check_equal(tmp_path / "data", objects(server, settings))
     again = sync(catalog, bucket)
-    assert (again.copied, again.there, again.manifests) == ([], 0, [])
+    assert (again.copied, again.there, len(sent)) == ([], 0, 5)
 
 
 def test_something_else_under_a_file_s_name_is_not_touched(server, settings, tmp_path):
     catalog = record(tmp_path / "data", hours=1)
     [entry] = catalog.files()
-    server[2].put_object(Bucket=BUCKET, Key=f"{settings.prefix}/{entry.path}", Body=b"other")
+    server.client.put_object(Bucket=BUCKET, Key=f"{settings.prefix}/{entry.path}", Body=b"other")
     with pytest.raises(UserError, match="is not equal to the file; neither is touched"):
         sync(catalog, open_bucket(settings))
     assert objects(server, settings) == {entry.path: b"other"}
@@ -186,40 +156,10 @@ def test_killed_at_random_moments_it_goes_on(server, settings, tmp_path):
     assert sum(name.endswith(".parquet") for name in objects(server, settings)) == 1
 
 
-class Proxy:
-    """Passes bytes on to the server, and breaks connections after so many bytes."""
-
-    def __init__(self, target: str, most: int) -> None:
-        host, _, port = target.removeprefix("http://").partition(":")
-        self._target, self._most = (host, int(port)), most
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        while True:
-            client, _ = self._listener.accept()
-            upstream = socket.create_connection(self._target, LIMIT_S)
-            for one, other in ((client, upstream), (upstream, client)):
-                threading.Thread(target=self._pass, args=(one, other), daemon=True).start()
-
-    def _pass(self, one: socket.socket, other: socket.socket) -> None:
-        passed = 0
-        with contextlib.suppress(OSError):
-            while data := one.recv(4096):
-                passed += len(data)
-                if self._most and passed > self._most:
-                    break
-                other.sendall(data)
-        for each in (one, other):
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-
-
 @pytest.mark.parametrize("most", [0, 2_000])
 def test_connections_that_break_leave_nothing_that_counts(server, settings, tmp_path, most):
     catalog = record(tmp_path / "data", hours=2, rows=3_000)
-    broken = SyncSettings(**{**vars(settings), "endpoint": Proxy(settings.endpoint, most).url})
+    broken = SyncSettings(**{**vars(settings), "endpoint": Proxy(settings.endpoint, most=most).url})
     if most:
         with pytest.raises(UserError, match="the bucket cannot be used"):
             sync(catalog, open_bucket(broken))
@@ -228,6 +168,33 @@ def test_connections_that_break_leave_nothing_that_counts(server, settings, tmp_
     else:  # without the fault it passes
         sync(catalog, open_bucket(broken))
         check_equal(tmp_path / "data", objects(server, settings))
+
+
+@pytest.mark.parametrize("struck", [True, False])
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        ({"answer": full}, "QuotaExceeded: Full"),
+        ({"request": an_hour_ago}, ""),
+    ],
+    ids=["full bucket", "late clock"],
+)
+def test_what_a_bucket_refuses_is_named_and_does_not_count(
+    server, settings, tmp_path, refusal, struck
+):
+    fault, line = refusal
+    catalog = record(tmp_path / "data", hours=2)
+    proxy = Proxy(settings.endpoint, **(fault if struck else {}))
+    through = SyncSettings(**{**vars(settings), "endpoint": proxy.url})
+    if not struck:  # without the fault it passes
+        sync(catalog, open_bucket(through))
+        check_equal(tmp_path / "data", objects(server, settings))
+        return
+    with pytest.raises(UserError, match=line or server.late) as refused:
+        sync(catalog, open_bucket(through))
+    assert "\n" not in str(refused.value)
+    assert len(catalog.unsynced()) == 2
+    assert objects(server, settings) == {}
 
 
 def test_the_oldest_copied_file_goes_first(server, settings, tmp_path):

@@ -6,7 +6,9 @@ one that is there and differs is an error, and nothing of it is removed here.
 """
 
 import hashlib
+import html
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -73,7 +75,11 @@ def _told() -> Iterator[None]:
     try:
         yield
     except BaseError as error:
-        reason = str(error).partition("\n")[0][:300]
+        text = str(error)
+        # S3 says why in XML; what is before it names the request alone.
+        said = re.search(r"<Code>(.*?)</Code>\s*<Message>(.*?)</Message>", text, re.DOTALL)
+        reason = ": ".join(said.groups()) if said else text.partition("\n")[0]
+        reason = " ".join(html.unescape(reason).split())[:300]
         raise UserError(f"the bucket cannot be used: {reason}", ExitCode.EXCHANGE) from error
 
 
