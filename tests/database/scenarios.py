@@ -28,6 +28,12 @@ MISSING = (
     "SELECT count(*) FROM generate_series({first}, {last}) n"
     " WHERE NOT EXISTS (SELECT FROM kept WHERE kept.n = n.n)"
 )
+# It ends with the first error. Without that it waits for the next line where the database says its
+# last words before the connection is gone, and nobody sends one.
+WRITER = (
+    *("runuser", "-u", "postgres", "--"),
+    *("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", "gridberry"),
+)
 MORE = "INSERT INTO plain SELECT {n} * 100000 + n, repeat('x', 900) FROM generate_series(1, 2000) n"
 ONE = "INSERT INTO fills VALUES ({n}, now(), {n})"
 
@@ -286,9 +292,7 @@ def kills(directory: Path, count: int = 50, seed: int = 2611, **_: Any) -> str:
         first, acknowledged, sent = 0, 0, 0
         for _ in range(count):
             writer = subprocess.Popen(
-                here["pi1"].command(
-                    "runuser", "-u", "postgres", "--", "psql", "-XAtqd", "gridberry"
-                ),
+                here["pi1"].command(*WRITER),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

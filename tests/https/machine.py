@@ -47,6 +47,12 @@ def ask(machine: Machine, name: str) -> str:
     return machine.ask("python3", "-c", ASK, f"https://{name}/")
 
 
+def serve(machine: Machine) -> None:
+    """Start what stands for a bot's page, and wait until it listens."""
+    machine.run("systemd-run", "--unit=page", "python3", "-c", PAGE)
+    machine.run("timeout", "60", "sh", "-c", "until ss -ltn | grep -q :8080; do sleep 0.1; done")
+
+
 def check(world: World, play: str) -> None:
     """Run it.
 
@@ -58,7 +64,7 @@ def check(world: World, play: str) -> None:
         AssertionError: It is not as it should be.
     """
     machine = world["pi1"]
-    machine.run("systemd-run", "--unit=page", "python3", "-c", PAGE)
+    serve(machine)
     assert "would" not in world.well(play, "--check", "--diff")
     assert not machine.path("/etc/gridberry/https/own.crt").exists()
     before = machine.ask("systemctl", "is-active", "nginx")
@@ -92,7 +98,7 @@ def check(world: World, play: str) -> None:
     assert ask(machine, "10.77.0.1") == "https 10.77.0.1"
     machine.cut_power()
     machine.boot()
-    machine.run("systemd-run", "--unit=page", "python3", "-c", PAGE)
+    serve(machine)
     assert ask(machine, "10.77.0.1") == "https 10.77.0.1"
     assert world.changed(world.well(play, **other)) == {"pi1": 0}
     world.well(play, https_proxy_state="absent", **other)
