@@ -56,6 +56,16 @@ def test_sizes_beside_a_bot(memory, wanted):
     assert (found["max_connections"], found["max_worker_processes"]) == (30, 9)
 
 
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("cpus", [1, 2, 4, 8])
+def test_a_job_of_timescaledb_finds_a_worker(cpus, alone):
+    """Beside launcher, scheduler, PostgreSQL's own launcher and a query on all workers."""
+    found = role.postgres_settings(4000, cpus, beside_bot=not alone)
+    background = found["timescaledb.max_background_workers"]
+    assert background > 2
+    assert found["max_worker_processes"] >= background + 1 + found["max_parallel_workers"]
+
+
 @pytest.mark.parametrize(("memory", "wanted"), ALONE.items())
 def test_sizes_of_a_board_of_its_own_are_those_of_timescaledb_tune(memory, wanted):
     found = role.postgres_settings(memory, 4, beside_bot=False)

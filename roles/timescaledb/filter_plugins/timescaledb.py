@@ -16,6 +16,9 @@ from collections.abc import Mapping
 ITERATIONS = 4096  # what PostgreSQL's own verifiers have: each login costs them
 SALT_BYTES = 16
 CONNECTIONS_ALONE, CONNECTIONS_BESIDE_BOT = 100, 30
+# TimescaleDB's launcher, a scheduler for the database, and two jobs: with none left for those, no
+# policy ever ran, and the log said so each minute.
+BACKGROUND_WORKERS = 4
 LEAST_MB = 700  # a board of 1 GB has some 900
 LONGEST_NAME = 63
 ROLES = ("owner", "writer", "reader", "replication")
@@ -68,7 +71,7 @@ def postgres_settings(
         "max_parallel_workers": max(cpus // 2, 1) if beside_bot else cpus,
         "max_parallel_workers_per_gather": max(cpus // 4 if beside_bot else cpus // 2, 1),
         "max_parallel_maintenance_workers": max(cpus // 4 if beside_bot else cpus // 2, 1),
-        "timescaledb.max_background_workers": 2,
+        "timescaledb.max_background_workers": BACKGROUND_WORKERS,
         "memory_max": f"{share * 3 // 4}M",
     }
 
