@@ -472,3 +472,19 @@ def test_a_deploy_that_was_cut_goes_back_to_what_runs(project: Project) -> None:
     assert project.act("look")["release"]["number"] == 2
     project.act("back")
     assert project.version() == "bb"
+
+
+def test_a_directory_that_a_container_writes_to_is_no_configuration(tmp_path):
+    for name in ("compose.yaml", "watcher.toml"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "metrics").mkdir()
+    mounts = [
+        {"type": "bind", "source": str(tmp_path / name)} for name in ("watcher.toml", "metrics")
+    ]
+    files = compose_release.files_of(tmp_path, {"services": {"watcher": {"volumes": mounts}}})
+    assert files == ["compose.yaml", "watcher.toml"]
+    facts = {"files": files, "images": {}}
+    record, written = History(tmp_path).begin(tmp_path, facts)
+    assert written
+    kept = tmp_path / "releases" / str(record["number"])
+    assert {path.name for path in kept.iterdir()} == {*files, "release.json"}

@@ -135,10 +135,14 @@ def compose_of(directory: Path) -> dict[str, Any]:
 
 
 def files_of(directory: Path, compose: dict[str, Any]) -> list[str]:
-    """Return the names of the configuration's files: those that containers mount, and compose's."""
+    """Return the names of the configuration's files: those that containers mount, and compose's.
+
+    A directory that they mount is where they write: no configuration.
+    """
     mounts = [one for each in compose["services"].values() for one in each.get("volumes", [])]
     sources = {Path(one["source"]) for one in mounts if one["type"] == "bind"}
-    return sorted({path.name for path in sources if path.parent == directory} | {COMPOSE})
+    mounted = {path.name for path in sources if path.parent == directory and not path.is_dir()}
+    return sorted(mounted | {COMPOSE})
 
 
 def describe(directory: Path) -> dict[str, Any]:
