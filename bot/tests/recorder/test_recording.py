@@ -145,6 +145,20 @@ def test_a_connection_is_replaced_before_its_end_without_a_gap(tmp_path, seen):
     assert any(symbol.trades.duplicates for symbol in world.session.symbols.values())
 
 
+def test_a_connection_that_breaks_again_and_again_is_back_within_moments(tmp_path, seen):
+    world = World(tmp_path)
+    world.run(10)
+    for _ in range(8):
+        world.group._lines[0].link.cut("broken")
+        world.run(8)
+    world.close()
+    check_all(world, seen)
+    for symbol in world.sizes:
+        gaps = gaps_of(world, Kind.DEPTH, symbol)
+        assert len(gaps) == 8
+        assert max(gap.to_ms - gap.from_ms for gap in gaps) <= 1_500
+
+
 def test_messages_that_do_not_fit_become_gaps(tmp_path, seen):
     world = World(tmp_path)
     world.run(10)

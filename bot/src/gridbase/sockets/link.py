@@ -53,6 +53,7 @@ class Link:
         quiet: without a message for this long, it is probed (seconds).
         backoff: pauses between attempts.
         senseless: told of a message that makes no sense, instead of giving the connection up.
+        steady_seconds: after so long a connection was a good one, and pauses begin anew.
     """
 
     def __init__(
@@ -67,8 +68,10 @@ class Link:
         quiet: float,
         backoff: Backoff,
         senseless: Callable[[str], None] | None = None,
+        steady_seconds: float = STEADY_SECONDS,
     ) -> None:
         self._senseless = senseless
+        self._steady_seconds = steady_seconds
         self.name = name
         self._url = url
         self._dialer = dialer
@@ -179,7 +182,7 @@ class Link:
             return
         socket.close()
         self.losses += 1
-        if self._clock.monotonic() - self._opened_at >= STEADY_SECONDS:
+        if self._clock.monotonic() - self._opened_at >= self._steady_seconds:
             self._failures = 0
         self._failed(reason)
         self._owner.lost()
