@@ -15,6 +15,7 @@ import itertools
 import json
 import sys
 import tempfile
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from recorder.core.inbox import Inbox  # noqa: E402
 from recorder.core.rows import Kind  # noqa: E402
 from recorder.core.steps import Sizes  # noqa: E402
 from recorder.files.compact import compact, over_before  # noqa: E402
+from recorder.files.layout import ACTIVE  # noqa: E402
 from recorder.files.store import Store  # noqa: E402
 from recorder.recording.session import Session, streams_of  # noqa: E402
 from recorder.service.memory import resident_bytes  # noqa: E402
@@ -89,6 +91,15 @@ class Answers:
         ]
 
 
+def _settle(directory: Path) -> None:
+    """Wait until closed journals are Parquet.
+
+    Here a day has seconds, and what is made of its last hour would count as the day's memory.
+    """
+    while len(list((directory / ACTIVE).iterdir())) > len(KINDS):
+        time.sleep(0.05)
+
+
 def week(directory: Path, days: int, hourly: int) -> list[float]:
     """Record so many days; the memory after each (MB)."""
     made = _messages()
@@ -115,6 +126,7 @@ def week(directory: Path, days: int, hourly: int) -> list[float]:
             clock.ms = begin + HOUR_MS
         session.step(0.0)
         store.flush()
+        _settle(directory)
         compact(store.catalog, over_before(clock.ms))
         found.append(resident_bytes() / 10**6)
         print(f"day {len(found)}: {found[-1]:.0f} MB, {store.written} rows", flush=True)

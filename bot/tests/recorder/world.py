@@ -91,6 +91,7 @@ class World:
         directory: of both.
         symbols: how many.
         faults: probability of each kind of fault, by kind.
+        step_ms: how often everybody does what is due; divides a second.
     """
 
     directory: Path
@@ -100,6 +101,7 @@ class World:
     kinds: tuple[Kind, ...] = ALL
     seed: int = 1
     longest_s: float = 23.5 * 3600
+    step_ms: int = 250
 
     def __post_init__(self) -> None:
         self.api = build_api(self._config(), self.clock)
@@ -182,8 +184,9 @@ class World:
         self.group.close()
         self.store.close()
 
-    def step(self, milliseconds: int = 250) -> None:
+    def step(self, milliseconds: int = 0) -> None:
         """Let time pass; everybody does what is due."""
+        milliseconds = milliseconds or self.step_ms
         self.clock.pass_ms(milliseconds)
         self.exchange.advance()
         self.note()
@@ -194,7 +197,7 @@ class World:
 
     def run(self, seconds: float) -> None:
         """Let so many seconds pass."""
-        for _ in range(round(seconds * 4)):
+        for _ in range(round(seconds * 1_000 / self.step_ms)):
             self.step()
 
     def settle(self) -> None:

@@ -56,7 +56,11 @@ def compact(catalog: Catalog, before: str) -> int:
         UnequalError: a new file is not equal to its parts, which stay.
     """
     with alone(catalog.directory):
-        return _compact(catalog, before)
+        replaced = _compact(catalog, before)
+    # What a day took for a moment would stay with the process: the allocator gives back only what
+    # is at its end.
+    pa.default_memory_pool().release_unused()
+    return replaced
 
 
 @contextmanager

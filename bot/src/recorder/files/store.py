@@ -163,6 +163,7 @@ class Store:
         while (path := self._closed_journals.get()) is not None:
             try:
                 convert(self.catalog, path)
+                pa.default_memory_pool().release_unused()
             # The journal stays, and the next start tries again.
             except (OSError, sqlite3.Error) as error:
                 self._not_converted(path, error)

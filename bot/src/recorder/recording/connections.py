@@ -22,8 +22,8 @@ LONGEST_S = 23.5 * 3_600
 OVERLAP_S = 10.0
 MOST_STREAMS = 200  # on one connection; Binance's limit is 1,024
 TIMEOUT_S, QUIET_S = 10.0, 20.0
-# Each moment without a connection is a gap. Lost again and again, it is opened some 50 times in five
-# minutes at most; Binance allows 300.
+# Each moment without a connection is a gap. Lost again and again, it is opened some 50 times in
+# five minutes at most; Binance allows 300.
 FIRST_PAUSE_S, LONGEST_PAUSE_S, STEADY_S = 0.2, 60.0, 5.0
 CONNECTION_LOST = "the connection was lost"
 
