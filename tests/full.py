@@ -25,6 +25,7 @@ from tests.gate import ROOT, Processes, Stage, remove_machines, side_by_side
 
 TABLE = ROOT / "docs" / "full-tests.md"
 LIMIT_SECONDS = 60 * 60
+COLOR = re.compile(r"\x1b\[[0-9;]*m")  # molecule's, also where nobody looks
 OUTCOME_WIDTH = 100
 HEAD = "| part | commit | seconds | outcome |"
 
@@ -113,9 +114,9 @@ def last_line(log: Path) -> str:
     Args:
         log: The log.
     """
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
-    said = next((line for line in reversed(lines) if line), "")
-    return said.replace("|", "/")[:OUTCOME_WIDTH]
+    text = COLOR.sub("", log.read_text(errors="replace"))
+    said = next((line for line in reversed(text.splitlines()) if line.strip()), "")
+    return " ".join(said.split()).replace("|", "/")[:OUTCOME_WIDTH]
 
 
 def run_part(part: Part, state: Path, processes: Processes) -> Run:

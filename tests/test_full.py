@@ -60,7 +60,11 @@ def table() -> dict[str, full.Run]:
 def test_a_run_is_noted_with_its_last_line_and_what_failed_with_why(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    parts(monkeypatch, good="echo a; echo '3 | of 3'; echo", roles="echo no good; exit 3")
+    parts(
+        monkeypatch,
+        good=r"echo a; printf '\033[32m3   | of\033[0m 3\n\n'",
+        roles="echo no good; exit 3",
+    )
     assert full.main([]) == 1
     commit_tested = full.git("rev-parse", "--short=8", "HEAD").stdout.strip()
     assert table() == {
