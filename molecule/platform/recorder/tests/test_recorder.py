@@ -58,7 +58,7 @@ def test_it_records_what_the_exchange_trades(pi, running, waiting):
 
     waiting(lambda: status()["exchanges"]["binance"]["books"] == 2, "both books")
     waiting(lambda: status()["rows_written"] > 200, "rows")
-    pi.check_output(f"docker restart --timeout 60 {NAME}")
+    pi.check_output(f"docker restart -t 60 {NAME}")
     waiting(lambda: pi.run(f"docker exec {NAME} recorder status").rc == 0, "the recorder again")
     found = query(pi, QUERY)
     print(found)

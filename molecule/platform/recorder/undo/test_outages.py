@@ -51,7 +51,7 @@ def test_what_power_cuts_lose_is_listed(pi, machine, recording, tmp_path):
         written += recording()["rows_written"]
         cut_at.append(machine.restart(cut=True) * 1000)
     recording()
-    pi.check_output(f"docker stop --timeout 120 {NAME}")
+    pi.check_output(f"docker stop -t 120 {NAME}")
     archive = tmp_path / "kept.tar"
     with archive.open("wb") as kept:
         machine.ssh("sudo tar -C /mnt/data/recorder -cf - .", stdout=kept)
