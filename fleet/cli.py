@@ -30,6 +30,7 @@ from fleet.log_colors import Line, colored
 from fleet.log_colors import run as run_colored
 from fleet.rollout_verb import whole_number
 from fleet.ssh import open_page, ssh_command
+from fleet.variable_files import check_variable_files
 from playbooks.filter_plugins.variables import variable_problems
 from roles.status.filter_plugins.status_table import all_answered, status_table
 
@@ -497,6 +498,7 @@ def main(words: Sequence[str] | None = None) -> int:
             check_words(options.rest)
         with sudo_password(ask=options.ask_become_pass) as password:
             ansible = Ansible(inventory, options.limit or "", password)
+            check_variable_files(ansible.path, inventory)
             ansible.limit = chosen(options, ansible)
             if options.of_all:
                 ansible.check_hosts()

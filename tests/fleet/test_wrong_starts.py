@@ -14,6 +14,7 @@ import yaml
 from gridbase.errors import UserError
 
 from fleet.ansible import find_inventory
+from fleet.variable_files import check_variable_files
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs/wrong-starts.md"
@@ -65,6 +66,8 @@ OTHERS = (
     "a bot on two Pis",
     "bots of one Pi with one port",
     "a symbol that no bot trades",
+    "a file of variables that cannot be read",
+    "a setting twice in one file",
 )
 REFUSED = "What check and deploy refuse"
 
@@ -228,6 +231,60 @@ def test_several_bots_on_one_pi(
     status, [line] = check(several_bots(tmp_path, bots), tmp_path / "state", *words)
     assert status == 2
     assert matches(documented(REFUSED)[case], line)
+
+
+@pytest.mark.parametrize(
+    ("case", "text"),
+    [
+        ("a file of variables that cannot be read", "grid_bot_lower: 1\n  grid_bot_upper: 2\n"),
+        ("a setting twice in one file", "grid_bot_lower: '1'\na: 2\ngrid_bot_lower: '3'\n"),
+    ],
+)
+def test_files_of_variables(tmp_path: Path, case: str, text: str) -> None:
+    inventory = inventory_of(tmp_path)
+    file = tmp_path / "group_vars/trading/main.yml"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    status, [line] = check(inventory, tmp_path / "state")
+    assert status == 2
+    assert matches(documented(REFUSED)[case], line)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("group_vars/all.yml", "a: [1\n", ":2: did not find expected ',' or ']'"),
+        ("host_vars/pi1", "a\nb\n", ":1: use lines such as NAME: VALUE"),
+        ("host_vars/pi1/x.yaml", "- a\n", ":1: use lines such as NAME: VALUE"),
+        (
+            "host_vars/pi1/x.json",
+            '{"a": 1, "a": 2}',
+            ":1: a is there twice; the first is in line 1",
+        ),
+        ("group_vars/all.yml", "a: \x07\n", ": unacceptable character"),
+        ("group_vars/all.yml", "a: !vault |\n  $ANSIBLE_VAULT;1.1\nb: !unsafe x\n", ""),
+        ("group_vars/all.yml", "$ANSIBLE_VAULT;1.1;AES256\n3061\n", ""),
+        ("group_vars/all.yml", "# nothing\n", ""),
+        # Ansible reads none of these.
+        ("group_vars/all.yml~", "a: [1\n", ""),
+        ("group_vars/.all.yml", "a: [1\n", ""),
+        ("group_vars/all.md", "a: [1\n", ""),
+        ("notes/all.yml", "a: [1\n", ""),
+    ],
+)
+def test_what_is_wrong_in_a_file_of_variables(
+    tmp_path: Path, name: str, text: str, said: str
+) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    refused = ""
+    try:
+        check_variable_files(tmp_path, "inventory/home")
+    except UserError as error:
+        refused = str(error)
+    assert refused.startswith(f"inventory/home/{name}{said}" if said else "")
+    assert bool(refused) == bool(said)
 
 
 def test_limits_of_several_bots_above_what_the_board_has(tmp_path: Path) -> None:
