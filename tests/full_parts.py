@@ -188,6 +188,12 @@ PARTS = (
         ("plugins", "roles", "tests/https", "tests/trixie_machine.py", "tests/trixie_root.py"),
     ),
     Part(
+        "pull",
+        "a host that follows a repository over SSH: signed, refused, held, by its timer, cut off",
+        python("-m", "tests.pull"),
+        ("plugins", "roles", "tests/pull", *ON_TRIXIE),
+    ),
+    Part(
         "branches",
         "two machines that begin with a snapshot of a third",
         python("-m", "tests.branches"),

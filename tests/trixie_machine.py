@@ -22,7 +22,7 @@ from tests.trixie_root import MachineMissingError, trixie_root
 PACKAGES = (
     *("systemd-sysv", "dbus", "python3", "iproute2", "procps", "openssl", "ca-certificates"),
     *("openssh-server", "postgresql-17", "postgresql-17-timescaledb", "pgbackrest"),
-    *("xvfb", "x11vnc", "nftables", "nginx"),
+    *("xvfb", "x11vnc", "nftables", "nginx", "git", "python3-venv"),
 )
 BOOT_SECONDS = 60.0
 NETWORK = "10.77.0."

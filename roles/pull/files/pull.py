@@ -41,6 +41,7 @@ COLLECTIONS = ("ansible/posix", "community/docker", "community/library_inventory
 APPLIED, UNCHANGED, HELD, REFUSED, FAILED = "applied", "unchanged", "held", "refused", "failed"
 FETCH_SECONDS, REPORT_SECONDS, HOLD_SECONDS = 600, 20, 60
 GRACE = float(os.environ.get("PULL_GRACE", "10"))  # seconds to end by itself
+STRANGER = "Host key verification failed"  # ssh's last line, below a frame
 NOISE = re.compile(r"(?i)\s*$|warning|hint")
 RECAP = re.compile(r"(?m)^(\S+) +: ok=\d+ +changed=(\d+) ")
 SAID = re.compile(r"(?m)^\[ERROR\]: (?:Task failed: )?(?:(?:Action|Module) failed: )?(.*)$")
@@ -108,6 +109,8 @@ def run(*command: str, seconds: float, env: dict[str, str] | None = None) -> str
     except FileNotFoundError as error:
         raise PullError(f"{name} is not installed") from error
     if done.returncode:
+        if STRANGER in done.stderr:
+            raise PullError("the server's host key is not the one in pull_known_hosts")
         said = [one.strip() for one in done.stderr.splitlines() if not NOISE.match(one)]
         raise PullError((said or [f"{name} ended with status {done.returncode}"])[0])
     return done.stdout.strip()
