@@ -101,6 +101,12 @@ NEAR = {
     ),
     "gridbot/trading/handover": "bot/policies/test_takeover together/trading/test_takeover",
     "gridbase/tax_lots": "bot/books/test_tax",
+    "gridbot/accounting/overview": "together/page/test_books together/page/test_document",
+    "gridbot/accounting/audit": "together/books/test_audit",
+    "gridbot/accounting/acknowledge": "together/books/test_acknowledge",
+    "gridbot/accounting/trade_history": "bot/books/test_pages_of_trades bot/books/test_export",
+    "gridbot/accounting/grid_figures": "bot/books/test_grid_figures",
+    "gridbot/accounting/profit_plot": "bot/books/test_report",
     "gridbot/accounting/settle": "bot/books/test_settle_bounds bot/books/test_settle",
     "gridbot/store/old_archive": "bot/books/test_old_archive",
     "gridbot/store/settled": (

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 from gridbase.tax_lots import DAY_MS
+from gridbot.accounting.profit_plot import report_figure
 from gridbot.accounting.profit_report import By, make_report, total
 from gridbot.cli import main
 from gridbot.store import GridResult, Sample, Store
@@ -120,6 +121,22 @@ def test_the_plot_needs_nothing_from_elsewhere(lives, tmp_path, capsys):
     assert page.count("<svg") == 3
     assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
     assert "grid profit" in page
+    assert lives
+
+
+def test_the_plot_shows_what_the_report_says(lives, store):
+    report = make_report(store, SYMBOL, By.DAY, None)
+    figure = report_figure({SYMBOL: report})
+    periods = list(report.periods.values())
+    [together, results], [each], [prices] = (panel.layers for panel in figure.panels)
+    assert list(each.y) == [float(period.grid_profit) for period in periods]
+    assert together.y[-1] == pytest.approx(float(total(report).grid_profit))
+    assert list(results.y) == [float(period.result) for period in periods]
+    seen = [period for period in periods if period.low is not None]
+    ends = [float(price) for period in seen for price in (period.low, period.high)]
+    assert list(prices.y) == ends
+    assert min(ends) > 0
+    assert list(each.x) == sorted(each.x)
     assert lives
 
 

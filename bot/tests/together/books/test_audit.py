@@ -80,6 +80,13 @@ def settled(world):
     return trader
 
 
+def test_books_that_hold_all_are_compared_at_once(world):
+    settled(world)
+    before = world.clock.monotonic()
+    assert world.audit().differences == []
+    assert world.clock.monotonic() - before < audit.POLL_SECONDS
+
+
 def test_what_happens_after_the_look_is_no_difference(world, monkeypatch):
     trader = world.trader()
     for _ in range(20):
