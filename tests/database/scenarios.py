@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.database.world import PASSWORDS, PROGRAM, SECRETS, World
+from tests.database.world import PASSWORDS, PROGRAM, SECRETS, SETTINGS, World
 
 ROWS = (
     "SET ROLE gridberry_owner;"
@@ -357,6 +357,21 @@ def full_disk(directory: Path, **_: Any) -> str:
         return f"full ({stopped} kB left) after {rows} rows: all there, and it goes on"
 
 
+# What the role makes, as patterns of the shell: none of it stays after a purge.
+LEFT = (
+    "/etc/systemd/system/gridberry-*database* /etc/systemd/system/postgresql*"
+    " /etc/gridberry/database /etc/pgbackrest/pgbackrest.conf /etc/postgresql/17"
+    " /usr/local/lib/gridberry/database /var/lib/gridberry/database*"
+    " /var/lib/gridberry/metrics/*database* /mnt/data/postgresql/17"
+)
+
+
+def must_be_gone(here: World) -> None:
+    """Check that a purge leaves nothing of what the role makes."""
+    left = here["pi1"].ask("sh", "-c", f"ls -d {LEFT} 2>/dev/null")
+    must(left == "", "a purge leaves nothing", left)
+
+
 def dump(directory: Path, **_: Any) -> str:
     """A plain dump each night; everything removed, and the dump loaded into a fresh database."""
     plain = {
@@ -374,14 +389,17 @@ def dump(directory: Path, **_: Any) -> str:
         must("is not empty" in refused, "a load over rows is refused", refused)
         gone = {"timescaledb_state": "absent", "timescaledb_purge": True}
         here.well("database", database_backup_state="absent", **gone)
-        left = here["pi1"].ask("ls", "/mnt/data/postgresql/17/main", "/etc/gridberry/database")
-        must(left.count("No such file") == 2, "a purge leaves nothing", left)
+        must_be_gone(here)
         here.well("database")
         begun = time.monotonic()
         here["pi1"].run(*PROGRAM, "load", f"/mnt/usb/dumps/{file.name}")
         must(here.sql("pi1", SUM) == before, "rows of the dump")
         must(log_in(here, "reader", "SELECT count(*) FROM plain") == "1000", "a reader reads them")
         took = time.monotonic() - begun
+        here.settings |= SETTINGS  # pgBackRest again
+        here.well("database")
+        here.well("database", database_backup_state="absent", **gone)
+        must_be_gone(here)
         return f"dumped, removed, loaded again in {took:.1f} s: equal"
 
 
