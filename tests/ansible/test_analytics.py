@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-BOTS = [{"name": "gridberry-bot", "options": ["--fee-rate", "0.00075"]}]
+BOTS = [{"name": "gridberry", "options": ["--fee-rate", "0.00075"]}]
 WORDS = ["--investment", "1000", "--fee-rate", "0.001"]
 SEARCHES = [{"symbol": "BTCUSDT", "options": WORDS}]
 POOL = {
@@ -37,6 +37,14 @@ HOSTS: dict[str, dict] = {
     "open": {**POOL, "analytics_pool_scheduler": "tcp://192.168.1.10:8786"},
     "late": {"analytics_time": 210},
     "endless": {"analytics_night_minutes": 1500},
+    # Two bots on one Pi, and the container's name in the place of the project's.
+    "eth": {"analytics_bots": [], "grid_bot_project": "gridberry-eth"},
+    "both": {
+        "grid_bot_neighbors": ["both", "eth"],
+        "analytics_bots": [{"name": "gridberry"}, {"name": "gridberry-eth"}],
+        "analytics_time": 210,
+    },
+    "stranger": {"analytics_bots": [{"name": "gridberry-bot"}]},
     "gone": {"analytics_state": "absent", "analytics_purge": True, "analytics_bots": []},
 }
 
@@ -61,7 +69,7 @@ def told(tmp_path_factory) -> dict[str, dict[str, dict]]:
     (directory / "inventory.json").write_text(json.dumps({"all": {"hosts": hosts, "vars": common}}))
     role = {
         "ansible.builtin.import_role": {"name": "analytics"},
-        "when": "inventory_hostname != 'idle'",
+        "when": "inventory_hostname not in ['idle', 'eth']",
     }
     wanted = {"hosts": "all", "gather_facts": False, "tasks": [role]}
     (directory / "play.json").write_text(json.dumps([wanted]))
@@ -119,7 +127,7 @@ def test_jobs_have_limits_that_leave_bots_alone(told):
     words = shlex.split(setting(service, "ExecStart"))
     assert words[2:4] == ["night", words[3]]
     assert words[3].startswith("gridberry-analytics:")
-    assert words[-1] == "gridberry-bot"
+    assert words[-1] == "gridberry"
     assert setting(files["gridberry-analytics.timer"], "OnCalendar") == "03:30 UTC"
     # From when on a night is missed: a day, eight hours, and half an hour.
     late = files["gridberry_analytics_nightly.prom"].splitlines()[-1]
@@ -130,7 +138,7 @@ def test_jobs_have_limits_that_leave_bots_alone(told):
 
 def test_the_configuration_says_what_the_settings_say(told):
     settings = tomllib.loads(written(told["plain"])["analytics.toml"])
-    assert settings["bots"] == [{"state": "/bots/gridberry-bot", **BOTS[0]}]
+    assert settings["bots"] == [{"state": "/bots/gridberry", **BOTS[0]}]
     assert settings["searches"] == SEARCHES
     assert "tls" not in settings
     effects = told["plain"][RUN]["applied"]
@@ -177,6 +185,12 @@ def test_an_undo_needs_no_settings_and_says_what_goes(told):
         ("crowded", "analytics_pool_workers is 2, and analytics_memory_mb 512; each needs 256 MB"),
         ("keyless", "keyless: analytics_pool_scheduler is set, which needs"),
         ("open", "open: analytics_pool_scheduler is tcp://192.168.1.10:8786; use tls://HOST:PORT"),
+        (
+            "stranger",
+            "gridberry-bot; use the compose project of a bot of this host: gridberry",
+        ),
+        # Of both bots nothing is said.
+        ("both", 'both: analytics_time is 210; use a time such as "03:30", with its quotes'),
         ("late", 'late: analytics_time is 210; use a time such as "03:30", with its quotes'),
         ("endless", "analytics_night_minutes 1500; use at least 1, at most the latter"),
     ],
@@ -185,6 +199,7 @@ def test_what_is_not_allowed_is_one_line(told, host, line):
     failed = [result["msg"] for result in told[host].values() if result.get("failed")]
     assert len(failed) == 1
     assert line in failed[0]
+    assert "\n" not in failed[0]
 
 
 PROGRAM = ROOT / "roles/analytics/files/analytics.sh"

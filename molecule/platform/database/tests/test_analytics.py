@@ -10,7 +10,7 @@ UNIT, SLICE = "gridberry-analytics", "gridberry_analytics.slice"
 RESULTS = "/var/lib/gridberry-analytics"
 SETTINGS = json.dumps(
     {
-        "analytics_bots": [{"name": "gridberry-bot"}],
+        "analytics_bots": [{"name": "gridberry"}],
         "analytics_memory_mb": 300,
         "analytics_results": RESULTS,
         # There is no recording: the report needs none, and the comparison says so.
@@ -48,13 +48,13 @@ class TestAnalytics:
     def test_a_night_leaves_what_it_could_do_and_says_what_not(self, pi):
         assert pi.run(f"systemctl start {UNIT}.service").rc != 0
         told = pi.check_output(f"cat {RESULTS}/analytics.prom")
-        assert 'gridberry_analytics_job_success{job="report",name="gridberry-bot"} 1' in told
-        assert 'gridberry_analytics_job_success{job="compare",name="gridberry-bot"} 0' in told
+        assert 'gridberry_analytics_job_success{job="report",name="gridberry"} 1' in told
+        assert 'gridberry_analytics_job_success{job="compare",name="gridberry"} 0' in told
         said = pi.check_output(f"journalctl --unit {UNIT} --output cat")
-        assert "compare gridberry-bot: " in said
-        (path,) = pi.check_output(f"ls {RESULTS}/2*/report-gridberry-bot.json").split()
+        assert "compare gridberry: " in said
+        (path,) = pi.check_output(f"ls {RESULTS}/2*/report-gridberry.json").split()
         assert "symbols" in json.loads(pi.check_output(f"cat {path}"))
-        assert pi.run("docker container inspect gridberry-bot-bot").rc == 0
+        assert pi.run("docker container inspect gridberry-bot").rc == 0
 
     def test_its_limits_are_in_force(self, pi):
         shown = pi.check_output(f"systemctl show -p CPUWeight -p MemoryMax {SLICE}")
