@@ -14,6 +14,23 @@ from tests.trixie_machine import root_file_system
 from tests.trixie_root import MachineMissingError
 
 
+def kills_parser(description: str | None, what: str, count: int) -> argparse.ArgumentParser:
+    """Return a parser of how often something is killed, and at which moments.
+
+    Args:
+        description: of the program.
+        what: is killed.
+        count: how often, unless it is told.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    text = f"how often {what} is killed"
+    parser.add_argument(
+        "--kills", dest="count", metavar="KILLS", type=int, default=count, help=text
+    )
+    parser.add_argument("--seed", type=int, default=2611, help="draws the moments")
+    return parser
+
+
 def run_scenarios(
     program: str,
     scenarios: Mapping[str, Callable[..., str]],

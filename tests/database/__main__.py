@@ -5,26 +5,15 @@ sudo python -m tests.database [NAME ...] [--kills 500]
 
 from __future__ import annotations
 
-import argparse
 import sys
 
 from tests.database.scenarios import SCENARIOS
-from tests.run_scenarios import run_scenarios
+from tests.run_scenarios import kills_parser, run_scenarios
 
 
 def main() -> int:
     """Run the scenarios that are named, or all; returns 1 where one failed."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--kills",
-        dest="count",
-        metavar="KILLS",
-        type=int,
-        default=50,
-        help="how often the database is killed",
-    )
-    parser.add_argument("--seed", type=int, default=2611, help="draws the moments")
-    return run_scenarios("tests.database", SCENARIOS, parser)
+    return run_scenarios("tests.database", SCENARIOS, kills_parser(__doc__, "the database", 50))
 
 
 if __name__ == "__main__":
