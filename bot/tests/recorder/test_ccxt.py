@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from decimal import Decimal
 
+import ccxt
 import pytest
 import requests
 from gridbase.clock import SystemClock
@@ -20,6 +21,7 @@ from recorder.files.parquet import groups, schema_of, sizes_of
 from recorder.recording import ccxt_messages
 from recorder.recording.ccxt_streams import UNPROVEN, CcxtStreams
 from recorder.recording.messages import trade as parsed
+from recorder.recording.symbol import Request
 
 from bot.tests.recorder.processes import LIMIT_S, Recorder, start_exchange, wait_until
 
@@ -284,7 +286,7 @@ def test_of_other_exchanges_nobody_assumes_that_numbers_have_no_holes(tmp_path):
 
 def test_trades_after_the_last_known_one_are_those_that_were_missed():
     numbers = OwnNumbers(None)
-    trades = [{"id": str(one)} for one in range(6)]
+    trades = [{"id": str(one), "timestamp": one} for one in range(6)]
     assert [numbers.number(trade) for trade in trades[:2]] == [1, 2]
     assert numbers.number(trades[1]) is None
     assert numbers.missed(trades[1:5]) == trades[1:5]
@@ -292,6 +294,44 @@ def test_trades_after_the_last_known_one_are_those_that_were_missed():
     numbers.skip()
     assert numbers.number(trades[3]) == 4
     assert OwnNumbers(4).number(trades[0]) == 6
+
+
+def as_ccxt(*names: str) -> list[dict]:
+    """Trades of one millisecond, in the order in which ccxt returns them."""
+    return ccxt.Exchange.sort_by_2([{"id": n, "timestamp": 7} for n in names], "timestamp", "id")
+
+
+def test_trades_of_one_millisecond_are_missed_whatever_the_length_of_their_numbers():
+    numbers = OwnNumbers(None)
+    for name in ("98", "99"):
+        numbers.number({"id": name, "timestamp": 7})
+    page = as_ccxt("97", "98", "99", "100", "101")
+    assert [trade["id"] for trade in page] == ["100", "101", "97", "98", "99"]
+    assert [trade["id"] for trade in numbers.missed(page)] == ["98", "99", "100", "101"]
+
+
+def test_trades_of_one_millisecond_whose_ids_tell_no_order_are_all_missed():
+    numbers = OwnNumbers(None)
+    numbers.number({"id": "b", "timestamp": 7})
+    page = [{"id": "z", "timestamp": 6}, *as_ccxt("a", "b", "c")]
+    assert [trade["id"] for trade in numbers.missed(page)] == ["a", "b", "c"]
+
+
+def test_an_answer_is_in_the_order_of_its_numbers(monkeypatch):
+    streams = CcxtStreams(
+        "binance", ["BTC-USDT"], (Kind.TRADES,), clock=SystemClock(), contiguous=True
+    )
+    page = as_ccxt("98", "99", "100", "101")
+    page = [each | {"price": 1.0, "amount": 1.0, "side": "buy"} for each in page]
+
+    async def fetched(*_):
+        return page
+
+    monkeypatch.setattr(streams._client, "fetch_trades", fetched)
+    asked = streams._found(Request("BTC-USDT", Kind.TRADES, 99))
+    answer = streams._loop.run_until_complete(asked)
+    streams.close()
+    assert [each["a"] for each in answer] == [99, 100, 101]
 
 
 def test_an_id_that_is_no_number_is_one_line():

@@ -28,9 +28,23 @@ class OwnNumbers:
         self._next += 1
 
     def missed(self, page: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
-        """Of the newest trades those since the last known one; None where none is known."""
-        known = [place for place, trade in enumerate(page) if trade["id"] in self._seen]
-        return page[known[0] :] if known else None
+        """Of the newest trades those since one that is known; None where none is known.
+
+        Args:
+            page: as ccxt has them; it sorts IDs as text, so that of one millisecond 10 is before 9.
+
+        Returns:
+            They, and known ones among them, in their order as far as time and IDs tell it.
+        """
+        ordered = sorted(page, key=_order)
+        known = next((n for n, trade in enumerate(ordered) if trade["id"] in self._seen), None)
+        if known is None:
+            return None
+        oldest = ordered[known]
+        if oldest["id"].isdecimal():
+            return ordered[known:]
+        # Which of one millisecond came first such an ID does not tell.
+        return [trade for trade in ordered if trade["timestamp"] >= oldest["timestamp"]]
 
     def number(self, trade: dict[str, Any]) -> int | None:
         """A trade's number; None where it had one already."""
@@ -43,3 +57,9 @@ class OwnNumbers:
                 self._seen.popitem(last=False)
         self._next += 1
         return self._next - 1
+
+
+def _order(trade: dict[str, Any]) -> tuple[int, int, str]:
+    """By time, then by number where IDs are numbers."""
+    name = str(trade["id"])
+    return trade["timestamp"], len(name), name

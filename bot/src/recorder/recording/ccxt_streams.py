@@ -13,6 +13,7 @@ import queue
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from operator import itemgetter
 from threading import Lock
 from typing import Any
 
@@ -438,7 +439,8 @@ class CcxtStreams:
             return [each for each in self._given[name] if each["a"] >= request.first]
         trades = await self._client.fetch_trades(self._unified[name], request.since_ms, PAGE)
         found = [agg_trade(trade, whole_id(trade["id"])) for trade in trades]
-        return [each for each in found if each["a"] >= request.first]
+        # Of one millisecond ccxt sorts IDs as text: 10 is before 9.
+        return sorted((each for each in found if each["a"] >= request.first), key=itemgetter("a"))
 
 
 def _stream(name: str, kind: Kind) -> str:
