@@ -115,9 +115,11 @@ class Fleet:
             raise RuntimeError(f"{what}: {log.read_text(errors='replace')[-2000:]}")
         targets = sum(map(seconds_of, self.noted.read_text().split()))
         controller = used.ru_utime + used.ru_stime - targets
-        return Cost(
+        cost = Cost(
             what, self.size, time.monotonic() - begun, controller, targets, used.ru_maxrss / 1024
         )
+        print(f"{self.size} hosts: {what}: {cost.seconds:.0f} s", file=sys.stderr, flush=True)
+        return cost
 
     def costs(self) -> list[Cost]:
         """Return the cost of each command."""
