@@ -60,7 +60,7 @@ def write_base_image(
     cached = cache_directory() / f"base-{rootfs.recipe_hash(request, __file__)}.tar"
     if not cached.exists():
         rootfs.require_build_tools("tar")
-        with build_directory() as work:
+        with build_directory("base") as work:
             if not cached.exists():
                 _build(request, work, cached)
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
@@ -69,7 +69,7 @@ def write_base_image(
 
 
 def _build(request: rootfs.Request, work: Path, cached: Path) -> None:
-    progress = rootfs.Progress()
+    progress = rootfs.Progress("base image: ")
     tree = work / "tree"
     rootfs.build(request, tree, archives(), work / "build.log", progress)
     progress.stage("write the tar")

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -34,6 +35,7 @@ from virtual_pi.rootfs import RELEASES, Progress
 from virtual_pi.snapshot import load, take
 
 OK, FAILED, USAGE = 0, 1, 2
+RELEASE = "trixie"
 SIZE = re.compile(r"(\d+)([MG])")
 UNITS = {"M": 1024**2, "G": 1024**3}
 CONSOLE_POLL_SECONDS = 0.3
@@ -49,6 +51,11 @@ def size(text: str) -> int:
     if not match:
         raise argparse.ArgumentTypeError(f"{text!r} is no size: use a number and M or G, as in 12G")
     return int(match[1]) * UNITS[match[2]]
+
+
+def package_names(text: str) -> list[str]:
+    """Return the names of a list with commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 class Parser(argparse.ArgumentParser):
@@ -77,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
         return added
 
     def release(added: Parser) -> None:
-        added.add_argument("--release", default="trixie", choices=RELEASES, help="Debian's release")
+        added.add_argument("--release", default=RELEASE, choices=RELEASES, help="Debian's release")
 
     def names(added: Parser) -> None:
         added.add_argument("names", nargs="*", metavar="NAME")
@@ -86,6 +93,8 @@ def parser() -> argparse.ArgumentParser:
     image = verb("image", _image, "build the image, if it is not in the cache, and print its path")
     release(image)
     image.add_argument("--json", action="store_true")
+    image.add_argument("--base", type=Path, metavar="TAR", help="beside it: base-image TAR")
+    image.add_argument("--include", default="", metavar="PKG,...", help="its further packages")
 
     create = verb("create", _create, "create machines")
     create.add_argument("names", nargs="+", metavar="NAME")
@@ -190,13 +199,24 @@ def _chosen(options: argparse.Namespace) -> list[Machine]:
 
 def _image(options: argparse.Namespace) -> int:
     progress = Progress()
-    image = ensure_image(options.release)
+    # Most of a build keeps one processor busy.
+    with ThreadPoolExecutor(1) as beside:
+        base = beside.submit(_write_base, options)
+        image = ensure_image(options.release)
+        base.result()
     if options.json:
         seconds = round(progress.seconds(), 1)
         print(json.dumps({"path": str(image.directory), "seconds": seconds}))
     else:
         print(image.directory)
     return OK
+
+
+def _write_base(options: argparse.Namespace) -> None:
+    """Write the base image that `image` may be asked for."""
+    if options.base:
+        include = package_names(options.include)
+        write_base_image(options.base.absolute(), RELEASE, "arm64", "minbase", include)
 
 
 def _create(options: argparse.Namespace) -> int:
@@ -334,7 +354,7 @@ def _clean_cache(_: argparse.Namespace) -> int:
 
 def _base_image(options: argparse.Namespace) -> int:
     progress = Progress()
-    include = [name.strip() for name in options.include.split(",") if name.strip()]
+    include = package_names(options.include)
     write_base_image(
         options.tar.absolute(), options.release, options.arch, options.variant, include
     )

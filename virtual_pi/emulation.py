@@ -6,12 +6,14 @@ import os
 import platform
 import subprocess
 from pathlib import Path
+from threading import Lock
 
 from virtual_pi.errors import VirtualPiError
 
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 # Where qemu-user-static (Debian 12, Ubuntu 24.04) and qemu-user-binfmt (Debian 13) say how.
 RULES = Path("/usr/lib/binfmt.d/qemu-aarch64.conf")
+_TURN = Lock()  # two builds begin at the same time, and the kernel refuses the second mount
 
 
 def debian_architecture() -> str:
@@ -40,6 +42,11 @@ def enable_arm64() -> None:
     """
     if debian_architecture() == "arm64":
         return
+    with _TURN:
+        _register()
+
+
+def _register() -> None:
     if not (BINFMT / "register").exists():
         mounted = subprocess.run(
             ["mount", "-t", "binfmt_misc", "binfmt_misc", os.fspath(BINFMT)],

@@ -91,7 +91,7 @@ def ensure(
     if image.directory.is_dir():
         return image
     rootfs.require_build_tools("mke2fs", "mkfs.vfat", "mcopy")
-    with build_directory() as work:
+    with build_directory("image") as work:
         if image.directory.is_dir():  # another invocation built it while this one waited
             return image
         progress = rootfs.Progress()
@@ -115,24 +115,27 @@ def archives() -> Path:
 
 
 @contextmanager
-def build_directory() -> Iterator[Path]:
-    """Yield a directory in the cache, to be gone afterwards; one build runs at a time.
+def build_directory(kind: str) -> Iterator[Path]:
+    """Yield a directory in the cache, to be gone afterwards; one build of a kind runs at a time.
 
-    The log of a failed build is kept as build.log in the cache.
+    The log of a failed build is kept as build-KIND.log in the cache.
+
+    Args:
+        kind: What is built there, in a word.
     """
     cache = cache_directory()
     cache.mkdir(parents=True, exist_ok=True)
-    with locked(cache / "build.lock"):
-        for left in cache.glob("building-*"):  # of a build whose machine lost power
+    with locked(cache / f"build-{kind}.lock"):
+        for left in cache.glob(f"building-{kind}-*"):  # of a build whose machine lost power
             shutil.rmtree(left)
-        work = Path(tempfile.mkdtemp(prefix="building-", dir=cache))
+        work = Path(tempfile.mkdtemp(prefix=f"building-{kind}-", dir=cache))
         work.chmod(0o755)  # apt drops its privileges while it fetches
         try:
             yield work
         except VirtualPiError as error:
             if not (work / "build.log").exists():
                 raise
-            kept = cache / "build.log"
+            kept = cache / f"build-{kind}.log"
             shutil.copyfile(work / "build.log", kept)
             raise VirtualPiError(
                 str(error).replace(os.fspath(work / "build.log"), os.fspath(kept))

@@ -113,9 +113,14 @@ def require_build_tools(*programs: str) -> None:
 
 
 class Progress:
-    """Prints each stage of a build when it ends, with the seconds it took, to standard error."""
+    """Prints each stage of a build when it ends, with the seconds it took, to standard error.
 
-    def __init__(self) -> None:
+    Args:
+        of: What is built, before each stage's name: others may be built beside it.
+    """
+
+    def __init__(self, of: str = "") -> None:
+        self._of = of
         self._begin = self._stage_begin = time.monotonic()
         self._stage: str | None = None
 
@@ -127,13 +132,13 @@ class Progress:
         """
         self.end()
         self._stage, self._stage_begin = name, time.monotonic()
-        print(f"  {name} ...", file=sys.stderr, flush=True)
+        print(f"  {self._of}{name} ...", file=sys.stderr, flush=True)
 
     def end(self) -> None:
         """End the stage that runs."""
         if self._stage:
             seconds = time.monotonic() - self._stage_begin
-            print(f"  {self._stage}: {seconds:.0f} s", file=sys.stderr, flush=True)
+            print(f"  {self._of}{self._stage}: {seconds:.0f} s", file=sys.stderr, flush=True)
         self._stage = None
 
     def seconds(self) -> float:

@@ -39,8 +39,12 @@ names $PACKAGES $MERGED > "$nothing/names"
     > "$nothing/all"
 # shellcheck disable=SC2086 # a list of names
 names '?essential' $MERGED > "$nothing/essential"
+# apt refuses an archive that another build fetches into.
+exec 9> "$ARCHIVES/turn"
+flock 9
 # shellcheck disable=SC2086 # a list of names
 apt -oDir::Cache::archives="$ARCHIVES" --download-only install $PACKAGES $MERGED
+exec 9>&-
 set +f
 
 stage unpack

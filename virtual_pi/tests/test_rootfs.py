@@ -1,7 +1,10 @@
 import fnmatch
 import os
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -114,32 +117,55 @@ def test_failed_build_keeps_its_log_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GRIDBERRY_CACHE", str(tmp_path))
-    left = tmp_path / "virtual-pi" / "building-left"
+    left = tmp_path / "virtual-pi" / "building-image-left"
     left.mkdir(parents=True)
 
     def fail() -> None:
-        with image.build_directory() as work:
+        with image.build_directory("image") as work:
             (work / "build.log").write_text("it went wrong\n")
             raise VirtualPiError(f"failed; the log is {work / 'build.log'}")
 
-    with pytest.raises(VirtualPiError, match=r"virtual-pi/build\.log$"):
+    with pytest.raises(VirtualPiError, match=r"virtual-pi/build-image\.log$"):
         fail()
     cache = tmp_path / "virtual-pi"
-    assert sorted(path.name for path in cache.iterdir()) == ["build.lock", "build.log"]
-    assert (cache / "build.log").read_text() == "it went wrong\n"
+    assert sorted(path.name for path in cache.iterdir()) == ["build-image.lock", "build-image.log"]
+    assert (cache / "build-image.log").read_text() == "it went wrong\n"
 
 
 def test_interrupted_build_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRIDBERRY_CACHE", str(tmp_path))
 
     def interrupt() -> None:
-        with image.build_directory() as work:
+        with image.build_directory("image") as work:
             (work / "tree").mkdir()
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupt()
-    assert [path.name for path in (tmp_path / "virtual-pi").iterdir()] == ["build.lock"]
+    assert [path.name for path in (tmp_path / "virtual-pi").iterdir()] == ["build-image.lock"]
+
+
+def test_two_builds_that_begin_at_once_register_the_emulation_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = tmp_path / "rules"
+    rules.write_text("enabled\nflags: F\n")
+    mounts = []
+
+    def mount(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        mounts.append(command)
+        time.sleep(0.1)
+        (tmp_path / "register").symlink_to("qemu-aarch64")
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(emulation, "BINFMT", tmp_path)
+    monkeypatch.setattr(emulation, "RULES", rules)
+    monkeypatch.setattr(emulation, "debian_architecture", lambda: "amd64")
+    monkeypatch.setattr("subprocess.run", mount)
+    with ThreadPoolExecutor(2) as pool:
+        for begun in [pool.submit(emulation.enable_arm64) for _ in range(2)]:
+            begun.result()
+    assert len(mounts) == 1
 
 
 @pytest.mark.parametrize(
