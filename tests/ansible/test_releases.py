@@ -26,6 +26,7 @@ from fleet.rollout_judge import FAILED, Needs
 from fleet.rollout_verb import Task, roll_out
 from roles.compose_service.library import compose_release
 from roles.compose_service.library.compose_release import History, ReleaseError, configuration
+from roles.grid_bot.filter_plugins.recordings import recordings
 from tests.ansible import pretend_docker
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,6 +50,7 @@ DEPLOY = """
       vars:
         compose_service_project: "{{ grid_bot_project | default('gridberry') }}"
         compose_service_directory: "{{ grid_bot_directory }}"
+    - import_role: {name: grid_bot, tasks_from: leftovers.yml}
 """
 
 
@@ -170,6 +172,28 @@ def test_a_history_of_good_and_failed_and_the_way_back(host: Host) -> None:
     assert "no good release before the current one" in refusal(host.play("rollback.yml"))
     assert host.play("rollback.yml", "-e", "rollback_release=2").returncode == 0
     assert host.runs() == "gridbot:b"
+
+
+def test_a_release_keeps_the_candles_that_its_exchange_replays(host: Host) -> None:
+    candles = host.place / "BTCUSDT-1m.csv"
+    candles.write_text("1,1,1,1,1,1\n")
+    settings: dict[str, Any] = {"grid_bot_prices": "recorded", "grid_bot_candles": str(candles)}
+    settings["grid_bot_cache"] = str(host.place / "cache")
+    [made] = recordings([str(candles)], settings["grid_bot_cache"], str(host.directory))
+    Path(made["file"]).parent.mkdir(parents=True)
+    Path(made["file"]).write_text("converted")
+    for version in "ab":
+        host.image(version)
+        done = host.deploy(version, **settings)
+        assert done.returncode == 0, done.stdout + done.stderr
+    host.image("c")
+    assert host.deploy("c").returncode == 0
+    assert not Path(made["there"]).exists()
+    for expected in "ba":
+        back = host.play("rollback.yml")
+        assert back.returncode == 0, back.stdout + back.stderr
+        assert host.runs() == f"gridbot:{expected}"
+        assert Path(made["there"]).read_text() == "converted"
 
 
 def test_a_schema_that_the_bot_which_runs_cannot_read(host: Host) -> None:
