@@ -389,13 +389,19 @@ def check_bad(
     same = before[CANARY] == after[CANARY] if change.refused else old[2:] == new[2:]
     if not same:
         problems.append(f"{CANARY} is not as it was: {old} {new}")
-    audit = json.loads(fleet.ssh(CANARY, f"docker exec {BOT} gridbot audit --json || true"))
-    if not audit["equal"]:
-        problems.append(f"the books of {CANARY} differ: {audit}")
-    health = json.loads(fleet.ssh(CANARY, f"docker exec {BOT} gridbot status --json || true"))
+    audit, health = (answer(fleet, word) for word in ("audit", "status"))
+    if not audit.get("equal"):
+        problems.append(f"the books of {CANARY} differ: {audit or 'no answer'}")
     if not open_orders(health):
         problems.append(f"{CANARY} has no open orders")
     return problems
+
+
+def answer(fleet: Fleet, word: str) -> dict[str, Any]:
+    """Return what the canary's bot answers; empty where it does not run."""
+    said = fleet.ssh(CANARY, f"docker exec {BOT} gridbot {word} --json || true")
+    found: dict[str, Any] = json.loads(said or "{}")
+    return found
 
 
 def open_orders(status: dict[str, Any]) -> int:
