@@ -55,6 +55,7 @@ BOOT_SECONDS = 900
 HEALTHY_SECONDS = 900
 PAUSE_UNITS = 5.0
 BOT = "gridberry-bot"
+AUDIT = "audit --config /etc/gridbot/bot.toml"
 FACTS = (
     "docker inspect --format '{{.Id}} {{.State.StartedAt}} {{.Image}}' gridberry-bot;"
     " sha256sum /opt/gridberry/bot/bot.toml /opt/gridberry/bot/compose.yaml"
@@ -389,7 +390,7 @@ def check_bad(
     same = before[CANARY] == after[CANARY] if change.refused else old[2:] == new[2:]
     if not same:
         problems.append(f"{CANARY} is not as it was: {old} {new}")
-    audit, health = (answer(fleet, word) for word in ("audit", "status"))
+    audit, health = (answer(fleet, words) for words in (AUDIT, "status"))
     if not audit.get("equal"):
         problems.append(f"the books of {CANARY} differ: {audit or 'no answer'}")
     if not open_orders(health):
@@ -397,9 +398,9 @@ def check_bad(
     return problems
 
 
-def answer(fleet: Fleet, word: str) -> dict[str, Any]:
+def answer(fleet: Fleet, words: str) -> dict[str, Any]:
     """Return what the canary's bot answers; empty where it does not run."""
-    said = fleet.ssh(CANARY, f"docker exec {BOT} gridbot {word} --json || true")
+    said = fleet.ssh(CANARY, f"docker exec {BOT} gridbot {words} --json || true")
     found: dict[str, Any] = json.loads(said or "{}")
     return found
 
