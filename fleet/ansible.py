@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from gridbase.errors import UserError
 
+from fleet.host_names import few, shortened
 from fleet.log_colors import Line
 from fleet.log_colors import run as run_colored
 
@@ -27,6 +28,13 @@ VIRTUAL = "inventory/virtual"
 OURS = ("example", "virtual")
 # Ansible's callback that prints an event a line.
 EVENTS = "ansible.posix.jsonl"
+# The one that its verbs show: plugins/callback.
+SHOWN = {"ANSIBLE_STDOUT_CALLBACK": "launcher"}
+# For a single task Ansible takes it only with those that ansible.cfg adds; here it is the only one.
+SHOWN_OF_TASK = {
+    "ANSIBLE_LOAD_CALLBACK_PLUGINS": "true",
+    "ANSIBLE_CALLBACKS_ENABLED": SHOWN["ANSIBLE_STDOUT_CALLBACK"],
+}
 # What a task says that refuses: one or more lines, up to where Ansible shows the task.
 REFUSAL = re.compile(r"(?ms)^\[ERROR\]: .*?Action failed: (.*?)\n(?:Origin: |fatal: |$)")
 # The play of preflight that asks the hosts.
@@ -38,7 +46,6 @@ CAUSES = (
     r"(?m)^Origin: (\S+:\d+:\d+)$",
     r"(?m)^\[ERROR\]: (.*)$",
 )
-SHOWN_HOSTS = 10
 QUICK_SECONDS = 4  # to connect; the rest of status' ten seconds are Ansible's own
 MEMORY = (Path("/dev/shm"), Path("/run/shm"))  # noqa: S108 - a private directory is made there
 
@@ -148,13 +155,13 @@ class Ansible:
         Returns:
             0, or 1 where it failed.
         """
-        environment = dict(os.environ)
+        environment = SHOWN | ({} if program else SHOWN_OF_TASK) | os.environ
         if quick:
             environment["ANSIBLE_SSH_RETRIES"] = "0"
             words += ("--timeout", str(QUICK_SECONDS))
         command = self._command(program, words)
         if line is not None:
-            return int(run_colored(command, line, ROOT) != 0)
+            return int(run_colored(command, line, ROOT, environment) != 0)
         with ExitStack() as stack:
             output = None if log is None else stack.enter_context(log.open("wb"))
             result = subprocess.run(
@@ -165,7 +172,7 @@ class Ansible:
     def _command(self, program: str, words: Sequence[str]) -> list[str]:
         """Say a command; what runs is it, with sudo's password where that was asked for."""
         name = f"ansible-{program}" if program else "ansible"
-        print(f"$ {shlex.join([name, *words])}", file=sys.stderr, flush=True)
+        print(f"$ {shortened(shlex.join([name, *words]))}", file=sys.stderr, flush=True)
         password = self._password
         secret = [] if password is None else ["--become-password-file", os.fspath(password)]
         return [sys.executable, "-m", "ansible", program or "adhoc", *words, *secret]
@@ -203,9 +210,10 @@ class Ansible:
         names = self._ask("adhoc", "trading", "--list-hosts")[0].split()[2:]
         if not names:
             raise UserError(f"{self.inventory} has no host in the group trading")
-        shown = ", ".join(names[:SHOWN_HOSTS]) + (", ..." if len(names) > SHOWN_HOSTS else "")
         which = f"no host or group '{unknown[0]}'" if unknown else "no such host"
-        raise UserError(f"--limit is '{self.limit}': {self.inventory} has {which}; it has {shown}")
+        raise UserError(
+            f"--limit is '{self.limit}': {self.inventory} has {which}; it has {few(names)}"
+        )
 
     def _ask(self, program: str, *words: str, fails: bool = False) -> tuple[str, str]:
         """Ask Ansible something about the inventory; what it says on both streams.

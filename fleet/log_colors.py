@@ -53,18 +53,24 @@ def _drawn(time: str, level: str, event: str, about: str) -> str:
     return f"{GRAY}{time}{PLAIN} {color}{level.upper():<7}{PLAIN if color else ''} {said}{end}"
 
 
-def run(command: Sequence[str], line: Line | None, cwd: Path | None = None) -> int:
+def run(
+    command: Sequence[str],
+    line: Line | None,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> int:
     """Run a command, each line of its output as `line` makes it; the exit status.
 
     Args:
         command: Its words.
         line: Makes what is printed; None: the output is left as it is.
         cwd: Where it runs.
+        environment: Its own; None: this process's.
     """
     if line is None:
-        return subprocess.run(command, check=False, cwd=cwd).returncode
+        return subprocess.run(command, check=False, cwd=cwd, env=environment).returncode
     with subprocess.Popen(
-        command, cwd=cwd, stdout=subprocess.PIPE, text=True, errors="replace"
+        command, cwd=cwd, env=environment, stdout=subprocess.PIPE, text=True, errors="replace"
     ) as process:
         for text in process.stdout or ():
             sys.stdout.write(line(text.rstrip("\r\n")) + "\n")

@@ -105,6 +105,27 @@ def test_a_verb_runs_and_names_one_command_a_host(
     assert "pi1" not in limited.stdout
 
 
+@pytest.mark.parametrize("words", [["stop"], ["audit"], ["pause", "--reason", "x"]])
+def test_a_host_that_cannot_be_reached_is_one_line(
+    tmp_path: Path, docker: dict[str, str], words: list[str]
+) -> None:
+    # Nothing listens on a port that is only bound.
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port = bound.getsockname()[1]
+        away = {"ansible_host": "127.0.0.1", "ansible_port": port}
+        inventory = write(tmp_path / "two.yml", {"pi1": HERE, "pi2": away})
+        done = run(*words, "-i", inventory, ANSIBLE_SSH_RETRIES="0", **docker)
+    assert done.returncode == 1
+    said = done.stdout + done.stderr
+    found = [line for line in said.splitlines() if "pi2" in line and not line.startswith("pi2  ")]
+    assert found == [
+        f"pi2 cannot be reached: ssh: connect to host 127.0.0.1 port {port}: Connection refused"
+    ]
+    assert "UNREACHABLE" not in said
+    assert "Origin: " not in said
+
+
 def test_logs_of_one_host(tmp_path: Path, docker: dict[str, str]) -> None:
     inventory = write(tmp_path / "two.yml", {"pi1": HERE, "pi2": HERE})
     done = run("logs", "pi2", "-i", inventory, **docker)
