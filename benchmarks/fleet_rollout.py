@@ -89,7 +89,7 @@ def variables(place: Path) -> dict[str, object]:
         "grid_bot_project": "gridberry-{{ inventory_hostname }}",
         "__grid_bot_uid": str(os.getuid()),
         "__compose_service_kept_images": f"{place}/{{{{ inventory_hostname }}}}/kept",
-        "__container_image_references": {"gridbot": IMAGE},
+        "__container_image_references": {"gridbot": IMAGE, "gridexchange": IMAGE},
     }
 
 

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from benchmarks.fleet_rollout import docker, variables
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = (50, 200, 500)
+LINEAR = 1.2  # a growth up to here counts as linear: the largest that was measured is 1.04
 # What a host runs goes through this, and Ansible nests it. `times` writes two lines: of the shell
 # itself and of what it ran.
 SHELL = """#!/bin/bash
@@ -121,16 +122,18 @@ class Fleet:
         print(f"{self.size} hosts: {what}: {cost.seconds:.0f} s", file=sys.stderr, flush=True)
         return cost
 
-    def costs(self) -> list[Cost]:
-        """Return the cost of each command."""
+    def costs(self) -> Iterator[Cost]:
+        """Yield the cost of each command.
+
+        Raises:
+            RuntimeError: One failed.
+        """
         look = json.dumps({"look_output": str(self.place / "look.json")})
-        return [
-            self.cost("settings", "ansible", "playbook", "playbooks/settings.yml"),
-            self.cost("plan", "fleet.cli", "rollout", "--plan"),
-            self.cost("look", "ansible", "playbook", "playbooks/look.yml", "-e", look),
-            self.cost("preflight", "ansible", "playbook", "playbooks/preflight.yml"),
-            self.cost("rollout", "benchmarks.fleet_rollout"),
-        ]
+        yield self.cost("settings", "ansible", "playbook", "playbooks/settings.yml")
+        yield self.cost("plan", "fleet.cli", "rollout", "--plan")
+        yield self.cost("look", "ansible", "playbook", "playbooks/look.yml", "-e", look)
+        yield self.cost("preflight", "ansible", "playbook", "playbooks/preflight.yml")
+        yield self.cost("rollout", "benchmarks.fleet_rollout")
 
 
 def seconds_of(text: str) -> float:
@@ -144,20 +147,42 @@ def exponent(small: Cost, large: Cost) -> float:
     return math.log(large.controller / small.controller) / math.log(large.hosts / small.hosts)
 
 
+def growths(costs: Sequence[Cost]) -> dict[tuple[str, int], float]:
+    """Return each command's growth since the next smaller size, by command and size."""
+    before: dict[str, Cost] = {}
+    found = {}
+    for one in sorted(costs, key=lambda cost: cost.hosts):
+        if (last := before.get(one.what)) is not None:
+            found[one.what, one.hosts] = exponent(last, one)
+        before[one.what] = one
+    return found
+
+
 def report(costs: Sequence[Cost]) -> str:
     """Return a table, with the growth between one size and the next."""
+    grown = growths(costs)
     lines = ["what      hosts  controller s  a host ms  targets s  memory MiB  wall s  growth"]
-    before: dict[str, Cost] = {}
     for one in sorted(costs, key=lambda cost: (cost.what, cost.hosts)):
-        last = before.get(one.what)
-        growth = "" if last is None else f"{exponent(last, one):.2f}"
+        since = grown.get((one.what, one.hosts))
+        growth = "" if since is None else f"{since:.2f}"
         each = one.controller * 1000 / one.hosts
         lines.append(
             f"{one.what:9} {one.hosts:5}  {one.controller:12.1f}  {each:9.0f}  {one.targets:9.1f}"
             f"  {one.memory:10.0f}  {one.seconds:6.1f}  {growth:>6}"
         )
-        before[one.what] = one
     return "\n".join(lines)
+
+
+def verdict(costs: Sequence[Cost]) -> tuple[str, bool]:
+    """Return what came of it in a line, and whether the controller's time grows linearly."""
+    grown = growths(costs)
+    if not grown:
+        return "one size: no growth", True
+    what, hosts = max(grown, key=lambda key: grown[key])
+    worst = grown[what, hosts]
+    most = max(hosts for _, hosts in grown)
+    line = f"up to {most} hosts: growth at most {worst:.2f} ({what}), linear up to {LINEAR}"
+    return line, worst <= LINEAR
 
 
 def main() -> int:
@@ -168,18 +193,28 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="also write the costs there")
     options = parser.parse_args()
     costs: list[Cost] = []
+    failed = ""
     page = subprocess.Popen([sys.executable, "-m", "benchmarks.fleet_rollout", "--serve"], cwd=ROOT)
     try:
         with tempfile.TemporaryDirectory() as directory:
             for size in options.hosts:
-                costs += Fleet(Path(directory) / str(size), size, options.kinds).costs()
+                # One at a time: what was measured before a failure is reported.
+                for cost in Fleet(Path(directory) / str(size), size, options.kinds).costs():
+                    costs.append(cost)  # noqa: PERF402
+    except RuntimeError as error:
+        failed = str(error)
     finally:
         page.terminate()
         page.wait()
     print(report(costs))
     if options.json:
         options.json.write_text(json.dumps([asdict(one) for one in costs], indent=2) + "\n")
-    return 0
+    if failed:
+        print(failed, file=sys.stderr)
+        return 1
+    line, linear = verdict(costs)
+    print(line)
+    return int(not linear)
 
 
 if __name__ == "__main__":

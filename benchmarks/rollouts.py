@@ -150,7 +150,7 @@ CHANGES = (
         "bot/Dockerfile",
         'ENTRYPOINT ["gridbot"]',
         'ENTRYPOINT ["/opt/planted"]',
-        "could not be asked",
+        "programs of another processor",
         refused=True,
     ),
     Change(

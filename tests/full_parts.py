@@ -389,6 +389,12 @@ PARTS = (
         ),
     ),
     Part(
+        "fleet-forks",
+        "a look at 100 hosts that each take a second, with 10, 25, 50 and 100 at a time",
+        python("-m", "benchmarks.fleet_forks"),
+        ("playbooks", "roles", "plugins", "ansible.cfg", "benchmarks/fleet_forks.py"),
+    ),
+    Part(
         "live-month",
         "a month of live prices with cuts, outages, gaps and power cuts: equal books, real fills",
         python("bot/benchmarks/live_month.py"),
