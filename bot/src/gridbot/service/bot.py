@@ -59,6 +59,7 @@ class Runner:
         self._clock = clock
         self._store: Store | None = None
         self._started = clock.monotonic()
+        self._has_been_well = False
         self._workers = [
             GridWorker(
                 config.account,
@@ -145,7 +146,7 @@ class Runner:
         return sum(worker.published for worker in self._workers)
 
     def health(self) -> dict[str, Any]:
-        """Whether the bot is well, and if not, why."""
+        """Whether the bot is well, and if not, why; and whether it has been since it began."""
         several = len(self._workers) > 1
         reasons = [
             named(worker.config.symbol, reason) if several else reason
@@ -154,7 +155,9 @@ class Runner:
         ]
         if self._guard is not None and self._guard.silent:
             reasons.append(self._guard.hold())
-        return {"ok": not reasons, "state": self._state(), "reasons": reasons}
+        self._has_been_well |= not reasons
+        state = {"state": self._state(), "started": self._has_been_well}
+        return {"ok": not reasons, **state, "reasons": reasons}
 
     def _state(self) -> str:
         """The state that most asks for attention."""

@@ -1,9 +1,11 @@
 """`gridbot health` against whoever answers on the port."""
 
+import json
 import socket
 import threading
 
 import pytest
+from gridbase import health
 from gridbase.health import fetch
 
 from .conftest import free_port
@@ -65,3 +67,69 @@ def test_what_is_no_whole_answer_is_none(answering, answer, why):
 def test_a_name_is_looked_up():
     with pytest.raises(ConnectionRefusedError):
         fetch(f"http://localhost:{free_port()}/health")
+
+
+STARTING = {"ok": False, "started": False, "reasons": ["starting"]}
+NOT_WELL = {"ok": False, "started": True, "reasons": ["one", "two"]}
+WELL = {"ok": True, "started": True, "reasons": []}
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """`told(*answers)`: what one who asks gets, one after the other; the pauses between."""
+
+    def tell(*answers):
+        left, pauses, now = list(answers), [], [0.0]
+
+        def answer(_url):
+            one = left.pop(0)
+            if isinstance(one, Exception):
+                raise one
+            return (200 if one["ok"] else 503), json.dumps(one).encode()
+
+        def sleep(seconds):
+            pauses.append(seconds)
+            now[0] += seconds
+
+        monkeypatch.setattr(health, "fetch", answer)
+        monkeypatch.setattr(health.time, "sleep", sleep)
+        monkeypatch.setattr(health.time, "monotonic", lambda: now[0])
+        return left, pauses
+
+    return tell
+
+
+def test_a_check_waits_for_a_program_that_starts(told, capsys):
+    left, pauses = told(ConnectionRefusedError(), ConnectionRefusedError(), STARTING, WELL)
+    assert health.main(["--wait", "10"]) == 0
+    assert (left, len(pauses), capsys.readouterr().out) == ([], 3, "healthy\n")
+
+
+def test_and_no_longer_than_it_may(told, capsys):
+    left, pauses = told(*[STARTING] * 9)
+    assert health.main(["--wait", "2"]) == 1
+    assert (sum(pauses), len(left)) == (2, 4)
+    assert capsys.readouterr().err == "starting\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (NOT_WELL, "one; two"),
+        ({"ok": False, "reasons": ["its disk is full"]}, "its disk is full"),
+        ({"ok": False, "reason": "none"}, "HTTP 503"),
+        ({"ok": False, "reasons": []}, "HTTP 503"),
+        (OSError("timed out"), "timed out"),
+    ],
+)
+def test_one_that_has_started_is_not_waited_for(told, capsys, answer, why):
+    left, pauses = told(answer, WELL)
+    assert health.main(["--wait", "10"]) == 1
+    assert (left, pauses) == ([WELL], [])
+    assert capsys.readouterr().err.strip().endswith(why)
+
+
+def test_a_check_that_may_not_wait_asks_once(told):
+    left, pauses = told(STARTING, WELL)
+    assert health.main([]) == 1
+    assert (left, pauses) == ([WELL], [])

@@ -18,6 +18,8 @@ def trading(bench):
 def test_a_bot_trades_tells_about_it_and_stops_cleanly(bench):
     bench.start_exchange(*FAST)
     bot = bench.start_bot()
+    asked = gridbot("health", "--wait", "60", "--url", f"http://127.0.0.1:{bench.page_port}/health")
+    assert (asked.returncode, asked.stdout) == (0, "healthy\n"), asked.stderr
     trading(bench)
     status = wait_for(
         lambda: bench.status()["buys"] + bench.status()["sells"] > 3 and bench.status()
@@ -70,14 +72,22 @@ def test_an_exchange_killed_while_the_bot_trades_is_waited_for(bench):
     exchange.kill()
     exchange.wait()
     health = wait_for(lambda: (answer := bench.page("/health")) and answer[0] == 503 and answer)
-    (reason,) = json.loads(health[1])["reasons"]
+    said = json.loads(health[1])
+    (reason,) = said["reasons"]
     assert "cannot be reached: Connection refused" in reason
+    assert said["started"] is True
     down = gridbot("health", "--url", f"http://127.0.0.1:{bench.page_port}/health")
     assert (down.returncode, down.stderr.strip()) == (1, reason)
     bench.start_exchange(*FAST)
     trading(bench)
     audit = gridbot("audit", "--config", bench.config)
     assert audit.returncode == 0, audit.stdout + audit.stderr
+
+
+def test_a_bot_that_has_never_reached_its_exchange_still_starts(bench):
+    bench.start_bot()
+    health = wait_for(lambda: (answer := bench.page("/health")) and answer[0] == 503 and answer)
+    assert json.loads(health[1])["started"] is False
 
 
 def test_the_audit_finds_what_the_bot_does_not_know(bench):
