@@ -76,12 +76,15 @@ def restore(directory: Path, file: Path) -> Path | None:
         if books.exists():
             with _told(books):
                 replaced = _keep(books)
-        with _told(new), closing(sqlite3.connect(new, isolation_level=None)) as connection:
+        with (
+            _told(new),
+            closing(sqlite3.connect(_uri(new, "rw"), uri=True, isolation_level=None)) as connection,
+        ):
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version < SCHEMA_VERSION:
                 migrate(connection, version)  # what is carried over has its tables then
             if replaced is not None:
-                _carry(connection, replaced)
+                _carry(connection, books)
             connection.execute("PRAGMA journal_mode = WAL")
             runs = connection.execute("SELECT id FROM generations WHERE closed_ms IS NULL")
             open_runs = [row[0] for row in runs]
@@ -113,7 +116,7 @@ def _check_copy(file: Path) -> None:
         raise StoreError(f"{file} is not there, or is no file", lasting=True)
     with (
         _told(file),
-        closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as connection,
+        closing(sqlite3.connect(_uri(file, "ro"), uri=True)) as connection,
     ):
         application = connection.execute("PRAGMA application_id").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -132,30 +135,35 @@ def _check_copy(file: Path) -> None:
 def _keep(books: Path) -> Path:
     """Copy the books that are there, damaged ones as they are."""
     kept = books.with_name(books.name + REPLACED + time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
+    # Before SQLite makes its own beside them.
+    there = [each for each in COMPANIONS if books.with_name(books.name + each).exists()]
     try:
         copy_database(books, kept)
         # Folds the log into the file: the file alone is whole from here on.
         with closing(sqlite3.connect(books, isolation_level=None)) as connection:
             connection.execute("PRAGMA journal_mode = DELETE")
     except (sqlite3.Error, DamagedError):
-        for companion in COMPANIONS:
-            part = books.with_name(books.name + companion)
-            if part.exists():
-                copy = kept.with_name(kept.name + companion)
-                shutil.copy2(part, copy)
-                copy.chmod(0o600)
-                sync(copy)
+        for companion in there:
+            copy = kept.with_name(kept.name + companion)
+            shutil.copy2(books.with_name(books.name + companion), copy)
+            copy.chmod(0o600)
+            sync(copy)
     return kept
 
 
-def _carry(connection: sqlite3.Connection, replaced: Path) -> None:
+def _carry(connection: sqlite3.Connection, books: Path) -> None:
     for statement in _CARRIED:
         # Of a version without them, or damaged: nobody can say.
         with suppress(sqlite3.DatabaseError):
-            connection.execute("ATTACH ? AS old", (str(replaced),))
+            # Not what was kept: SQLite throws the log of damaged books away, or leaves files there.
+            connection.execute("ATTACH ? AS old", (_uri(books, "ro"),))
             connection.execute(statement)
         with suppress(sqlite3.DatabaseError):
             connection.execute("DETACH old")
+
+
+def _uri(path: Path, mode: str) -> str:
+    return f"{path.absolute().as_uri()}?mode={mode}"
 
 
 @contextmanager

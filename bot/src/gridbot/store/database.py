@@ -155,7 +155,6 @@ class Database:
     def _release_lock(self) -> None:
         if self._lock is not None:
             self._lock.close()
-            self._lock = None
 
     @contextmanager
     def reported(self) -> Iterator[None]:

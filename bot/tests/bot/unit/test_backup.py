@@ -1,13 +1,19 @@
 """`gridbot backup` and `gridbot restore`: whole, checked and private, or refused in one line."""
 
+import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from gridbot.cli import main
+from gridbot.core.engine import Changes
 from gridbot.store import SCHEMA_VERSION, Store
+from gridbot.store.backup import restored
+
+from .test_store import GENERATION, LEG, ORDER
 
 HALT = {"reason_code": "stop.loss_price", "price": Decimal(1), "at_ms": 5}
 
@@ -73,7 +79,7 @@ def test_damage_is_found_and_the_last_copy_stays(store, state, tmp_path, capsys)
     assert names(tmp_path) == ["copy", "state"]
     # And it is kept as it is where a copy takes its place.
     assert run("restore", state, tmp_path / "copy") == 0
-    kept = next(state.glob("gridbot.sqlite3.replaced-*"))
+    kept = min(state.glob("gridbot.sqlite3.replaced-*"))  # its log has a longer name
     assert kept.read_bytes() == content
     assert kept.stat().st_mode & 0o777 == 0o600
     assert halts(books) == ["first"]
@@ -116,13 +122,58 @@ def test_what_was_there_is_kept_and_a_halt_and_a_pause_stay(store, state, tmp_pa
     kept = next(state.glob("gridbot.sqlite3.replaced-*"))
     assert halts(kept) == ["first", "later"]
     assert names(state) == ["gridbot.sqlite3", kept.name, "lock"]
-    restored = Store(state)
-    assert restored.open_halt("ETH/USDT").text == "later"
-    assert restored.open_halt("BTC/USDT").text == "first"  # not cleared then
-    assert restored.open_pause("BTC/USDT").reason == "mine"
-    with closing(sqlite3.connect(restored.path)) as connection:
+    again = Store(state)
+    assert again.open_halt("ETH/USDT").text == "later"
+    assert again.open_halt("BTC/USDT").text == "first"  # not cleared then
+    assert again.open_pause("BTC/USDT").reason == "mine"
+    with closing(sqlite3.connect(again.path)) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    restored.close()
+    again.close()
+
+
+def test_grids_that_ran_are_marked_as_restored(store, state, tmp_path):
+    store.start_grid_run(GENERATION, Changes(1, legs=[LEG], orders=[ORDER]))
+    ended = replace(GENERATION, id=2, symbol="ETH/USDT", tag="def456")
+    store.start_grid_run(ended, Changes(1))
+    store.close_grid_run(2, 9)
+    assert run("backup", state, tmp_path / "copy") == 0
+    store.close()
+    assert run("restore", state, tmp_path / "copy") == 0
+    assert [restored(state, number).exists() for number in (1, 2)] == [True, False]
+
+
+def test_of_damaged_books_the_log_is_kept_and_does_not_meet_the_new_ones(store, state, tmp_path):
+    assert run("backup", state, tmp_path / "copy") == 0
+    store.close()
+    (state / "gridbot.sqlite3").write_bytes(b"damaged" * 1000)
+    (state / "gridbot.sqlite3-wal").write_bytes(b"a log")
+    assert run("restore", state, tmp_path / "copy") == 0
+    kept = min(state.glob("gridbot.sqlite3.replaced-*"))
+    assert names(state) == ["gridbot.sqlite3", kept.name, f"{kept.name}-wal", "lock"]
+    assert kept.read_bytes() == b"damaged" * 1000
+    assert kept.with_name(kept.name + "-wal").read_bytes() == b"a log"
+    assert halts(state / "gridbot.sqlite3") == ["first"]
+
+
+def test_a_restore_that_fails_at_its_end_leaves_books_that_had_a_log_whole(
+    store, state, tmp_path, monkeypatch
+):
+    assert run("backup", state, tmp_path / "copy") == 0
+    store.halt("ETH/USDT", text="later", **HALT)
+    cut = tmp_path / "cut"
+    shutil.copytree(state, cut)  # as a killed bot leaves them: the halt is in the log alone
+    assert halts(cut / "gridbot.sqlite3") == ["first", "later"]
+    shutil.copytree(state, cut, dirs_exist_ok=True)
+    replace_file = Path.replace
+
+    def fails(self, target):
+        if self.name.endswith(".restored"):
+            raise OSError(28, "No space left on device")
+        return replace_file(self, target)
+
+    monkeypatch.setattr(Path, "replace", fails)
+    assert run("restore", cut, tmp_path / "copy") != 0
+    assert halts(cut / "gridbot.sqlite3") == ["first", "later"]
 
 
 def test_what_is_no_copy_of_books_is_refused(store, state, tmp_path, capsys):
@@ -132,6 +183,10 @@ def test_what_is_no_copy_of_books_is_refused(store, state, tmp_path, capsys):
         (tmp_path / "other").write_bytes(content)
         line = refused(capsys, "restore", state, tmp_path / "other")
         assert "is no copy of a bot's books" in line or "not a database" in line
+    with closing(sqlite3.connect(tmp_path / "foreign")) as connection:
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    line = refused(capsys, "restore", state, tmp_path / "foreign")
+    assert "is no copy of a bot's books" in line
     assert "is not there" in refused(capsys, "restore", state, tmp_path / "none")
     assert run("backup", state, tmp_path / "copy") == 0
     with closing(sqlite3.connect(tmp_path / "copy")) as connection:
@@ -144,9 +199,16 @@ def test_what_is_no_copy_of_books_is_refused(store, state, tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("store")
-@pytest.mark.parametrize("file", ["none/copy", "state", "state/gridbot.sqlite3"])
-def test_where_a_copy_cannot_be_is_refused(state, tmp_path, capsys, file):
-    assert str(tmp_path / file) in refused(capsys, "backup", state, tmp_path / file)
+@pytest.mark.parametrize(
+    ("file", "why"),
+    [
+        ("none/copy", " names no file in a directory that is there"),
+        ("state", " names no file in a directory that is there"),
+        ("state/gridbot.sqlite3", ""),
+    ],
+)
+def test_where_a_copy_cannot_be_is_refused(state, tmp_path, capsys, file, why):
+    assert f"{tmp_path / file}{why}" in refused(capsys, "backup", state, tmp_path / file)
 
 
 def test_no_books_is_refused(state, tmp_path, capsys):

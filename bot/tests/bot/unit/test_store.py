@@ -17,6 +17,7 @@ from gridbot.store import (
     GridResult,
     GridRun,
     HaltRow,
+    PauseRow,
     Sample,
     Store,
     StoreError,
@@ -24,6 +25,7 @@ from gridbot.store import (
     settled,
 )
 from gridbot.store.acknowledged import Acknowledgement
+from gridbot.store.database import FENCED, locked
 
 MARKET = Market(
     symbol="BTC/USDT",
@@ -108,6 +110,12 @@ def test_a_transaction_is_all_or_nothing(store):
     assert store.orders(1) == [ORDER]
 
 
+def test_a_transaction_does_not_join_another_that_may_fail_without_it(store):
+    with pytest.raises(StoreError, match="within a transaction"), store.transaction():
+        store.pause("BTC/USDT", reason="by hand", at_ms=7)
+    assert store.open_pause("BTC/USDT") is None
+
+
 def test_every_commit_is_on_the_disk(store):
     rows = [store._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in (
         "journal_mode", "synchronous", "foreign_keys", "page_size", "wal_autocheckpoint",
@@ -131,12 +139,51 @@ def test_a_second_bot_on_the_same_directory_is_refused(tmp_path):
 
 def test_the_lock_goes_with_the_bot(tmp_path, store):
     store.close()
+    with pytest.raises(StoreError, match="closed database"):
+        store.open_pause("BTC/USDT")
     Store(tmp_path).close()
 
 
 def test_a_directory_that_is_not_there_is_named(tmp_path):
     with pytest.raises(StoreError, match="is not a directory; create it"):
         Store(tmp_path / "none")
+
+
+def test_books_that_were_handed_over_are_read_and_not_traded_with(tmp_path, store):
+    store.halt("BTC/USDT", text="first", reason_code="drawdown", price=Decimal(1), at_ms=5)
+    (tmp_path / FENCED).write_text("pi2, since yesterday\n")
+    store.halt("ETH/USDT", text="later", reason_code="drawdown", price=Decimal(1), at_ms=6)
+    store.close()
+    with pytest.raises(StoreError, match=r"another bot's now \(pi2, since yesterday\)") as refused:
+        Store(tmp_path)
+    assert refused.value.lasting
+    reader = Store(tmp_path, read_only=True)
+    assert reader.open_halt("BTC/USDT").text == "first"
+    reader.close()
+    with pytest.raises(StoreError) as closed:
+        reader.open_halt("BTC/USDT")
+    assert "TMPDIR" not in str(closed.value)
+
+
+def test_a_row_that_its_index_does_not_know_is_damage(tmp_path, store):
+    store.halt("BTC/USDT", text="first", reason_code="drawdown", price=Decimal(1), at_ms=5)
+    store.close()
+    content = store.path.read_bytes()
+    assert content.count(b"BTC/USDT") > 1  # the row's and the index's
+    store.path.write_bytes(content.replace(b"BTC/USDT", b"BTD/USDT", 1))
+    with pytest.raises(StoreError, match=r"is damaged \(row 1 missing from index "):
+        Store(tmp_path)
+
+
+def test_only_a_directory_is_held(tmp_path):
+    missing = tmp_path / "missing"
+    with pytest.raises(StoreError, match=f"{missing} is not a directory; create it") as refused:
+        locked(missing).__enter__()
+    assert refused.value.lasting
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(StoreError, match=f"{tmp_path}: Is a directory") as refused:
+        Store(tmp_path)
+    assert not refused.value.lasting
 
 
 def test_reading_before_the_first_start_says_so(tmp_path):
@@ -163,6 +210,9 @@ def test_a_file_that_is_no_database_is_refused(tmp_path):
         Store(tmp_path)
     assert refused.value.lasting
     assert "\n" not in str(refused.value)
+    # While the error is still looked at, the directory is free for who repairs it.
+    (tmp_path / "gridbot.sqlite3").unlink()
+    Store(tmp_path).close()
 
 
 @pytest.fixture
@@ -338,6 +388,36 @@ def test_a_halt_stands_until_a_person_clears_it(store):
     assert store.open_halt("BTC/USDT").reason_code == "drawdown"
 
 
+def test_a_pause_says_whether_it_was_new_and_stands_until_it_is_cleared(store):
+    assert not store.clear_pause("BTC/USDT", 6)
+    assert store.pause("BTC/USDT", reason="by hand", at_ms=7)
+    assert not store.pause("BTC/USDT", reason="again", at_ms=8)
+    assert store.pause("BTC/USDT", reason="and back", at_ms=9, cancel=True)
+    assert not store.pause("BTC/USDT", reason="once more", at_ms=10, cancel=True)
+    assert store.open_pause("BTC/USDT") == PauseRow("BTC/USDT", "by hand", 7, cancel=True)
+    assert store.open_pause("ETH/USDT") is None
+    assert store.clear_pause("BTC/USDT", 11)
+    assert not store.clear_pause("BTC/USDT", 12)
+    assert store.open_pause("BTC/USDT") is None
+
+
+def test_only_what_writes_is_counted_as_a_commit(store):
+    count, _ = store.commits.total
+    with store.transaction("DEFERRED") as connection:
+        connection.execute("SELECT 1 FROM pauses").fetchone()
+    assert store.commits.total[0] == count
+    assert store.pause("BTC/USDT", reason="by hand", at_ms=7)
+    assert store.commits.total[0] == count + 1
+
+
+def test_a_commit_took_from_its_begin_to_its_end(store, monkeypatch):
+    count, seconds = store.commits.total
+    moments = iter((1_000.0, 1_000.25))
+    monkeypatch.setattr("gridbot.store.database.time.perf_counter", lambda: next(moments))
+    assert store.pause("BTC/USDT", reason="by hand", at_ms=7)
+    assert store.commits.total == (count + 1, seconds + 0.25)
+
+
 def test_the_log_does_not_stay_large(tmp_path, store):
     store.start_grid_run(GENERATION, Changes(1, legs=[LEG], orders=[ORDER]))
     reader = Store(tmp_path, read_only=True)
@@ -462,6 +542,20 @@ def test_a_file_of_an_older_version_is_brought_up_to_date(tmp_path, store, versi
     for _ in range(2):
         # The same tables as in a new file, to the letter.
         assert check_migrated(directory, version) == new
+
+
+@pytest.mark.parametrize("version", [1, 3, 4, 5])
+def test_an_older_file_with_a_reference_to_nothing_is_refused_as_it_is(tmp_path, version):
+    write_schema(version, tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / "gridbot.sqlite3")) as connection:
+        connection.execute("UPDATE fills SET client_id = 'gone'")
+        connection.commit()
+        before = list(connection.iterdump())
+    with pytest.raises(StoreError, match="a row of fills names one of orders that is gone"):
+        Store(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / "gridbot.sqlite3")) as connection:
+        assert list(connection.iterdump()) == before
+        assert connection.execute("PRAGMA user_version").fetchone()[0] == version
 
 
 @pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
