@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from fleet import rollout_state
+from fleet.host_names import few
 from fleet.rollout_judge import (
     FAILED,
     INCONCLUSIVE,
@@ -42,8 +43,8 @@ class Fleet(Protocol):
     def deploy(self, hosts: list[str]) -> bool:
         """Bring them to what the inventory says; whether that went well."""
 
-    def back(self, releases: Mapping[str, int]) -> bool:
-        """Put each back to this release; whether that went well."""
+    def back(self, releases: Mapping[str, int], books: Mapping[str, int]) -> bool:
+        """Put each back to this release, and some books to before one; whether that went well."""
 
 
 @dataclass
@@ -94,7 +95,7 @@ class Rollout:
 
     def _may_begin(self, number: int, names: list[str]) -> bool:
         """Look at hosts before they are touched; whether all may be."""
-        self.say(f"batch {number + 1} of {self.state.batches}: {', '.join(names)}")
+        self.say(f"batch {number + 1} of {self.state.batches}: {few(names)}")
         ready = True
         for name, look in self.fleet.look(names).items():
             host = self.state.hosts[name]
@@ -175,14 +176,22 @@ class Rollout:
             self.say(f"  {name}: it had no bot before; the new one is left as it is")
         if not had:
             return
-        self.fleet.back(had)
+        self.fleet.back(had, self._wrong_books(had))
         for name, look in self.fleet.look(list(had)).items():
-            well = not look.trouble and look.result == "good" and look.health == "healthy"
+            runs = not look.trouble and look.result == "good" and look.health == "healthy"
+            well = runs and look.equal is not False
             hosts[name].phase = BACK if well else STUCK
             why = look.trouble or f"release {look.newest} is {look.result}, {look.health}"
+            why += ", and the audit finds a difference" if runs else ""
             said = f"release {had[name]}" if well else f"NOT release {had[name]}: {why}"
             self.say(f"  {name}: put back to {said}")
         self._save()
+
+    def _wrong_books(self, names: Iterable[str]) -> dict[str, int]:
+        """Return the releases whose bots wrote books that are not the exchange's, by host."""
+        looks = {name: [Look(**one) for one in self.state.hosts[name].looks] for name in names}
+        wrong = [name for name, each in looks.items() if any(one.equal is False for one in each)]
+        return {name: looks[name][-1].newest for name in wrong}
 
     def _end(self, verdict: str) -> str:
         stuck = [name for name, host in self.state.hosts.items() if host.phase == STUCK]

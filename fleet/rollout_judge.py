@@ -214,7 +214,9 @@ def signals(before: Look, previous: Look | None, look: Look) -> set[str]:
         "reconnects": grown(previous, look, "reconnects") > 0,
         "restarts": grown(previous, look, "restarts") > 0,
     }
-    if look.milliseconds is not None and before.milliseconds is not None:
+    # A look with no new answer would judge those of the look before once more.
+    answered = grown(previous, look, "acknowledged") > 0
+    if answered and look.milliseconds is not None and before.milliseconds is not None:
         most = max(before.milliseconds * SLOWER_TIMES, before.milliseconds + SLOWER_MS)
         found["acknowledgement time"] = look.milliseconds > most
     if look.memory is not None:

@@ -112,10 +112,11 @@ class AnsibleFleet:
         words = ["--tags", "grid_bot", "-e", settings, *self._words]
         return self._ansible.playbook("site", *words) == 0
 
-    def back(self, releases: Mapping[str, int]) -> bool:
+    def back(self, releases: Mapping[str, int], books: Mapping[str, int]) -> bool:
         """Run `playbooks/rollback.yml`."""
         self._ansible.limit = ",".join(releases)
-        settings = {"rollback_releases": dict(releases), "gridberry_max_fail_percentage": 100}
+        settings: dict[str, object] = {"gridberry_max_fail_percentage": 100}
+        settings |= {"rollback_releases": dict(releases), "rollback_books": dict(books)}
         return self._ansible.playbook("rollback", "-e", json.dumps(settings)) == 0
 
 

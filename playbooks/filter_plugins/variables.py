@@ -80,6 +80,8 @@ VARIABLES: dict[str, dict[str, Kind]] = {
     "facts": {"output": FILE, "enabled": SWITCH},
     "rollout": {"options": LINE},
 }
+# Releases of hosts, of rollback.yml.
+BY_HOST = ("rollback_releases", "rollback_books")
 NEEDED = ("status_output", "look_output", "facts_output", "promote_host", "rejoin_primary")
 
 
@@ -101,8 +103,8 @@ def variable_problems(found: Mapping[str, Any], playbook: str = "") -> list[str]
         kind = own.get(name) or EVERY.get(name)
         if kind is not None:
             lines += [] if _fits(found[name], kind) else [_line(name, found[name], kind.words)]
-        elif name == "rollback_releases" and playbook == "rollback":
-            lines += _releases_problems(found[name])
+        elif name in BY_HOST and playbook == "rollback":
+            lines += _releases_problems(name, found[name])
         elif own and name.startswith(prefix):
             close = difflib.get_close_matches(name, own, n=1)
             hint = f"; did you mean {close[0]}?" if close else f"; it has {', '.join(own)}"
@@ -121,11 +123,11 @@ def _line(name: str, value: object, words: str) -> str:
     return f"{name} is {shown}; use {words}"
 
 
-def _releases_problems(value: object) -> list[str]:
+def _releases_problems(name: str, value: object) -> list[str]:
     if not isinstance(value, Mapping):
-        return [_line("rollback_releases", value, 'a mapping such as {"pi1": 7}')]
+        return [_line(name, value, 'a mapping such as {"pi1": 7}')]
     return [
-        _line(f"rollback_releases of {host}", release, RELEASE.words)
+        _line(f"{name} of {host}", release, RELEASE.words)
         for host, release in value.items()
         if not _fits(release, RELEASE)
     ]

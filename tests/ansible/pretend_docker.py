@@ -188,7 +188,14 @@ class Docker:
                 lines.append(one["image"])
         return "\n".join(lines)
 
+    def bot(self, *command: str) -> None:
+        """Run something as in the bot's container, and end as it does."""
+        environment = os.environ | {"PYTHONPATH": str(ROOT / "bot/src")}
+        sys.exit(subprocess.run(command, check=False, env=environment).returncode)
+
     def volume(self) -> str:
+        if self.words[1] == "inspect":
+            return str(self.world / "volumes" / self.words[-1])
         name = self.option("--filter").removeprefix("name=^").removesuffix("$")
         return name if (self.world / "volumes" / name).is_dir() else ""
 
@@ -204,6 +211,10 @@ class Docker:
         return json.dumps([inspected | {"Image": found[0]["image"]}])
 
     def exec(self) -> str:
+        if self.words[2] == "sh":
+            state = f"{self.world}/volumes/{self.containers[self.words[1]]['books']}"
+            script = self.words[-1].replace("/var/lib/gridbot", state)
+            self.bot("sh", "-c", script.replace("gridbot ", f"{sys.executable} -m gridbot "))
         return json.dumps({"equal": True})  # of an audit
 
     def events(self) -> str:
@@ -222,16 +233,16 @@ class Docker:
         mounts = [self.words[n + 1] for n, word in enumerate(self.words) if word == "--volume"]
         inside = {one.split(":")[1]: one.split(":")[0] for one in mounts}
         state = self.world / "volumes" / inside["/var/lib/gridbot"]
+        if "restore" in self.words:
+            words = self.words[self.words.index("restore") :]
+            told = (word.replace("/var/lib/gridbot", str(state)) for word in words)
+            self.bot(sys.executable, "-m", "gridbot", *told)
         at = self.words.index("check")
         known = self.images | {one["id"]: one for one in self.images.values()}
         schema = known[self.words[at - 1]]["labels"]["gridberry.state-schema"]
         config = inside["/etc/gridbot/bot.toml"]
         words = ["check", "--offline", "--config", config, "--state", str(state)]
-        environment = os.environ | {"PYTHONPATH": str(ROOT / "bot/src")}
-        done = subprocess.run(
-            [sys.executable, "-c", CHECK, schema, *words], check=False, env=environment
-        )
-        sys.exit(done.returncode)
+        self.bot(sys.executable, "-c", CHECK, schema, *words)
 
 
 def main() -> None:

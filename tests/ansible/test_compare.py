@@ -61,6 +61,11 @@ def test_a_grid_that_would_not(docker):
     assert compare(docker, "1 grid.lower differs") == "refused: grid.lower differs"
 
 
+def test_an_image_of_another_processor_is_said_at_once(docker):
+    said = compare(docker, "1 exec /usr/local/bin/gridbot: exec format error")
+    assert said.startswith("refused: its image has programs of another processor")
+
+
 def test_a_busy_answer_is_asked_again(docker):
     assert compare(docker, "125 daemon is busy", "4 database is locked", "1 no") == "refused: no"
 

@@ -20,7 +20,7 @@ def compose(directory: Path, settings: dict) -> dict:
         # What a module's answer hides, wherever it stands.
         "grid_bot_api_key": "3b1c5f",
         "grid_bot_api_secret": "9e7d2a",
-        "__container_image_references": {"gridbot": IMAGE},
+        "__container_image_references": {"gridbot": IMAGE, "gridexchange": IMAGE},
         "ansible_python_interpreter": "{{ ansible_playbook_python }}",
     }
     configure = {"name": "grid_bot", "tasks_from": "configure.yml"}
@@ -63,7 +63,12 @@ def test_every_service_is_hardened_and_bounded(tmp_path):
     told = compose(tmp_path, {"grid_bot_mode": "paper"})
     assert told["name"] == "gridberry"
     assert sorted(told["services"]) == ["bot", "exchange"]
-    for service in told["services"].values():
+    waits = ["--wait", "10"]
+    asks = {
+        "bot": ["gridbot", "health", *waits],
+        "exchange": ["python3", "-m", "gridbase.health", *waits],
+    }
+    for name, service in told["services"].items():
         assert service["image"] == IMAGE
         assert service["pull_policy"] == "never"
         assert service["user"] == "10001:10001"
@@ -78,7 +83,7 @@ def test_every_service_is_hardened_and_bounded(tmp_path):
         }
         bounds = ("cpus", "mem_limit", "memswap_limit", "mem_reservation", "pids_limit")
         assert [name for name in bounds if not service.get(name)] == []
-        assert service["healthcheck"]["test"][:2] == ["CMD", "gridbot"]
+        assert service["healthcheck"]["test"][:-2] == ["CMD", *asks[name]]
         assert service["tmpfs"][0] == "/tmp:size=32m,mode=1777,noexec,nosuid,nodev"
         assert service["secrets"][:2] == ["api_key", "api_secret"]
     assert told["services"]["bot"]["secrets"][2:] == ["metrics_token"]

@@ -50,6 +50,9 @@ DEPLOY = """
       vars:
         compose_service_project: "{{ grid_bot_project | default('gridberry') }}"
         compose_service_directory: "{{ grid_bot_directory }}"
+        compose_service_keep: |
+          PROJECT=gridberry
+          {{ lookup('ansible.builtin.file', playbook_dir ~ '/keep_books.sh') }}
     - import_role: {name: grid_bot, tasks_from: leftovers.yml}
 """
 
@@ -63,6 +66,7 @@ class Host:
         self.path = pretend_docker.make(self.world)
         self.file = place / "inventory.yml"
         (place / "deploy.yml").write_text(DEPLOY)
+        (place / "keep_books.sh").symlink_to(ROOT / "roles/grid_bot/files/keep_books.sh")
         self.own = {
             "__grid_bot_uid": str(os.getuid()),
             "__compose_service_kept_images": str(self.kept),
@@ -96,8 +100,8 @@ class Host:
         )
 
     def deploy(self, version: str, *words: str, **settings: Any) -> subprocess.CompletedProcess:
-        references = {"__container_image_references": {"gridbot": f"gridbot:{version}"}}
-        return self.play(self.place / "deploy.yml", *words, **references, **settings)
+        given = {"__container_image_references": references(version), **settings}
+        return self.play(self.place / "deploy.yml", *words, **given)
 
     def image(self, version: str, **what: Any) -> None:
         pretend_docker.add_image(self.world, f"gridbot:{version}", **what)
@@ -116,6 +120,11 @@ class Host:
         images = pretend_docker.load(self.world, "images").items()
         [name] = [name for name, one in images if one["id"] == identity]
         return name
+
+
+def references(version: str, exchange: str | None = None) -> dict[str, str]:
+    """The images as role container_image names them: an image of both, by default."""
+    return {"gridbot": f"gridbot:{version}", "gridexchange": exchange or f"gridbot:{version}"}
 
 
 def changed(done: subprocess.CompletedProcess) -> int:
@@ -196,6 +205,87 @@ def test_a_release_keeps_the_candles_that_its_exchange_replays(host: Host) -> No
         assert Path(made["there"]).read_text() == "converted"
 
 
+def test_a_new_bot_leaves_the_practice_exchange_as_it_is(host: Host) -> None:
+    for version in "ab":
+        host.image(version)
+    # An earlier image of both, whose bot would write other books.
+    pretend_docker.add_image(host.world, "gridexchange:1", schema=SCHEMA_VERSION + 1)
+    ran = []
+    for version in "ab":
+        named = {"__container_image_references": references(version, "gridexchange:1")}
+        done = host.deploy(version, **named)
+        assert done.returncode == 0, done.stdout
+        ran.append(pretend_docker.load(host.world, "containers"))
+    before, after = (one["gridberry-exchange"] for one in ran)
+    assert before == after
+    assert ran[0]["gridberry-bot"]["image"] != ran[1]["gridberry-bot"]["image"]
+    assert {one["state_schema"] for one in host.releases().values()} == {SCHEMA_VERSION}
+
+
+def two_releases(host: Host) -> Path:
+    """Deploy `a`, which makes books, and then `b`; the directory of the books."""
+    for version in "ab":
+        host.image(version)
+    state = host.world / "volumes/gridberry-paper-bot"
+    assert host.deploy("a").returncode == 0
+    Store(state).close()
+    assert host.deploy("b").returncode == 0
+    return state
+
+
+def test_books_from_before_a_release_are_put_back_once(host: Host) -> None:
+    state = two_releases(host)
+    assert [path.name for path in state.glob("before-*")] == ["before-release-2"]
+
+    def wrong(file: Path) -> bool:
+        with contextlib.closing(sqlite3.connect(file)) as books:
+            return bool(
+                books.execute("SELECT 1 FROM sqlite_master WHERE name = 'wrong'").fetchall()
+            )
+
+    with contextlib.closing(sqlite3.connect(state / FILE_NAME)) as books:
+        books.execute("CREATE TABLE wrong (x)")
+    told = {"rollback_releases": {"pi1": 1}, "rollback_books": {"pi1": 2, "pi9": 1}}
+    back = ("-e", json.dumps(told))
+    done = host.play("rollback.yml", *back, "--check")
+    assert done.returncode == 0, done.stdout
+    assert wrong(state / FILE_NAME)
+    done = host.play("rollback.yml", *back)
+    assert done.returncode == 0, done.stdout
+    assert host.runs() == "gridbot:a"
+    assert not wrong(state / FILE_NAME)
+    [kept] = state.glob(f"{FILE_NAME}.replaced-*Z")
+    assert wrong(kept)
+    # The bot goes on with them: a second time would undo that.
+    assert not list(state.glob("before-*"))
+    done = host.play("rollback.yml", *back)
+    assert "there is no copy of its books from before release 2" in done.stdout
+
+
+def test_the_copy_is_from_before_an_interrupted_release(host: Host) -> None:
+    state = two_releases(host)
+    copy = (state / "before-release-2").read_bytes()
+    # As a cut after the new bot's start leaves it: its books are the new bot's.
+    record = host.directory / "releases/2/release.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"result": "starting"}))
+    containers = pretend_docker.load(host.world, "containers")
+    containers["gridberry-bot"]["hash"] = "other"
+    pretend_docker.save(host.world, "containers", containers)
+    with contextlib.closing(sqlite3.connect(state / FILE_NAME)) as books:
+        books.execute("CREATE TABLE wrong (x)")
+    assert host.deploy("b").returncode == 0
+    assert host.results() == {1: "good", 2: "good"}
+    assert (state / "before-release-2").read_bytes() == copy
+
+
+def test_a_deployment_keeps_the_books() -> None:
+    text = (ROOT / "roles/grid_bot/tasks/main.yml").read_text()
+    keep = (
+        """PROJECT={{ grid_bot_project }}\\n{{ lookup('ansible.builtin.file', 'keep_books.sh') }}"""
+    )
+    assert f'compose_service_keep: "{keep}"' in text
+
+
 def test_a_schema_that_the_bot_which_runs_cannot_read(host: Host) -> None:
     host.image("a")
     host.image("new", schema=SCHEMA_VERSION + 1)
@@ -266,7 +356,7 @@ def test_a_rollout_that_fails_is_put_back(
         host.image(version, healthy=version == "a")
         deployed = host.deploy(version) if version == "a" else None
         assert deployed is None or deployed.returncode == 0
-    host.inventory({"__container_image_references": {"gridbot": "gridbot:b"}})
+    host.inventory({"__container_image_references": references("b")})
     for name, text in host.environment().items():
         monkeypatch.setenv(name, text)
     monkeypatch.setenv("GRIDBERRY_STATE", str(host.place / "state"))

@@ -162,6 +162,13 @@ def test_what_fails_in_three_of_five_looks(name: str, bad: list[dict[str, Any]])
     assert judge(before, after({}, {}, {}, *bad[:2]), NEEDS)[0] == PASSED
 
 
+def test_an_answer_is_judged_once_however_often_it_is_seen() -> None:
+    slow = {"milliseconds": 999, "acknowledged": 2}
+    assert judge(WELL, after({}, {}, slow, slow, slow), NEEDS)[0] != FAILED
+    more = [slow | {"acknowledged": number} for number in (2, 3, 4)]
+    assert judge(WELL, after({}, {}, *more), NEEDS)[0] == FAILED
+
+
 def test_only_the_latest_five_looks_count() -> None:
     slow: dict[str, Any] = {"milliseconds": 999}
     assert judge(WELL, after(slow, {}, {}, slow, {}, {}, {}, slow), NEEDS) == (PASSED, [])
@@ -228,8 +235,9 @@ class Hosts:
             self.release[name] = 2
         return True
 
-    def back(self, releases: Mapping[str, int]) -> bool:
-        self.note(f"back {' '.join(f'{name}:{n}' for name, n in releases.items())}")
+    def back(self, releases: Mapping[str, int], books: Mapping[str, int]) -> bool:
+        of = [f"books of {name}:{number}" for name, number in books.items()]
+        self.note(" ".join(["back", *(f"{name}:{n}" for name, n in releases.items()), *of]))
         for name, number in releases.items():
             if self.release[name] != number:
                 self.newest[name] += 1
@@ -276,13 +284,35 @@ def test_a_failure_puts_all_back_and_says_what_where_why(tmp_path: Path) -> None
     hosts.ill["c"] = {"equal": False}
     going, said = rollout(hosts, tmp_path)
     assert going.run() == FAILED
-    assert changes(hosts) == ["deploy a", "deploy b c", "back a:1 b:1 c:1"]
+    # The books of c are those of its release 2.
+    assert changes(hosts) == ["deploy a", "deploy b c", "back a:1 b:1 c:1 books of c:2"]
     assert hosts.release == dict.fromkeys(NAMES, 1)
     assert "c  batch 2  put back, its bot was away for 3.5 s: the audit found a diff" in said[-1]
     assert "d  batch 3  waiting" in said[-1]
     state = rollout_state.load(tmp_path / "rollout.json")
     assert state is not None
     assert state.verdict == FAILED
+
+
+def test_books_that_stay_wrong_are_not_put_back(tmp_path: Path) -> None:
+    hosts = Hosts(NAMES)
+    hosts.ill["a"] = {"equal": False}
+    going, said = rollout(hosts, tmp_path)
+    back = hosts.back
+
+    def half(releases: Mapping[str, int], books: Mapping[str, int]) -> bool:
+        hosts.before["a"] = {"equal": False}
+        return back(releases, books)
+
+    hosts.back = half  # type: ignore[method-assign]
+    assert going.run() == FAILED
+    why = "release 3 is good, healthy, and the audit finds a difference"
+    assert f"  a: put back to NOT release 1: {why}" in said
+    hosts.back, hosts.before = back, {}  # type: ignore[method-assign]
+    again, said = rollout(hosts, tmp_path)
+    assert again.back() == FAILED
+    assert changes(hosts)[-1] == "back a:1 books of a:2"
+    assert "  a: put back to release 1" in said
 
 
 def test_one_budget_over_all_batches(tmp_path: Path) -> None:
@@ -348,7 +378,7 @@ def test_a_host_that_cannot_be_put_back_is_named_and_tried_again(tmp_path: Path)
     hosts.before["a"] = {}
     going, said = rollout(hosts, tmp_path)
     back = hosts.back
-    hosts.back = lambda _releases: False  # type: ignore[method-assign]
+    hosts.back = lambda _releases, _books: False  # type: ignore[method-assign]
     hosts.ill["a"] = {"doubled": 1, "health": "unhealthy"}
     assert going.run() == FAILED
     assert "  a: put back to NOT release 1: release 2 is good, unhealthy" in said

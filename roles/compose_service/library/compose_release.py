@@ -151,11 +151,14 @@ def describe(directory: Path) -> dict[str, Any]:
     images = {
         name: image_of(service["image"]) for name, service in sorted(compose["services"].items())
     }
-    schemas = sorted({image.pop("schema") for image in images.values()} - {""})
+    schemas = {name: image.pop("schema") for name, image in images.items()}
+    for name, service in compose["services"].items():  # a container's label is above its image's
+        schemas[name] = service.get("labels", {}).get(SCHEMA_LABEL, schemas[name])
+    known = sorted(int(schema) for schema in schemas.values() if schema)
     return {
         "files": files_of(directory, compose),
         "images": images,
-        "state_schema": int(schemas[-1]) if schemas else None,
+        "state_schema": known[-1] if known else None,
         "volumes": {key: one["name"] for key, one in sorted(compose.get("volumes", {}).items())},
         "secrets": secrets_of(compose),
     }

@@ -1,4 +1,6 @@
-# Tells a host's processor and which images of this NAME it has. Reads only.
+# Tells a host's processor and which images of these NAMES it has. Reads only.
 echo "arch $(dpkg --print-architecture)"
-docker image ls --no-trunc --format 'image {{.Repository}}:{{.Tag}} {{.ID}}' "$NAME" 2>/dev/null
+for name in $NAMES; do
+    docker image ls --no-trunc --format 'image {{.Repository}}:{{.Tag}} {{.ID}}' "$name" 2>/dev/null
+done
 true

@@ -23,6 +23,10 @@ options:
     type: str
     default: ""
     description: The Dockerfile's stage. Its own lock file replaces those that its stages copy.
+  part:
+    type: str
+    default: ""
+    description: Another stage, whose program is in the image as well; hashed apart.
   more: {type: dict, default: {}, description: What else decides, such as the architecture.}
   limit: {type: int, default: 2000000, description: Bytes that the context may have.}
 author: [Gridberry]
@@ -38,6 +42,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 hash: {description: The first 16 hexadecimal digits of the hash., type: str, returned: success}
+part_hash: {description: The same of the part; empty without one., type: str, returned: success}
 lock_hash: {description: The same of the lock files alone., type: str, returned: success}
 locks: {description: The lock files., type: list, elements: str, returned: success}
 files: {description: The context's files., type: list, elements: str, returned: success}
@@ -175,6 +180,13 @@ def lock_files(context: Path, target: str) -> list[Path]:
     return [path for path in map(context.joinpath, ["build.lock", *names]) if path.is_file()]
 
 
+def hash_of(context: Path, target: str, more: dict) -> str:
+    """Return the hash of what a target is built from."""
+    locks = digest(context, lock_files(context, target), {})
+    more = {**more, "target": target, "locks": locks}
+    return digest(context, context_files(context, target), more)
+
+
 def run(parameters: dict) -> dict:
     """Return what the module reports.
 
@@ -182,19 +194,20 @@ def run(parameters: dict) -> dict:
         ContextError: The context is not one, or too large.
     """
     context = Path(parameters["context"]).resolve()
-    files = context_files(context, parameters["target"])
+    target, part = parameters["target"], parameters["part"]
+    files = context_files(context, target)
     size = sum(path.stat().st_size for path in files)
     if size > parameters["limit"]:
         raise ContextError(
             f"{context} has {size} bytes of build context, more than {parameters['limit']};"
             " .dockerignore lets too much in"
         )
-    locks = lock_files(context, parameters["target"])
-    more = {**parameters["more"], "locks": digest(context, locks, {})}
+    locks = lock_files(context, target)
     return {
         "changed": False,
-        "hash": digest(context, files, more),
-        "lock_hash": more["locks"],
+        "hash": hash_of(context, target, parameters["more"]),
+        "part_hash": hash_of(context, part, parameters["more"]) if part else "",
+        "lock_hash": digest(context, locks, {}),
         "locks": [path.name for path in locks],
         "files": [path.relative_to(context).as_posix() for path in files],
         "bytes": size,
@@ -209,6 +222,7 @@ def main() -> None:
             "more": {"type": "dict", "default": {}},
             "limit": {"type": "int", "default": 2_000_000},
             "target": {"type": "str", "default": ""},
+            "part": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )

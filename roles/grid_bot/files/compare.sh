@@ -51,6 +51,7 @@ while :; do
     tries=$((tries - 1))
     case "$status $older $said" in
         "0 "*) ;;
+        *"exec format error"*) echo "refused: its image has programs of another processor (exec format error)" ;;
         "1 "*) echo "refused: $said" ;;
         *"written by a newer gridbot"*) echo "refused: $said" ;;
         "4  "*"written by an older gridbot"*)
