@@ -100,17 +100,37 @@ NEAR = {
         "together/trading/test_policies together/trading/test_takeover together/trading/test_review"
     ),
     "gridbot/trading/handover": "bot/policies/test_takeover together/trading/test_takeover",
+    "gridbot/trading/account_guard": "together/trading/test_account_guard",
+    "gridbot/trading/foreign_orders": "together/trading/test_trader together/trading/test_takeover",
+    "gridbot/trading/newer_orders": (
+        "together/connectivity/test_restored_books together/connectivity/test_older_books "
+        "together/connectivity/test_two_owners"
+    ),
+    "gridbot/trading/run_settings": (
+        "together/trading/test_trader together/trading/test_takeover "
+        "together/trading/test_named_grids"
+    ),
+    "gridbot/trading/session": (
+        "together/trading/test_pause together/trading/test_trader "
+        "together/trading/test_named_grids together/trading/test_market_hours"
+    ),
     "gridbase/tax_lots": "bot/books/test_tax",
+    "gridbot/accounting/profit_report": "bot/books/test_report",
+    "gridbot/accounting/tax_report": "bot/books/test_tax",
     "gridbot/accounting/overview": "together/page/test_books together/page/test_document",
-    "gridbot/accounting/audit": "together/books/test_audit",
+    "gridbot/accounting/audit": "together/books/test_audit together/books/test_acknowledge",
     "gridbot/accounting/acknowledge": "together/books/test_acknowledge",
     "gridbot/accounting/trade_history": "bot/books/test_pages_of_trades bot/books/test_export",
     "gridbot/accounting/grid_figures": "bot/books/test_grid_figures",
     "gridbot/accounting/profit_plot": "bot/books/test_report",
     "gridbot/accounting/settle": "bot/books/test_settle_bounds bot/books/test_settle",
+    "gridbot/store/backup": "bot/unit/test_backup bot/unit/test_store",
+    "gridbot/store/database": "bot/unit/test_store bot/unit/test_backup",
+    "gridbot/store/store": "bot/unit/test_store bot/books/test_settle bot/books/test_settle_bounds",
     "gridbot/store/old_archive": "bot/books/test_old_archive",
     "gridbot/store/settled": (
-        "bot/books/test_settle_bounds bot/books/test_settle bot/unit/test_store"
+        "bot/books/test_settle_bounds bot/books/test_settle bot/unit/test_store "
+        "bot/books/test_pages_of_trades"
     ),
     "gridbase/market": "base/test_market bot/core",
 }

@@ -107,7 +107,7 @@ def _report(store: Store, symbol: str, method: Method, output: _Output) -> Symbo
         raise UserError(f"{store.path} holds no grid of {symbol}", ExitCode.STATE)
     market = grid_run.market
     book = LotBook(market, method)
-    years: dict[int, Sums] = {}
+    years: dict[int, Sums] = {}  # trades come in the order of time, and so do they
     for disposal in _disposals(store, symbol, book):
         year = disposal.year
         if output.write(market, year, disposal):
@@ -152,7 +152,7 @@ def document(report: TaxReport, method: Method) -> dict[str, Any]:
         "symbols": {
             part.market.symbol: {
                 "currency": part.market.quote,
-                "years": {str(year): sums.document() for year, sums in sorted(part.years.items())},
+                "years": {str(year): sums.document() for year, sums in part.years.items()},
                 "open_lots": part.open_lots,
                 "open_quantity": plain(part.open_quantity),
                 "open_cost": plain(part.open_cost),

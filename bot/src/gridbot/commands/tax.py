@@ -48,7 +48,7 @@ def _table(report: TaxReport) -> str:
     lines = []
     for part in report.symbols:
         quote = part.market.quote
-        for year, sums in sorted(part.years.items()):
+        for year, sums in part.years.items():
             lines.append(
                 f"{part.market.symbol} {year}: {sums.disposals} disposals, "
                 f"proceeds {plain(sums.proceeds)}, cost basis {plain(sums.cost_basis)}, "

@@ -51,6 +51,28 @@ def test_what_is_settled_between_two_pages_is_not_lost(life):
     assert seen == {fill.trade_id for fill in life.fills}
 
 
+def test_a_page_reads_one_row_more_than_it_gives(life, monkeypatch):
+    life.settle(3)
+    left = len(latest(life.store, life.grid_run, 10_000))
+    read, asked = settled.older, []
+
+    def older(connection, grid_run, count, before):
+        asked.append(count)
+        return read(connection, grid_run, count, before)
+
+    monkeypatch.setattr(settled, "older", older)
+    assert len(page(life.store, life.grid_run, left + 5)[0]) == left + 5
+    assert asked == [6]
+
+
+@pytest.mark.parametrize("kept", [1000, 3])
+def test_nothing_follows_a_page_with_all_of_the_rest(life, kept):
+    life.settle(kept)
+    rows, last = page(life.store, life.grid_run, len(life.fills))
+    assert (len(rows), last) == (len(life.fills), None)
+    assert page(life.store, life.grid_run, len(life.fills) - 1)[1] is not None
+
+
 def test_another_grids_trades_are_not_among_them(life):
     life.settle(0)
     other = life.grid_run.id + 1

@@ -2,12 +2,15 @@
 
 import json
 import re
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
+from gridbase.market import plain
 from gridbase.tax_lots import DAY_MS
+from gridbot.accounting.overview import overview, thinned
 from gridbot.accounting.profit_plot import report_figure
-from gridbot.accounting.profit_report import By, make_report, total
+from gridbot.accounting.profit_report import By, document, make_report, total
 from gridbot.cli import main
 from gridbot.store import GridResult, Sample, Store
 
@@ -81,12 +84,65 @@ def test_the_drawdown_is_the_deepest_fall_that_prices_tell(store):
     later = make_report(store, SYMBOL, By.DAY, None)
     assert later.drawdown.quote == max(results) - (quote + held * 30000)
     assert (later.watched_seconds, later.in_range_seconds) == (3000, 1500)
-    assert next(iter(later.periods.values())).low == 30000
+    (day,) = later.periods.values()
+    assert (day.low, day.high) == (30000, max(fill.price for fill in life.fills))
+    told = document(later)["drawdown"]
+    assert (told["quote"], told["low_ms"]) == (plain(later.drawdown.quote), hour + HOUR_MS)
+    assert document(make_report(store, SYMBOL, By.DAY, 2024))["drawdown"] is None
+
+
+def test_a_grid_that_ended_without_a_result_counts_its_trades(lives, store):
+    store.close_grid_run(2, lives[1].now_ms)
+    every = make_report(store, SYMBOL, By.DAY, None)
+    assert every.liquidation_profit == Decimal("-12.5")
+    assert total(every).pairs == sum(life.engine.books.sells for life in lives)
+
+
+def test_of_two_falls_as_deep_the_first_is_told(store):
+    life = Life(store, price="54000")
+    first_ms = life.now_ms // HOUR_MS * HOUR_MS + HOUR_MS
+    closes = [Decimal(close) for close in (60000, 30000, 60000, 30000)]
+    hours = [Sample(SYMBOL, first_ms + n * HOUR_MS, *[c] * 4, 0, 0) for n, c in enumerate(closes)]
+    store.sample(hours)
+    fall = make_report(store, SYMBOL, By.DAY, None).drawdown
+    assert (fall.peak_ms, fall.low_ms) == (first_ms + HOUR_MS, first_ms + 2 * HOUR_MS)
 
 
 def command(capsys, *arguments):
     status = main(["report", *(str(argument) for argument in arguments)])
     return status, capsys.readouterr()
+
+
+def test_the_latest_90_days_are_shown_newest_first(lives, store):
+    first_ms = lives[1].now_ms // DAY_MS * DAY_MS + DAY_MS
+    price = Decimal(50000)
+    seen = [Sample(SYMBOL, first_ms + n * DAY_MS, *[price] * 4, 3600, 0) for n in range(95)]
+    store.sample(seen)
+    days = [one["day"] for one in overview(store, SYMBOL, seen[-1].hour_ms)["days"]]
+    each = [datetime.fromtimestamp(one.hour_ms / 1000, UTC) for one in seen[: -90 - 1 : -1]]
+    assert days == [day.date().isoformat() for day in each]
+
+
+def test_prices_of_a_week_are_kept_by_the_hour_and_of_a_month_each_sixth():
+    now_ms = 1_790_000_000_000 // (24 * HOUR_MS) * 24 * HOUR_MS + HOUR_MS
+    ages = range(40 * 24, -1, -1)  # hours ago at which each ended
+    one = [Decimal(1)] * 4
+    samples = [Sample(SYMBOL, now_ms - (age + 1) * HOUR_MS, *one, 3600, 0) for age in ages]
+    kept = [(now_ms - time) // HOUR_MS for time, _ in thinned(samples, now_ms)]
+    assert kept == [
+        *(age for age in ages if age >= 30 * 24),
+        *(age for age in ages if 7 * 24 <= age < 30 * 24 and (age - 1) % 6 == 0),
+        *(age for age in ages if age < 7 * 24),
+    ]
+
+
+def test_an_ended_grid_without_an_investment_has_no_percentage(lives, store):
+    now_ms = lives[1].now_ms
+    (ended,) = overview(store, SYMBOL, now_ms)["ended"]
+    assert ended["percent"] is not None
+    store._connection.execute("UPDATE generations SET investment = '0' WHERE id = 1")
+    (ended,) = overview(store, SYMBOL, now_ms)["ended"]
+    assert (ended["profit"], ended["percent"]) == ("1", None)
 
 
 def test_the_command(lives, store, tmp_path, capsys):
@@ -103,12 +159,15 @@ def test_the_command(lives, store, tmp_path, capsys):
     _, text = command(capsys, "--state", tmp_path, "--year", "2025")
     assert "in range: 50.0 % of the 1.0 hours watched" in text.out
     _, text = command(capsys, "--state", tmp_path, "--json")
-    document = json.loads(text.out)["symbols"][SYMBOL]
-    assert document["time_in_range"] == 0.5
-    assert Decimal(document["total"]["grid_profit"]) == sum(
+    told = json.loads(text.out)["symbols"][SYMBOL]
+    assert told["time_in_range"] == 0.5
+    store.sample([Sample(SYMBOL, hour, *[Decimal(50000)] * 4, 3600, 1200)])
+    _, again = command(capsys, "--state", tmp_path, "--json")
+    assert json.loads(again.out)["symbols"][SYMBOL]["time_in_range"] == 0.416667
+    assert Decimal(told["total"]["grid_profit"]) == sum(
         life.engine.books.grid_profit for life in lives
     )
-    assert sum(period["pairs"] for period in document["periods"].values()) == sum(
+    assert sum(period["pairs"] for period in told["periods"].values()) == sum(
         life.engine.books.sells for life in lives
     )
 
@@ -130,6 +189,12 @@ def test_the_plot_shows_what_the_report_says(lives, store):
     periods = list(report.periods.values())
     [together, results], [each], [prices] = (panel.layers for panel in figure.panels)
     assert list(each.y) == [float(period.grid_profit) for period in periods]
+    begins = [datetime.fromisoformat(f"{day}T00:00:00+00:00") for day in report.periods]
+    assert list(each.x) == [begin.timestamp() * 1000 for begin in begins]
+    whole = total(report)
+    facts = [f"{plain(whole.grid_profit)} USDT", str(whole.pairs), f"{plain(whole.fees)} USDT"]
+    names = ("grid profit", "pairs", "fees")
+    assert figure.facts == tuple((f"{SYMBOL}: {n}", f) for n, f in zip(names, facts, strict=True))
     assert together.y[-1] == pytest.approx(float(total(report).grid_profit))
     assert list(results.y) == [float(period.result) for period in periods]
     seen = [period for period in periods if period.low is not None]
@@ -146,7 +211,14 @@ def test_a_bot_that_has_not_traded_yet_is_reported(store, tmp_path, capsys):
     status, text = command(capsys, "--state", tmp_path, "--plot", tmp_path / "report.html")
     assert status == 0
     assert "fees: none" in text.out
-    assert life
+    status, text = command(capsys, "--state", tmp_path, "--json")
+    whole = json.loads(text.out)["symbols"][SYMBOL]["total"]
+    assert (status, whole["low"], whole["high"]) == (0, None, None)
+    hour = life.now_ms // HOUR_MS * HOUR_MS
+    store.sample([Sample(SYMBOL, hour, *map(Decimal, (44000, 44100, 43900, 44000)), 3600, 0)])
+    _, text = command(capsys, "--state", tmp_path, "--json")
+    whole = json.loads(text.out)["symbols"][SYMBOL]["total"]
+    assert (whole["low"], whole["high"]) == ("43900", "44100")
 
 
 @pytest.mark.parametrize(

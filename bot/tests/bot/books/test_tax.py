@@ -224,6 +224,25 @@ def test_a_year_alone_has_the_lots_of_the_years_before(lives, store, tmp_path):
     assert lives
 
 
+def test_what_was_held_for_more_than_a_year_is_long_term(store, tmp_path):
+    life = Life(store, price="54000")
+    life.go("46000")
+    life.minutes += 400 * DAY_MS // 60_000
+    life.go("64500")
+    report = write_report(store, [SYMBOL], 2027, Method.FIFO, tmp_path / "tax.csv")
+    rows = rows_of(report.files[0])
+    assert {row["term"] for row in rows} == {"long"}
+    gain = sum(Decimal(row["gain"]) for row in rows)
+    assert report.symbols[0].years[2027].gain_long == gain > 0
+
+
+def test_a_symbol_without_a_grid_is_named(lives, store, tmp_path):
+    with pytest.raises(UserError, match="holds no grid of ETH/USDT"):
+        write_report(store, [SYMBOL, "ETH/USDT"], None, Method.FIFO, tmp_path / "tax.csv")
+    assert list(tmp_path.glob("tax*")) == []
+    assert lives
+
+
 def command(capsys, *arguments):
     status = main([str(argument) for argument in arguments])
     return status, capsys.readouterr()

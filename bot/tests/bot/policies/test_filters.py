@@ -129,6 +129,20 @@ def test_the_reason_says_that_a_pause_is_only_held():
     )
 
 
+def test_the_reason_is_that_of_the_latest_candle():
+    window, told = CandleWindow(MINUTE, 500), []
+    for each in walk(1_000, seed=11, step=0.004):
+        window.append(each)
+        verdict = TREND.verdict(window)
+        if verdict is None or "waits for candles" in verdict:
+            continue
+        adx = window.adx(14).line.value
+        begins = adx > 25 and window.ema(5).line.value < window.ema(20).line.value
+        told.append(begins)
+        assert verdict.startswith("downtrend: " if begins else "downtrend not over: ")
+    assert switches(told) > 4
+
+
 def test_a_pause_that_nothing_confirms_is_over_after_the_look_back():
     rules = VolatilityFilter(enabled=True, atr_period=1, atr_above_percent=Decimal(3))
     paused = verdicts(rules, ranges([1, 3.2] + [2.8] * 60))

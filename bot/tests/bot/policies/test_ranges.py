@@ -155,6 +155,21 @@ def test_levels_are_where_the_market_turned_twice():
     assert find_levels(window, 8) == []
 
 
+def test_six_candles_suffice_for_a_level_and_fewer_have_none():
+    """A top and a low a candle later, closer together than half a mean true range.
+
+    Of the first candle only the close counts: it makes the second one's true range.
+    """
+    calm = ("109.4", "109.8", "109.2", "109.5")
+    top, low = ("109.4", "110", "109.2", "109.5"), ("109.4", "109.8", "109", "109.5")
+    path = [(50, 51, 49, 50), calm, top, low, calm, calm]
+    candles = [candle(index, *prices, interval=HOUR) for index, prices in enumerate(path)]
+    for count in range(1, 6):
+        assert find_levels(window_of(candles[-count:], interval=HOUR), 100) == []
+    window = window_of(candles, interval=HOUR)
+    assert find_levels(window, 100) == [Level(Decimal("109.5"), 2)]
+
+
 def test_swings_close_together_are_one_level_at_their_mean():
     path = [100, 103, 106, 110, 106, 103, 100, 103, 106, 111, 106, 103, 101, 103, 106]
     window = window_of(from_closes(path, HOUR), interval=HOUR)

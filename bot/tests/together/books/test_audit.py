@@ -2,12 +2,16 @@
 
 import zlib
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 from gridbot.accounting import audit
 from gridbot.accounting.settle import Settler
 from gridbot.commands.run import settling
 from gridbot.core.engine import Changes
+from gridbot.core.orders import Order, OrderState, Role, Side
+from gridbot.exchanges.binance.symbol import BinanceBroker
+from gridbot.exchanges.port import BrokerError
 from gridbot.service.grid_worker import GridWorker
 from gridbot.store import StoreError
 from gridbot.store.old_archive import take_over
@@ -87,6 +91,20 @@ def test_books_that_hold_all_are_compared_at_once(world):
     assert world.clock.monotonic() - before < audit.POLL_SECONDS
 
 
+def test_the_owner_s_own_trades_are_not_waited_for(world):
+    settled(world)
+    broker = world.broker()
+    broker.connect()
+    place = Role.GRID, Side.BUY, 0, 1
+    amount = Decimal("0.001")
+    own = Order("own", "x", *place, broker.ask_price(), amount, OrderState.INTENDED, None, 0)
+    broker.place(own)
+    before = world.clock.monotonic()
+    differences = world.audit().differences
+    assert [item.what for item in differences] == ["balance BTC", "balance USDT"]
+    assert world.clock.monotonic() - before < audit.POLL_SECONDS
+
+
 def test_what_happens_after_the_look_is_no_difference(world, monkeypatch):
     trader = world.trader()
     for _ in range(20):
@@ -108,6 +126,92 @@ def test_what_happens_after_the_look_is_no_difference(world, monkeypatch):
     assert len(world.store.orders(1)) > len(seen[0].orders)
     assert report.differences == []
     assert report.trade == seen[0].cursor == max(seen[0].trades, key=int)
+
+
+def trading_meanwhile(world, trader, monkeypatch, times):
+    """The account trades while the first looks read its balances; what each of them read."""
+    read, looks = BinanceBroker.balances, []
+
+    def balances(broker):
+        looks.append(read(broker))
+        known = len(world.store.fills(1))
+        while len(looks) <= times and len(world.store.fills(1)) == known:
+            world.clock.sleep(2.0)
+            trader.step()
+        return looks[-1]
+
+    monkeypatch.setattr(BinanceBroker, "balances", balances)
+    return looks
+
+
+def test_orders_of_an_earlier_grid_are_not_compared(world):
+    settled(world)
+    grid = world.store.grid_run("BTC/USDT")
+    broker = world.broker()
+    broker.connect()
+    world.store.close_grid_run(1, 10**13)
+    begin = {"first_cursor": broker.latest_cursor(), "opening": broker.balances()}
+    world.store.start_grid_run(replace(grid, id=2, tag="new123", **begin), Changes(1))
+    report = world.audit()
+    assert (report.grid_run, report.orders, report.differences) == (2, 0, [])
+
+
+def test_books_that_are_behind_are_waited_for(world, monkeypatch):
+    trader = world.trader()
+    for _ in range(20):
+        trader.step()
+        world.clock.sleep(2.0)
+    world.clock.sleep(10_000)  # trades that the bot has not seen
+    world.stand_still()
+    sleep, waited = world.clock.sleep, []
+
+    def catch_up(seconds):
+        sleep(seconds)
+        if seconds == audit.POLL_SECONDS and not waited:
+            waited.append(len(world.store.fills(1)))
+            world.settle(trader)
+
+    monkeypatch.setattr(world.clock, "sleep", catch_up)
+    report = world.audit()
+    assert report.differences == []
+    assert report.trades > waited[0]
+
+
+@pytest.mark.parametrize(
+    ("closed_ms", "compared"), [(2, ["BTC", "USDT"]), (10**13, ["BTC"]), (None, ["BTC"])]
+)
+def test_a_coin_is_shared_with_grids_that_had_not_ended(world, closed_ms, compared):
+    settled(world)
+    grid = world.store.grid_run("BTC/USDT")
+    market = replace(grid.market, symbol="ETH/USDT", base="ETH")
+    other = replace(grid, id=2, symbol="ETH/USDT", tag="eth123", market=market, started_ms=1)
+    world.store.start_grid_run(other, Changes(1))
+    if closed_ms is not None:
+        world.store.close_grid_run(2, closed_ms)
+    assert world.audit().balances == compared
+
+
+def test_an_account_that_trades_during_a_look_is_looked_at_again(world, monkeypatch):
+    trader = world.trader()
+    for _ in range(5):
+        trader.step()
+        world.clock.sleep(2.0)
+    looks = trading_meanwhile(world, trader, monkeypatch, 1)
+    report = world.audit()
+    assert looks[0] != looks[1]
+    assert (len(looks), report.differences) == (2, [])
+
+
+def test_an_account_that_never_stands_still_is_not_judged(world, monkeypatch):
+    trader = world.trader()
+    for _ in range(5):
+        trader.step()
+        world.clock.sleep(2.0)
+    monkeypatch.setattr(audit, "SNAPSHOT_TRIES", 3)
+    looks = trading_meanwhile(world, trader, monkeypatch, 3)
+    with pytest.raises(BrokerError, match="traded during each of 3 looks"):
+        world.audit()
+    assert len(looks) == 3
 
 
 AN_ORDER = """
@@ -142,8 +246,21 @@ def test_what_only_the_exchange_has_is_a_difference(world):
     gone = world.store.fills(1)[-1]
     with world.store.transaction() as connection:
         connection.execute("DELETE FROM fills WHERE trade_id = ?", (gone.trade_id,))
-    found = [(item.what, item.books) for item in world.audit().differences]
-    assert (f"trade {gone.trade_id}", "no such trade") in found
+    differences = {item.what: item for item in world.audit().differences}
+    assert differences[f"trade {gone.trade_id}"].books == "no such trade"
+    order = differences[f"order {gone.client_id}"]
+    assert order.exchange.endswith(" traded, filled")
+    assert not order.books.endswith(", filled")
+
+
+def test_differing_trades_are_listed_in_their_order(world):
+    settled(world)
+    lost = sorted((fill.trade_id for fill in world.store.fills(1)), key=int)[-12:]
+    with world.store.transaction() as connection:
+        for identity in lost:
+            connection.execute("DELETE FROM fills WHERE trade_id = ?", (identity,))
+    found = [item.what for item in world.audit().differences]
+    assert [what for what in found if what.startswith("trade ")] == [f"trade {i}" for i in lost]
 
 
 def test_a_grid_trades_on_without_its_old_archive_and_says_so(world):

@@ -9,6 +9,7 @@ import os
 import random
 import sqlite3
 import tempfile
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -255,6 +256,9 @@ class World:
     def close(self) -> None:
         self.power_off()
         self.api.exchange.close()
+        for thread in threading.enumerate():
+            if thread.name == "books":  # reads for the page, and makes files while it does
+                thread.join()
 
 
 def check_books(world: World, trader: Trader) -> None:
