@@ -5,10 +5,10 @@
 `./gridberry test` calls it once everything is installed. Two rows of stages run side by side: a
 small emulated Pi keeps one processor busy, and so do the unit tests. Once these are through, a
 second Pi, a branch of the first one's snapshot, takes a part of what is tested on it, and where the
-first one was, the launcher is tested. What runs beside is heard once the terminal is free: its
-output waits in a log, is printed from its beginning, and then as it comes. A row ends where a stage
-failed; the other one goes on. Interrupted, it leaves neither processes nor virtual Pis behind. What
-takes longer than the gate may is in tests/full_parts.py.
+first one was, the launcher and releases are tested. What runs beside is heard once the terminal is
+free: its output waits in a log, is printed from its beginning, and then as it comes. A row ends
+where a stage failed; the other one goes on. Interrupted, it leaves neither processes nor virtual
+Pis behind. What takes longer than the gate may is in tests/full_parts.py.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ POLL_SECONDS = 0.2
 # Of the scenario `default`, what the scenario `branch` runs on a second machine meanwhile.
 ON_BRANCH = ("molecule/host/tests", "bot/tests/image", "molecule/default/tests/test_hang.py")
 # Of the unit tests, what the first row runs once its machine is gone: so both end at the same time.
-LAUNCHER = "tests/fleet"
+LAST = ("tests/fleet", "tests/ansible/test_releases.py")
 RECORDED_SPEED = "600"  # market seconds in a second, of recorded candles on a virtual Pi
 
 
@@ -331,7 +331,7 @@ class Rows:
         self._front_over = threading.Event()
 
     def front(self) -> Iterator[Stage]:
-        """Yield lint, the way of a virtual Pi from nothing to trading, and the launcher's tests."""
+        """Yield lint, the way of a virtual Pi from nothing to trading, and the last unit tests."""
         try:
             yield Stage("lint", [os.fspath(ROOT / "tests" / "lint")])
             if not self._quick:
@@ -346,11 +346,11 @@ class Rows:
                 )
         finally:
             self._front_over.set()
-        yield self._unit_tests("unit tests of the launcher", "launcher", LAUNCHER)
+        yield self._unit_tests("unit tests of the launcher and of releases", "last", *LAST)
 
     def beside(self) -> Iterator[Stage]:
         """Yield the unit tests, then a second virtual Pi once there is a snapshot of the first."""
-        yield self._unit_tests("unit tests", "unit", f"--ignore={LAUNCHER}")
+        yield self._unit_tests("unit tests", "unit", *(f"--ignore={one}" for one in LAST))
         while not (over := self._front_over.wait(POLL_SECONDS)) and not self._has_snapshot():
             pass
         if not over or self._has_snapshot():
@@ -361,13 +361,13 @@ class Rows:
                 self._snapshot,
             )
 
-    def _unit_tests(self, name: str, short: str, which: str) -> Stage:
+    def _unit_tests(self, name: str, short: str, *which: str) -> Stage:
         # One that hangs ends all, with its stack in the log: nobody is there to interrupt it.
         hung = ("-o", f"faulthandler_timeout={HUNG_SECONDS}")
         hung = (*hung, "-o", "faulthandler_exit_on_timeout=true")
         # They know nothing of the machine that runs beside them.
         own = {"GRIDBERRY_STATE": os.fspath(self._state / short)}
-        return pytest_stage(name, self._junit / f"{short}.xml", which, *hung, **own)
+        return pytest_stage(name, self._junit / f"{short}.xml", *which, *hung, **own)
 
     def _has_snapshot(self) -> bool:
         return self._snapshot is not None and self._snapshot.is_dir()

@@ -100,12 +100,13 @@ def test_without_a_snapshot_no_second_machine_takes_anything(monkeypatch, tmp_pa
 def test_each_unit_test_is_in_one_of_the_rows(monkeypatch, tmp_path, quick):
     monkeypatch.setattr(gate.provisioned, "snapshot", lambda *_: None)
     rows = gate.Rows(quick=quick, state=tmp_path)
-    *_, launcher = rows.front()
+    *_, last = rows.front()
     [others] = rows.beside()
-    assert gate.LAUNCHER in launcher.command
-    assert f"--ignore={gate.LAUNCHER}" in others.command
-    assert (ROOT / gate.LAUNCHER).is_dir()
-    assert launcher.junit != others.junit
+    for one in gate.LAST:
+        assert one in last.command
+        assert f"--ignore={one}" in others.command
+        assert (ROOT / one).exists()
+    assert last.junit != others.junit
 
 
 def test_what_one_machine_leaves_out_the_other_tests():
