@@ -24,7 +24,6 @@ exec {python} {program} {world} "$@"
 """
 # A second apart: what becomes of the old container, and then of the new one.
 EVENTS = ("exec_die", "kill", "die", "destroy", "start", "health_status: healthy", "exec_die")
-ADDRESS = "127.77.0.1"  # of every container
 # The bot's `check`, as the program of an image with this schema answers.
 CHECK = """
 import sys
@@ -45,6 +44,11 @@ def make(world: Path) -> Path:
     script.write_text(SCRIPT.format(python=sys.executable, program=__file__, world=world))
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     return world / "bin"
+
+
+def address(world: Path) -> str:
+    """Return the address of every container: the world's own, as another's page may be served."""
+    return "127.77.{}.{}".format(*hashlib.sha256(str(world).encode()).digest())
 
 
 def load(world: Path, name: str) -> dict[str, Any]:
@@ -206,7 +210,7 @@ class Docker:
         health = {"Status": found[0]["health"]}
         started = "2026-01-01T00:00:00.0Z"
         status = {"Status": "running", "Pid": 0, "StartedAt": started, "Health": health}
-        network = {"Networks": {"own": {"IPAddress": ADDRESS}}}
+        network = {"Networks": {"own": {"IPAddress": address(self.world)}}}
         inspected = {"State": status, "NetworkSettings": network, "RestartCount": 0}
         return json.dumps([inspected | {"Image": found[0]["image"]}])
 

@@ -7,8 +7,9 @@ import pytest
 
 from tests.ansible.test_releases import Host
 
-FIRST = {"grid_bot_api_key": "planted-key-4711", "grid_bot_api_secret": "planted-secret-4711"}
-SECOND = {"grid_bot_api_key": "planted-key-0815", "grid_bot_api_secret": "planted-secret-0815"}
+# Words, and long ones: a log has digits enough to contain any few of them.
+FIRST = {"grid_bot_api_key": "planted-key-marmalade", "grid_bot_api_secret": "planted-marmalade"}
+SECOND = {"grid_bot_api_key": "planted-key-gooseberry", "grid_bot_api_secret": "planted-gooseberry"}
 LIVE = {
     "grid_bot_mode": "live",
     "grid_bot_prices": "live",
@@ -61,12 +62,12 @@ def test_keys_are_in_their_files_alone(host: Talker) -> None:
     text = said(host, "b", "--check", **SECOND)
     assert "live_api_key" in text
     assert "planted-" not in text
-    assert host.holding("0815") == set()
+    assert host.holding("gooseberry") == set()
     assert host.holding("planted-") == files
     text = said(host, "b", **SECOND)
     assert "planted-" not in text
     assert host.holding("planted-") == files
-    assert host.holding("4711") == set()
+    assert host.holding("marmalade") == set()
     assert len(host.results()) == 2
     for name in files:
         assert oct((host.place / name).stat().st_mode)[-3:] == "600"

@@ -363,7 +363,8 @@ def test_a_rollout_that_fails_is_put_back(
     site = Site(str(host.place / "inventory.yml"), "", None)
     site.host = host
     task = Task([], Needs(0, 0), 0, [])
-    with http.server.ThreadingHTTPServer((pretend_docker.ADDRESS, 8080), Page) as server:
+    page = pretend_docker.address(host.world), 8080
+    with http.server.ThreadingHTTPServer(page, Page) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         verdict = roll_out(site, task, how="begin", sleep=lambda _: None)
         server.shutdown()

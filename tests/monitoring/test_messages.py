@@ -147,7 +147,7 @@ def test_a_message_that_no_channel_took_is_sent_the_next_time(sender):
     done = sender.run("watch")
     assert done.returncode == 1
     assert "no channel took the message" in done.stderr
-    assert "4711" not in done.stderr
+    assert "secret-4711" not in done.stderr
     sender.settings(discord_url=sender.discord.url)
     sender.run("watch")
     assert len(sender.sent) == 1
@@ -167,7 +167,7 @@ def test_a_summary_is_tried_again_where_it_was_certainly_not_taken(sender, statu
     assert done.returncode == again
     assert f"discord: it answers {status}" in done.stderr
     assert ("it is not sent again" in done.stderr) == (not again)
-    assert "4711" not in done.stderr
+    assert "secret-4711" not in done.stderr
 
 
 def test_a_summary_is_tried_again_where_the_server_does_not_answer(sender):

@@ -432,7 +432,7 @@ def test_what_may_have_come_is_not_sent_again_and_what_was_refused_is(fleet):
     )  # fmt: skip
     done = fleet.run()
     assert done.returncode == 1
-    assert "4711" not in done.stderr
+    assert "secret-4711" not in done.stderr
     assert fleet.sent() == {
         "discord": "unknown", "email": "unknown", "ntfy": "refused", "webhook": "refused"
     }  # fmt: skip
