@@ -117,7 +117,9 @@ NEAR = {
     "gridbase/tax_lots": "bot/books/test_tax",
     "gridbot/accounting/profit_report": "bot/books/test_report",
     "gridbot/accounting/tax_report": "bot/books/test_tax",
-    "gridbot/accounting/overview": "together/page/test_books together/page/test_document",
+    "gridbot/accounting/overview": (
+        "bot/books/test_overview together/page/test_books together/page/test_document"
+    ),
     "gridbot/accounting/audit": "together/books/test_audit together/books/test_acknowledge",
     "gridbot/accounting/acknowledge": "together/books/test_acknowledge",
     "gridbot/accounting/trade_history": "bot/books/test_pages_of_trades bot/books/test_export",

@@ -14,10 +14,11 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from gridbase.tax_lots import DAY_MS
 from gridbot.accounting import trade_history
 from gridbot.accounting.settle import Settler
 from gridbot.core.engine import Carried, GridEngine
-from gridbot.store import GridRun, Store
+from gridbot.store import GridResult, GridRun, Store
 from gridbot.store.settled import COLUMNS
 
 from bot.tests.bot.core import conftest as market
@@ -240,6 +241,21 @@ def store(tmp_path):
     opened = Store(tmp_path)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def lives(store):
+    """A grid before and after New Year, settled in part, and one after it."""
+    first = Life(store, start_ms=1_767_223_800_000).swing(6)
+    first.settle()
+    first.swing(2)
+    first.go("50000")
+    profit = Decimal("-12.5")
+    store.close_grid_run(
+        1, first.now_ms, GridResult(Decimal(1), Decimal(50000), Decimal(1), profit, "by hand")
+    )
+    second = Life(store, number=2, start_ms=first.now_ms + 40 * DAY_MS).swing(3)
+    return first, second
 
 
 class Cut(BaseException):

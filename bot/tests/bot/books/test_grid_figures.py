@@ -40,6 +40,10 @@ def test_parts_of_a_minute_change_nothing():
     assert profit(D(7), D(9), 2 * DAY_MS + 60_000) != profit(D(7), D(9), 2 * DAY_MS)
 
 
+def test_an_investment_of_less_than_one_coin_has_a_percentage():
+    assert profit(D("0.5"), D("0.6"), 1) == Profit(D("0.1"), D(20))
+
+
 def test_nothing_invested_has_no_percentage():
     assert profit(D(0), D(5), 2 * DAY_MS) == Profit(D(5), None, D("2.5"), None)
 

@@ -2,36 +2,19 @@
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 
 import pytest
 from gridbase.market import plain
-from gridbase.tax_lots import DAY_MS
-from gridbot.accounting.overview import overview, thinned
 from gridbot.accounting.profit_plot import report_figure
 from gridbot.accounting.profit_report import By, document, make_report, total
 from gridbot.cli import main
-from gridbot.store import GridResult, Sample, Store
+from gridbot.store import Sample, Store
 
 from .conftest import START_MS, SYMBOL, Life
 
 HOUR_MS = 3_600_000
-
-
-@pytest.fixture
-def lives(store):
-    """A grid before and after New Year, settled in part, and one after it."""
-    first = Life(store, start_ms=1_767_223_800_000).swing(6)
-    first.settle()
-    first.swing(2)
-    first.go("50000")
-    profit = Decimal("-12.5")
-    store.close_grid_run(
-        1, first.now_ms, GridResult(Decimal(1), Decimal(50000), Decimal(1), profit, "by hand")
-    )
-    second = Life(store, number=2, start_ms=first.now_ms + 40 * DAY_MS).swing(3)
-    return first, second
 
 
 @pytest.mark.parametrize("by", list(By))
@@ -111,38 +94,6 @@ def test_of_two_falls_as_deep_the_first_is_told(store):
 def command(capsys, *arguments):
     status = main(["report", *(str(argument) for argument in arguments)])
     return status, capsys.readouterr()
-
-
-def test_the_latest_90_days_are_shown_newest_first(lives, store):
-    first_ms = lives[1].now_ms // DAY_MS * DAY_MS + DAY_MS
-    price = Decimal(50000)
-    seen = [Sample(SYMBOL, first_ms + n * DAY_MS, *[price] * 4, 3600, 0) for n in range(95)]
-    store.sample(seen)
-    days = [one["day"] for one in overview(store, SYMBOL, seen[-1].hour_ms)["days"]]
-    each = [datetime.fromtimestamp(one.hour_ms / 1000, UTC) for one in seen[: -90 - 1 : -1]]
-    assert days == [day.date().isoformat() for day in each]
-
-
-def test_prices_of_a_week_are_kept_by_the_hour_and_of_a_month_each_sixth():
-    now_ms = 1_790_000_000_000 // (24 * HOUR_MS) * 24 * HOUR_MS + HOUR_MS
-    ages = range(40 * 24, -1, -1)  # hours ago at which each ended
-    one = [Decimal(1)] * 4
-    samples = [Sample(SYMBOL, now_ms - (age + 1) * HOUR_MS, *one, 3600, 0) for age in ages]
-    kept = [(now_ms - time) // HOUR_MS for time, _ in thinned(samples, now_ms)]
-    assert kept == [
-        *(age for age in ages if age >= 30 * 24),
-        *(age for age in ages if 7 * 24 <= age < 30 * 24 and (age - 1) % 6 == 0),
-        *(age for age in ages if age < 7 * 24),
-    ]
-
-
-def test_an_ended_grid_without_an_investment_has_no_percentage(lives, store):
-    now_ms = lives[1].now_ms
-    (ended,) = overview(store, SYMBOL, now_ms)["ended"]
-    assert ended["percent"] is not None
-    store._connection.execute("UPDATE generations SET investment = '0' WHERE id = 1")
-    (ended,) = overview(store, SYMBOL, now_ms)["ended"]
-    assert (ended["profit"], ended["percent"]) == ("1", None)
 
 
 def test_the_command(lives, store, tmp_path, capsys):

@@ -25,6 +25,17 @@ def test_a_grid_that_ended_is_settled_first_and_as_a_whole(store):
     assert second.settle(closed - 1) == 1
 
 
+def test_one_that_settled_a_grid_settles_its_end_and_the_next_grid(store):
+    first = Life(store).swing(2)
+    closed = first.engine.books.sells
+    settler = Settler(store, 1)
+    assert settler.run(first.grid_run, first.engine) == closed - 1
+    store.close_grid_run(1, first.now_ms)
+    second = Life(store, number=2, start_ms=first.now_ms).swing(1)
+    steps = [settler.run(second.grid_run, second.engine) for _ in range(3)]
+    assert steps == [1, second.engine.books.sells - 1, 0]
+
+
 def test_a_step_settles_a_batch(store, monkeypatch):
     monkeypatch.setattr("gridbot.accounting.settle.BATCH", 3)
     first = Life(store).swing(2)

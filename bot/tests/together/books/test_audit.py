@@ -178,17 +178,31 @@ def test_books_that_are_behind_are_waited_for(world, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("closed_ms", "compared"), [(2, ["BTC", "USDT"]), (10**13, ["BTC"]), (None, ["BTC"])]
+    ("after_ms", "compared"),
+    [(-1, ["BTC", "USDT"]), (0, ["BTC"]), (10**9, ["BTC"]), (None, ["BTC"])],
 )
-def test_a_coin_is_shared_with_grids_that_had_not_ended(world, closed_ms, compared):
+def test_a_coin_is_shared_with_grids_that_had_not_ended(world, after_ms, compared):
     settled(world)
     grid = world.store.grid_run("BTC/USDT")
     market = replace(grid.market, symbol="ETH/USDT", base="ETH")
     other = replace(grid, id=2, symbol="ETH/USDT", tag="eth123", market=market, started_ms=1)
     world.store.start_grid_run(other, Changes(1))
-    if closed_ms is not None:
-        world.store.close_grid_run(2, closed_ms)
+    if after_ms is not None:
+        world.store.close_grid_run(2, grid.started_ms + after_ms)
     assert world.audit().balances == compared
+
+
+def test_of_an_order_that_the_exchange_forgot_the_trades_are_still_compared(world, monkeypatch):
+    settled(world)
+    traded = world.store.fills(1)[0].client_id
+    read = BinanceBroker.orders_since
+
+    def orders_since(broker, known):
+        return [order for order in read(broker, known) if order.client_id != traded]
+
+    monkeypatch.setattr(BinanceBroker, "orders_since", orders_since)
+    report = world.audit()
+    assert [one.what for one in report.differences] == [f"order {traded}"]
 
 
 def test_an_account_that_trades_during_a_look_is_looked_at_again(world, monkeypatch):
