@@ -54,15 +54,21 @@ def test_what_is_settled_between_two_pages_is_not_lost(life):
 def test_a_page_reads_one_row_more_than_it_gives(life, monkeypatch):
     life.settle(3)
     left = len(latest(life.store, life.grid_run, 10_000))
-    read, asked = settled.older, []
+    asked = []
 
-    def older(connection, grid_run, count, before):
-        asked.append(count)
-        return read(connection, grid_run, count, before)
+    def counted(read):
+        def reading(connection, grid_run, count, before):
+            asked.append(count)
+            return read(connection, grid_run, count, before)
 
-    monkeypatch.setattr(settled, "older", older)
+        return reading
+
+    for name in ("latest", "older"):
+        monkeypatch.setattr(settled, name, counted(getattr(settled, name)))
     assert len(page(life.store, life.grid_run, left + 5)[0]) == left + 5
-    assert asked == [6]
+    assert asked == [left + 6, 6]
+    assert len(page(life.store, life.grid_run, left - 1)[0]) == left - 1
+    assert asked[2:] == [left]
 
 
 @pytest.mark.parametrize("kept", [1000, 3])
