@@ -78,7 +78,7 @@ NEAR = {
     ),
     "gridbot/trading/reconciliation": (
         "together/trading/test_order_states together/trading/test_asked_at_once "
-        "together/trading/test_trader"
+        "together/connectivity/test_restored_books together/trading/test_trader"
     ),
     "gridbot/trading/reading": (
         "together/trading/test_order_states together/trading/test_asked_at_once "
@@ -93,11 +93,12 @@ NEAR = {
     ),
     "gridbot/trading/funds": "together/trading/test_funds",
     "gridbot/trading/submission": (
-        "together/trading/test_order_states together/trading/test_kill_switch "
-        "together/trading/test_failures"
+        "together/trading/test_asked_at_once together/trading/test_order_states "
+        "together/trading/test_kill_switch together/trading/test_failures"
     ),
     "gridbot/trading/start_grid": (
-        "together/trading/test_policies together/trading/test_takeover together/trading/test_review"
+        "together/trading/test_review together/trading/test_start_range "
+        "together/trading/test_policies together/trading/test_takeover"
     ),
     "gridbot/trading/handover": "bot/policies/test_takeover together/trading/test_takeover",
     "gridbot/trading/account_guard": "together/trading/test_account_guard",
@@ -107,11 +108,11 @@ NEAR = {
         "together/connectivity/test_two_owners"
     ),
     "gridbot/trading/run_settings": (
-        "together/trading/test_trader together/trading/test_takeover "
-        "together/trading/test_named_grids"
+        "together/trading/test_trader together/trading/test_review "
+        "together/trading/test_takeover together/trading/test_named_grids"
     ),
     "gridbot/trading/session": (
-        "together/trading/test_pause together/trading/test_trader "
+        "together/trading/test_pause together/trading/test_review together/trading/test_trader "
         "together/trading/test_named_grids together/trading/test_market_hours"
     ),
     "gridbase/tax_lots": "bot/books/test_tax",

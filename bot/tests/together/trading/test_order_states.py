@@ -686,6 +686,19 @@ def test_o11_what_is_never_listed_is_not_answered_and_told(heard):
     assert trade.trade_id in [fill.trade_id for fill in world.store.fills(1)]
 
 
+def test_a_trade_that_both_lists_have_is_booked_once(heard):
+    world, trader, stream, order, trade = heard
+    first = replace(trade, quantity=order.quantity / 2, quote=trade.quote / 2)
+    second = replace(first, trade_id=trade.trade_id + "1")
+    stream.trades_after = lambda cursor: ([first], cursor)
+    stream.trades_of = lambda _order: [first, second]
+    stream.say(StreamGap())
+    trader.step()
+    assert state(trader, order) is None
+    booked = [fill.trade_id for fill in world.store.fills(1) if fill.client_id == order.client_id]
+    assert sorted(booked) == [first.trade_id, second.trade_id]
+
+
 @pytest.mark.parametrize("told_by", ["asking", "the stream"])
 def test_an_order_is_not_closed_while_trades_of_it_are_missing(heard, told_by):
     _, trader, stream, order, trade = heard

@@ -1,5 +1,6 @@
 """Rare sequences of a grid's life: each one lost money, ended the process or told a lie once."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -139,7 +140,29 @@ def test_a_moved_grid_that_is_planned_again_keeps_its_range(make_world):
     assert trader.engine.grid_started
     assert trader.engine.plan.lines[0] < 54_000 < trader.engine.plan.lines[-1]
     assert trader.engine.books.investment == first.result.equity
+    plan = trader.engine.plan
+    (config,) = world.config.grids
+    spec = config.grid.spec(plan.lines[0], plan.lines[-1])
+    spec = replace(spec, investment=first.result.equity)
+    whole = make_plan(spec, trader.engine.market, config.fees, plan.start_price)
+    assert plan.quantity == whole.quantity
     assert world.audit().differences == []
+
+
+def test_a_grid_of_a_quantity_that_is_planned_again_keeps_it(make_world):
+    world = make_world(path(50_000, 50_000, 48_000, 48_000, minutes=10), at_end="hold", speed="1")
+    quantity = {"lower": "47000", "upper": "53000", "grids": 20, "quantity": "0.005"}
+    world.document["grid"] = quantity
+    trader = world.trader()
+    fail_post(world, lambda *_: refusal(400, -2010, "Account has insufficient balance"))
+    with pytest.raises(BrokerError, match="insufficient balance"):
+        trader.step()
+    before = trader.engine.plan
+    world.clock.sleep(1800)
+    trader.step()
+    after = trader.engine.plan
+    assert after.start_price < before.start_price
+    assert (before.quantity, after.quantity) == (Decimal("0.005"), Decimal("0.005"))
 
 
 def test_an_order_that_was_refused_and_then_found_is_not_shown_as_refused(make_world):
@@ -195,7 +218,10 @@ def test_a_changed_grid_can_be_ended_as_the_bot_advises(make_world):
         world.trader().step()
     assert world.trader().close_grid(60) == 20
     assert world.broker().open_orders() == []
-    assert trade(world, 6).grid_run.id == 2
+    grid_run = trade(world, 6).grid_run
+    (ended_by_hand,) = ended(world)
+    assert ended_by_hand.result.base > 0
+    assert (grid_run.id, grid_run.carried) == (2, 0)  # what it left is its owner's
 
 
 def test_a_grid_is_not_ended_on_another_account(make_world):

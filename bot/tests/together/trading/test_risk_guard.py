@@ -25,6 +25,16 @@ def test_no_grid_is_given_up_for_a_move_while_buys_pause(make_world):
     assert first.result.reason == "moved down"
 
 
+def test_a_grid_does_not_move_where_its_loss_price_would_be_within_its_range(make_world, caplog):
+    """Be it only within the lowest of its steps, of which the next one begins at 43,300."""
+    world = make_world(crash_after_a_move(46_000), at_end="hold")
+    world.document |= DOWN | {"stop": {"loss_price": "43100"}}
+    trader = world.trader()
+    go_on(world, trader, 300)
+    assert ended(world) == []
+    assert "BTC/USDT stays in its range: stop.loss_price = 43100" in caplog.text
+
+
 @pytest.mark.parametrize("rules", [DOWN, {"stop": {"loss_price": "46500"}}], ids=["move", "stop"])
 def test_a_grid_that_is_given_up_takes_no_further_step_from_that_moment_on(make_world, rules):
     """A sell that fills before its orders are canceled puts no buy in its place."""
