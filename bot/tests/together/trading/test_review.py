@@ -165,6 +165,32 @@ def test_a_grid_of_a_quantity_that_is_planned_again_keeps_it(make_world):
     assert (before.quantity, after.quantity) == (Decimal("0.005"), Decimal("0.005"))
 
 
+def test_planned_again_it_asks_for_the_money_that_what_it_took_over_did_not_cost(
+    make_world, monkeypatch
+):
+    rise = path(50_000, 50_000, 52_500, 47_600, *[47_600] * 4, minutes=60)
+    world = make_world(rise, at_end="hold")
+    trader = trade(world, 240, stop={"profit_percent": "1"})
+    assert trader.halt is not None
+    assert trader.result.base > 0
+    assert resume(world, monkeypatch) == 0
+    asked, check = [], start_grid.check_funds
+
+    def checked(config, broker, needed):
+        asked.append(needed)
+        check(config, broker, needed)
+
+    monkeypatch.setattr(start_grid, "check_funds", checked)
+    fail_post(world, lambda *_: refusal(400, -2010, "Account has insufficient balance"))
+    with pytest.raises(BrokerError, match="insufficient balance"):
+        trade(world, 60)
+    trader = trade(world, 60)
+    assert trader.engine.grid_started
+    assert trader.grid_run.carried_cost > 0
+    assert len(asked) == 2
+    assert asked[0] == asked[1] == trader.grid_run.investment - trader.grid_run.carried_cost
+
+
 def test_an_order_that_was_refused_and_then_found_is_not_shown_as_refused(make_world):
     world = make_world(STILL)
     trader, order = one_unsent(world)
