@@ -9,6 +9,7 @@ import requests
 from gridbase.errors import UserError
 from gridbot import cli
 from gridbot.config.load import parse_config
+from gridbot.exchanges.port import BrokerError, Failure
 from gridbot.service.bot import Runner
 from gridbot.service.verdicts import NONCE, SIGNATURE, Follower, VerdictPage, signature
 from gridbot.store import Store
@@ -190,6 +191,34 @@ def test_coins_of_all_symbols_count_at_their_bid(make_world):
     world.clock.sleep(JUDGE_SECONDS)
     judging.turn(store)
     assert guard.fired
+    # One that was restarted says so too, whatever the account is worth by now.
+    brokers[SYMBOL].bid = Decimal(50)
+    again = AccountGuard(SILENCE, world.clock)
+    Judge(world.config.account_guard, brokers.__getitem__, world.clock, again).turn(store)
+    assert again.fired
+
+
+@pytest.mark.parametrize(("retry_after", "wait"), [(None, JUDGE_SECONDS), (100.0, 100.0)])
+def test_an_exchange_that_does_not_answer_is_asked_again_once_it_is_time(
+    make_world, retry_after, wait
+):
+    world = make_world(zigzag())
+    world.document["account_guard"] = guard_of("200", "1")
+    asked = []
+
+    class Silent:
+        def balances(self):
+            asked.append(world.clock.seconds)
+            raise BrokerError(Failure.UNREACHABLE, "no answer", retry_after=retry_after)
+
+    guard = AccountGuard(SILENCE, world.clock)
+    judging = Judge(world.config.account_guard, lambda _symbol: Silent(), world.clock, guard)
+    store, begin = world.open_store(), world.clock.seconds
+    for seconds in (0, 0, wait - 1, 1, 0):
+        world.clock.sleep(seconds)
+        judging.turn(store)
+    assert asked == [begin, begin + wait]
+    assert guard.silent
 
 
 # What goes between the judge and the others.

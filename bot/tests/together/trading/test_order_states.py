@@ -686,6 +686,22 @@ def test_o11_what_is_never_listed_is_not_answered_and_told(heard):
     assert trade.trade_id in [fill.trade_id for fill in world.store.fills(1)]
 
 
+def test_a_bot_that_is_told_to_stop_meanwhile_sends_no_further_order(make_world):
+    world = make_world(STILL)
+    sent = itertools.count(1)
+
+    def tell(method, name):
+        if (method, name) == ("POST", "order") and next(sent) == 3:
+            world.clock.stop_at = world.clock.seconds
+
+    world.wire.before = tell
+    trader = world.trader()
+    for _ in range(3):
+        trader.step()
+    assert world.wire.requests.count(("POST", "order")) == 3
+    assert len(trader.engine.live) > 3
+
+
 def test_a_trade_that_both_lists_have_is_booked_once(heard):
     world, trader, stream, order, trade = heard
     first = replace(trade, quantity=order.quantity / 2, quote=trade.quote / 2)

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from gridbot.core.prices import Seen
 
-from .test_policies import ended
+from .test_policies import ended, path
 from .test_takeover import DOWN, crash_after_a_move, go_on, pause
 
 
@@ -33,6 +33,22 @@ def test_a_grid_does_not_move_where_its_loss_price_would_be_within_its_range(mak
     go_on(world, trader, 300)
     assert ended(world) == []
     assert "BTC/USDT stays in its range: stop.loss_price = 43100" in caplog.text
+
+
+def test_a_price_that_came_back_has_to_stay_away_for_as_long_again(make_world):
+    """Below the range for less than `CONFIRM_MS` (a second is a minute of the market), and back."""
+    stations = [46_900] * 4 + [47_200] * 2 + [46_900] * 10
+    world = make_world(path(47_200, *stations, minutes=10), at_end="hold")
+    reposition = {"direction": "down", "cooldown_minutes": 0, "margin_percent": "0.1"}
+    world.document["reposition"] = reposition
+    trader = world.trader()
+    go_on(world, trader, 100)
+    assert trader.price < trader.engine.plan.lines[0]
+    assert trader.wind_down is None
+    assert ended(world) == []
+    go_on(world, trader, 60)
+    (first,) = ended(world)
+    assert first.result.reason == "moved down"
 
 
 @pytest.mark.parametrize("rules", [DOWN, {"stop": {"loss_price": "46500"}}], ids=["move", "stop"])
