@@ -17,6 +17,7 @@ from gridbot.service.grid_worker import LOOK_SECONDS
 from gridbot.trading import start_grid
 from gridbot.trading.cancels import RESTING_SECONDS, cancel_all, hurry
 from gridbot.trading.risk_guard import FRESH_SECONDS
+from gridbot.trading.session import WindDown
 from gridbot.trading.trader import Trader
 
 from bot.tests.together.in_process import answer_of, refusal
@@ -234,6 +235,37 @@ def test_progress_makes_the_next_try_come_soon(make_world):
     assert max(waits) < 6.0  # five failures without an order in between make 16 s
     assert len(worker.trader.engine.live) == 50
     assert all(order.state is OrderState.OPEN for order in worker.trader.engine.live.values())
+
+
+def placed(engine):
+    return [order for order in engine.live.values() if order.state is OrderState.OPEN]
+
+
+def test_a_cancellation_makes_the_next_try_come_soon(make_world):
+    """Every second one fails, no two in a row: none is waited for longer than the first."""
+    world = make_world(path(50_000, 50_000), at_end="hold")
+    world.document["grid"] |= {"grids": 50, "allow_losing_pairs": True}
+    asked = itertools.count()
+    fail(world, unreachable, lambda method, _name: method == "DELETE" and next(asked) % 2 == 1)
+    runner = world.runner()
+    (worker,) = runner._workers
+    waits, left, sleep = [], [], world.clock.sleep
+
+    def look(seconds):
+        waits.append(worker.blocked_until - world.clock.seconds)
+        session = worker.trader and worker.trader.session
+        if session and session.engine:
+            if len(placed(session.engine)) == 50:
+                session.wind_down = WindDown("a test")
+            left.append(len(session.engine.live))
+        if session and session.wind_down and left[-1] == 0:
+            world.clock.stop_at = world.clock.seconds  # before the next grid
+        sleep(seconds)
+
+    world.clock.sleep = look
+    world.run(runner, 400.0)
+    assert left[-1] == 0
+    assert max(waits) < 2.0
 
 
 # What the verdict is worth.

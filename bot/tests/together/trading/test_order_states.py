@@ -920,6 +920,21 @@ def test_x5_an_order_is_canceled_at_the_end_once_and_one_that_rests_again(make_w
     assert sorted(canceled) == sorted(trader.session.orders.in_state(State.CANCELING)) == live
 
 
+def test_the_end_of_a_canceled_order_is_asked_for_at_the_next_step(make_world):
+    """The stream may have lost it: that the bot hears nothing is no answer."""
+    world = still(make_world)
+    trader = world.trader()
+    stream = Stream(trader)
+    stream.ask_price = lambda: Decimal(49_000)
+    trader.step()
+    stream.cancel = lambda _client_id: None
+    world.clock.sleep(RESTING_SECONDS)
+    trader.step()
+    stream.lists = 0
+    trader.step()
+    assert stream.lists == 1
+
+
 def test_x6_an_order_that_was_to_be_canceled_ends_as_the_exchange_says(heard):
     world, trader, _, order, trade = heard
     live = set(trader.engine.live)
