@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from fleet.try_out import ask
 from inventory.demo_market import demo_settings
 from virtual_pi.errors import VirtualPiError
 from virtual_pi.image import ensure_image
-from virtual_pi.lifecycle import start, wait_for_ssh
+from virtual_pi.lifecycle import check_on, start, wait_for_ssh
 from virtual_pi.machines import (
     CreateOptions,
     Machine,
@@ -53,6 +54,9 @@ PAGE_PORT = 8080
 HEALTHY_SECONDS = 600
 REPORT_SECONDS = 10
 POLL_SECONDS = 0.5
+UNCHANGED = """\
+Nothing that they were provisioned from has changed: playbooks/site.yml is not run again
+(./gridberry demo --again runs it)."""
 
 
 def files_of(
@@ -188,43 +192,68 @@ def provision(machines: Sequence[Machine], wanted: str, market: str) -> int:
     return done.returncode
 
 
-def page_port(machine: Machine) -> int:
-    """Return the port of 127.0.0.1 at which a bot's page is.
+def page_port(machine: Machine) -> int | None:
+    """Return the port of 127.0.0.1 at which a bot's page is; None where it is not forwarded.
 
     Args:
         machine: The bot's machine.
     """
-    return machine.settings().forwards[PAGE_PORT]
+    return machine.settings().forwards.get(PAGE_PORT)
 
 
-def wait_for_bots(machines: Sequence[Machine], seconds: float) -> None:
-    """Return once every bot says that it is healthy, or after a while.
+def wait_for_bots(machines: Sequence[Machine], seconds: float) -> list[Machine]:
+    """Return once every bot says that it is healthy, or after a while: those that do not.
 
     Args:
-        machines: Their machines.
+        machines: Their machines, which are on or starting.
         seconds: How long at most.
+
+    Raises:
+        VirtualPiError: One does not come up; shows the end of its console.
     """
     begin = reported = time.monotonic()
     waiting = list(machines)
-    while waiting := [m for m in waiting if ask(page_port(m), "/health") is None]:
+    while waiting := [m for m in waiting if (at := page_port(m)) and ask(at, "/health") is None]:
+        for machine in waiting:
+            check_on(machine)
         now = time.monotonic()
         if now - begin > seconds:
-            return  # the status says how they are
+            break
         if now - reported >= REPORT_SECONDS:
             reported = now
             names = ", ".join(machine.name for machine in waiting)
-            print(f"  {names}: the bot starts, {now - begin:.0f} s", flush=True)
+            print(f"  {names}: boots and starts its bot, {now - begin:.0f} s", flush=True)
         time.sleep(POLL_SECONDS)
+    return waiting
+
+
+def told(machine: Machine) -> str:
+    """Return a line on what a machine's bot does and where its page is.
+
+    Args:
+        machine: The bot's machine.
+    """
+    port = page_port(machine)
+    if port is None:
+        return f"{machine.name}: its page is not forwarded to this computer"
+    address = f"http://127.0.0.1:{port}/"
+    if (answer := ask(port, "/api/status")) is None:
+        return f"{machine.name}: the bot does not answer yet at {address}: see ./gridberry status"
+    bot = json.loads(answer)
+    return (
+        f"{machine.name}: {bot['state']}, {bot['mode']}, {bot['symbol']} at {bot['price']},"
+        f" {bot['open_orders']} orders open; the page: {address}"
+    )
 
 
 def switch_on(machines: Sequence[Machine]) -> None:
-    """Make the machines that are missing, and switch all on.
+    """Make the machines that are missing, and switch all on; their systems take a while to come up.
 
     Args:
         machines: The machines.
 
     Raises:
-        VirtualPiError: One cannot be made, or does not come up.
+        VirtualPiError: One cannot be made, or does not start.
     """
     for machine in machines:
         if not machine.exists():
@@ -233,7 +262,6 @@ def switch_on(machines: Sequence[Machine]) -> None:
             create_machine(machine.state_dir, machine.name, image, options)
             print(f"  {machine.name}: made")
         start(machine)
-    wait_for_ssh(machines)
 
 
 def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
@@ -276,18 +304,19 @@ def main(words: Sequence[str] | None = None) -> int:
         return int(not (options.again or due(machines, wanted)))
     try:
         switch_on(machines)
+        if options.again or due(machines, wanted):
+            wait_for_ssh(machines)
+            print("\n== playbooks/site.yml", flush=True)
+            if provision(machines, wanted, market) != 0:
+                return 1
+        else:
+            print(UNCHANGED, flush=True)
+        silent = wait_for_bots(machines, HEALTHY_SECONDS)
     except VirtualPiError as error:
         print(f"gridberry: {error}", file=sys.stderr)
         return 1
-    if options.again or due(machines, wanted):
-        print("\n== playbooks/site.yml", flush=True)
-        return provision(machines, wanted, market)
-    print(
-        "Nothing that they were provisioned from has changed: playbooks/site.yml is not run again"
-    )
-    print("(./gridberry demo --again runs it).", flush=True)
-    wait_for_bots(machines, HEALTHY_SECONDS)
-    return 0
+    print(*map(told, machines), sep="\n", flush=True)
+    return int(bool(silent))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from virtual_pi.locks import locked
 from virtual_pi.machines import (
     Machine,
     Settings,
+    Status,
     answers_ssh,
     remove_files,
     ssh_command,
@@ -120,14 +121,12 @@ def wait_for_ssh(machines: Sequence[Machine], seconds: int = BOOT_SECONDS) -> No
     waiting = list(machines)
     while waiting:
         for machine in list(waiting):
-            status = machine.status()
+            status = check_on(machine)
             elapsed = time.monotonic() - begin
             if status.state == "running" and answers_ssh(machine):
                 elapsed = time.monotonic() - begin
                 print(f"  {machine.name}: answers on SSH after {elapsed:.0f} s", file=sys.stderr)
                 waiting.remove(machine)
-            elif status.state in ("off", "bricked"):
-                raise _boot_error(machine, f"is {status.state}: {status.reason}")
             elif elapsed > seconds:
                 raise _boot_error(machine, f"does not answer on SSH after {seconds} s")
         if waiting and time.monotonic() - reported >= REPORT_SECONDS:
@@ -136,6 +135,21 @@ def wait_for_ssh(machines: Sequence[Machine], seconds: int = BOOT_SECONDS) -> No
             print(f"  {names}: booting, {reported - begin:.0f} s", file=sys.stderr, flush=True)
         if waiting:
             time.sleep(0.5)
+
+
+def check_on(machine: Machine) -> Status:
+    """Check that a machine that was switched on boots or runs; return what it does.
+
+    Args:
+        machine: The machine.
+
+    Raises:
+        VirtualPiError: It is off or bricked; shows the end of its console.
+    """
+    status = machine.status()
+    if status.state in ("off", "bricked"):
+        raise _boot_error(machine, f"is {status.state}: {status.reason}")
+    return status
 
 
 def _boot_error(machine: Machine, what: str) -> VirtualPiError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -14,10 +16,16 @@ import pytest
 from fleet import demo
 from fleet.try_out import free_port
 from virtual_pi.errors import VirtualPiError
-from virtual_pi.machines import Machine, Settings
+from virtual_pi.machines import Machine, Settings, Status
+from virtual_pi.processes import name_process
 
 ROOT = Path(__file__).resolve().parents[2]
 NO_SETTINGS = dict.fromkeys(demo.SETTINGS, "")
+
+
+def on(machine: Machine) -> None:
+    """Have a machine boot, as far as its status says."""
+    machine.write_status(Status("booting", supervisor=name_process(os.getpid())))
 
 
 @pytest.fixture
@@ -77,10 +85,10 @@ def machine(tmp_path: Path) -> Machine:
     return made
 
 
-def with_page(machine: Machine, port: int) -> Machine:
+def with_page(machine: Machine, port: int | None) -> Machine:
     settings = Settings(
         memory_mib=1, cpus=1, release="trixie", nvme=True, mac="", ssh_port=1,
-        forwards={8080: port}, time_port=1,
+        forwards={8080: port} if port else {}, time_port=1,
     )  # fmt: skip
     machine.settings_file.write_text(settings.to_json())
     return machine
@@ -152,13 +160,21 @@ class Page(BaseHTTPRequestHandler):
     asked = 0
 
     def do_GET(self) -> None:
-        assert self.path == "/health"
         type(self).asked += 1
-        self.send_response(200 if type(self).asked >= 3 else 503)
+        answers = self.path != "/health" or type(self).asked >= 3
+        self.send_response(200 if answers else 503)
         self.end_headers()
+        if self.path == "/api/status":
+            self.wfile.write(json.dumps(STATUS).encode())
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
+
+
+STATUS = {
+    "state": "trading", "mode": "paper", "symbol": "BTC/USDT", "price": "45828.94",
+    "open_orders": 40,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -174,9 +190,85 @@ def test_it_waits_for_the_bot_and_not_for_ever(
     machine: Machine, page: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demo, "POLL_SECONDS", 0)
-    demo.wait_for_bots([with_page(machine, page)], 60)
+    on(machine)
+    assert demo.wait_for_bots([with_page(machine, page)], 60) == []
     assert Page.asked == 3
-    demo.wait_for_bots([with_page(machine, free_port())], 0)
+    silent = with_page(machine, free_port())
+    assert demo.wait_for_bots([silent], 0) == [silent]
+
+
+def test_a_machine_that_does_not_boot_is_not_waited_for(machine: Machine) -> None:
+    machine.write_status(Status("bricked", "cmdline.txt has no root=", 1))
+    with pytest.raises(VirtualPiError, match=r"pi1 is bricked: cmdline\.txt has no root="):
+        demo.wait_for_bots([with_page(machine, free_port())], 60)
+
+
+def test_the_last_line_says_what_the_bot_does_and_where_its_page_is(
+    machine: Machine, page: int
+) -> None:
+    assert demo.told(with_page(machine, page)) == (
+        "pi1: trading, paper, BTC/USDT at 45828.94, 40 orders open;"
+        f" the page: http://127.0.0.1:{page}/"
+    )
+    closed = free_port()
+    assert demo.told(with_page(machine, closed)) == (
+        f"pi1: the bot does not answer yet at http://127.0.0.1:{closed}/: see ./gridberry status"
+    )
+
+
+def test_a_machine_whose_page_is_not_forwarded_is_not_asked(machine: Machine) -> None:
+    unreached = with_page(machine, None)
+    assert demo.wait_for_bots([unreached], 60) == []
+    assert demo.told(unreached) == "pi1: its page is not forwarded to this computer"
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_bot_that_stays_silent_is_a_failure(
+    machine: Machine,
+    page: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    answers: bool,
+) -> None:
+    """Nothing has changed: neither SSH nor site.yml is waited for."""
+    monkeypatch.setenv("GRIDBERRY_STATE", str(machine.state_dir))
+    monkeypatch.setattr(demo, "switch_on", lambda _machines: None)
+    monkeypatch.setattr(demo, "POLL_SECONDS", 0)
+    monkeypatch.setattr(demo, "HEALTHY_SECONDS", 60 if answers else 0)
+    on(machine)
+    with_page(machine, page if answers else free_port())
+    demo.mark(machine).write_text(demo.recipe(ROOT, NO_SETTINGS))
+    assert demo.main([]) == int(not answers)
+    said = capsys.readouterr()
+    assert said.err == ""
+    lines = said.out.splitlines()
+    assert "site.yml is not run again" in lines[0]
+    assert ("40 orders open" in lines[-1]) is answers
+
+
+@pytest.mark.parametrize("status", [0, 2])
+def test_one_that_is_due_is_provisioned_once_it_answers_on_ssh(
+    machine: Machine,
+    page: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    status: int,
+) -> None:
+    done: list[str] = []
+
+    def provision(*_: object) -> int:
+        done.append("site.yml")
+        return status
+
+    monkeypatch.setenv("GRIDBERRY_STATE", str(machine.state_dir))
+    monkeypatch.setattr(demo, "switch_on", lambda _machines: done.append("on"))
+    monkeypatch.setattr(demo, "wait_for_ssh", lambda _machines: done.append("ssh"))
+    monkeypatch.setattr(demo, "provision", provision)
+    monkeypatch.setattr(demo, "POLL_SECONDS", 0)
+    on(with_page(machine, page))
+    assert demo.main([]) == int(status != 0)
+    assert done == ["on", "ssh", "site.yml"]
+    assert ("40 orders open" in capsys.readouterr().out) is (status == 0)
 
 
 @pytest.mark.parametrize(("words", "switched_on"), [([], True), (["--due"], False)])
