@@ -11,6 +11,7 @@ from gridbot.store import Store, StoreError
 from bot.tests.together.in_process import answer_of, refusal
 
 from .conftest import Crash, check_books, lost, unreachable, zigzag
+from .test_policies import path
 
 SHORT = zigzag(40)
 
@@ -111,6 +112,27 @@ def test_a_refused_order_is_kept_shown_and_tried_again_later(make_world):
     assert any(message in reason for reason in runner.health()["reasons"])
     assert runner.status()["open_orders"] == 19
     run_through(world)
+
+
+def test_each_refusal_doubles_the_time_to_the_next_try_up_to_ten_minutes(make_world):
+    world = make_world(path(50_000, 50_000), at_end="hold")
+    count = itertools.count(1)
+
+    def refuse(method, name):
+        if (method, name) == ("POST", "order") and next(count) > 5:
+            return refusal(400, -2010, "Account has insufficient balance for requested action.")
+        return None
+
+    world.wire.before = refuse
+    trader = world.trader()
+    trader.step()
+    first = min(trader.session.orders.refused)
+    delays = [trader.session.orders.refused[first].delay]
+    while len(delays) < 7:
+        world.clock.sleep(delays[-1])
+        trader.step()
+        delays.append(trader.session.orders.refused[first].delay)
+    assert delays == [30, 60, 120, 240, 480, 600, 600]
 
 
 def test_a_refused_initial_purchase_is_planned_again(make_world):

@@ -5,9 +5,13 @@ from decimal import Decimal
 
 import pytest
 from gridbase.errors import MismatchError, UserError
-from gridbot.exchanges.port import BrokerError, Failure
+from gridbot.core.orders import Side
+from gridbot.core.orders_in_flight import State
+from gridbot.exchanges.port import BrokerError, Failure, RemoteOrder
+from gridbot.trading.submission import accept
 
-from .conftest import SECRET, World, check_books, zigzag
+from .conftest import SECRET, World, check_books, lost, zigzag
+from .test_policies import path
 
 
 def quiet(world: World) -> None:
@@ -122,8 +126,9 @@ def test_an_order_canceled_by_hand_is_placed_again(traded):
     assert world.audit().differences == []
 
 
-def test_orders_of_others_are_left_alone_and_counted(traded):
+def test_orders_of_others_are_left_alone_and_counted(traded, caplog):
     world, trader = traded
+    caplog.clear()
     order = next(iter(trader.engine.live.values()))
     other = world.broker()
     foreign = type(order)(
@@ -136,10 +141,38 @@ def test_orders_of_others_are_left_alone_and_counted(traded):
         }
     )
     other.place(foreign)
-    trader.step()
+    for _ in range(3):
+        trader.session.trades_due = True  # so that it asks for the list
+        trader.step()
     assert trader.foreign_orders == 1
+    assert caplog.text.count("1 open orders on the account are not this bot's") == 1
     assert "web_1" in [o.client_id for o in other.open_orders()]
     assert world.audit().differences == []
+
+
+def test_what_is_held_may_be_sold_while_the_account_may_not_buy(traded):
+    session, orders = traded[1].session, traded[1].engine.live.values()
+    assert {session.may_send(order) for order in orders} == {True}
+    session.account_hold = lambda: "the account's judge is silent"
+    assert {(o.side, session.may_send(o)) for o in orders} == {(Side.BUY, False), (Side.SELL, True)}
+
+
+def test_an_order_that_traded_when_it_was_taken_is_news_beside_other_news(make_world):
+    """The market is beyond its price: what was asked before is not the price of now."""
+    world = make_world(path(50_000, 50_000), at_end="hold")
+    world.wire.before = lambda method, _name: lost() if method == "POST" else None
+    trader = world.trader()
+    with pytest.raises(BrokerError):
+        trader.step()
+    session = trader.session
+    (order,) = trader.engine.live.values()
+    assert session.orders[order.client_id].state is State.SENT
+    before = session.news
+    remote = RemoteOrder(
+        "77", order.client_id, order.side, order.price, order.quantity, order.quantity, closed=True
+    )
+    accept(session, trader.engine, order, remote)
+    assert session.news == before + 1
 
 
 def test_orders_of_a_lost_state_stop_a_new_grid(traded, tmp_path):
