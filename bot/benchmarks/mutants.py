@@ -94,7 +94,8 @@ NEAR = {
     "gridbot/trading/funds": "together/trading/test_funds",
     "gridbot/trading/submission": (
         "together/trading/test_asked_at_once together/trading/test_order_states "
-        "together/trading/test_kill_switch together/trading/test_failures"
+        "together/trading/test_pause together/trading/test_kill_switch "
+        "together/trading/test_failures"
     ),
     "gridbot/trading/start_grid": (
         "together/trading/test_review together/trading/test_start_range "

@@ -481,3 +481,50 @@ def test_the_least_that_a_move_left_unwatched_is_no_health(make_world, monkeypat
     session = world.session()
     with pytest.raises(BrokerError, match="watched by no") if refused else contextlib.nullcontext():
         start_grid.refuse_unwatched(session, None)
+
+
+def test_a_look_that_fails_says_so(make_world):
+    world = make_world(path(50_000, 50_000), at_end="hold")
+    trader = trade(world, 3.5, stop={"max_drawdown_percent": "10"})
+    fail(world, unreachable, lambda _method, _name: True)
+    with pytest.raises(BrokerError):
+        trader.look(asks=True)
+
+
+def test_a_switch_that_fires_in_a_step_that_fails_is_carried_out_at_once(make_world):
+    world = make_world(FALL, at_end="hold")
+    trader = trade(world, 3.5, stop=RULES)
+    fail(world, unreachable, lambda _method, name: name == "openOrders")
+    for _ in range(200):
+        world.clock.sleep(2.0)
+        with contextlib.suppress(BrokerError):
+            if again := trader.step():
+                break
+    assert again
+    assert trader.is_halting
+
+
+def test_what_became_known_since_makes_a_price_old(make_world):
+    world = make_world(path(50_000, 50_000), at_end="hold")
+    trader = trade(world, 3.5, stop=RULES)
+    session, asked = trader.session, []
+    assert session.clears(trader.engine)
+    for news in (0, 1):
+        session.news += news
+        world.wire.requests.clear()
+        assert session.clears(trader.engine)
+        asked.append(bool(PRICES & {name for _, name in world.wire.requests}))
+    assert asked == [False, True]
+
+
+def test_books_that_lag_are_not_judged(make_world):
+    world = make_world(path(50_000, 50_000, 44_000, 44_000, minutes=2), at_end="hold")
+    trader = trade(world, 1.5, stop={"max_drawdown_percent": "3"})
+    world.clock.sleep(60)
+    trader._reconciler.forget()
+    trader._risk_guard.look(trader.engine)
+    assert not trader.is_halting
+    while not trader.is_halting:
+        trader.step()
+        world.clock.sleep(1)
+    assert world.store.open_halt("BTC/USDT") is not None
