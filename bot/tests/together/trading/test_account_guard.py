@@ -93,6 +93,21 @@ def test_a_verdict_is_in_force_for_a_judge_that_has_stopped_by_itself(make_world
     assert halt_of(world, ACCOUNT) is not None
 
 
+def test_an_account_whose_verdict_is_cleared_is_judged_anew_at_once(make_world):
+    world = make_world(zigzag())
+    world.document["account_guard"] = guard_of("10000", "5000")
+    guard = AccountGuard(SILENCE, world.clock)
+    judging = Judge(world.config.account_guard, world.account().broker, world.clock, guard)
+    store = world.open_store()
+    judging.turn(store)
+    store.halt(ACCOUNT, reason_code=ACCOUNT, text="a test", price=Decimal(0), at_ms=0)
+    judging.turn(store)
+    assert guard.fired
+    store.clear_halt(ACCOUNT, 1)
+    judging.turn(store)
+    assert not guard.fired
+
+
 def test_a_judge_that_cannot_ask_lets_nobody_buy(make_world):
     world = make_world(zigzag())
     world.document["account_guard"] = guard_of("10000", "5000")
