@@ -92,7 +92,7 @@ def test_a_kill_switch_that_has_fired_does_not_fire_again_while_its_grid_winds_d
 
 
 def test_a_move_goes_on_at_once(make_world):
-    """The grid in the new range is compared with the exchange in the next step, not a poll later."""
+    """The new grid is compared with the exchange in the next step, not a poll later."""
     world = make_world(crash_after_a_move(46_000), at_end="hold")
     world.document |= DOWN
     trader = world.trader()
