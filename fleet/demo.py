@@ -240,9 +240,11 @@ def told(machine: Machine) -> str:
     if (answer := ask(port, "/api/status")) is None:
         return f"{machine.name}: the bot does not answer yet at {address}: see ./gridberry status"
     bot = json.loads(answer)
+    # One that has not reached its exchange yet knows no price.
+    price = f" at {bot['price']}" if bot.get("price") else ""
     return (
-        f"{machine.name}: {bot['state']}, {bot['mode']}, {bot['symbol']} at {bot['price']},"
-        f" {bot['open_orders']} orders open; the page: {address}"
+        f"{machine.name}: {bot['state']}, {bot['mode']}, {bot['symbol']}{price},"
+        f" {bot.get('open_orders') or 0} orders open; the page: {address}"
     )
 
 

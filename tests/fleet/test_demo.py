@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -204,12 +205,14 @@ def test_a_machine_that_does_not_boot_is_not_waited_for(machine: Machine) -> Non
 
 
 def test_the_last_line_says_what_the_bot_does_and_where_its_page_is(
-    machine: Machine, page: int
+    machine: Machine, page: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert demo.told(with_page(machine, page)) == (
         "pi1: trading, paper, BTC/USDT at 45828.94, 40 orders open;"
         f" the page: http://127.0.0.1:{page}/"
     )
+    monkeypatch.setattr(sys.modules[__name__], "STATUS", STATUS | {"price": None, "open_orders": 0})
+    assert f", BTC/USDT, 0 orders open; the page: http://127.0.0.1:{page}/" in demo.told(machine)
     closed = free_port()
     assert demo.told(with_page(machine, closed)) == (
         f"pi1: the bot does not answer yet at http://127.0.0.1:{closed}/: see ./gridberry status"
