@@ -894,12 +894,18 @@ def test_x4_without_an_answer_it_is_asked_for_and_canceled_again(winding_down, w
     assert trader.session.broker.open_orders() == []
 
 
-def test_x5_an_order_is_canceled_at_the_end_once_and_one_that_rests_again(make_world):
+def resting(make_world):
+    """A bot whose initial purchase rests, below the price of now."""
     world = still(make_world)
     trader = world.trader()
     stream = Stream(trader)
     stream.ask_price = lambda: Decimal(49_000)
     trader.step()
+    return world, trader, stream
+
+
+def test_x5_an_order_is_canceled_at_the_end_once_and_one_that_rests_again(make_world):
+    world, trader, stream = resting(make_world)
     (initial,) = trader.engine.live
     canceled = []
     stream.cancel = canceled.append
@@ -922,11 +928,7 @@ def test_x5_an_order_is_canceled_at_the_end_once_and_one_that_rests_again(make_w
 
 def test_the_end_of_a_canceled_order_is_asked_for_at_the_next_step(make_world):
     """The stream may have lost it: that the bot hears nothing is no answer."""
-    world = still(make_world)
-    trader = world.trader()
-    stream = Stream(trader)
-    stream.ask_price = lambda: Decimal(49_000)
-    trader.step()
+    world, trader, stream = resting(make_world)
     stream.cancel = lambda _client_id: None
     world.clock.sleep(RESTING_SECONDS)
     trader.step()
