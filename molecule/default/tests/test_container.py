@@ -9,7 +9,10 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+import yaml
 
+ROOT = Path(__file__).resolve().parents[3]
+SETTINGS = yaml.safe_load((ROOT / "inventory/virtual/group_vars/trading.yml").read_text())
 MEBIBYTE = 1024 * 1024
 BOT, EXCHANGE = "gridberry-bot", "gridberry-exchange"
 
@@ -38,24 +41,29 @@ def cgroup(pi, details, name, file):
     return pi.file(path).content_string.strip()
 
 
+def quota(setting):
+    """What the kernel holds for a number of processors of the inventory, of 100,000 us."""
+    return f"{round(float(SETTINGS[setting]) * 100_000)} 100000"
+
+
 def test_limits_of_the_bot(pi, details):
     assert cgroup(pi, details, BOT, "memory.max") == str(384 * MEBIBYTE)
     assert cgroup(pi, details, BOT, "memory.swap.max") == str(128 * MEBIBYTE)
     assert cgroup(pi, details, BOT, "memory.low") == str(128 * MEBIBYTE)
-    assert cgroup(pi, details, BOT, "cpu.max") == "75000 100000"
+    assert cgroup(pi, details, BOT, "cpu.max") == quota("grid_bot_cpus")
     assert cgroup(pi, details, BOT, "pids.max") == "64"
 
 
 def test_limits_of_the_exchange(pi, details):
     assert cgroup(pi, details, EXCHANGE, "memory.max") == str(256 * MEBIBYTE)
-    assert cgroup(pi, details, EXCHANGE, "cpu.max") == "50000 100000"
+    assert cgroup(pi, details, EXCHANGE, "cpu.max") == quota("grid_bot_exchange_cpus")
 
 
 def test_limits_hold_inside_the_container(pi):
     said = pi.check_output(
         f"docker exec {BOT} cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/cpu.max"
     )
-    assert said.split("\n") == [str(384 * MEBIBYTE), "75000 100000"]
+    assert said.split("\n") == [str(384 * MEBIBYTE), quota("grid_bot_cpus")]
     limits = pi.check_output(f"docker exec {BOT} cat /proc/1/limits")
     assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE)  # it would hold secrets
 
@@ -169,7 +177,7 @@ def test_trading_core_on_the_arm64_image(machine, pi, details, tmp_path):
         if file.suffix == ".py" or ".dist-info" in str(file)
     ]
     bundle = tmp_path / "core.tar"
-    tests = Path(__file__).resolve().parents[3] / "bot/tests/bot"
+    tests = ROOT / "bot/tests/bot"
     (tmp_path / "names").write_text("\n".join(name for name in names if (site / name).is_file()))
     subprocess.run(
         ["tar", "-cf", bundle, "-C", site, "-T", tmp_path / "names", "-C", tests, "core"],
