@@ -715,6 +715,22 @@ def test_a_trade_that_both_lists_have_is_booked_once(heard):
     assert sorted(booked) == [first.trade_id, second.trade_id]
 
 
+def test_a_trade_that_is_booked_is_not_booked_again_with_one_that_the_list_lacks(heard):
+    world, trader, stream, order, trade = heard
+    first = replace(trade, quantity=order.quantity / 2, quote=trade.quote / 2)
+    second = replace(first, trade_id=trade.trade_id + "1")
+    stream.say(partly(order, str(first.quantity), first))
+    trader.step()
+    assert state(trader, order) is OrderState.OPEN
+    stream.trades_after = lambda cursor: ([], cursor)
+    stream.trades_of = lambda _order: [first, second]
+    stream.say(StreamGap())
+    trader.step()
+    assert state(trader, order) is None
+    booked = [fill.trade_id for fill in world.store.fills(1) if fill.client_id == order.client_id]
+    assert sorted(booked) == [first.trade_id, second.trade_id]
+
+
 @pytest.mark.parametrize("told_by", ["asking", "the stream"])
 def test_an_order_is_not_closed_while_trades_of_it_are_missing(heard, told_by):
     _, trader, stream, order, trade = heard
@@ -864,7 +880,7 @@ def test_an_order_that_was_closed_in_other_words_does_not_hold_up_the_end(windin
 def test_x3_an_order_that_is_listed_long_after_is_canceled_again(winding_down):
     world, trader, order = winding_down
     fail_cancel(world, order.client_id, closed_already)
-    trader.step()
+    assert trader.step()  # there is more to do at once
     assert list(trader.engine.live) == [order.client_id]
     world.wire.requests.clear()
     world.clock.sleep(CANCELED_SECONDS / 2)

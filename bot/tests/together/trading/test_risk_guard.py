@@ -4,6 +4,8 @@ from decimal import Decimal
 
 import pytest
 from gridbot.core.prices import Seen
+from gridbot.exchanges.port import BrokerError
+from gridbot.trading.session import WindDown
 
 from .test_policies import ended, path
 from .test_takeover import DOWN, crash_after_a_move, go_on, pause
@@ -35,6 +37,17 @@ def test_a_grid_does_not_move_where_its_loss_price_would_be_within_its_range(mak
     assert "BTC/USDT stays in its range: stop.loss_price = 43100" in caplog.text
 
 
+def test_a_grid_does_not_move_where_its_profit_price_would_be_within_its_range(make_world, caplog):
+    """Be it only within the highest of its steps, of which the last one ends at 57,000."""
+    world = make_world(path(50_000, 50_000, *[54_000] * 4, minutes=60), at_end="hold")
+    reposition = {"direction": "up", "cooldown_minutes": 0}
+    world.document |= {"reposition": reposition, "stop": {"profit_price": "56800"}}
+    trader = world.trader()
+    go_on(world, trader, 300)
+    assert ended(world) == []
+    assert "BTC/USDT stays in its range: stop.profit_price = 56800" in caplog.text
+
+
 def test_a_price_that_came_back_has_to_stay_away_for_as_long_again(make_world):
     """Below the range for less than `CONFIRM_MS` (a second is a minute of the market), and back."""
     stations = [46_900] * 4 + [47_200] * 2 + [46_900] * 10
@@ -49,6 +62,36 @@ def test_a_price_that_came_back_has_to_stay_away_for_as_long_again(make_world):
     go_on(world, trader, 60)
     (first,) = ended(world)
     assert first.result.reason == "moved down"
+
+
+def test_a_stop_that_fires_while_the_initial_purchase_waits_is_carried_out_at_once(make_world):
+    refused = {"kind": "reject", "method": "POST", "path": "order", "count": 1}
+    world = make_world(path(50_000, 50_000), faults={"rules": [refused]})
+    trader = world.trader()
+    with pytest.raises(BrokerError):
+        trader.step()
+    assert trader.engine.waiting_for_price
+    world.wire.requests.clear()
+    fires = WindDown("a test")
+    trader._risk_guard.look = lambda _engine: setattr(trader.session, "wind_down", fires)
+    assert trader.step()
+    assert world.wire.requests == []  # nothing else was done
+
+
+def test_for_how_long_the_grid_before_was_outside_its_range_says_nothing_of_the_next(make_world):
+    world = make_world(path(50_000, 50_000), at_end="hold")
+    world.document |= DOWN
+    trader = world.trader()
+    go_on(world, trader, 10)
+    below = Seen.at(Decimal(44_000))
+    trader._risk_guard.watch(trader.engine, below)
+    world.clock.sleep(3600)
+    trader._risk_guard._watched = None  # another grid has begun
+    trader._risk_guard.watch(trader.engine, below)
+    assert trader.wind_down is None
+    world.clock.sleep(3600)
+    trader._risk_guard.watch(trader.engine, below)
+    assert trader.wind_down is not None
 
 
 @pytest.mark.parametrize("rules", [DOWN, {"stop": {"loss_price": "46500"}}], ids=["move", "stop"])

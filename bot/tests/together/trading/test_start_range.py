@@ -9,7 +9,7 @@ from gridbase.errors import UserError
 from gridbase.market import Market
 from gridbot import cli
 from gridbot.config.load import parse_config
-from gridbot.core.grid import make_plan
+from gridbot.core.grid import make_plan, pair_profit
 from gridbot.trading.start_range import check_purchase, check_start, first_purchase
 
 from bot.tests.bot.core.conftest import BTC
@@ -118,6 +118,16 @@ def test_it_is_all_pairs_together_that_have_to_earn():
     said = refusal_of("46000", investment="5300", **usual)
     assert said.startswith("23 of 40 pairs show no profit in USDT")
     checked("46000", investment="5400", **usual)  # 20 of them show none
+
+
+def test_one_pair_may_earn_for_all():
+    """Be it the highest, where the distances of a coarse tick are the widest."""
+    rules = replace(BTC, tick_size=Decimal(1), lot_size=Decimal("0.01"))
+    grid = {"lower": "100", "upper": "105", "grids": 2, "spacing": "geometric"}
+    config, plan, _ = planned("100", rules=rules, investment="100", **grid)
+    earned = [pair_profit(plan, line, rules, config.fees) for line in range(2)]
+    assert earned == [Decimal("-0.06998"), Decimal("0.39855")]
+    check_start(config, plan, rules)
 
 
 def bought(world: World) -> bool:
