@@ -27,7 +27,7 @@ ROLLOUTS = (
 MUTANTS = (
     ("core", 3, ()),
     ("policies", 2, ()),
-    ("trading", 4, DRAWN),
+    ("trading", 8, DRAWN),
     ("accounting", 1, DRAWN),
     ("store", 1, DRAWN),
 )
