@@ -942,6 +942,22 @@ def test_x5_an_order_is_canceled_at_the_end_once_and_one_that_rests_again(make_w
     assert sorted(canceled) == sorted(trader.session.orders.in_state(State.CANCELING)) == live
 
 
+def test_a_liquidation_is_left_to_trade_for_a_while(winding_down):
+    world, trader, _ = winding_down
+    trader.session.wind_down = WindDown("a test", liquidate=True)
+    Stream(trader).bid_price = lambda: Decimal(51_000)  # above the price of now: it rests
+    trader.step()
+    (order,) = trader.engine.live.values()
+    assert order.role is Role.LIQUIDATION
+    for _ in range(3):
+        trader.step()
+        assert trader.session.orders[order.client_id].state is State.OPEN
+    world.clock.sleep(RESTING_SECONDS)
+    for _ in range(2):  # it is canceled, and asked for
+        trader.step()
+    assert order.client_id not in trader.engine.live
+
+
 def test_the_end_of_a_canceled_order_is_asked_for_at_the_next_step(make_world):
     """The stream may have lost it: that the bot hears nothing is no answer."""
     world, trader, stream = resting(make_world)
