@@ -945,13 +945,16 @@ def test_x5_an_order_is_canceled_at_the_end_once_and_one_that_rests_again(make_w
 def test_a_liquidation_is_left_to_trade_for_a_while(winding_down):
     world, trader, _ = winding_down
     trader.session.wind_down = WindDown("a test", liquidate=True)
-    Stream(trader).bid_price = lambda: Decimal(51_000)  # above the price of now: it rests
+    stream = Stream(trader)
+    stream.bid_price = lambda: Decimal(51_000)  # above the price of now: it rests
     trader.step()
     (order,) = trader.engine.live.values()
     assert order.role is Role.LIQUIDATION
     for _ in range(3):
+        stream.lists = 0
         trader.step()
         assert trader.session.orders[order.client_id].state is State.OPEN
+        assert stream.lists == 1  # an end is not left to the stream
     world.clock.sleep(RESTING_SECONDS)
     for _ in range(2):  # it is canceled, and asked for
         trader.step()
