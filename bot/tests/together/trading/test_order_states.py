@@ -1,6 +1,7 @@
 """One test for each row of docs/orders.md, named after it."""
 
 import itertools
+import math
 import re
 import sys
 from dataclasses import replace
@@ -461,6 +462,18 @@ def test_s6_an_order_that_is_heard_of_is_open(make_world):
     assert state(trader, order) is OrderState.OPEN
 
 
+@pytest.mark.parametrize("change", [{}, {"price": Decimal(1)}, {"quantity": Decimal(1)}])
+def test_an_order_that_is_heard_of_with_other_terms_is_asked_for(make_world, change):
+    trader, order = one_sent(still(make_world), when="after")
+    remote = replace(trader.session.broker.find(order.client_id), **change)
+    stream = Stream(trader)
+    stream.say(OrderEvent(remote, None))
+    trader.session.orders.move(order.client_id, Event.UNKNOWN, math.inf)
+    trader.step()
+    assert state(trader, order) is OrderState.OPEN
+    assert stream.lists == bool(change)
+
+
 # Open.
 
 
@@ -729,6 +742,18 @@ def test_a_trade_that_is_booked_is_not_booked_again_with_one_that_the_list_lacks
     assert state(trader, order) is None
     booked = [fill.trade_id for fill in world.store.fills(1) if fill.client_id == order.client_id]
     assert sorted(booked) == [first.trade_id, second.trade_id]
+
+
+def test_the_rest_of_an_order_under_a_booked_trades_id_is_not_booked(heard):
+    world, trader, stream, order, trade = heard
+    half = replace(trade, quantity=order.quantity / 2, quote=trade.quote / 2)
+    for traded in (half.quantity, order.quantity):
+        stream.say(partly(order, str(traded), half))
+        trader.step()
+        assert state(trader, order) is OrderState.OPEN
+    assert stream.lists == 1  # it was asked for
+    booked = [fill.trade_id for fill in world.store.fills(1) if fill.client_id == order.client_id]
+    assert booked == [trade.trade_id]
 
 
 @pytest.mark.parametrize("told_by", ["asking", "the stream"])
