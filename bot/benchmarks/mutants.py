@@ -69,8 +69,8 @@ NEAR = {
         "together/connectivity/test_kill_switch"
     ),
     "gridbot/trading/risk_guard": (
-        "together/trading/test_risk_guard together/trading/test_kill_switch "
-        "together/trading/test_policies"
+        "together/trading/test_risk_guard together/trading/test_pause "
+        "together/trading/test_kill_switch together/trading/test_policies"
     ),
     "gridbot/trading/trader": (
         "together/trading/test_asked_at_once together/trading/test_risk_guard "
@@ -78,7 +78,8 @@ NEAR = {
     ),
     "gridbot/trading/reconciliation": (
         "together/trading/test_order_states together/trading/test_asked_at_once "
-        "together/connectivity/test_restored_books together/trading/test_trader"
+        "together/trading/test_pause together/connectivity/test_restored_books "
+        "together/trading/test_trader"
     ),
     "gridbot/trading/reading": (
         "together/trading/test_order_states together/trading/test_asked_at_once "

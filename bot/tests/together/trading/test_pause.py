@@ -167,6 +167,19 @@ def test_a_refused_purchase_is_not_planned_again_while_it_is_paused(make_world, 
     assert trader.engine.grid_started
 
 
+def test_a_grid_may_be_paused_and_go_on_again_and_again(make_world, say, caplog):
+    caplog.set_level("INFO")
+    world, trader = running(make_world, path(50_000, 50_000), at_end="hold")
+    for _ in range(3):
+        say(world, "pause", "--cancel")
+        step(world, trader, 6)
+        assert intended(trader) == world.grid.grid.grids
+        say(world, "resume")
+        step(world, trader, 6)
+        assert intended(trader) == 0  # what the bot itself has canceled does not have to wait
+    assert caplog.text.count("BTC/USDT paused") == caplog.text.count("BTC/USDT goes on") == 3
+
+
 def test_flatten_ends_a_grid_that_moves(make_world, say):
     candles = path(50_000, 50_000, 56_000, minutes=3)
     world, _ = running(make_world, candles, at_end="hold")
