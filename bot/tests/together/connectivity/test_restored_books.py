@@ -59,7 +59,7 @@ def finish(world):
 
 @pytest.mark.parametrize("steps", [3, 15])
 @pytest.mark.parametrize("later", [1, 8, 60])
-def test_what_traded_since_is_taken_over(world, steps, later):
+def test_what_traded_since_is_taken_over(world, steps, later, caplog):
     trade(world, steps)
     file = backup(world)
     trade(world, later)
@@ -68,7 +68,9 @@ def test_what_traded_since_is_taken_over(world, steps, later):
     sent = len(world.exchange_orders())
     assert len(world.open_store().fills(1)) <= before
     trader = world.trader()
+    caplog.clear()
     trader.step()
+    assert "newer than these books; they are taken over" in caplog.text
     assert len(world.store.fills(1)) >= before
     names = world.exchange_orders()
     assert len(names) == len(set(names)) >= sent

@@ -1,6 +1,7 @@
 """A loss limit over all bots of one account: the judge, and what follows from what it says."""
 
 import hmac
+import itertools
 from decimal import Decimal
 from pathlib import Path
 
@@ -108,7 +109,7 @@ def test_an_account_whose_verdict_is_cleared_is_judged_anew_at_once(make_world):
     assert not guard.fired
 
 
-def test_a_judge_that_cannot_ask_lets_nobody_buy(make_world):
+def test_a_judge_that_cannot_ask_lets_nobody_buy(make_world, caplog):
     world = make_world(zigzag())
     world.document["account_guard"] = guard_of("10000", "5000")
     runner = judged(world)
@@ -124,6 +125,9 @@ def test_a_judge_that_cannot_ask_lets_nobody_buy(make_world):
     runner = world.run(judged(world), 180)
     assert runner.status()["paused"] == SILENT
     assert SILENT in runner.health()["reasons"]
+    told = [text for text in caplog.messages if text.startswith("the account cannot be judged")]
+    assert told
+    assert [text for text, _ in itertools.groupby(told)] == told  # however often it is tried
 
 
 def test_a_follower_without_word_sells_and_does_not_buy(make_world):
