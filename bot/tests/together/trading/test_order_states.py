@@ -669,9 +669,11 @@ def test_o10_the_exchange_is_asked_now_and_then_in_any_case(make_world):
     stream.lists = 0
     trader.step()
     assert stream.lists == 0
-    world.clock.sleep(RECONCILE_SECONDS)
-    trader.step()
-    assert stream.lists == 1
+    for count in (1, 2):
+        world.clock.sleep(RECONCILE_SECONDS)
+        for _ in range(2):
+            trader.step()
+        assert stream.lists == count
 
 
 def test_o11_what_is_never_listed_is_not_answered_and_told(heard):
