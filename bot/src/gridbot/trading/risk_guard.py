@@ -80,8 +80,7 @@ class RiskGuard:
             document = self._document() | {"ending": wind_down.document()}
             session.store.set_watch(grid_run.id, document)
             log.error("%s stopped by %s: %s", halt.symbol, halt.reason_code, halt.text)
-            session.wind_down = wind_down
-            engine.winding_down = True
+            session.wind_down = wind_down  # which this step begins with
 
     def pause(self) -> None:
         """Find out whether new buys wait, and why.

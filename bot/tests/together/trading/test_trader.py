@@ -8,6 +8,7 @@ from gridbase.errors import MismatchError, UserError
 from gridbot.core.orders import Side
 from gridbot.core.orders_in_flight import State
 from gridbot.exchanges.port import BrokerError, Failure, RemoteOrder
+from gridbot.trading.session import Answers
 from gridbot.trading.submission import accept
 
 from .conftest import SECRET, World, check_books, lost, zigzag
@@ -155,6 +156,15 @@ def test_what_is_held_may_be_sold_while_the_account_may_not_buy(traded):
     assert {session.may_send(order) for order in orders} == {True}
     session.account_hold = lambda: "the account's judge is silent"
     assert {(o.side, session.may_send(o)) for o in orders} == {(Side.BUY, False), (Side.SELL, True)}
+
+
+def test_of_the_latest_acknowledgements_the_median_is_told():
+    answers = Answers()
+    assert answers.document()["milliseconds"] is None
+    for seconds in (0.9, 0.1, 0.3):
+        answers.acknowledge(seconds)
+    counts = {"acknowledged": 3, "refused": 0, "unanswered": 0, "doubled": 0}
+    assert answers.document() == counts | {"milliseconds": 300}
 
 
 def test_an_order_that_traded_when_it_was_taken_is_news_beside_other_news(make_world):
