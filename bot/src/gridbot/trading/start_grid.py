@@ -68,7 +68,6 @@ def load(session: Session, grid_run: GridRun, *, to_end: bool = False) -> None:
     session.store.restore(grid_run.id, engine)
     session.grid_run, session.engine = grid_run, engine
     session.cursor = grid_run.trade_cursor
-    session.trades_due = True
     session.compared, session.newer = False, None
     session.traded_since = session.clock.monotonic()
     # A request of the process before may still be on its way.

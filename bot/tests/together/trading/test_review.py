@@ -236,7 +236,7 @@ def test_more_than_the_exchange_takes_at_once_is_traded_in_parts(make_world, mon
     assert world.audit().differences == []
 
 
-def test_a_changed_grid_can_be_ended_as_the_bot_advises(make_world):
+def test_a_changed_grid_can_be_ended_as_the_bot_advises(make_world, caplog):
     world = make_world(STILL)
     trade(world, 6)
     world.document["grid"] = {"lower": "40000", "upper": "60000", "grids": 10, "quantity": "0.01"}
@@ -248,6 +248,7 @@ def test_a_changed_grid_can_be_ended_as_the_bot_advises(make_world):
     (ended_by_hand,) = ended(world)
     assert ended_by_hand.result.base > 0
     assert (grid_run.id, grid_run.carried) == (2, 0)  # what it left is its owner's
+    assert "takes nothing over" not in caplog.text  # nothing was to be
 
 
 def test_a_grid_is_not_ended_on_another_account(make_world):

@@ -134,8 +134,9 @@ def test_a_kill_switch_that_has_fired_does_not_fire_again_while_its_grid_winds_d
     assert trader.wind_down is fired
 
 
-def test_a_move_goes_on_at_once(make_world):
+def test_a_move_goes_on_at_once(make_world, caplog):
     """The new grid is compared with the exchange in the next step, not a poll later."""
+    caplog.set_level("INFO")
     world = make_world(crash_after_a_move(46_000), at_end="hold")
     world.document |= DOWN
     trader = world.trader()
@@ -143,3 +144,4 @@ def test_a_move_goes_on_at_once(make_world):
         again = trader.step()
         world.clock.sleep(0.25 if again else 2.0)
     assert again
+    assert caplog.text.count("ended (moved down)") == 1
