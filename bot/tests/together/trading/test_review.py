@@ -242,7 +242,9 @@ def test_a_changed_grid_can_be_ended_as_the_bot_advises(make_world, caplog):
     world.document["grid"] = {"lower": "40000", "upper": "60000", "grids": 10, "quantity": "0.01"}
     with pytest.raises(UserError, match="or end that grid with: gridbot close"):
         world.trader().step()
+    world.wire.requests.clear()
     assert world.trader().close_grid(60) == 20
+    assert ("GET", "exchangeInfo") in world.wire.requests  # clock, rules and key come first
     assert world.broker().open_orders() == []
     grid_run = trade(world, 6).grid_run
     (ended_by_hand,) = ended(world)

@@ -10,6 +10,7 @@ from gridbot import cli
 from gridbot.core.orders import Order, OrderState, Role, Side
 from gridbot.store import Store
 from gridbot.trading import start_grid
+from gridbot.trading.trader import MOVE_AGAIN_SECONDS
 from gridexchange.config import load_config as load_exchange_config
 from gridexchange.server import build_api
 
@@ -124,9 +125,10 @@ def test_what_the_stops_write_down_meanwhile_does_not_forget_the_move(make_world
 def test_coins_of_a_move_are_watched_while_the_next_grid_does_not_do(make_world, monkeypatch):
     world = make_world(crash_after_a_move(43_500, 38_000), at_end="hold")
     trader = moving(world, stop=LIQUIDATE)
-    old = trader.grid_run.id
+    old, tries = trader.grid_run.id, []
 
     def too_small(*_args):
+        tries.append(world.clock.seconds)
         raise UserError("grid.grids = 20 puts two lines on the same price")
 
     monkeypatch.setattr(start_grid, "make_plan", too_small)
@@ -145,6 +147,8 @@ def test_coins_of_a_move_are_watched_while_the_next_grid_does_not_do(make_world,
         trader.step()
         world.clock.sleep(2.0)
     # Trying again is patient, looking at the stops is not.
+    waits = [later - sooner for sooner, later in itertools.pairwise(tries)]
+    assert MOVE_AGAIN_SECONDS <= min(waits) <= max(waits) < MOVE_AGAIN_SECONDS + 3
     assert max(later - sooner for sooner, later in itertools.pairwise(looks)) < 3
     assert trader.held_back == ""
     (grid,) = ended(world)
