@@ -158,6 +158,10 @@ def test_what_is_held_may_be_sold_while_the_account_may_not_buy(traded):
     assert {(o.side, session.may_send(o)) for o in orders} == {(Side.BUY, False), (Side.SELL, True)}
 
 
+def test_a_bot_that_has_just_begun_has_archived_nothing(traded):
+    assert traded[1].session.archived == 0
+
+
 def test_of_the_latest_acknowledgements_the_median_is_told():
     answers = Answers()
     assert answers.document()["milliseconds"] is None
