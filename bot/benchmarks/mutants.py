@@ -100,7 +100,8 @@ NEAR = {
     ),
     "gridbot/trading/start_grid": (
         "together/trading/test_review together/trading/test_start_range "
-        "together/trading/test_policies together/trading/test_takeover"
+        "together/trading/test_policies together/trading/test_takeover "
+        "together/trading/test_key_permissions"
     ),
     "gridbot/trading/handover": "bot/policies/test_takeover together/trading/test_takeover",
     "gridbot/trading/account_guard": "together/trading/test_account_guard",

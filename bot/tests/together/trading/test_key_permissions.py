@@ -49,6 +49,16 @@ def test_a_key_that_may_withdraw_is_refused_each_time(tmp_path):
             broker.check_key()
 
 
+def test_nothing_is_traded_with_it(make_world):
+    world = make_world(zigzag(), withdrawals=True)
+    trader = world.trader()
+    trader.session.broker = live(world)
+    for _ in range(2):
+        with pytest.raises(UserError, match="may withdraw"):
+            trader.step()
+    assert ("POST", "order") not in world.wire.requests
+
+
 def test_an_exchange_that_cannot_tell_is_no_refusal(tmp_path, caplog):
     world = World(tmp_path, zigzag())
     world.wire.before = missing
