@@ -491,6 +491,15 @@ def test_a_look_that_fails_says_so(make_world):
         trader.look(asks=True)
 
 
+def test_a_look_that_may_not_ask_asks_for_nothing(make_world):
+    world = make_world(path(50_000, 50_000), at_end="hold")
+    trader = trade(world, 3.5, stop={"max_drawdown_percent": "10"})
+    world.clock.sleep(60)
+    world.wire.requests.clear()
+    assert not trader.look(asks=False)
+    assert world.wire.requests == []
+
+
 def test_a_switch_that_fires_in_a_step_that_fails_is_carried_out_at_once(make_world):
     world = make_world(FALL, at_end="hold")
     trader = trade(world, 3.5, stop=RULES)

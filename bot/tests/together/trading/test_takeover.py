@@ -105,6 +105,14 @@ def test_a_move_that_was_held_back_goes_on(make_world):
     assert world.audit().differences == []
 
 
+def test_a_move_is_under_way_from_the_first_look_of_the_next_process_on(make_world):
+    world = make_world(crash_after_a_move(46_000), at_end="hold")
+    moving(world)
+    trader = world.trader()
+    trader._load()
+    assert trader.engine.winding_down
+
+
 def test_what_the_stops_write_down_meanwhile_does_not_forget_the_move(make_world):
     world = make_world(crash_after_a_move(46_000), at_end="hold")
     trader = moving(world, stop={"daily_loss_percent": "90"})
