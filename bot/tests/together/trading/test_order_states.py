@@ -717,45 +717,50 @@ def test_a_bot_that_is_told_to_stop_meanwhile_sends_no_further_order(make_world)
     assert len(trader.engine.live) > 3
 
 
+def halves(order, trade):
+    """An order's trade as two, of which the second has an ID of its own."""
+    first = replace(trade, quantity=order.quantity / 2, quote=trade.quote / 2)
+    return first, replace(first, trade_id=trade.trade_id + "1")
+
+
+def booked(world: World, order) -> list[str]:
+    return [fill.trade_id for fill in world.store.fills(1) if fill.client_id == order.client_id]
+
+
 def test_a_trade_that_both_lists_have_is_booked_once(heard):
     world, trader, stream, order, trade = heard
-    first = replace(trade, quantity=order.quantity / 2, quote=trade.quote / 2)
-    second = replace(first, trade_id=trade.trade_id + "1")
+    first, second = halves(order, trade)
     stream.trades_after = lambda cursor: ([first], cursor)
     stream.trades_of = lambda _order: [first, second]
     stream.say(StreamGap())
     trader.step()
     assert state(trader, order) is None
-    booked = [fill.trade_id for fill in world.store.fills(1) if fill.client_id == order.client_id]
-    assert sorted(booked) == [first.trade_id, second.trade_id]
+    assert sorted(booked(world, order)) == [first.trade_id, second.trade_id]
 
 
 def test_a_trade_that_is_booked_is_not_booked_again_with_one_that_the_list_lacks(heard):
     world, trader, stream, order, trade = heard
-    first = replace(trade, quantity=order.quantity / 2, quote=trade.quote / 2)
-    second = replace(first, trade_id=trade.trade_id + "1")
+    first, second = halves(order, trade)
     stream.say(partly(order, str(first.quantity), first))
     trader.step()
-    assert state(trader, order) is OrderState.OPEN
+    assert booked(world, order) == [first.trade_id]
     stream.trades_after = lambda cursor: ([], cursor)
     stream.trades_of = lambda _order: [first, second]
     stream.say(StreamGap())
     trader.step()
     assert state(trader, order) is None
-    booked = [fill.trade_id for fill in world.store.fills(1) if fill.client_id == order.client_id]
-    assert sorted(booked) == [first.trade_id, second.trade_id]
+    assert sorted(booked(world, order)) == [first.trade_id, second.trade_id]
 
 
 def test_the_rest_of_an_order_under_a_booked_trades_id_is_not_booked(heard):
     world, trader, stream, order, trade = heard
-    half = replace(trade, quantity=order.quantity / 2, quote=trade.quote / 2)
+    half, _ = halves(order, trade)
     for traded in (half.quantity, order.quantity):
         stream.say(partly(order, str(traded), half))
         trader.step()
         assert state(trader, order) is OrderState.OPEN
     assert stream.lists == 1  # it was asked for
-    booked = [fill.trade_id for fill in world.store.fills(1) if fill.client_id == order.client_id]
-    assert booked == [trade.trade_id]
+    assert booked(world, order) == [trade.trade_id]
 
 
 @pytest.mark.parametrize("told_by", ["asking", "the stream"])
