@@ -75,7 +75,8 @@ NEAR = {
     "gridbot/trading/trader": (
         "together/trading/test_asked_at_once together/trading/test_risk_guard "
         "together/trading/test_trader together/trading/test_pause "
-        "together/trading/test_kill_switch together/trading/test_takeover"
+        "together/trading/test_kill_switch together/trading/test_takeover "
+        "together/trading/test_order_states"
     ),
     "gridbot/trading/reconciliation": (
         "together/trading/test_order_states together/trading/test_asked_at_once "

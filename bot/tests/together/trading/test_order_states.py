@@ -882,6 +882,13 @@ def test_x1_an_order_that_is_closed_already_is_asked_for(winding_down):
     assert trader.session.broker.open_orders() == []
 
 
+def test_an_end_cancels_before_it_asks_for_anything(winding_down):
+    world, trader, _ = winding_down
+    world.wire.requests.clear()
+    trader.step()
+    assert world.wire.requests[0] == ("DELETE", "order")
+
+
 def test_x2_an_order_that_the_exchange_does_not_cancel_is_told_and_canceled_again(winding_down):
     world, trader, order = winding_down
     fail_cancel(world, order.client_id, not_canceled)

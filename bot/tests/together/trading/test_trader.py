@@ -158,6 +158,17 @@ def test_what_is_held_may_be_sold_while_the_account_may_not_buy(traded):
     assert {(o.side, session.may_send(o)) for o in orders} == {(Side.BUY, False), (Side.SELL, True)}
 
 
+def test_candles_of_a_replayed_market_are_never_taken_for_those_of_a_stream(traded, monkeypatch):
+    """Its time is not the clock's: whether its stream lags cannot be told."""
+    session, said = traded[1].session, []
+    assert session.broker.market_label
+    newest = session.broker.candles("1m", 1)[0].time
+    monkeypatch.setattr(session.broker, "stream_candles", lambda *_: newest)
+    monkeypatch.setattr(session._cache, "series", lambda *_, streamed: said.append(streamed))
+    session.candles("1m", 3)
+    assert said == [False]
+
+
 def test_a_bot_that_has_just_begun_has_archived_nothing(traded):
     assert traded[1].session.archived == 0
 
