@@ -1,5 +1,6 @@
 """A grid begins where the price is within its range; elsewhere only where that is confirmed."""
 
+import re
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -99,6 +100,12 @@ def test_what_is_taken_over_is_not_bought_again():
     assert "would buy nothing" in would("0.5")
     # Less than the exchange's smallest order is missing: that is bought.
     assert "for 5.00" in would("0.19147")
+
+
+@pytest.mark.parametrize("spent", ["0.5", "250"])
+def test_what_was_spent_before_is_told(spent):
+    with pytest.raises(UserError, match=f", after {re.escape(spent)} USDT that it has spent"):
+        check_purchase(*planned("46999.99"), Decimal("0.1"), Decimal(spent))
 
 
 def test_pairs_without_profit_have_to_be_confirmed():
