@@ -130,6 +130,43 @@ def draw(found: list[Mutant], seed: int, count: int) -> list[Mutant]:
     return sorted(found, key=place)[:count]
 
 
+def place_of(source: str, line: int) -> tuple[str, range]:
+    """Where a line stands.
+
+    Args:
+        source: the file.
+        line: number of one of its lines.
+
+    Returns:
+        The qualified name of the outermost function whose body has it, empty where none has; and
+        the lines of its statement, without those of the statements inside.
+    """
+    names: list[str] = []
+    function, lines = "", range(line, line + 1)
+    inside = ast.parse(source).body
+    while found := [s for s in inside if s.lineno <= line <= (s.end_lineno or 0)]:
+        statement = found[0]
+        inside = _statements(statement)
+        first = min((s.lineno for s in inside), default=(statement.end_lineno or 0) + 1)
+        lines = range(statement.lineno, max(statement.lineno + 1, first))
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef) and not function:
+            names.append(statement.name)
+            if isinstance(statement, ast.FunctionDef) and line >= first:
+                function = ".".join(names)
+    return function, lines
+
+
+def _statements(node: ast.AST) -> list[ast.stmt]:
+    """Statements of a statement, and not of those inside it."""
+    found: list[ast.stmt] = []
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.stmt):
+            found.append(child)
+        elif isinstance(child, ast.ExceptHandler | ast.match_case):
+            found += _statements(child)
+    return found
+
+
 def _joined(text: bytes) -> str:
     return " ".join(text.decode().split())
 

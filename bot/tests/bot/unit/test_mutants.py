@@ -91,81 +91,285 @@ def test_a_listed_mutant_is_found_wherever_its_lines_break(mutants):
     assert mutants.replaced("a.py", SOURCE, "total", "") is None  # in several places
 
 
-CODE = "def wait(left):\n    while left > 0:\n        left -= 1\n    return left + 0\n"
+PLACED = """\
+LIMIT = 5
+
+
+class Grid:
+    depth: int = 3
+
+    @property
+    def width(self):
+        return (
+            self.depth
+            + 1
+        )
+
+    def lines(self, most=9):
+        if most > 3 and \\
+           most < 5:
+            return [at for at in range(most)]
+        try:
+            with self:
+                most += 1
+        except (KeyError,
+                ValueError):
+            most -= 1
+        else:
+            def inner(least=4):
+                return least
+        match most:
+            case 1:
+                most = 2
+        return most
+
+
+def wait(left): return left
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "function", "lines"),
+    [
+        (1, "", (1, 2)),
+        (5, "", (5, 6)),
+        (11, "Grid.width", (9, 13)),
+        (14, "", (14, 15)),  # the default
+        (16, "Grid.lines", (15, 17)),
+        (17, "Grid.lines", (17, 18)),
+        (19, "Grid.lines", (19, 20)),
+        (20, "Grid.lines", (20, 21)),
+        (22, "Grid.lines", (18, 19)),
+        (23, "Grid.lines", (23, 24)),
+        (25, "Grid.lines", (25, 26)),
+        (26, "Grid.lines", (26, 27)),
+        (29, "Grid.lines", (29, 30)),
+        (33, "wait", (33, 34)),
+    ],
+)
+@pytest.mark.usefixtures("mutants")
+def test_a_line_belongs_to_a_statement_and_to_the_outermost_function(line, function, lines):
+    import mutation
+
+    assert mutation.place_of(PLACED, line) == (function, range(*lines))
+
+
+CODE = """\
+from functools import cache
+from contextlib import contextmanager
+
+
+def wait(left, last=0):
+    while left > last:
+        left -= 1
+    return left + 0
+
+
+def spare(left):
+    if left:
+        return 1 + 1
+    return 3
+
+
+class Grid:
+    step = 1
+
+    @property
+    def width(self):
+        return 4 + self.step
+
+    @contextmanager
+    def held(self):
+        yield [(lambda at: at + 5)(at) for at in (1,)]
+
+    @staticmethod
+    @cache
+    def made():
+        def inner():
+            return 6 + 0
+        return inner
+"""
 TEST = """
 import pytest
-from gridbase.market import wait
+from gridbase.market import Grid, spare, wait
 
 
 @pytest.mark.parametrize("left", [3], ids=["three left"])
-def test_it(left):
+def test_wait(left):
     assert wait(left) == 0
+
+
+def test_spare():
+    assert spare(0) == 3
+
+
+def test_grid():
+    assert Grid().width == 5
+    with Grid().held() as held:
+        assert held == [6]
+    assert Grid.made()() == 6
 """
-KILLER = "bot/tests/bot/core/test_wait.py::test_it[three left]"
-ANYWAY = "def test_of_something_else():\n    raise AssertionError\n"
+FILE = "bot/tests/bot/core/test_market.py"
+KILLER = f"{FILE}::test_wait[three left]"
+ANYWAY = """
+from gridbase.market import wait
+
+
+def test_of_something_else():
+    wait(3)
+    raise AssertionError
+"""
 
 
 @pytest.fixture
-def tree(mutants, monkeypatch, tmp_path):
-    """A checkout with one module, and the copy that mutants are tried in."""
+def checkout(mutants, monkeypatch, tmp_path):
+    """A checkout with one module and its tests."""
     root = tmp_path / "checkout"
     files = {"src/gridbase/market.py": CODE, "src/gridbase/__init__.py": ""}
-    files |= {"tests/bot/core/test_wait.py": TEST, "tests/bot/core/test_other.py": ANYWAY}
+    files |= {"tests/bot/core/test_market.py": TEST, "tests/bot/core/test_other.py": ANYWAY}
     for name, text in files.items():
         (root / "bot" / name).parent.mkdir(parents=True, exist_ok=True)
         (root / "bot" / name).write_text(text)
     (root / "pyproject.toml").write_text("[tool.pytest.ini_options]\npythonpath = ['bot/src']\n")
     subprocess.run(["git", "init", "-q", root], check=True)
     monkeypatch.setattr(mutants, "ROOT", root)
-    monkeypatch.setattr(mutants, "NEAR", {"gridbase/market": "bot/core/test_wait"})
-    monkeypatch.setattr(mutants, "REST", "bot/core/test_wait")
-    monkeypatch.setattr(mutants, "LIBRARIES", ["pytest", "hypothesis"])
-    quick = [item.replace(f"={mutants.HANGS_SECONDS}", "=2") for item in mutants.PYTEST]
-    monkeypatch.setattr(mutants, "PYTEST", quick)
-    (tmp_path / "copy").mkdir()
-    return mutants.Tree(tmp_path / "copy")
+    return root
+
+
+class Tried:
+    """A copy of the checkout, and what its tests run."""
+
+    def __init__(self, checkout, directory, tests):
+        import mutant_trees
+
+        self.said = []
+        self.tree = mutant_trees.Tree(checkout, directory / "copy", hangs=2)
+        kept = directory / "kept"
+        traced = ["bot/src/gridbase/"]
+        self.reach = mutant_trees.reach([self.tree], tests, traced, kept, self.said.append)
+
+    def judge(self, mutant):
+        tests = self.reach.tests_of(mutant.path, CODE, mutant.line)
+        return self.tree.judge(mutant, tests)
+
+
+@pytest.fixture
+def tried(checkout, monkeypatch, tmp_path):
+    """Makes a copy of the checkout, with some tests."""
+    import mutant_trees
+
+    monkeypatch.setattr(mutant_trees, "LIBRARIES", ["pytest", "hypothesis"])
+    made = []
+
+    def make(*tests):
+        directory = tmp_path / f"{len(made)}"
+        directory.mkdir()
+        (directory / "kept").symlink_to(tmp_path)
+        made.append(Tried(checkout, directory, tests or [FILE]))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.tree.end()
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "killed"),
+    ("before", "after", "killer"),
     [
-        ("left + 0", "left + 1", True),
-        ("left -= 1", "left -= 0", True),  # hangs
-        ("left > 0", "left >= 1", False),
+        ("left + 0", "left + 0 ", None),
+        ("left + 0", "left + 1", KILLER),
+        ("left -= 1", "left -= 0", KILLER),  # hangs
+        ("left > last", "left >= last + 1", None),
+        ("last=0", "last=1", KILLER),  # loaded anew
+        ("def wait(left", "def wait(lost", KILLER),
+        ("left -= 1", "import os; os._exit(0)", KILLER),
+        ("step = 1", "step = 2", f"{FILE}::test_grid"),
+        ("4 + self.step", "4 - self.step", f"{FILE}::test_grid"),
+        ("at + 5", "at - 5", f"{FILE}::test_grid"),
+        ("6 + 0", "6 + 1", f"{FILE}::test_grid"),
+        ("return 3", "return 4", f"{FILE}::test_spare"),
     ],
 )
-def test_a_mutant_is_dead_once_a_test_fails_or_hangs(mutants, tree, before, after, killed):
+def test_a_mutant_is_dead_once_a_test_fails_or_hangs(mutants, tried, before, after, killer):
     mutant = mutants.replaced("bot/src/gridbase/market.py", CODE, before, after)
-    assert tree.judge(mutant).killers == ([KILLER] if killed else [])
+    verdict = tried().judge(mutant)
+    assert verdict.killers == [killer] * bool(killer)
     assert (mutants.ROOT / mutant.path).read_text() == CODE
 
 
-def test_a_test_that_fails_anyway_has_killed_nothing(tree):
+def test_only_tests_that_run_the_statement_are_tried(tried):
+    reach = tried().reach
+    path = "bot/src/gridbase/market.py"
+    lines = {text: at for at, text in enumerate(CODE.splitlines(), 1)}
+
+    def tests(text):
+        return {name.partition("::")[2] for name in reach.tests_of(path, CODE, lines[text])}
+
+    assert tests("        left -= 1") == {"test_wait[three left]"}
+    assert tests("        return 1 + 1") == set()
+    assert tests("    if left:") == {"test_spare"}
+    assert tests("    step = 1") == {"test_spare", "test_grid", "test_wait[three left]"}
+
+
+def test_what_killed_a_mutant_of_the_function_is_tried_first(tried):
+    reach = tried().reach
+    place = ("bot/src/gridbase/market.py", CODE, 19)
+    before = reach.tests_of(*place)
+    assert len(before) == 3
+    for _ in range(2):
+        reach.killed(*place, before[2])
+    reach.killed(*place, before[1])
+    assert reach.tests_of(*place) == before[::-1]
+
+
+def test_a_test_that_fails_anyway_has_killed_nothing(tried):
+    one = tried("bot/tests/bot/core")
     fails = "bot/tests/bot/core/test_other.py::test_of_something_else"
-    assert tree.failing_anyway({fails, KILLER}) == [fails]
-    assert tree.failing_anyway(set()) == []
+    assert one.reach.failing == [fails]
+    assert one.reach.tests_of("bot/src/gridbase/market.py", CODE, 8) == [KILLER]
 
 
-def test_a_survivor_is_what_no_test_killed_in_time(tree):
-    path = "bot/tests/bot/core/test_wait.py"
-    (tree._root / path).write_text(f"{TEST}\n\n{ANYWAY}")
-    assert tree._failing(["bot/core/test_wait"], 0.001) == []
-    assert tree._failing(["bot/core/test_wait"], 60) == [f"{path}::test_of_something_else"]
+def test_tests_are_traced_again_where_a_file_is_another(tried, checkout):
+    first, second = tried(), tried()
+    assert first.said
+    assert second.said == []
+    assert second.reach._ran == first.reach._ran
+    (checkout / FILE).write_text(TEST + "# longer")
+    assert tried().said
+
+
+def test_a_survivor_is_what_no_test_killed_in_time(mutants, tried, monkeypatch):
+    import mutant_trees
+
+    path = "bot/src/gridbase/market.py"
+    monkeypatch.setattr(mutant_trees, "BUDGET_SECONDS", 0.001)
+    mutant = mutants.replaced(path, CODE, "return left + 0", "return left + 1")
+    one = tried()
+    first, second = f"{FILE}::test_spare", KILLER
+    assert one.tree.judge(mutant, [first, second]).killers == []
+    assert one.tree.judge(mutant, [first, second]).tried == 1
+    assert one.tree.judge(mutant, [second]).killers == [second]
+
+
+def test_tests_that_cannot_be_collected_are_named(tried, checkout):
+    (checkout / FILE).write_text("import no_such_module")
+    with pytest.raises(RuntimeError, match=r"cannot be collected.*test_market"):
+        tried()
 
 
 def options(mutants, *words):
     return mutants._options(["--module", "gridbase/market", *words])
 
 
-@pytest.mark.usefixtures("tree")
+@pytest.mark.usefixtures("checkout")
 def test_the_parts_are_disjoint_and_together_all(mutants):
     every = mutants._chosen(options(mutants))
     parts = [mutants._chosen(options(mutants, "--part", f"{part}/2")) for part in (1, 2)]
-    assert len(every) == 8
+    assert len(every) == 19
     assert sorted(parts[0] + parts[1], key=every.index) == every
 
 
-@pytest.mark.usefixtures("tree")
+@pytest.mark.usefixtures("checkout")
 def test_changed_lines_are_tried_beside_the_drawn_ones(mutants):
     def git(*words):
         who = ("-c", "user.name=a", "-c", "user.email=a@b")
@@ -177,7 +381,7 @@ def test_changed_lines_are_tried_beside_the_drawn_ones(mutants):
     path.write_text(CODE.replace("left + 0", "left + 9"))
     git("commit", "-am", "two")
     changed = mutants._chosen(options(mutants, "--since", "HEAD~1"))
-    assert {mutant.line for mutant in changed} == {4}
+    assert {mutant.line for mutant in changed} == {8}
     assert mutants._chosen(options(mutants, "--since", "HEAD")) == []
     drawn = mutants._chosen(options(mutants, "--seed", "1", "--count", "1"))
     both = mutants._chosen(options(mutants, "--seed", "1", "--count", "1", "--since", "HEAD~1"))
