@@ -77,6 +77,8 @@ def test_other_settings_say_themselves_what_may_be_spent():
 def test_a_move_goes_on_with_what_the_stops_remember():
     takeover = takeover_of(MOVED, SETTINGS)
     assert takeover == Takeover(Decimal("0.2"), Decimal(1500), RANGE, None)
+    # Its own quote is what it may spend, whatever a person has set meanwhile.
+    assert takeover_of(MOVED, SETTINGS | {"grid.grids": "4"}) == takeover
     assert watch_goes_on(MOVED, takeover) == {"stop": {"peak": "10000"}}
 
 

@@ -194,3 +194,19 @@ def test_trades_of_a_persons_own_do_not_disturb(world):
     names = world.exchange_orders()
     assert len(names) == len(set(names))
     assert "mine-1" in names
+
+
+def test_trades_of_a_persons_own_while_the_bot_is_off_do_not_disturb(world):
+    """Books that were not restored: what they lack is nothing of the bot's."""
+    trade(world, 5)
+    world.power_off()
+    broker = world.broker()
+    broker.connect()
+    own = Order("mine-1", "mine", Role.GRID, Side.BUY, 0, 1, Decimal(52900), Decimal("0.001"),
+                OrderState.INTENDED, None, 0)  # fmt: skip
+    broker.place(own)
+    world.clock.sleep(10_000)
+    trader = world.trader()
+    world.settle(trader)
+    trading.check_books(world, trader)
+    assert "mine-1" in world.exchange_orders()

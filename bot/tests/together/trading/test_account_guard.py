@@ -64,6 +64,7 @@ def test_the_judge_ends_its_grids_and_goes_on_only_after_a_person(make_world, mo
     world.document["account_guard"] = guard_of("10000", "60")
     world.run(judged(world), 300)
     assert halt_of(world).reason_code == "account_loss"
+    assert halt_of(world).price == 0  # that of no symbol
     verdict = halt_of(world, ACCOUNT).text
     assert verdict.startswith("the account is worth 9")
     assert verdict.endswith("account_guard.loss_limit = 60")
@@ -184,11 +185,14 @@ def test_the_limit_is_passed_where_it_is_reached():
 class Coins:
     """An account that holds some coins, seen by one symbol."""
 
-    def __init__(self, bid: str) -> None:
+    def __init__(self, bid: str, quote: str | None = "100") -> None:
         self.bid = Decimal(bid)
+        self.held = {"BTC": Decimal(2), "BNB": Decimal(9)}
+        if quote is not None:
+            self.held["USDT"] = Decimal(quote)
 
     def balances(self):
-        return {"USDT": Decimal(100), "BTC": Decimal(2), "BNB": Decimal(9)}
+        return self.held
 
     def bid_price(self):
         return self.bid
@@ -215,6 +219,34 @@ def test_coins_of_all_symbols_count_at_their_bid(make_world):
     again = AccountGuard(SILENCE, world.clock)
     Judge(world.config.account_guard, brokers.__getitem__, world.clock, again).turn(store)
     assert again.fired
+
+
+@pytest.mark.parametrize(("bid", "fires"), [("99.99", True), ("100", False)])
+def test_an_account_without_any_quote_is_worth_its_coins(make_world, bid, fires):
+    world = make_world(zigzag())
+    world.document["account_guard"] = guard_of("200.01", "0.02")
+    guard = AccountGuard(SILENCE, world.clock)
+    coins = Coins(bid, quote=None)
+    Judge(world.config.account_guard, lambda _: coins, world.clock, guard).turn(world.open_store())
+    assert guard.fired is fires
+
+
+def test_the_same_trouble_is_told_again_after_an_answer(make_world, caplog):
+    world = make_world(zigzag())
+    world.document["account_guard"] = guard_of("200", "1")
+    coins = Coins("50")
+    guard = AccountGuard(SILENCE, world.clock)
+    judging = Judge(world.config.account_guard, lambda _: coins, world.clock, guard)
+    store = world.open_store()
+
+    def nothing():
+        raise BrokerError(Failure.UNREACHABLE, "no answer")
+
+    for answer in [nothing, nothing, coins.bid_price, nothing]:
+        coins.bid_price = answer
+        judging.turn(store)
+        world.clock.sleep(JUDGE_SECONDS)
+    assert caplog.text.count("the account cannot be judged") == 2
 
 
 @pytest.mark.parametrize(("retry_after", "wait"), [(None, JUDGE_SECONDS), (100.0, 100.0)])

@@ -3,13 +3,14 @@
 import logging
 from dataclasses import replace
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 from gridbot.core.engine import GridEngine
 from gridbot.core.grid import Fees, FeesIn, Plan
 from gridbot.core.orders import Order, OrderState, Role, Side
 from gridbot.core.orders_in_flight import State
-from gridbot.trading.funds import LOOK_SECONDS, next_buys_need
+from gridbot.trading.funds import LOOK_SECONDS, Funds, next_buys_need
 from gridbot.trading.risk_guard import RiskGuard
 from gridbot.trading.session import WindDown
 from gridbot.trading.submission import settle
@@ -110,6 +111,13 @@ def test_health_and_status_say_so_until_the_grid_ends(held_back):
     worker.trader.session.wind_down = WindDown("a test")
     worker.publish("ending", "")
     assert runner.status()["funds_missing"] == ""
+
+
+def test_between_two_grids_nothing_is_missing():
+    between = SimpleNamespace(engine=None, wind_down=None)
+    assert Funds(between, "a line of the grid before").missing == ""
+    trading = SimpleNamespace(engine="a grid", wind_down=None)
+    assert Funds(trading, "a line").missing == "a line"
 
 
 def test_the_account_is_asked_now_and_then_and_only_while_buys_wait(held_back):
