@@ -75,20 +75,16 @@ class Reconciler:
         asked = self.session.clock.monotonic() - self._asked_at
         return not self._gap and (self.session.broker.streaming or asked <= CURRENT_SECONDS)
 
-    def follow(self, engine: GridEngine) -> bool:
+    def follow(self, engine: GridEngine) -> None:
         """Book what happened since the last call.
-
-        Returns:
-            Whether anything was booked.
 
         Raises:
             BrokerError: the exchange failed; nothing of what it had to say is lost.
             MismatchError: books and exchange disagree.
         """
-        booked = self._hear(engine)
+        self._hear(engine)
         if self._ask_now(engine):
-            return self._ask(engine) or booked
-        return booked
+            self._ask(engine)
 
     def _ask_now(self, engine: GridEngine) -> bool:
         session = self.session
@@ -100,7 +96,7 @@ class Reconciler:
 
     # The stream.
 
-    def _hear(self, engine: GridEngine) -> bool:
+    def _hear(self, engine: GridEngine) -> None:
         """Book what the stream said, as far as it is whole."""
         changes = self.session.changes()
         for event in self.session.broker.events():
@@ -113,7 +109,6 @@ class Reconciler:
             else:
                 self.foreign.heard(event.order)
         self.session.commit(changes)
-        return bool(changes)
 
     def _hear_order(self, engine: GridEngine, changes: Changes, event: OrderEvent) -> None:
         """Book one event of a live order."""
@@ -157,22 +152,21 @@ class Reconciler:
 
     # Asking.
 
-    def _ask(self, engine: GridEngine) -> bool:
+    def _ask(self, engine: GridEngine) -> None:
         """Compare; books that were just loaded first take over what they lack."""
         session, winding_down = self.session, engine.winding_down
         try:
-            booked = self._compare(engine)
+            self._compare(engine)
             while not session.compared and take_over(session, engine):
                 session.trades_due = True
-                booked = self._compare(engine) or booked
+                self._compare(engine)
         finally:
             engine.winding_down = winding_down
         if not session.compared and not session.trades_due:
             refuse_rest(session)
             agree(session)
-        return booked
 
-    def _compare(self, engine: GridEngine) -> bool:
+    def _compare(self, engine: GridEngine) -> None:
         """Compare open orders with the books, read the trades that are missing, book them."""
         session = self.session
         remote = self._open_orders(engine)
@@ -186,13 +180,11 @@ class Reconciler:
             elif remote[order.client_id].executed != engine.executed(order.client_id):
                 changed = True
         if missing or changed:
-            booked = self._read(engine, remote, missing)
+            self._read(engine, remote, missing)
         else:
-            booked = False
             self._done()
         self._asked_at = session.clock.monotonic()
         self.passed.asked(engine, self._asked_at)
-        return booked
 
     def _done(self, incomplete: dict[str, str] | None = None) -> None:
         """All that was asked for is booked, or there is more to be asked for."""
@@ -203,7 +195,7 @@ class Reconciler:
 
     def _read(
         self, engine: GridEngine, remote: dict[str, RemoteOrder], missing: list[Order]
-    ) -> bool:
+    ) -> None:
         """Read the trades that are not booked yet, and what became of orders that are gone."""
         session = self.session
         listed, cursor = session.broker.trades_after(session.cursor)
@@ -233,9 +225,8 @@ class Reconciler:
                     f"order {order.client_id} is open and not in the list of open orders"
                 )
         reading.closed = [order for order in reading.closed if not reading.incomplete]
-        booked = self._book(engine, reading)
+        self._book(engine, reading)
         self._done(reading.incomplete)
-        return booked
 
     def _complete(
         self, engine: GridEngine, reading: Reading, order: Order, seen: RemoteOrder
@@ -313,7 +304,7 @@ class Reconciler:
                 f"good, remove {self.session.store.path} to start anew"
             ) from error
 
-    def _book(self, engine: GridEngine, reading: Reading) -> bool:
+    def _book(self, engine: GridEngine, reading: Reading) -> None:
         """Book trades and closed orders; no request between the first change and the commit."""
         changes = self.session.changes()
         for trade in sorted(reading.trades, key=lambda item: item.time_ms):
@@ -327,7 +318,6 @@ class Reconciler:
         if reading.cursor not in {None, self.session.cursor}:
             changes.trade_cursor = reading.cursor
         self.session.commit(changes)
-        return bool(changes)
 
     def _refuse_late(self, trade: RemoteTrade) -> None:
         """Stop at a trade of an order that the exchange said was closed: it is in no book.

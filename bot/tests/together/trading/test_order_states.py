@@ -23,6 +23,7 @@ from gridbot.exchanges.port import (
     StreamGap,
 )
 from gridbot.trading.cancels import RESTING_SECONDS
+from gridbot.trading.passed_orders import PassedOrders
 from gridbot.trading.reconciliation import (
     CANCELED_SECONDS,
     LISTED_SECONDS,
@@ -752,14 +753,17 @@ def test_a_trade_that_is_booked_is_not_booked_again_with_one_that_the_list_lacks
     assert sorted(booked(world, order)) == [first.trade_id, second.trade_id]
 
 
-def test_the_rest_of_an_order_under_a_booked_trades_id_is_not_booked(heard):
+def test_the_rest_of_an_order_under_a_booked_trades_id_is_not_booked(heard, monkeypatch):
     world, trader, stream, order, trade = heard
-    half, _ = halves(order, trade)
-    for traded in (half.quantity, order.quantity):
-        stream.say(partly(order, str(traded), half))
+    monkeypatch.setattr(PassedOrders, "due", lambda *_: False)  # another reason to ask
+    quarter = replace(trade, quantity=order.quantity / 4, quote=trade.quote / 4)
+    asked = []
+    for traded in (quarter.quantity, quarter.quantity * 2):
+        stream.say(partly(order, str(traded), quarter))
         trader.step()
+        asked.append(stream.lists)
         assert state(trader, order) is OrderState.OPEN
-    assert stream.lists == 1  # it was asked for
+    assert asked == [0, 1]
     assert booked(world, order) == [trade.trade_id]
 
 
