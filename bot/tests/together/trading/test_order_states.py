@@ -785,6 +785,34 @@ def test_an_order_is_not_closed_while_trades_of_it_are_missing(heard, told_by):
     assert rest.quantity == half.quantity
 
 
+def test_books_that_lack_a_trade_do_not_hold_what_the_exchange_has(heard):
+    _, trader, stream, order, trade = heard
+    trader.session.compared = False
+    stream.trades_after = lambda cursor: ([], cursor)
+    stream.trades_of = lambda _order: []
+    trader._reconciler.forget()
+    trader._reconciler.follow(trader.engine)
+    assert state(trader, order) is OrderState.OPEN
+    assert not trader.session.compared
+    stream.trades_of = lambda _order: [trade]
+    trader._reconciler.follow(trader.engine)
+    assert state(trader, order) is None
+    assert trader.session.compared
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_books_just_loaded_ask_whose_a_trade_is_where_they_do_not_know_its_order(heard, known):
+    _, trader, stream, _, trade = heard
+    trader.session.compared = False
+    one = trade if known else replace(trade, trade_id="9999", exchange_id="of another order")
+    asked = []
+    stream.trades_after = lambda cursor: ([one], cursor)
+    stream.orders_since = lambda accepted: asked.append(accepted) or []
+    trader._reconciler.forget()
+    trader._reconciler.follow(trader.engine)
+    assert len(asked) == (not known)
+
+
 def test_an_open_order_that_is_never_listed_is_told(make_world):
     world = still(make_world)
     trader = started(world)
