@@ -16,7 +16,7 @@ from gridbot.exchanges.port import BrokerError, Failure
 from gridbot.service.grid_worker import LOOK_SECONDS
 from gridbot.trading import start_grid
 from gridbot.trading.cancels import RESTING_SECONDS, cancel_all, hurry
-from gridbot.trading.risk_guard import FRESH_SECONDS
+from gridbot.trading.risk_guard import ASKED_AGAIN_SECONDS, FRESH_SECONDS
 from gridbot.trading.session import WindDown
 from gridbot.trading.trader import Trader
 
@@ -277,6 +277,11 @@ def test_a_session_that_nobody_guards_lets_no_buy_leave(make_world):
     assert not session.clears(None)
 
 
+def by_hand(store) -> None:
+    """An end that a person has written down."""
+    store.halt("BTC/USDT", reason_code="by_hand", text="by hand", price=Decimal(0), at_ms=0)
+
+
 def one_unsent_buy(world: World):
     """A running grid one buy of which was never sent."""
     trader = trade(world, 3.5, stop=RULES)
@@ -524,6 +529,57 @@ def test_what_became_known_since_makes_a_price_old(make_world):
         assert session.clears(trader.engine)
         asked.append(bool(PRICES & {name for _, name in world.wire.requests}))
     assert asked == [False, True]
+
+
+def test_nothing_is_cleared_or_asked_for_once_a_grid_is_given_up(make_world):
+    world = make_world(path(50_000, 50_000), at_end="hold")
+    trader = trade(world, 3.5, stop=RULES)
+    assert trader.session.clears(trader.engine)
+    trader.engine.winding_down = True
+    assert not trader.session.clears(trader.engine)
+    world.clock.sleep(FRESH_SECONDS + 1)
+    world.wire.requests.clear()
+    assert not trader.session.clears(trader.engine)
+    assert world.wire.requests == []
+
+
+def test_the_price_is_asked_for_now_and_then(make_world):
+    world = make_world(path(50_000, 50_000), at_end="hold")
+    trader = trade(world, 3.5, stop=RULES)
+    asked = []
+    for pause in (ASKED_AGAIN_SECONDS, 0.0, ASKED_AGAIN_SECONDS):
+        world.clock.sleep(pause)
+        world.wire.requests.clear()
+        trader._risk_guard.look(trader.engine)
+        asked.append(bool(PRICES & {name for _, name in world.wire.requests}))
+    assert asked == [True, False, True]
+
+
+def test_an_end_by_hand_is_taken_up_once(make_world, caplog):
+    world = make_world(path(50_000, 50_000), at_end="hold")
+    trader = trade(world, 3.5)
+    by_hand(trader.session.store)
+    fail(world, unreachable, lambda method, _name: method == "DELETE")
+    for _ in range(3):
+        with pytest.raises(BrokerError):
+            trader.step()
+    assert caplog.text.count("stopped by by_hand") == 1
+
+
+def test_an_end_while_the_bot_was_off_keeps_what_the_switches_remember(make_world):
+    world = make_world(path(50_000, 50_000, 52_000, minutes=2), at_end="hold")
+    trade(world, 20.0, stop={"max_drawdown_percent": "10"})
+    before = world.store.grid_run("BTC/USDT").watch
+    assert Decimal(before["investment"]) > 0
+    world.power_off()
+    by_hand(world.open_store())
+    world.power_off()
+    fail(world, unreachable, lambda method, _name: method == "DELETE")
+    with pytest.raises(BrokerError):
+        world.trader().step()
+    now = world.store.grid_run("BTC/USDT").watch
+    assert now["ending"]
+    assert {key: now[key] for key in before} == before
 
 
 def test_books_that_lag_are_not_judged(make_world):

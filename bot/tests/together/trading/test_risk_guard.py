@@ -7,6 +7,7 @@ from gridbot.core.prices import Seen
 from gridbot.exchanges.port import BrokerError
 from gridbot.trading.session import WindDown
 
+from .conftest import lost
 from .test_policies import ended, path
 from .test_takeover import DOWN, crash_after_a_move, go_on, pause
 
@@ -92,6 +93,20 @@ def test_for_how_long_the_grid_before_was_outside_its_range_says_nothing_of_the_
     world.clock.sleep(3600)
     trader._risk_guard.watch(trader.engine, below)
     assert trader.wind_down is not None
+
+
+def test_a_grid_that_has_not_bought_its_base_does_not_move(make_world):
+    world = make_world(path(50_000, 50_000), at_end="hold")
+    world.document |= DOWN
+    world.wire.before = lambda method, _name: lost() if method == "POST" else None
+    trader = world.trader()
+    with pytest.raises(BrokerError):
+        trader.step()
+    assert not trader.engine.grid_started
+    for _ in range(3):
+        trader._risk_guard.watch(trader.engine, Seen.at(Decimal(44_000)))
+        world.clock.sleep(3600)
+    assert trader.wind_down is None
 
 
 @pytest.mark.parametrize("rules", [DOWN, {"stop": {"loss_price": "46500"}}], ids=["move", "stop"])

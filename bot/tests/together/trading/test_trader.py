@@ -1,6 +1,7 @@
 """Bot and exchange together: what the bot does when nothing goes wrong, and across restarts."""
 
 from collections import Counter
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -8,6 +9,7 @@ from gridbase.errors import MismatchError, UserError
 from gridbot.core.orders import Side
 from gridbot.core.orders_in_flight import State
 from gridbot.exchanges.port import BrokerError, Failure, RemoteOrder
+from gridbot.trading.run_settings import check_settings
 from gridbot.trading.session import Answers
 from gridbot.trading.submission import accept
 
@@ -176,10 +178,11 @@ def test_a_bot_that_has_just_begun_has_archived_nothing(traded):
 def test_of_the_latest_acknowledgements_the_median_is_told():
     answers = Answers()
     assert answers.document()["milliseconds"] is None
-    for seconds in (0.9, 0.1, 0.3):
+    for seconds in (0.9, 0.1, 0.8, 0.2, 1.2):
         answers.acknowledge(seconds)
-    counts = {"acknowledged": 3, "refused": 0, "unanswered": 0, "doubled": 0}
-    assert answers.document() == counts | {"milliseconds": 300}
+    counts = {"acknowledged": 5, "refused": 0, "unanswered": 0, "doubled": 0}
+    assert answers.document() == counts | {"milliseconds": 800}
+    assert answers.durations.total == (5, pytest.approx(3.2))
 
 
 def test_an_order_that_traded_when_it_was_taken_is_news_beside_other_news(make_world):
@@ -234,6 +237,18 @@ def test_a_changed_grid_is_refused_with_what_to_do(traded, section, key, value, 
     world.document[section][key] = value
     with pytest.raises(UserError, match=message + ".*gridbot close --config bot.toml"):
         world.trader().step()
+
+
+def test_a_setting_that_is_gone_is_refused(traded):
+    """One that only the running grid has, as a stop that was taken out of the file."""
+    trader = traded[1]
+    before = {**trader.grid_run.settings, "grid.gone": "1"}
+    with pytest.raises(UserError, match=r"grid\.gone = not set differs from 1"):
+        check_settings(
+            trader.session.account,
+            trader.session.config,
+            replace(trader.grid_run, settings=before),
+        )
 
 
 def test_closing_cancels_the_orders_and_keeps_the_books_equal(traded):
