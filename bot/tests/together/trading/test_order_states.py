@@ -1013,6 +1013,22 @@ def test_x5_an_order_is_canceled_at_the_end_once_and_one_that_rests_again(make_w
     assert sorted(canceled) == sorted(trader.session.orders.in_state(State.CANCELING)) == live
 
 
+def test_after_a_restart_an_initial_order_rests_for_as_long_again(make_world):
+    world, trader, _ = resting(make_world)
+    (initial,) = trader.engine.live
+    world.clock.sleep(RESTING_SECONDS / 2)
+    world.power_off()
+    trader = world.trader()
+    for _ in range(3):
+        trader.step()
+        world.clock.sleep(RESTING_SECONDS / 4)
+        assert ("DELETE", "order") not in world.wire.requests
+    assert list(trader.engine.live) == [initial]
+    world.clock.sleep(RESTING_SECONDS / 4)
+    trader.step()
+    assert ("DELETE", "order") in world.wire.requests
+
+
 def test_a_liquidation_is_left_to_trade_for_a_while(winding_down):
     world, trader, _ = winding_down
     trader.session.wind_down = WindDown("a test", liquidate=True)

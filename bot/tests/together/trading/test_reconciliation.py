@@ -70,6 +70,13 @@ def test_trades_are_read_again_while_the_orders_of_some_are_not_known(make_world
     assert (trader.session.cursor == "later") == (not newer)
 
 
+def test_what_is_forgotten_is_not_waited_for(make_world):
+    trader, order = one_sent(still(make_world), when="after")
+    trader.session.forget()
+    assert trader.session.unsettled == 0
+    assert order.client_id not in trader.session.orders
+
+
 def test_a_closed_order_that_is_still_listed_is_no_strangers(make_world):
     trader, stream = quiet(make_world)
     order = buy(trader)

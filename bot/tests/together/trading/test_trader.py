@@ -8,13 +8,14 @@ import pytest
 from gridbase.errors import MismatchError, UserError
 from gridbot.core.orders import Side
 from gridbot.core.orders_in_flight import State
+from gridbot.exchanges.binance.symbol import BinanceBroker
 from gridbot.exchanges.port import BrokerError, Failure, RemoteOrder
 from gridbot.trading.run_settings import check_settings
 from gridbot.trading.session import Answers
 from gridbot.trading.submission import accept
 
 from .conftest import SECRET, World, check_books, lost, zigzag
-from .test_policies import path
+from .test_policies import START_MS, path
 
 
 def quiet(world: World) -> None:
@@ -169,6 +170,23 @@ def test_candles_of_a_replayed_market_are_never_taken_for_those_of_a_stream(trad
     monkeypatch.setattr(session._cache, "series", lambda *_, streamed: said.append(streamed))
     session.candles("1m", 3)
     assert said == [False]
+
+
+@pytest.mark.parametrize("newest", [None, START_MS])
+def test_candles_are_waited_for_where_a_stream_brings_them(traded, monkeypatch, newest):
+    session, said = traded[1].session, []
+    monkeypatch.setattr(BinanceBroker, "market_label", "")  # time is the exchange's, not replayed
+    monkeypatch.setattr(session.broker, "stream_candles", lambda *_: newest)
+    monkeypatch.setattr(session._cache, "series", lambda *_, streamed: said.append(streamed))
+    session.candles("1m", 3)
+    assert said == [newest is not None]
+
+
+def test_nothing_is_not_written_down(traded, monkeypatch):
+    session, written = traded[1].session, []
+    monkeypatch.setattr(session.store, "commit", lambda *_: written.append(1))
+    session.commit(session.changes())
+    assert written == []
 
 
 def test_a_bot_that_has_just_begun_has_archived_nothing(traded):
