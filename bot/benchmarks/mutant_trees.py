@@ -24,7 +24,7 @@ from mutation import Mutant, place_of
 
 CODE = "bot/src"
 NOTED = "docs/full-tests.md"
-BUDGET_SECONDS = 60  # processor time of the tests of one mutant: no test begins after it
+BUDGET_SECONDS = 150  # processor time of the tests of one mutant: no test begins after it
 # What tests import that is no code of ours: loaded once, in the process that each run is a fork of.
 LIBRARIES = [
     *("pytest", "hypothesis", "numpy", "ccxt", "requests", "websockets.sync.client", "waitress"),

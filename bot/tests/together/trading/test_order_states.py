@@ -1037,6 +1037,7 @@ def test_a_liquidation_is_left_to_trade_for_a_while(winding_down):
     trader.step()
     (order,) = trader.engine.live.values()
     assert order.role is Role.LIQUIDATION
+    assert trader.session.orders[order.client_id].state is State.OPEN
     for _ in range(3):
         stream.lists = 0
         trader.step()

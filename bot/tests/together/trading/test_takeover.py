@@ -10,6 +10,7 @@ from gridbot import cli
 from gridbot.core.orders import Order, OrderState, Role, Side
 from gridbot.store import Store
 from gridbot.trading import start_grid
+from gridbot.trading.session import WindDown
 from gridbot.trading.trader import MOVE_AGAIN_SECONDS
 from gridexchange.config import load_config as load_exchange_config
 from gridexchange.server import build_api
@@ -20,6 +21,47 @@ from .test_policies import balances, ended, path, trade
 DOWN = {"reposition": {"direction": "down", "cooldown_minutes": 0}}
 LEFT = Decimal("0.182817")  # what the grid of these markets holds at the bottom
 DUST = Decimal("0.00001")
+
+RANGE = (Decimal(35_000), Decimal(45_000))
+
+
+@pytest.mark.parametrize(
+    ("end", "noted"),
+    [
+        ({"takes_over": True}, True),
+        ({"takes_over": True, "liquidate": True}, False),
+        ({"takes_over": True, "next_range": RANGE}, False),
+        ({"takes_over": False}, False),
+    ],
+)
+@pytest.mark.parametrize("held", ["0.1", None])
+def test_what_the_account_holds_is_noted_where_it_is_asked_for_later(
+    make_world, monkeypatch, end, noted, held
+):
+    world = make_world(path(50_000, 50_000), at_end="hold")
+    trader = trade(world, 3.5)
+    coins = {} if held is None else {"BTC": Decimal(held)}
+    monkeypatch.setattr(trader.session.broker, "balances", lambda: coins)
+    result = start_grid._ended(trader.session, trader.engine, WindDown("a test", **end)).result
+    assert result.account == (Decimal(held or 0) if noted else None)
+
+
+@pytest.mark.parametrize(("takes_over", "said"), [(True, 1), (False, 0), (None, 0)])
+def test_why_nothing_is_taken_over_is_told_where_something_was_left(
+    make_world, caplog, takes_over, said
+):
+    world = make_world(path(50_000, 50_000), at_end="hold")
+    trader = trade(world, 3.5)
+    session, end = trader.session, WindDown("a test", takes_over=bool(takes_over))
+    previous = start_grid._ended(session, trader.engine, end)
+    elsewhere = previous.settings | {"bot_name": "pi2"}
+    previous = replace(previous, settings=elsewhere)
+    if takes_over is None:
+        previous = replace(previous, result=None)
+    taken = start_grid._taken_over(session, session.market, previous, Decimal(50_000), {})
+    assert taken == (None, Decimal(0))
+    assert caplog.text.count("takes nothing over: bot_name = pi1") == said
+
 
 # Moves.
 

@@ -257,6 +257,12 @@ def test_a_changed_grid_is_refused_with_what_to_do(traded, section, key, value, 
         world.trader().step()
 
 
+def test_a_grid_that_begins_is_told(make_world, caplog):
+    caplog.set_level("INFO")
+    make_world(path(50_000, 50_000), at_end="hold").trader().step()
+    assert "started at 50000, lines from 47000 to 53000: 10 buys, 10 sells of 0.0" in caplog.text
+
+
 def test_a_setting_that_is_gone_is_refused(traded):
     """One that only the running grid has, as a stop that was taken out of the file."""
     trader = traded[1]
