@@ -1,8 +1,8 @@
 """Copies of the tree, in which one mutant at a time is tried on the tests that reach it.
 
 Each test runs once under a trace beforehand; a mutant is tried on those that ran its statement.
-The quickest come first, one with each set of parameters of a test after the other; and before them
-those that have killed a mutant of the same function.
+Those that have killed a mutant of the same function come first, then the quickest; each further set
+of parameters of a test counts as slower.
 """
 
 import hashlib
@@ -75,13 +75,13 @@ class Reach:
 
         found = [name for name, ran in self._ran.items() if reaches(ran)]
         found.sort(key=lambda name: self._ran[name].seconds)
-        of_function: Counter[str] = Counter()
-        rank = {}
+        tried: Counter[str] = Counter()
+        ranks = {}
         for name in found:
-            whole = name.partition("[")[0]
-            rank[name] = (-kills[name], of_function[whole])
-            of_function[whole] += 1
-        return sorted(found, key=rank.__getitem__)
+            test = name.partition("[")[0]
+            tried[test] += 1
+            ranks[name] = (-kills[name], self._ran[name].seconds * tried[test])
+        return sorted(found, key=ranks.__getitem__)
 
     def killed(self, path: str, source: str, line: int, test: str) -> None:
         """Note what killed a mutant of that line."""

@@ -98,6 +98,7 @@ def test_what_is_taken_over_is_not_bought_again():
 
     assert "would buy 0.0914894 BTC for 4300.00" in would("0.1")
     assert "would buy nothing" in would("0.5")
+    assert "would buy 0.09148939 BTC" in would("0.1000000049")  # whole lots
     # Less than the exchange's smallest order is missing: that is bought.
     assert "for 5.00" in would("0.19147")
 

@@ -257,9 +257,12 @@ def test_a_changed_grid_is_refused_with_what_to_do(traded, section, key, value, 
         world.trader().step()
 
 
-def test_a_grid_that_begins_is_told(make_world, caplog):
+@pytest.mark.parametrize("label", ["", "a replay of January"])
+def test_a_grid_that_begins_is_told(make_world, caplog, monkeypatch, label):
     caplog.set_level("INFO")
+    monkeypatch.setattr(BinanceBroker, "market_label", label)
     make_world(path(50_000, 50_000), at_end="hold").trader().step()
+    assert f"connected: BTC/USDT, prices: {label or 'those of binance'}" in caplog.messages
     assert "started at 50000, lines from 47000 to 53000: 10 buys, 10 sells of 0.0" in caplog.text
 
 
