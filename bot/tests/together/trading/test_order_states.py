@@ -31,6 +31,7 @@ from gridbot.trading.reconciliation import (
     check_listed,
 )
 from gridbot.trading.session import WindDown
+from gridbot.trading.submission import _wanted
 
 from bot.tests.together.in_process import answer_of, refusal
 
@@ -165,6 +166,23 @@ def state(trader, order):
 # An intent.
 
 
+@pytest.mark.parametrize(
+    ("role", "side", "sent"),
+    [
+        (Role.GRID, Side.BUY, False),
+        (Role.GRID, Side.SELL, True),
+        (Role.INITIAL, Side.BUY, True),  # what has begun goes on
+    ],
+)
+def test_while_buys_pause_only_those_of_the_grid_wait(make_world, role, side, sent):
+    trader, order = one_unsent(still(make_world))
+    trader.session.paused = "a test"
+    one = replace(order, role=role, side=side)
+    assert _wanted(trader.session, trader.engine, one) is sent
+    trader.session.paused = ""
+    assert _wanted(trader.session, trader.engine, one)
+
+
 def test_i1_an_unsent_order_is_sent(make_world):
     world = still(make_world)
     trader, order = one_unsent(world)
@@ -238,13 +256,14 @@ def test_i5_an_unsent_order_that_is_heard_of_is_open(make_world):
 
 def test_a1_an_accepted_order_is_open(make_world):
     world = still(make_world)
+    world.clock.sleep(100)
     trader = started(world)
     stored = {one.client_id: one for one in world.store.orders(1)}
     for name, order in trader.engine.live.items():
         assert order.state is stored[name].state is OrderState.OPEN
         assert order.exchange_id == stored[name].exchange_id
     said = trader.session.answers.document()
-    assert said.pop("milliseconds") >= 0
+    assert 0 <= said.pop("milliseconds") < 1000
     sent = len(trader.engine.live) + 1  # and the initial one
     assert said == {"acknowledged": sent, "refused": 0, "unanswered": 0, "doubled": 0}
 

@@ -11,7 +11,7 @@ from gridbase.market import Market
 from gridbot import cli
 from gridbot.config.load import parse_config
 from gridbot.core.grid import make_plan, pair_profit
-from gridbot.trading.start_range import check_purchase, check_start, first_purchase
+from gridbot.trading.start_range import check_first, check_purchase, check_start, first_purchase
 
 from bot.tests.bot.core.conftest import BTC
 from bot.tests.together.in_process import refusal
@@ -118,6 +118,12 @@ def test_pairs_without_profit_have_to_be_confirmed():
         "invest more or use fewer grids, or allow it with grid.allow_losing_pairs = true"
     )
     checked("50000", allow_losing_pairs=True, **small)
+
+
+def test_a_bot_that_runs_begins_no_grid_whose_pairs_show_no_profit_either():
+    small = planned("50000", rules=replace(BTC, lot_size=Decimal("0.0001")), investment="500")
+    with pytest.raises(UserError, match="20 of 20 pairs show no profit"):
+        check_first(*small, None, Decimal(0))
 
 
 def test_it_is_all_pairs_together_that_have_to_earn():
