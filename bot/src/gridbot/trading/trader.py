@@ -174,7 +174,7 @@ class Trader:
     def is_halting(self) -> bool:
         """Whether a kill switch has fired, and its grid has not ended yet."""
         wind_down = self.session.wind_down
-        return self.halt is not None or (wind_down is not None and wind_down.next_range is None)
+        return wind_down is not None and wind_down.next_range is None
 
     @property
     def _is_watched(self) -> bool:

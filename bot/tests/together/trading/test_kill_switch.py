@@ -516,6 +516,23 @@ def test_a_switch_that_fires_in_a_step_that_fails_is_carried_out_at_once(make_wo
                 break
     assert again
     assert trader.is_halting
+    world.wire.before = lambda *_: None
+    for _ in range(5):
+        trader.step()
+    assert trader.halt is not None
+    assert not trader.is_halting  # its grid has ended
+
+
+@pytest.mark.parametrize(
+    ("rules", "asked"), [(RULES, False), ({"max_drawdown_percent": "10"}, True)]
+)
+def test_a_look_asks_what_has_traded_where_a_rule_counts_it(make_world, rules, asked):
+    world = make_world(path(50_000, 50_000), at_end="hold")
+    trader = trade(world, 3.5, stop=rules)
+    world.clock.sleep(60)
+    world.wire.requests.clear()
+    assert not trader.look(asks=True)
+    assert (("GET", "openOrders") in world.wire.requests) is asked
 
 
 def test_what_became_known_since_makes_a_price_old(make_world):

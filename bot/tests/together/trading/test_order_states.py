@@ -390,16 +390,19 @@ def test_an_order_that_is_refused_for_its_time_twice_is_unsent(make_world):
     assert placed(world).count(order.client_id) == 1
 
 
-def test_a10_a_post_only_order_waits_until_it_rests(make_world):
+def test_a10_a_post_only_order_waits_until_it_rests(make_world, caplog):
+    caplog.set_level("INFO")
     world = still(make_world)
     world.document["grid"]["post_only"] = True
     trader, order = one_unsent(world)
     takes = refusal(400, -2010, "Order would immediately match and take.")
-    fail_post(world, lambda *_: takes)
-    trader.step()
-    assert trader.refused[order.client_id].expected
-    assert trader.refused[order.client_id].delay == 10
-    world.clock.sleep(11)
+    fail_post(world, lambda *_: takes, times=2)
+    for _ in range(2):
+        trader.step()
+        assert trader.refused[order.client_id].expected
+        assert trader.refused[order.client_id].delay == 10
+        assert caplog.text.count("waits: the market has passed its price") == 1
+        world.clock.sleep(11)
     trader.step()
     assert state(trader, order) is OrderState.OPEN
     assert placed(world).count(order.client_id) == 1

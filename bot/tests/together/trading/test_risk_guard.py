@@ -121,6 +121,7 @@ def test_a_grid_that_is_given_up_takes_no_further_step_from_that_moment_on(make_
         trader.step()
         world.clock.sleep(2.0)
     assert trader.engine.winding_down
+    assert trader.is_halting is ("stop" in rules)
 
 
 def test_what_a_grid_came_to_is_known_as_soon_as_it_has_ended(make_world):
