@@ -936,11 +936,14 @@ def test_x1_an_order_that_is_closed_already_is_asked_for(winding_down):
     assert trader.session.broker.open_orders() == []
 
 
-def test_an_end_cancels_before_it_asks_for_anything(winding_down):
+def test_an_end_cancels_before_it_asks_for_anything(winding_down, monkeypatch):
     world, trader, _ = winding_down
+    filtered = []
+    monkeypatch.setattr(trader._risk_guard, "pause", lambda: filtered.append(1))
     world.wire.requests.clear()
     trader.step()
     assert world.wire.requests[0] == ("DELETE", "order")
+    assert filtered == []  # which may need candles
 
 
 def test_x2_an_order_that_the_exchange_does_not_cancel_is_told_and_canceled_again(winding_down):
