@@ -958,6 +958,19 @@ def test_x2_an_order_that_the_exchange_does_not_cancel_is_told_and_canceled_agai
     assert trader.session.broker.open_orders() == []
 
 
+def test_a_pause_that_the_exchange_does_not_cancel_for_is_told(make_world, monkeypatch):
+    world = still(make_world)
+    world.patch = monkeypatch
+    trader = started(world)
+    order = buy(trader)
+    fail_cancel(world, order.client_id, not_canceled)
+    trader.session.store.pause("BTC/USDT", reason="a test", at_ms=0, cancel=True)
+    with pytest.raises(BrokerError, match="Market is closed"):
+        trader.step()
+    trader.step()
+    assert trader.session.broker.open_orders() == []
+
+
 def test_a_cancellation_that_is_refused_for_its_time_is_sent_again_at_once(winding_down):
     world, trader, order = winding_down
     fail_cancel(world, order.client_id, lambda *_: refusal(400, -1021, "Timestamp is outside"))

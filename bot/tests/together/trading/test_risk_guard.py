@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 from gridbot.core.prices import Seen
 from gridbot.exchanges.port import BrokerError
+from gridbot.trading import start_grid
 from gridbot.trading.session import WindDown
 
 from .conftest import lost
@@ -77,6 +78,22 @@ def test_a_stop_that_fires_while_the_initial_purchase_waits_is_carried_out_at_on
     trader._risk_guard.look = lambda _engine: setattr(trader.session, "wind_down", fires)
     assert trader.step()
     assert world.wire.requests == []  # nothing else was done
+
+
+def test_an_initial_purchase_is_planned_again_once_the_books_are_compared(make_world, monkeypatch):
+    """Books that were restored may lack that it has come off."""
+    refused = {"kind": "reject", "method": "POST", "path": "order", "count": 1}
+    world = make_world(path(50_000, 50_000), faults={"rules": [refused]})
+    trader = world.trader()
+    with pytest.raises(BrokerError):
+        trader.step()
+    assert trader.engine.waiting_for_price
+    planned = []
+    monkeypatch.setattr(start_grid, "reprice", lambda *_: planned.append(trader.session.compared))
+    trader.session.compared = False
+    for _ in range(2):
+        trader.step()
+    assert planned == [True]
 
 
 def test_for_how_long_the_grid_before_was_outside_its_range_says_nothing_of_the_next(make_world):
