@@ -272,8 +272,8 @@ class Trader:
             return True
         if wind_down.next_range is None:
             start_grid.close(session, engine, wind_down)
-            grid_run = session.store.grid_run(session.config.symbol)
-            self.result = None if grid_run is None else grid_run.result
+            ended = session.store.grid_run(session.config.symbol)
+            self.result = None if ended is None else ended.result
         elif self._watched_wind_down(engine) is not wind_down:
             return True  # what is held may be for sale now
         elif not self._move(engine, wind_down):

@@ -1067,6 +1067,26 @@ def test_after_a_restart_an_initial_order_rests_for_as_long_again(make_world):
     assert ("DELETE", "order") in world.wire.requests
 
 
+def test_while_a_liquidation_rests_the_price_is_looked_at(winding_down, monkeypatch):
+    _, trader, _ = winding_down
+    trader.session.wind_down = WindDown("a test", liquidate=True)
+    Stream(trader).bid_price = lambda: Decimal(51_000)
+    looked = []
+    monkeypatch.setattr(trader._risk_guard, "look", looked.append)
+    for steps in (1, 2):
+        trader.step()
+        assert len(trader.engine.live) == 1
+        assert looked == [trader.engine] * steps
+
+
+def test_an_order_that_the_price_has_passed_is_asked_for_at_once(make_world, monkeypatch):
+    trader = started(still(make_world))
+    trader.step()
+    for due in (False, True):
+        monkeypatch.setattr(PassedOrders, "due", lambda *_, due=due: due)
+        assert trader.step() is due
+
+
 def test_a_liquidation_is_left_to_trade_for_a_while(winding_down):
     world, trader, _ = winding_down
     trader.session.wind_down = WindDown("a test", liquidate=True)

@@ -135,8 +135,9 @@ def test_a_grid_that_is_given_up_takes_no_further_step_from_that_moment_on(make_
     while trader.wind_down is None:
         assert world.clock.seconds < 1000
         assert not trader.engine or not trader.engine.winding_down
-        trader.step()
+        again = trader.step()
         world.clock.sleep(2.0)
+    assert again  # there is something to do at once
     assert trader.engine.winding_down
     assert trader.is_halting is ("stop" in rules)
 
