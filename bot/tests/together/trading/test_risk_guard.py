@@ -152,6 +152,7 @@ def test_what_a_grid_came_to_is_known_as_soon_as_it_has_ended(make_world):
         trader.step()
         world.clock.sleep(2.0)
     assert trader.result == ended(world)[0].result
+    assert trader.halt is not None
 
 
 def test_a_kill_switch_that_has_fired_does_not_fire_again_while_its_grid_winds_down(make_world):

@@ -292,6 +292,31 @@ def test_closing_cancels_the_orders_and_keeps_the_books_equal(traded):
     assert world.audit().differences == []
 
 
+@pytest.mark.parametrize("patience", [0, 10])
+def test_closing_gives_up_where_the_exchange_does_not_confirm(traded, monkeypatch, patience):
+    world, _ = traded
+    monkeypatch.setattr(BinanceBroker, "cancel", lambda *_: None)
+    started = world.clock.seconds
+    with pytest.raises(BrokerError, match="20 orders are not confirmed as closed yet; run this a"):
+        world.trader().close_grid(patience)
+    assert patience < world.clock.seconds - started < patience + 5
+    monkeypatch.undo()
+    assert world.trader().close_grid(patience) == 20
+
+
+def test_closing_waits_for_the_exchange_to_confirm(traded, monkeypatch):
+    world, _ = traded
+    cancel, until = BinanceBroker.cancel, world.clock.seconds + 30
+
+    def late(broker, client_id):
+        if world.clock.seconds > until:
+            cancel(broker, client_id)
+
+    monkeypatch.setattr(BinanceBroker, "cancel", late)
+    assert world.trader().close_grid(60) == 20
+    assert world.broker().open_orders() == []
+
+
 def test_closing_without_a_grid_says_so(make_world):
     with pytest.raises(UserError, match="no grid is running"):
         make_world().trader().close_grid(60)
