@@ -142,7 +142,8 @@ def test_a_grid_that_is_given_up_takes_no_further_step_from_that_moment_on(make_
     assert trader.is_halting is ("stop" in rules)
 
 
-def test_what_a_grid_came_to_is_known_as_soon_as_it_has_ended(make_world):
+def test_what_a_grid_came_to_is_known_as_soon_as_it_has_ended(make_world, caplog):
+    caplog.set_level("INFO")
     world = make_world(crash_after_a_move(46_000), at_end="hold")
     world.document |= {"stop": {"loss_price": "46500"}}
     trader = world.trader()
@@ -153,6 +154,7 @@ def test_what_a_grid_came_to_is_known_as_soon_as_it_has_ended(make_world):
         world.clock.sleep(2.0)
     assert trader.result == ended(world)[0].result
     assert trader.halt is not None
+    assert f"BTC/USDT grid {ended(world)[0].tag} ended (price " in caplog.text
 
 
 def test_a_kill_switch_that_has_fired_does_not_fire_again_while_its_grid_winds_down(make_world):
