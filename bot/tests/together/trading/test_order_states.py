@@ -135,7 +135,7 @@ def one_unsent(world: World):
     world.wire.before = lambda *_: None
     (order,) = intended(trader)
     assert order.client_id in trader.session.orders.in_state(State.UNSENT)
-    assert trader.session.answers.unanswered == 0
+    assert (trader.session.answers.refused, trader.session.answers.unanswered) == (0, 0)
     return trader, order
 
 
