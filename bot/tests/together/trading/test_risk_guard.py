@@ -66,13 +66,22 @@ def test_a_price_that_came_back_has_to_stay_away_for_as_long_again(make_world):
     assert first.result.reason == "moved down"
 
 
-def test_a_stop_that_fires_while_the_initial_purchase_waits_is_carried_out_at_once(make_world):
+@pytest.fixture
+def purchase_refused(make_world):
+    """A grid whose initial purchase has been refused: a price for the next try is still to come."""
     refused = {"kind": "reject", "method": "POST", "path": "order", "count": 1}
     world = make_world(path(50_000, 50_000), faults={"rules": [refused]})
     trader = world.trader()
     with pytest.raises(BrokerError):
         trader.step()
     assert trader.engine.waiting_for_price
+    return world, trader
+
+
+def test_a_stop_that_fires_while_the_initial_purchase_waits_is_carried_out_at_once(
+    purchase_refused,
+):
+    world, trader = purchase_refused
     world.wire.requests.clear()
     fires = WindDown("a test")
     trader._risk_guard.look = lambda _engine: setattr(trader.session, "wind_down", fires)
@@ -80,14 +89,11 @@ def test_a_stop_that_fires_while_the_initial_purchase_waits_is_carried_out_at_on
     assert world.wire.requests == []  # nothing else was done
 
 
-def test_an_initial_purchase_is_planned_again_once_the_books_are_compared(make_world, monkeypatch):
+def test_an_initial_purchase_is_planned_again_once_the_books_are_compared(
+    purchase_refused, monkeypatch
+):
     """Books that were restored may lack that it has come off."""
-    refused = {"kind": "reject", "method": "POST", "path": "order", "count": 1}
-    world = make_world(path(50_000, 50_000), faults={"rules": [refused]})
-    trader = world.trader()
-    with pytest.raises(BrokerError):
-        trader.step()
-    assert trader.engine.waiting_for_price
+    trader = purchase_refused[1]
     planned = []
     monkeypatch.setattr(start_grid, "reprice", lambda *_: planned.append(trader.session.compared))
     trader.session.compared = False
