@@ -2,6 +2,7 @@
 
 import itertools
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 from gridbase.candles.series import Candle
@@ -514,7 +515,9 @@ def test_a_price_from_before_a_gap_is_not_believed(world, broker):
     assert rest(world) == ["ticker/price"]
 
 
-def test_the_exchange_says_over_the_channel_how_long_to_wait(make_world):
+@pytest.mark.parametrize("jump_ms", [0, -3_000_000, 3_000_000])
+def test_the_exchange_says_over_the_channel_how_long_to_wait(make_world, monkeypatch, jump_ms):
+    """By its own time: a Pi's clock may be wrong by an hour until it is set."""
     world = make_world(at_end="hold", weight_per_minute=100)
     broker = world.broker()
     broker.connect()
@@ -522,6 +525,17 @@ def test_the_exchange_says_over_the_channel_how_long_to_wait(make_world):
     def use_up():
         for _ in range(20):
             broker.account._channel.ask("account.status", {})
+
+    now_ms, channel = broker.now_ms, broker.account._channel
+    refuse = channel._retry_after
+    wrong = SimpleNamespace(now_ms=lambda: now_ms() + jump_ms)
+
+    def jumped(data):
+        with monkeypatch.context() as patch:
+            patch.setattr(channel, "_time", wrong)
+            return refuse(data)
+
+    monkeypatch.setattr(channel, "_retry_after", jumped)
 
     with pytest.raises(BrokerError) as error:
         use_up()

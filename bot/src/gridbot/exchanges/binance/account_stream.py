@@ -233,10 +233,13 @@ class Channel:
         )
 
     def _retry_after(self, data: object) -> float | None:
-        moment = data.get("retryAfter") if isinstance(data, dict) else None
-        if not isinstance(moment, int):
+        if not isinstance(data, dict):
             return None
-        return max(0.0, (moment - self._time.now_ms()) / 1000)
+        # The exchange's own time, where it says so: the clock of a Pi may have jumped.
+        moment, now_ms = data.get("retryAfter"), data.get("serverTime", self._time.now_ms())
+        if not isinstance(moment, int) or not isinstance(now_ms, int):
+            return None
+        return max(0.0, (moment - now_ms) / 1000)
 
     def _note_weight(self, document: Json) -> None:
         for row in document.get("rateLimits", ()):
